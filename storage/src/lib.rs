@@ -1,1 +1,33 @@
-//! (skeleton)
+//! The stores of imserver behind one pair of traits: the log of every conversation with what is derived
+//! from it, accounts, sessions and cursors.
+//!
+//! It owns durability and the order of the log. It must never know sockets, frames or the wire's encoding,
+//! read a clock, or decide what is pushed to whom: time, ids and randomness come in with each [`Write`].
+//!
+//! - [`Writer::commit`] applies a batch of [`Write`]s as **one** transaction. One thread, the lane, owns a
+//!   writer; whatever is acknowledged to a client comes out of an `Ok` of this call.
+//! - [`Reader`] answers questions, each from one consistent snapshot. Any number of threads own one each.
+//! - [`Store`] opens both.
+//!
+//! Two stores implement them: [`model`], the reference that says what is right in the simplest possible
+//! way, and [`sqlite`]. One conformance suite runs on both, and a property test compares them.
+#![forbid(unsafe_code)]
+
+mod error;
+mod read;
+mod types;
+mod write;
+
+pub use error::{CommitError, OpenError, ReadError, Refused};
+pub use read::{
+    Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interval, MemberView,
+    ReactionView, Reader, RevisionView, Store,
+};
+pub use types::{
+    ClientId, ConversationId, ConversationKind, Credentials, DeviceClass, Event, EventKind, Fingerprint,
+    GroupChange, Position, Role, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId,
+};
+pub use write::{
+    Action, Append, Appended, CursorMove, DevicePolicy, NewSession, NewUser, Outcome, ProfileChange, Revoke,
+    Rules, SessionCreated, Write, Writer,
+};

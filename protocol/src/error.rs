@@ -1,0 +1,93 @@
+//! Refusals: the error codes with the class, and the hint when to come back, that belong to each.
+
+use crate::v1::{Error, ErrorClass, ErrorCode};
+
+/// Which side a refusal blames: what logs and metrics sort by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Blame {
+    /// The request could never succeed as it stands.
+    Client,
+    /// The server or something behind it.
+    Server,
+}
+
+/// A refusal on its way to the client.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{}: {}", .0.code().as_str_name(), .0.message)]
+pub struct Refusal(pub Error);
+
+impl Refusal {
+    /// A refusal with the class and the retry-after that the code usually has.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self(Error {
+            code: code.into(),
+            class: usual_class(code).into(),
+            retry_after_ms: usual_retry_after_ms(code),
+            message: message.into(),
+            ..Error::default()
+        })
+    }
+
+    /// A refused field of a request.
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Invalid, message).with_field(field)
+    }
+
+    /// Names the field to blame.
+    #[must_use]
+    pub fn with_field(mut self, field: &str) -> Self {
+        self.0.field = field.to_owned();
+        self
+    }
+
+    /// Replaces the class.
+    #[must_use]
+    pub fn with_class(mut self, class: ErrorClass) -> Self {
+        self.0.class = class.into();
+        self
+    }
+
+    /// Replaces the earliest useful repetition, in milliseconds.
+    #[must_use]
+    pub const fn with_retry_after_ms(mut self, retry_after_ms: u32) -> Self {
+        self.0.retry_after_ms = retry_after_ms;
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> ErrorCode {
+        self.0.code()
+    }
+
+    /// Whose fault the code speaks of.
+    pub fn blame(&self) -> Blame {
+        match self.code() {
+            ErrorCode::Unspecified
+            | ErrorCode::Internal
+            | ErrorCode::Unavailable
+            | ErrorCode::Overloaded
+            | ErrorCode::Draining
+            | ErrorCode::ResourceExhausted => Blame::Server,
+            _ => Blame::Client,
+        }
+    }
+}
+
+const fn usual_class(code: ErrorCode) -> ErrorClass {
+    match code {
+        ErrorCode::Unspecified | ErrorCode::Internal => ErrorClass::UnknownOutcome,
+        ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::RateLimited | ErrorCode::Draining => {
+            ErrorClass::Retry
+        }
+        _ => ErrorClass::NotApplied,
+    }
+}
+
+const fn usual_retry_after_ms(code: ErrorCode) -> u32 {
+    match code {
+        ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::Internal => 500,
+        ErrorCode::RateLimited | ErrorCode::Draining => 1_000,
+        ErrorCode::ResourceExhausted => 5_000,
+        _ => 0,
+    }
+}

@@ -1,0 +1,314 @@
+//! Typed requests, replies and pushes over frames: which message a command's body holds, in either
+//! encoding.
+
+use bytes::Bytes;
+use prost::Message;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    command::Command,
+    error::Refusal,
+    frame::{Frame, MessageType},
+    v1::{self, ErrorCode},
+};
+
+/// How bodies are written on a connection; the hello decides.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Encoding {
+    /// Protocol buffers.
+    #[default]
+    Protobuf,
+    /// JSON of the same messages, 64-bit numbers as strings.
+    Json,
+}
+
+impl Encoding {
+    /// What a hello's first byte says.
+    pub fn of_hello(body: &[u8]) -> Self {
+        if body.first() == Some(&b'{') {
+            Self::Json
+        } else {
+            Self::Protobuf
+        }
+    }
+
+    /// Writes a message.
+    pub fn encode<M: Message + Serialize>(self, message: &M) -> Bytes {
+        match self {
+            Self::Protobuf => message.encode_to_vec().into(),
+            // Strings, numbers and maps with string keys: nothing here can fail to be JSON.
+            Self::Json => serde_json::to_vec(message).unwrap_or_default().into(),
+        }
+    }
+
+    /// Reads a message. An empty JSON body is an empty message, as it is in protobuf.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Invalid`] when the bytes are not such a message.
+    pub fn decode<M: Message + DeserializeOwned + Default>(self, body: Bytes) -> Result<M, Refusal> {
+        match self {
+            Self::Protobuf => {
+                M::decode(body).map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))
+            }
+            Self::Json if body.is_empty() => Ok(M::default()),
+            Self::Json => serde_json::from_slice(&body)
+                .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string())),
+        }
+    }
+}
+
+/// Decoding with a type chosen by the command.
+pub trait Decode: Sized {
+    /// Reads the body of a frame of `command`.
+    ///
+    /// # Errors
+    /// A refusal to send back, or to report: the body is no such message, or the command has none here.
+    fn decode(command: Command, encoding: Encoding, body: Bytes) -> Result<Self, Refusal>;
+}
+
+macro_rules! bodies {
+    ($(#[$doc:meta])* $enum:ident { $($command:ident($type:ty),)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs)]
+        #[non_exhaustive]
+        pub enum $enum { $($command($type),)* }
+
+        impl $enum {
+            /// The command whose body this is.
+            pub const fn command(&self) -> Command {
+                match self { $(Self::$command(_) => Command::$command,)* }
+            }
+
+            /// The body in bytes.
+            pub fn encode(&self, encoding: Encoding) -> Bytes {
+                match self { $(Self::$command(message) => encoding.encode(message),)* }
+            }
+        }
+
+        impl Decode for $enum {
+            fn decode(command: Command, encoding: Encoding, body: Bytes) -> Result<Self, Refusal> {
+                match command {
+                    $(Command::$command => Ok(Self::$command(encoding.decode(body)?)),)*
+                    other => Err(Refusal::new(
+                        ErrorCode::Protocol,
+                        format!("{} is not for this direction", other.name()),
+                    )),
+                }
+            }
+        }
+    };
+}
+
+bodies! {
+    /// A request, typed.
+    Request {
+        Hello(v1::Hello),
+        Ping(v1::Ping),
+        Register(v1::RegisterRequest),
+        Login(v1::LoginRequest),
+        Logout(v1::LogoutRequest),
+        LogoutOthers(v1::LogoutOthersRequest),
+        ListDevices(v1::ListDevicesRequest),
+        GetUsers(v1::GetUsersRequest),
+        FindUser(v1::FindUserRequest),
+        UpdateProfile(v1::UpdateProfileRequest),
+        Send(v1::SendRequest),
+        History(v1::HistoryRequest),
+        Sync(v1::SyncRequest),
+        ListConversations(v1::ListConversationsRequest),
+        GetConversation(v1::GetConversationRequest),
+        Delivered(v1::DeliveredRequest),
+        Read(v1::ReadRequest),
+        CreateGroup(v1::CreateGroupRequest),
+        AddMembers(v1::AddMembersRequest),
+        RemoveMember(v1::RemoveMemberRequest),
+        LeaveGroup(v1::LeaveGroupRequest),
+        SetRole(v1::SetRoleRequest),
+        RenameGroup(v1::RenameGroupRequest),
+        DisbandGroup(v1::DisbandGroupRequest),
+        ListMembers(v1::ListMembersRequest),
+        Typing(v1::TypingRequest),
+    }
+}
+
+bodies! {
+    /// The answer to a request that was not refused, typed.
+    Reply {
+        Hello(v1::Welcome),
+        Ping(v1::Pong),
+        Register(v1::Session),
+        Login(v1::Session),
+        Logout(v1::Empty),
+        LogoutOthers(v1::LogoutOthersResponse),
+        ListDevices(v1::ListDevicesResponse),
+        GetUsers(v1::GetUsersResponse),
+        FindUser(v1::FindUserResponse),
+        UpdateProfile(v1::UpdateProfileResponse),
+        Send(v1::SendResponse),
+        History(v1::HistoryResponse),
+        Sync(v1::SyncResponse),
+        ListConversations(v1::ListConversationsResponse),
+        GetConversation(v1::GetConversationResponse),
+        Delivered(v1::Empty),
+        Read(v1::Empty),
+        CreateGroup(v1::SendResponse),
+        AddMembers(v1::SendResponse),
+        RemoveMember(v1::SendResponse),
+        LeaveGroup(v1::SendResponse),
+        SetRole(v1::SendResponse),
+        RenameGroup(v1::SendResponse),
+        DisbandGroup(v1::SendResponse),
+        ListMembers(v1::ListMembersResponse),
+        Typing(v1::Empty),
+    }
+}
+
+bodies! {
+    /// What the server starts by itself, typed.
+    Push {
+        GoAway(v1::GoAway),
+        EventsPush(v1::Page),
+        HeadsPush(v1::HeadsPush),
+        CursorsPush(v1::CursorsPush),
+        TransientPush(v1::TransientPush),
+        TypingPush(v1::TypingPush),
+    }
+}
+
+impl Request {
+    /// The frame of this request.
+    pub fn to_frame(&self, encoding: Encoding, seq: u16) -> Frame {
+        Frame {
+            kind: MessageType::request(self.command().number()),
+            seq,
+            body: self.encode(encoding),
+        }
+    }
+}
+
+impl Reply {
+    /// The frame that answers request `seq`.
+    pub fn to_frame(&self, encoding: Encoding, seq: u16) -> Frame {
+        Frame {
+            kind: MessageType::response(self.command().number()),
+            seq,
+            body: self.encode(encoding),
+        }
+    }
+}
+
+impl Push {
+    /// The frame of this push; its `seq` is 0.
+    pub fn to_frame(&self, encoding: Encoding) -> Frame {
+        Frame {
+            kind: MessageType::request(self.command().number()),
+            seq: 0,
+            body: self.encode(encoding),
+        }
+    }
+}
+
+/// The frame that refuses request `seq`; `seq` 0 says why the server is about to close.
+pub fn encode_error(refusal: &Refusal, encoding: Encoding, seq: u16) -> Frame {
+    Frame {
+        kind: MessageType::ERROR,
+        seq,
+        body: encoding.encode(&refusal.0),
+    }
+}
+
+/// [`v1::Event`] with its body still encoded: the same bytes on the wire, without taking the stored body
+/// apart. Tags are those of the schema; a test compares the two.
+#[derive(Clone, PartialEq, Message)]
+pub struct RawEvent {
+    /// See [`v1::Event`], as for every field here.
+    #[prost(uint64, tag = "1")]
+    pub conversation_id: u64,
+    /// Position in the conversation.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// Displayable messages up to here.
+    #[prost(uint64, tag = "3")]
+    pub ordinal: u64,
+    /// Newest membership event.
+    #[prost(uint64, tag = "4")]
+    pub roster: u64,
+    /// Who.
+    #[prost(uint64, tag = "5")]
+    pub sender_id: u64,
+    /// When, by the server's clock.
+    #[prost(uint64, tag = "6")]
+    pub sent_at_ms: u64,
+    /// [`v1::EventKind`] as a number.
+    #[prost(int32, tag = "7")]
+    pub kind: i32,
+    /// The event this one is about.
+    #[prost(uint64, tag = "8")]
+    pub target_seq: u64,
+    /// The request that made it.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub client_msg_id: Bytes,
+    /// An encoded [`v1::EventBody`]; absent when it was erased.
+    #[prost(bytes = "bytes", optional, tag = "10")]
+    pub body: Option<Bytes>,
+    /// Erased by a recall.
+    #[prost(bool, tag = "11")]
+    pub recalled: bool,
+    /// Past its time.
+    #[prost(bool, tag = "12")]
+    pub expired: bool,
+    /// Newest edit.
+    #[prost(message, optional, tag = "13")]
+    pub revision: Option<v1::Revision>,
+    /// Reactions to it.
+    #[prost(message, repeated, tag = "14")]
+    pub reactions: Vec<v1::ReactionState>,
+    /// How many there are in all.
+    #[prost(uint32, tag = "15")]
+    pub reactions_total: u32,
+}
+
+/// [`v1::Page`] of [`RawEvent`]s.
+#[derive(Clone, PartialEq, Message)]
+pub struct RawPage {
+    /// See [`v1::Page`], as for every field here.
+    #[prost(uint64, tag = "1")]
+    pub conversation_id: u64,
+    /// Epoch of the seqs.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// First seq this page speaks for.
+    #[prost(uint64, tag = "3")]
+    pub from_seq: u64,
+    /// Last seq this page speaks for.
+    #[prost(uint64, tag = "4")]
+    pub to_seq: u64,
+    /// The visible events in between.
+    #[prost(message, repeated, tag = "5")]
+    pub events: Vec<RawEvent>,
+    /// Last visible seq.
+    #[prost(uint64, tag = "6")]
+    pub head_seq: u64,
+}
+
+impl RawPage {
+    /// The same page with its bodies taken apart. A stored body that does not decode becomes an absent
+    /// one: it was written by this crate, so that is damage, and the rest of the page is still good.
+    pub fn to_page(&self) -> v1::Page {
+        v1::Page::decode(self.encode_to_vec().as_slice()).unwrap_or_else(|_| v1::Page {
+            conversation_id: self.conversation_id,
+            epoch: self.epoch,
+            from_seq: self.from_seq,
+            to_seq: self.to_seq,
+            head_seq: self.head_seq,
+            events: self.events.iter().filter_map(RawEvent::to_event).collect(),
+        })
+    }
+}
+
+impl RawEvent {
+    fn to_event(&self) -> Option<v1::Event> {
+        v1::Event::decode(self.encode_to_vec().as_slice()).ok()
+    }
+}

@@ -1,0 +1,420 @@
+//! What a request must look like before anything acts on it: lengths, counts, character sets, identities.
+//!
+//! Rules that need the store (who is a member, what exists) are not here. Every limit has a name, and a
+//! refusal names the field.
+
+use crate::{
+    command::Command,
+    error::Refusal,
+    identity::{ClientMessageId, ConversationId, USER_ID_MAX},
+    message::Request,
+    v1::{self, ErrorCode, EventKind, QualityOfService, Role},
+};
+
+/// Characters of an account name, at most.
+pub const NAME_CHARS_MAX: usize = 32;
+/// Characters of a display name or a group's name, at most.
+pub const TITLE_CHARS_MAX: usize = 64;
+/// Characters of a password, at least.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Characters of a password, at most.
+pub const PASSWORD_CHARS_MAX: usize = 128;
+/// Bytes of a password, at most; checked before anything hashes it.
+pub const PASSWORD_BYTES_MAX: usize = 512;
+/// Characters of a device id, at most.
+pub const DEVICE_ID_CHARS_MAX: usize = 64;
+/// Bytes of an avatar reference, a blob id, a content type, a client or blob name, at most.
+pub const REFERENCE_BYTES_MAX: usize = 256;
+/// Bytes of a profile's status line, at most.
+pub const STATUS_BYTES_MAX: usize = 512;
+/// Bytes of a fallback text, at most.
+pub const FALLBACK_BYTES_MAX: usize = 1_024;
+/// Bytes of a reaction, at most: room for the longest emoji sequences.
+pub const REACTION_BYTES_MAX: usize = 64;
+/// Entries of any repeated field, at most.
+pub const REPEATED_MAX: usize = 1_000;
+/// Mentions in one message, at most.
+pub const MENTIONS_MAX: usize = 100;
+/// Bytes of a session or sync token, at most.
+pub const TOKEN_BYTES_MAX: usize = 256;
+/// Limits that a server's configuration sets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Bytes of a TEXT's body, at most.
+    pub text_bytes_max: usize,
+    /// Bytes of any other body, at most.
+    pub body_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            text_bytes_max: 4 * 1024,
+            body_bytes_max: 60 * 1024,
+        }
+    }
+}
+
+/// Checks a request.
+///
+/// # Errors
+/// The refusal to answer with, naming the field.
+pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
+    match request {
+        Request::Hello(hello) => check_hello(hello),
+        Request::Ping(_) | Request::Logout(_) | Request::LogoutOthers(_) | Request::ListDevices(_) => Ok(()),
+        Request::Register(register) => {
+            account_name("name", &register.name)?;
+            new_password(&register.password)?;
+            if register.display_name.is_empty() {
+                return Ok(());
+            }
+            title("display_name", &register.display_name)
+        }
+        Request::Login(login) => {
+            account_name("name", &login.name)?;
+            bytes_at_most("password", login.password.as_bytes(), PASSWORD_BYTES_MAX)
+        }
+        Request::GetUsers(get) => user_list("user_ids", &get.user_ids, 1),
+        Request::FindUser(find) => account_name("name", &find.name),
+        Request::UpdateProfile(update) => check_profile(update),
+        Request::Send(send) => check_send(send, limits),
+        Request::History(history) => {
+            conversation(history.conversation_id)?;
+            page_limit(history.limit)
+        }
+        Request::Sync(sync) => {
+            bytes_at_most("token", &sync.token, TOKEN_BYTES_MAX)?;
+            page_limit(sync.limit)
+        }
+        Request::ListConversations(list) => {
+            bytes_at_most("before", &list.before, TOKEN_BYTES_MAX)?;
+            page_limit(list.limit)
+        }
+        Request::GetConversation(get) => conversation(get.conversation_id),
+        Request::Delivered(delivered) => check_delivered(delivered),
+        Request::Read(read) => {
+            conversation(read.conversation_id)?;
+            seq("seq", read.seq)
+        }
+        Request::CreateGroup(create) => {
+            client_id(&create.client_msg_id)?;
+            title("name", &create.name)?;
+            user_list("user_ids", &create.user_ids, 0)
+        }
+        Request::AddMembers(add) => {
+            group(add.conversation_id, &add.client_msg_id)?;
+            user_list("user_ids", &add.user_ids, 1)
+        }
+        Request::RemoveMember(remove) => {
+            group(remove.conversation_id, &remove.client_msg_id)?;
+            user("user_id", remove.user_id)
+        }
+        Request::LeaveGroup(leave) => group(leave.conversation_id, &leave.client_msg_id),
+        Request::SetRole(set) => {
+            group(set.conversation_id, &set.client_msg_id)?;
+            user("user_id", set.user_id)?;
+            match set.role() {
+                Role::Member | Role::Admin | Role::Owner if Role::try_from(set.role).is_ok() => Ok(()),
+                _ => Err(Refusal::invalid("role", "must be MEMBER, ADMIN or OWNER")),
+            }
+        }
+        Request::RenameGroup(rename) => {
+            group(rename.conversation_id, &rename.client_msg_id)?;
+            title("name", &rename.name)
+        }
+        Request::DisbandGroup(disband) => group(disband.conversation_id, &disband.client_msg_id),
+        Request::ListMembers(list) => {
+            conversation(list.conversation_id)?;
+            page_limit(list.limit)
+        }
+        Request::Typing(typing) => conversation(typing.conversation_id),
+    }
+}
+
+/// The command may be asked of a connection that is not authenticated.
+pub const fn before_authentication(command: Command) -> bool {
+    matches!(
+        command,
+        Command::Hello | Command::Ping | Command::Register | Command::Login
+    )
+}
+
+/// An account name as it is stored and compared: ASCII letters in lower case.
+pub fn canonical_name(name: &str) -> String {
+    name.to_ascii_lowercase()
+}
+
+/// Whether events of this kind are messages that people see: they count in the ordinal.
+pub const fn is_displayable(kind: EventKind) -> bool {
+    let number = kind as i32;
+    number >= 1 && number < 32
+}
+
+fn check_hello(hello: &v1::Hello) -> Result<(), Refusal> {
+    if hello.magic != crate::MAGIC {
+        return Err(Refusal::new(ErrorCode::Protocol, "not an imserver client").with_field("magic"));
+    }
+    if hello.version_min == 0 || hello.version_min > hello.version_max {
+        return Err(Refusal::invalid(
+            "version_min",
+            "must be 1 or more and at most version_max",
+        ));
+    }
+    let device = hello
+        .device
+        .as_ref()
+        .ok_or_else(|| Refusal::invalid("device", "is missing"))?;
+    let id = &device.device_id;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if id.is_empty() || id.len() > DEVICE_ID_CHARS_MAX || !id.bytes().all(allowed) {
+        return Err(Refusal::invalid(
+            "device.device_id",
+            "must be 1 to 64 of A-Z a-z 0-9 . _ -",
+        ));
+    }
+    if !device.name.is_empty() {
+        title("device.name", &device.name)?;
+    }
+    if v1::DeviceClass::try_from(device.class).is_err() {
+        return Err(Refusal::invalid("device.class", "is not a device class"));
+    }
+    bytes_at_most("client", hello.client.as_bytes(), REFERENCE_BYTES_MAX)?;
+    bytes_at_most("session_token", hello.session_token.as_bytes(), TOKEN_BYTES_MAX)
+}
+
+fn check_profile(update: &v1::UpdateProfileRequest) -> Result<(), Refusal> {
+    if let Some(name) = &update.display_name {
+        title("display_name", name)?;
+    }
+    if let Some(avatar) = &update.avatar {
+        bytes_at_most("avatar", avatar.as_bytes(), REFERENCE_BYTES_MAX)?;
+        no_controls("avatar", avatar)?;
+    }
+    if let Some(status) = &update.status {
+        bytes_at_most("status", status.as_bytes(), STATUS_BYTES_MAX)?;
+        no_controls("status", status)?;
+    }
+    Ok(())
+}
+
+fn check_send(send: &v1::SendRequest, limits: &Limits) -> Result<(), Refusal> {
+    conversation(send.conversation_id)?;
+    client_id(&send.client_msg_id)?;
+    let quality = QualityOfService::try_from(send.quality)
+        .map_err(|_| Refusal::invalid("quality", "is not a quality of service"))?;
+    let kind = EventKind::try_from(send.kind)
+        .map_err(|_| Refusal::invalid("kind", "is not a kind this server knows"))?;
+    match kind {
+        kind if is_displayable(kind) => {
+            refuse_if(
+                send.target_seq != 0,
+                "target_seq",
+                "only for EDIT, RECALL and REACTION",
+            )?;
+            refuse_if(!send.reaction.is_empty(), "reaction", "only for REACTION")?;
+            check_content(required(send)?, kind, limits)
+        }
+        EventKind::Edit => {
+            seq("target_seq", send.target_seq)?;
+            refuse_if(!send.reaction.is_empty(), "reaction", "only for REACTION")?;
+            check_content(required(send)?, kind, limits)
+        }
+        EventKind::Recall => {
+            seq("target_seq", send.target_seq)?;
+            refuse_if(send.content.is_some(), "content", "a recall has none")?;
+            refuse_if(!send.reaction.is_empty(), "reaction", "only for REACTION")
+        }
+        EventKind::Reaction => {
+            seq("target_seq", send.target_seq)?;
+            refuse_if(send.content.is_some(), "content", "a reaction has none")?;
+            bytes_at_most("reaction", send.reaction.as_bytes(), REACTION_BYTES_MAX)?;
+            no_controls("reaction", &send.reaction)
+        }
+        _ => Err(Refusal::invalid("kind", "cannot be sent")),
+    }?;
+    refuse_if(
+        quality == QualityOfService::AtMostOnce && !is_displayable(kind),
+        "quality",
+        "AT_MOST_ONCE is for messages only",
+    )
+}
+
+fn required(send: &v1::SendRequest) -> Result<&v1::Content, Refusal> {
+    send.content
+        .as_ref()
+        .ok_or_else(|| Refusal::invalid("content", "is missing"))
+}
+
+fn check_content(content: &v1::Content, kind: EventKind, limits: &Limits) -> Result<(), Refusal> {
+    let body_max = if kind == EventKind::Text {
+        limits.text_bytes_max
+    } else {
+        limits.body_bytes_max
+    };
+    bytes_at_most("content.body", &content.body, body_max)?;
+    bytes_at_most(
+        "content.content_type",
+        content.content_type.as_bytes(),
+        REFERENCE_BYTES_MAX,
+    )?;
+    no_controls("content.content_type", &content.content_type)?;
+    bytes_at_most(
+        "content.fallback",
+        content.fallback.as_bytes(),
+        FALLBACK_BYTES_MAX,
+    )?;
+    if content.mentions.len() > MENTIONS_MAX {
+        return Err(too_many("content.mentions", content.mentions.len(), MENTIONS_MAX));
+    }
+    for mention in &content.mentions {
+        user("content.mentions", *mention)?;
+    }
+    if v1::Priority::try_from(content.priority).is_err() {
+        return Err(Refusal::invalid("content.priority", "is not a priority"));
+    }
+    let has_blob = content.blob.is_some();
+    if let Some(blob) = &content.blob {
+        check_blob(blob)?;
+    }
+    match kind {
+        EventKind::Image | EventKind::Voice | EventKind::Video | EventKind::File => {
+            refuse_if(!has_blob, "content.blob", "media is sent by reference")
+        }
+        EventKind::Text => refuse_if(content.body.is_empty(), "content.body", "a text needs one"),
+        _ => Ok(()),
+    }
+}
+
+fn check_blob(blob: &v1::BlobRef) -> Result<(), Refusal> {
+    refuse_if(blob.blob_id.is_empty(), "content.blob.blob_id", "is missing")?;
+    bytes_at_most(
+        "content.blob.blob_id",
+        blob.blob_id.as_bytes(),
+        REFERENCE_BYTES_MAX,
+    )?;
+    no_controls("content.blob.blob_id", &blob.blob_id)?;
+    bytes_at_most(
+        "content.blob.content_type",
+        blob.content_type.as_bytes(),
+        REFERENCE_BYTES_MAX,
+    )?;
+    bytes_at_most("content.blob.name", blob.name.as_bytes(), REFERENCE_BYTES_MAX)?;
+    no_controls("content.blob.name", &blob.name)
+}
+
+fn check_delivered(delivered: &v1::DeliveredRequest) -> Result<(), Refusal> {
+    refuse_if(delivered.up_to.is_empty(), "up_to", "is empty")?;
+    if delivered.up_to.len() > REPEATED_MAX {
+        return Err(too_many("up_to", delivered.up_to.len(), REPEATED_MAX));
+    }
+    for head in &delivered.up_to {
+        conversation(head.conversation_id)?;
+        seq("up_to.seq", head.seq)?;
+    }
+    Ok(())
+}
+
+fn refuse_if(refused: bool, field: &str, message: &str) -> Result<(), Refusal> {
+    if refused {
+        Err(Refusal::invalid(field, message))
+    } else {
+        Ok(())
+    }
+}
+
+fn too_many(field: &str, count: usize, limit: usize) -> Refusal {
+    Refusal::new(ErrorCode::TooMany, format!("{count} entries, limit {limit}")).with_field(field)
+}
+
+fn bytes_at_most(field: &str, bytes: &[u8], limit: usize) -> Result<(), Refusal> {
+    if bytes.len() > limit {
+        return Err(Refusal::invalid(
+            field,
+            format!("{} bytes, limit {limit}", bytes.len()),
+        ));
+    }
+    Ok(())
+}
+
+fn account_name(field: &str, name: &str) -> Result<(), Refusal> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let starts_well = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if !starts_well || name.len() > NAME_CHARS_MAX || !name.bytes().all(allowed) {
+        return Err(Refusal::invalid(
+            field,
+            "must be 1 to 32 of A-Z a-z 0-9 . _ - and start with a letter or digit",
+        ));
+    }
+    Ok(())
+}
+
+fn new_password(password: &str) -> Result<(), Refusal> {
+    bytes_at_most("password", password.as_bytes(), PASSWORD_BYTES_MAX)?;
+    let chars = password.chars().count();
+    if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&chars) {
+        return Err(Refusal::invalid("password", "must have 8 to 128 characters"));
+    }
+    Ok(())
+}
+
+/// A name that people see: some character that is not white space, none that controls the terminal or
+/// the direction of writing.
+fn title(field: &str, text: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() || text.len() > TITLE_CHARS_MAX * 4 || text.chars().count() > TITLE_CHARS_MAX {
+        return Err(Refusal::invalid(field, "must have 1 to 64 characters"));
+    }
+    no_controls(field, text)
+}
+
+fn no_controls(field: &str, text: &str) -> Result<(), Refusal> {
+    let refused = |c: char| {
+        c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+    };
+    refuse_if(text.chars().any(refused), field, "has a control character")
+}
+
+fn user(field: &str, id: u64) -> Result<(), Refusal> {
+    refuse_if(id == 0 || id > USER_ID_MAX, field, "is not a user id")
+}
+
+fn user_list(field: &str, ids: &[u64], at_least: usize) -> Result<(), Refusal> {
+    if ids.len() > REPEATED_MAX {
+        return Err(too_many(field, ids.len(), REPEATED_MAX));
+    }
+    refuse_if(ids.len() < at_least, field, "is empty")?;
+    ids.iter().try_for_each(|id| user(field, *id))
+}
+
+fn conversation(id: u64) -> Result<(), Refusal> {
+    refuse_if(
+        ConversationId::parse(id).is_none(),
+        "conversation_id",
+        "is not a conversation id",
+    )
+}
+
+fn group(id: u64, client_msg_id: &[u8]) -> Result<(), Refusal> {
+    conversation(id)?;
+    client_id(client_msg_id)
+}
+
+fn client_id(bytes: &[u8]) -> Result<(), Refusal> {
+    refuse_if(
+        ClientMessageId::parse(bytes).is_none(),
+        "client_msg_id",
+        "must have 16 bytes",
+    )
+}
+
+fn seq(field: &str, seq: u64) -> Result<(), Refusal> {
+    // Stores keep a seq as a signed number.
+    refuse_if(seq == 0 || seq > i64::MAX as u64, field, "is not a seq")
+}
+
+fn page_limit(limit: u32) -> Result<(), Refusal> {
+    refuse_if(limit == 0, "limit", "must be 1 or more")
+}

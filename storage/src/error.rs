@@ -1,0 +1,57 @@
+//! What can go wrong, split by what it says about the data.
+
+/// A write that the rules do not allow. It was not applied and changed nothing; the rest of its batch was
+/// not touched by it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// The conversation, the user or the target does not exist, or not for this user: the two look alike.
+    #[error("not found")]
+    NotFound,
+    /// The user may not do this.
+    #[error("not allowed")]
+    Forbidden,
+    /// The client id was used for something else before.
+    #[error("this client id was used for another request")]
+    Conflict,
+    /// The state asked for is the state there is.
+    #[error("nothing to change")]
+    NothingToDo,
+    /// The group is disbanded, or the message was recalled.
+    #[error("gone")]
+    Gone,
+    /// A group, or a user's list of groups, is full.
+    #[error("limit reached")]
+    LimitReached,
+    /// The account name belongs to someone.
+    #[error("name taken")]
+    NameTaken,
+}
+
+/// A whole batch that did not commit.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Nothing of the batch is stored or will be. Repeating it is safe.
+    #[error("not applied: {reason}")]
+    NotApplied {
+        /// For logs.
+        reason: String,
+        /// The disk is full: refuse writes with "resource exhausted" until it is not.
+        full: bool,
+    },
+    /// Whether the batch is stored is not known. Repeating the appends under their client ids finds out.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// The store cannot be trusted any more: stop acknowledging, end the process, let a restart recover.
+    #[error("fatal: {0}")]
+    Fatal(String),
+}
+
+/// A question that could not be answered. It says nothing about the data.
+#[derive(Debug, thiserror::Error)]
+#[error("read failed: {0}")]
+pub struct ReadError(pub String);
+
+/// The store cannot be opened; the text says what to do about it, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);

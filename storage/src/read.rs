@@ -1,0 +1,301 @@
+//! What can be asked of a store. Every question is answered from one consistent snapshot, and whatever
+//! concerns a conversation checks in the same snapshot that the asking user may see it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    error::{OpenError, ReadError},
+    types::{
+        ConversationId, ConversationKind, Credentials, Event, Position, Role, Seq, Session, Timestamp,
+        TokenHash, User, UserId,
+    },
+    write::Writer,
+};
+
+/// A store, open. Shared between threads; hands out the ends that are not.
+pub trait Store: Send + Sync {
+    /// The epoch of the seqs in this store: random at creation, never 0.
+    fn epoch(&self) -> u64;
+
+    /// Names the commit order: positions of stores with different log ids cannot be compared.
+    fn log_id(&self) -> u64;
+
+    /// The writing end. A store that has one writer hands it out once.
+    ///
+    /// # Errors
+    /// It was handed out before, or cannot be opened.
+    fn writer(&self) -> Result<Box<dyn Writer>, OpenError>;
+
+    /// A reading end, for one thread.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn reader(&self) -> Result<Box<dyn Reader>, OpenError>;
+
+    /// After the writer was dropped: leaves the files in their smallest, cleanest state.
+    ///
+    /// # Errors
+    /// It could not; nothing is lost.
+    fn close(&self) -> Result<(), OpenError>;
+}
+
+/// Which way to read a log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    /// From a seq towards the head.
+    Forward,
+    /// From a seq (or the head) towards the beginning.
+    Backward,
+}
+
+/// The reading end of a store. All lists are bounded by the `limit` they are asked with.
+pub trait Reader: Send {
+    /// The newest commit position that this snapshot has.
+    ///
+    /// # Errors
+    /// As every method here: the store did not answer.
+    fn position(&mut self) -> Result<Position, ReadError>;
+
+    /// People, in the order asked, unknown ids left out.
+    ///
+    /// # Errors
+    /// See [`Reader::position`], as for all that follow.
+    fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError>;
+
+    /// A person by canonical name.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError>;
+
+    /// What a login compares with.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError>;
+
+    /// The session that a token belongs to.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn session_by_token(&mut self, token: &TokenHash) -> Result<Option<(Session, User)>, ReadError>;
+
+    /// A user's sessions, by id.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn sessions(&mut self, user: UserId) -> Result<Vec<Session>, ReadError>;
+
+    /// One conversation as `viewer` sees it; `None` unless they are or were a member.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn conversation(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationView>, ReadError>;
+
+    /// A user's conversations, by the position of the last event visible to them, newest first, only those
+    /// below `before` where it is given.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn conversations(
+        &mut self,
+        viewer: UserId,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<ConversationView>, ReadError>;
+
+    /// What changed for a user after `since`: conversations with visible events after it, and cursors of
+    /// members (the viewer's own included) that moved after it in conversations the viewer is a member of
+    /// now. Ordered by position, cut at `limit` entries without splitting the cursors of one position.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn changes(&mut self, viewer: UserId, since: Position, limit: usize) -> Result<Changes, ReadError>;
+
+    /// Events of a conversation that `viewer` may see, ascending. Forward: from `from` on; backward: from
+    /// `from` (0: the visible head) and before. At most `limit` events and, beyond the first, about
+    /// `body_bytes_max` bytes of bodies. `None` unless the viewer is or was a member.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn events(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+        from: Seq,
+        direction: Direction,
+        limit: usize,
+        body_bytes_max: usize,
+    ) -> Result<Option<EventPage>, ReadError>;
+
+    /// Members now, by user id, after `after`. `None` unless the viewer is a member now.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn members(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+        after: UserId,
+        limit: usize,
+    ) -> Result<Option<Vec<MemberView>>, ReadError>;
+
+    /// Every membership interval that had not ended before `from`: who may see what, for the planner of
+    /// pushes. Ascending by user and joined seq.
+    ///
+    /// # Errors
+    /// See [`Reader::position`].
+    fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError>;
+}
+
+/// A stretch of a conversation that a user may see: `joined..=left`, or `joined..` while a member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Interval {
+    /// Who.
+    pub user: UserId,
+    /// The first visible seq: the event by which they came.
+    pub joined: Seq,
+    /// The last one: the event by which they went.
+    pub left: Option<Seq>,
+}
+
+/// A conversation as one user sees it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConversationView {
+    /// Id.
+    pub id: ConversationId,
+    /// What it is.
+    pub kind: ConversationKind,
+    /// Groups: its name now.
+    pub name: String,
+    /// The other one, in a 1:1 conversation.
+    pub peer: Option<UserId>,
+    /// The last seq visible to this user.
+    pub head: Seq,
+    /// The ordinal there.
+    pub head_ordinal: u64,
+    /// The commit position of the event there: what lists are ordered by.
+    pub head_position: Position,
+    /// Its time.
+    pub last_at: Timestamp,
+    /// The first visible seq of the newest interval.
+    pub first: Seq,
+    /// The role now; `None` for a former member, and outside groups.
+    pub role: Option<Role>,
+    /// A member now.
+    pub member: bool,
+    /// Members now.
+    pub member_count: u32,
+    /// The group has ended.
+    pub disbanded: bool,
+    /// The seq of the newest membership event.
+    pub roster: Seq,
+    /// This user's cursors, by all their devices.
+    pub delivered: Seq,
+    /// See `delivered`.
+    pub read: Seq,
+    /// Displayable messages after the read cursor that this user may see: the ordinal at the head less the
+    /// ordinal at the read cursor (or at joining, if that is later). Sending implies having read.
+    pub unread: u64,
+}
+
+/// How far a member has got.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CursorView {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Who.
+    pub user: UserId,
+    /// Has everything up to here.
+    pub delivered: Seq,
+    /// Has read everything up to here.
+    pub read: Seq,
+    /// When it last moved, in the commit order.
+    pub position: Position,
+}
+
+/// What [`Reader::changes`] found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Changes {
+    /// Conversations by position, oldest change first.
+    pub conversations: Vec<ConversationView>,
+    /// Cursors by position.
+    pub cursors: Vec<CursorView>,
+    /// Everything up to here is in this answer: the next `since`.
+    pub up_to: Position,
+    /// There is more after `up_to`.
+    pub more: bool,
+}
+
+/// A stretch of a log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EventPage {
+    /// The first seq this page speaks for; what lies between `from` and `to` and is not listed is not
+    /// visible to the viewer.
+    pub from: Seq,
+    /// The last one. Below `from` when the page speaks for nothing (asked beyond the head).
+    pub to: Seq,
+    /// Ascending.
+    pub events: Vec<EventView>,
+    /// The last visible seq of the conversation.
+    pub head: Seq,
+}
+
+/// An event and what later ones made of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EventView {
+    /// The event, its body erased if it was recalled.
+    pub event: Arc<Event>,
+    /// Its newest edit, unless recalled.
+    pub revision: Option<RevisionView>,
+    /// The newest [`EventView::REACTIONS_MAX`] reactions by seq, descending.
+    pub reactions: Vec<ReactionView>,
+    /// How many there are in all.
+    pub reactions_total: u32,
+}
+
+impl EventView {
+    /// Reactions listed with one event, at most.
+    pub const REACTIONS_MAX: usize = 50;
+}
+
+/// A message's newest edit.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RevisionView {
+    /// The edit event.
+    pub seq: Seq,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// One user's reaction.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReactionView {
+    /// Who.
+    pub user: UserId,
+    /// What.
+    pub reaction: String,
+    /// The event that made it.
+    pub seq: Seq,
+}
+
+/// A member now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemberView {
+    /// Who.
+    pub user: User,
+    /// The role; `Member` outside groups.
+    pub role: Role,
+    /// The event by which they came.
+    pub joined: Seq,
+    /// How far they have got.
+    pub delivered: Seq,
+    /// See `delivered`.
+    pub read: Seq,
+}

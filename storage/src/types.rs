@@ -1,0 +1,250 @@
+//! The nouns of the domain: ids, events, people, sessions.
+
+use bytes::Bytes;
+
+macro_rules! number {
+    ($($(#[$doc:meta])* $name:ident;)*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(pub u64);
+    )* };
+}
+
+number! {
+    /// A person's account: 1, 2, 3 … in the order of registration, below 2^31.
+    UserId;
+    /// A conversation. A 1:1 conversation's id follows from its two users, a group's from its creator and
+    /// the creation's client id, a user's own log's from the user; whoever makes a write computes it.
+    ConversationId;
+    /// One device's session.
+    SessionId;
+    /// A place in a conversation: 1, 2, 3 … without holes. 0 is before everything.
+    Seq;
+    /// A place in the commit order of the whole store. 0 is before everything.
+    Position;
+    /// Milliseconds since 1970-01-01 UTC. For people to read; nothing is ordered by it.
+    Timestamp;
+}
+
+/// The id a client chose for one logical request.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ClientId(pub [u8; 16]);
+
+/// A hash over everything a request asks for: two requests under one client id are the same exactly when
+/// their fingerprints are.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Fingerprint(pub [u8; 16]);
+
+/// SHA-256 of a session token; the token itself is never stored.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct TokenHash(pub [u8; 32]);
+
+/// What a conversation is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ConversationKind {
+    /// A user's own log: one member, always.
+    Own,
+    /// Two members, always.
+    Direct,
+    /// Members come and go.
+    Group,
+}
+
+/// What a member of a group may do. Ordered: an owner may what an admin may.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Role {
+    /// Send, and add others where [`Rules::members_may_add`](crate::Rules::members_may_add) says so.
+    Member,
+    /// Also add, remove members, rename, recall others' messages.
+    Admin,
+    /// Also remove admins, give roles, disband.
+    Owner,
+}
+
+/// What an event is. The numbers are the wire's.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum EventKind {
+    /// A message people see, 1 to 31; it counts in the ordinal. Which kind of message is the sender's and
+    /// the receiver's business.
+    Message(u8),
+    /// 32: a new body for an earlier message.
+    Edit,
+    /// 33: an earlier message's body is erased.
+    Recall,
+    /// 34: a reaction to an earlier message.
+    Reaction,
+    /// 64.
+    GroupCreated,
+    /// 65.
+    MembersAdded,
+    /// 66.
+    MemberRemoved,
+    /// 67.
+    MemberLeft,
+    /// 68.
+    RoleChanged,
+    /// 69.
+    GroupRenamed,
+    /// 70.
+    GroupDisbanded,
+}
+
+impl EventKind {
+    /// The number in the store and on the wire.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Message(number) => number,
+            Self::Edit => 32,
+            Self::Recall => 33,
+            Self::Reaction => 34,
+            Self::GroupCreated => 64,
+            Self::MembersAdded => 65,
+            Self::MemberRemoved => 66,
+            Self::MemberLeft => 67,
+            Self::RoleChanged => 68,
+            Self::GroupRenamed => 69,
+            Self::GroupDisbanded => 70,
+        }
+    }
+
+    /// The kind of a stored number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1..=31 => Self::Message(number),
+            32 => Self::Edit,
+            33 => Self::Recall,
+            34 => Self::Reaction,
+            64 => Self::GroupCreated,
+            65 => Self::MembersAdded,
+            66 => Self::MemberRemoved,
+            67 => Self::MemberLeft,
+            68 => Self::RoleChanged,
+            69 => Self::GroupRenamed,
+            70 => Self::GroupDisbanded,
+            _ => return None,
+        })
+    }
+
+    /// It counts in the ordinal.
+    pub const fn is_displayable(self) -> bool {
+        matches!(self, Self::Message(_))
+    }
+
+    /// Who is a member, or what a member may do, changes with it: it becomes the roster of what follows.
+    pub const fn changes_members(self) -> bool {
+        matches!(
+            self,
+            Self::GroupCreated
+                | Self::MembersAdded
+                | Self::MemberRemoved
+                | Self::MemberLeft
+                | Self::RoleChanged
+        )
+    }
+}
+
+/// What a group event says about the group.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct GroupChange {
+    /// Whom it is about, ascending, without duplicates: the first members (the creator included) of a new
+    /// group, the added, the removed one, the one who left, the one with a new role.
+    pub users: Vec<UserId>,
+    /// The new role, with `RoleChanged`.
+    pub role: Option<Role>,
+    /// The name, with `GroupCreated` and `GroupRenamed`.
+    pub name: Option<String>,
+}
+
+/// One entry of a conversation's log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// Where it stands in the store's commit order.
+    pub position: Position,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Where it stands in the conversation.
+    pub seq: Seq,
+    /// Displayable messages in the conversation up to and including this event.
+    pub ordinal: u64,
+    /// The seq of the newest membership event at or before this one (itself if it is one); 0 where there
+    /// is none, as in 1:1 conversations.
+    pub roster: Seq,
+    /// Who made it.
+    pub sender: UserId,
+    /// The request that made it.
+    pub client_id: ClientId,
+    /// When, by the server's clock, never before the event ahead of it in the conversation.
+    pub at: Timestamp,
+    /// What it is.
+    pub kind: EventKind,
+    /// The message it is about: edits, recalls, reactions. Else 0.
+    pub target: Seq,
+    /// Opaque to the store. Empty for group events, for recalls, and once erased by a recall.
+    pub body: Bytes,
+    /// Only with group events.
+    pub change: Option<GroupChange>,
+    /// The body is not to be shown from then on; 0: never.
+    pub expires_at: Timestamp,
+    /// A recall erased the body (of a message, or of an edit of it).
+    pub recalled: bool,
+}
+
+/// A person as others see them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct User {
+    /// Id.
+    pub id: UserId,
+    /// Unique, canonical (the caller canonicalises).
+    pub name: String,
+    /// For people.
+    pub display_name: String,
+    /// A reference to a picture.
+    pub avatar: String,
+    /// A line of text.
+    pub status: String,
+    /// 1 at creation; one more with every change of the profile.
+    pub version: u64,
+    /// When the account was made.
+    pub created_at: Timestamp,
+}
+
+/// What a login compares with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credentials {
+    /// Whose.
+    pub user: User,
+    /// A PHC string.
+    pub password_hash: String,
+}
+
+/// What kind of device a session runs on.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum DeviceClass {
+    /// Not said.
+    Other,
+    /// A telephone or tablet.
+    Mobile,
+    /// A computer.
+    Desktop,
+    /// A browser.
+    Web,
+}
+
+/// One device's session.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Session {
+    /// Id, chosen by the caller, unique.
+    pub id: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// The installation's own id.
+    pub device_id: String,
+    /// The kind of device.
+    pub class: DeviceClass,
+    /// For people.
+    pub device_name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last connected, roughly.
+    pub last_seen_at: Timestamp,
+}

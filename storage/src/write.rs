@@ -1,0 +1,287 @@
+//! What changes a store: writes, their outcomes, and the trait that commits them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    error::{CommitError, Refused},
+    types::{
+        ClientId, ConversationId, DeviceClass, Event, Fingerprint, Position, Role, Seq, Session, SessionId,
+        Timestamp, TokenHash, User, UserId,
+    },
+};
+
+/// One lane's end of a store. It belongs to one thread.
+pub trait Writer: Send {
+    /// Applies the writes in order, as one transaction, and returns once they are durable: an outcome or
+    /// a refusal for each, in their order. Each write sees what those before it did. A refused write
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// Nothing may be acknowledged; the error says what is known about the batch. After
+    /// [`CommitError::NotApplied`] the writer is as it was before the call and can be used on.
+    fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError>;
+}
+
+/// The rules a store enforces inside its transactions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rules {
+    /// Members of a group, at most, its owners included.
+    pub group_members_max: u32,
+    /// Groups a user is a member of, at most.
+    pub groups_per_user_max: u32,
+    /// Any member may add members; else admins and owners only.
+    pub members_may_add: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            group_members_max: 2_000,
+            groups_per_user_max: 1_000,
+            members_may_add: true,
+        }
+    }
+}
+
+/// One change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Write {
+    /// An event for a conversation's log. Outcome: [`Outcome::Appended`].
+    Append(Append),
+    /// Cursors moved forward; those that would go back, or that name what the user cannot see, change
+    /// nothing. Outcome: [`Outcome::Cursors`].
+    Cursors(Vec<CursorMove>),
+    /// An account. Outcome: [`Outcome::User`]; [`Refused::NameTaken`].
+    CreateUser(NewUser),
+    /// A profile. Outcome: [`Outcome::User`]; [`Refused::NotFound`].
+    UpdateProfile(ProfileChange),
+    /// A session. Outcome: [`Outcome::Session`]; [`Refused::NotFound`] for an unknown user.
+    CreateSession(NewSession),
+    /// Sessions to end. Outcome: [`Outcome::Revoked`], possibly of none.
+    RevokeSessions(Revoke),
+    /// Sessions that were connected at a time; unknown ones are passed over. Outcome: [`Outcome::Done`].
+    TouchSessions(Vec<(SessionId, Timestamp)>),
+}
+
+/// An event to append.
+///
+/// In this order: the client id is looked up under (conversation, sender): known with the same fingerprint,
+/// the first result comes back as a duplicate, whatever changed since; known with another one,
+/// [`Refused::Conflict`]. Only then are membership, permission and limits checked, and only a new event
+/// takes a seq.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Append {
+    /// Where to. For [`Action::CreateGroup`] the new group's id.
+    pub conversation: ConversationId,
+    /// Who.
+    pub sender: UserId,
+    /// The logical request.
+    pub client_id: ClientId,
+    /// Over all of it.
+    pub fingerprint: Fingerprint,
+    /// The wall clock. The event's time is this or, if later, that of the event ahead of it.
+    pub at: Timestamp,
+    /// What.
+    pub action: Action,
+}
+
+/// What an append does. Refusals beyond those of the client id stand with each.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// A displayable message. `Direct`: the sender is one of the two and both accounts exist, else
+    /// `NotFound`; the first event creates the conversation. `Own`: the sender's own, else `NotFound`.
+    /// `Group`: a member now, else `Forbidden` for a former member and `NotFound` for a stranger; `Gone`
+    /// once disbanded (for all other actions on groups too).
+    Message {
+        /// 1 to 31.
+        kind: u8,
+        /// Opaque.
+        body: Bytes,
+        /// See [`Event::expires_at`].
+        expires_at: Timestamp,
+        /// The message it replies to must be visible to the sender, else `NotFound`; 0: none.
+        reply_to: Seq,
+    },
+    /// A new body for one's own message: `NotFound` unless it is a displayable message visible to the
+    /// sender, `Forbidden` if someone else's, `Gone` if recalled.
+    Edit {
+        /// The message.
+        target: Seq,
+        /// Opaque.
+        body: Bytes,
+    },
+    /// Erases a message: one's own, or as admin or owner of the group anyone's. As `Edit` otherwise.
+    /// Erases the bodies of its edits too.
+    Recall {
+        /// The message.
+        target: Seq,
+    },
+    /// One user's reaction to a message they can see; a new one takes the place of the old, an empty one
+    /// takes it back. `NotFound` and `Gone` as with `Edit`.
+    React {
+        /// The message.
+        target: Seq,
+        /// The reaction itself, as pages of history show it; empty takes it back.
+        reaction: String,
+        /// Opaque; what the event carries.
+        body: Bytes,
+    },
+    /// A new group whose owner is the sender. `NotFound` if any user does not exist, `LimitReached`,
+    /// `Conflict` if the id belongs to a group of another creation.
+    CreateGroup {
+        /// For people.
+        name: String,
+        /// First members; duplicates and the creator are passed over.
+        members: Vec<UserId>,
+    },
+    /// `NotFound` if any user does not exist, `LimitReached`, `NothingToDo` if all are members already.
+    AddMembers {
+        /// Duplicates and those who are members already are passed over.
+        users: Vec<UserId>,
+    },
+    /// By an admin for a member, by an owner for anyone but oneself (that is `Leave`); `Forbidden`
+    /// otherwise. `NotFound` if the user is no member.
+    RemoveMember {
+        /// Who goes.
+        user: UserId,
+    },
+    /// `Forbidden` for the last owner while others are members.
+    Leave,
+    /// By an owner. `NotFound` if the user is no member, `NothingToDo` if it is their role already,
+    /// `Forbidden` if it would leave the group without an owner.
+    SetRole {
+        /// Whose.
+        user: UserId,
+        /// The new one.
+        role: Role,
+    },
+    /// By an admin or owner.
+    Rename {
+        /// For people.
+        name: String,
+    },
+    /// By an owner. Members stay members: history stays readable.
+    Disband,
+}
+
+/// A cursor to move forward.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CursorMove {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Whose.
+    pub user: UserId,
+    /// A device has everything up to here; 0: not said. Cut to the user's visible head.
+    pub delivered: Seq,
+    /// The user has read everything up to here; 0: not said. Cut likewise. Reading is having.
+    pub read: Seq,
+}
+
+/// An account to create.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NewUser {
+    /// Canonical and valid.
+    pub name: String,
+    /// For people.
+    pub display_name: String,
+    /// A PHC string.
+    pub password_hash: String,
+    /// The wall clock.
+    pub at: Timestamp,
+}
+
+/// A profile's new state; `None` leaves a field as it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProfileChange {
+    /// Whose.
+    pub user: UserId,
+    /// For people.
+    pub display_name: Option<String>,
+    /// A reference to a picture.
+    pub avatar: Option<String>,
+    /// A line of text.
+    pub status: Option<String>,
+}
+
+/// How many sessions a user may have; the least recently seen goes first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DevicePolicy {
+    /// In all.
+    pub total: u32,
+    /// On devices of class `Mobile`.
+    pub mobile: u32,
+    /// `Desktop`.
+    pub desktop: u32,
+    /// `Web`.
+    pub web: u32,
+}
+
+impl DevicePolicy {
+    /// The limit for one class.
+    pub const fn of(&self, class: DeviceClass) -> u32 {
+        match class {
+            DeviceClass::Other => self.total,
+            DeviceClass::Mobile => self.mobile,
+            DeviceClass::Desktop => self.desktop,
+            DeviceClass::Web => self.web,
+        }
+    }
+}
+
+/// A session to create. One that the same user has on the same device id is replaced by it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NewSession {
+    /// Id, user, device, times.
+    pub session: Session,
+    /// What the token hashes to.
+    pub token_hash: TokenHash,
+    /// Applied with it: first to the class, then to all. The new session itself always stays.
+    pub policy: DevicePolicy,
+}
+
+/// Which sessions of a user to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Revoke {
+    /// This one.
+    One(UserId, SessionId),
+    /// All but this one.
+    Others(UserId, SessionId),
+}
+
+/// What a write did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// See [`Write::Append`].
+    Appended(Appended),
+    /// The cursors that moved, with their new values, and the commit position they share; empty and
+    /// position 0 when none did.
+    Cursors(Vec<CursorMove>, Position),
+    /// As it is now.
+    User(User),
+    /// The new session and those it displaced.
+    Session(SessionCreated),
+    /// The sessions that ended.
+    Revoked(Vec<SessionId>),
+    /// Nothing to say.
+    Done,
+}
+
+/// An append's result.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Appended {
+    /// The event: the new one, or for a duplicate the one stored first, as it is now.
+    pub event: Arc<Event>,
+    /// The request had been stored before; nothing new was.
+    pub duplicate: bool,
+}
+
+/// A new session's consequences.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SessionCreated {
+    /// The same device's previous session, if there was one.
+    pub replaced: Option<SessionId>,
+    /// Sessions that the policy ended, in the order it did.
+    pub displaced: Vec<SessionId>,
+}
