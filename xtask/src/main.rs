@@ -1,3 +1,56 @@
-//! (skeleton)
+//! `cargo xtask`: what this repository needs beyond plain cargo.
+//!
+//! It owns how the suite is run (`test`), what a change must pass (`ci`) and how the fuzz targets are driven
+//! (`fuzz`). It must never be needed to build or run the product, and it never changes files under version
+//! control.
 
-fn main() {}
+mod ci;
+mod dependencies;
+mod fuzz;
+mod process;
+mod suite;
+
+use clap::{Parser, Subcommand};
+use process::{Outcome, Result, Workspace};
+use std::process::ExitCode;
+
+/// What this repository needs beyond plain cargo.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build everything, run all tests, then the documentation's examples.
+    Test(suite::Options),
+    /// Everything a change must pass: format, lints, documentation, dependencies, tests.
+    Ci,
+    /// Check the dependency tree alone: layers, runtimes, licences, sources.
+    Dependencies,
+    /// Run the fuzz targets; needs a nightly toolchain and a C++ compiler.
+    Fuzz(fuzz::Options),
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Outcome> {
+    let workspace = Workspace::locate()?;
+    match &arguments.command {
+        Command::Test(options) => suite::run(&workspace, options),
+        Command::Ci => ci::run(&workspace),
+        Command::Dependencies => dependencies::run(&workspace),
+        Command::Fuzz(options) => fuzz::run(&workspace, options),
+    }
+}

@@ -1,0 +1,112 @@
+//! Runs the whole suite: builds everything once, tells the end-to-end tests where the binaries are, runs the
+//! tests, then the documentation's examples, and ends with the runner's summary.
+//!
+//! It needs nothing but a Rust toolchain and a C compiler, uses cargo-nextest where it is installed, and must
+//! never install anything.
+
+mod build;
+mod summary;
+
+use crate::process::{self, Outcome, Result, Stream, Workspace};
+use build::Binaries;
+use std::process::Command;
+use summary::Totals;
+
+/// What the user may choose.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Build and test with optimisation.
+    #[arg(long)]
+    release: bool,
+    /// Run only the tests whose names contain this, and no documentation examples.
+    filter: Option<String>,
+}
+
+/// Runs the suite. Its summary is the last thing printed.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
+    let profile: &[&str] = if options.release { &["--release"] } else { &[] };
+    let binaries = build::all(workspace, profile)?;
+    let tested = match Runner::find(workspace) {
+        Runner::Nextest => nextest(workspace, profile, options.filter.as_deref(), &binaries)?,
+        Runner::Cargo => plain(workspace, profile, options.filter.as_deref(), &binaries)?,
+    };
+    let mut outcome = tested.outcome;
+    if options.filter.is_none() {
+        let documentation = documentation(workspace, profile)?;
+        outcome = outcome.and(documentation.outcome);
+        eprintln!("\n{}", documentation.summary);
+    }
+    eprintln!("{}", tested.summary);
+    Ok(outcome)
+}
+
+/// How one run of a test runner ended.
+struct Report {
+    outcome: Outcome,
+    summary: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runner {
+    Nextest,
+    Cargo,
+}
+
+impl Runner {
+    fn find(workspace: &Workspace) -> Self {
+        match process::answer(&mut workspace.cargo(&["nextest", "--version"])) {
+            Some(_) => Self::Nextest,
+            None => Self::Cargo,
+        }
+    }
+}
+
+/// Nextest gives every test a process of its own and kills those that hang.
+fn nextest(
+    workspace: &Workspace,
+    profile: &[&str],
+    filter: Option<&str>,
+    binaries: &Binaries,
+) -> Result<Report> {
+    let configuration = workspace.root().join("xtask/nextest.toml");
+    let mut command = workspace.cargo(&["nextest", "run", "--workspace", "--locked"]);
+    command
+        .args(profile)
+        .arg("--config-file")
+        .arg(configuration)
+        .args(filter);
+    let mut summary = None;
+    let outcome = process::watch(binaries.announce_to(&mut command), Stream::Error, |line| {
+        if let Some(found) = summary::nextest(line) {
+            summary = Some(found.to_owned());
+        }
+    })?;
+    let summary = summary.unwrap_or_else(|| "the test runner ended without a summary".to_owned());
+    Ok(Report { outcome, summary })
+}
+
+/// What every toolchain has. The documentation's examples follow separately, hence the list of targets.
+fn plain(
+    workspace: &Workspace,
+    profile: &[&str],
+    filter: Option<&str>,
+    binaries: &Binaries,
+) -> Result<Report> {
+    let mut command = workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command.args(build::TARGETS).args(profile).args(filter);
+    counted("Tests", binaries.announce_to(&mut command))
+}
+
+fn documentation(workspace: &Workspace, profile: &[&str]) -> Result<Report> {
+    let mut command = workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--doc"]);
+    counted("Documentation examples", command.args(profile))
+}
+
+fn counted(title: &str, command: &mut Command) -> Result<Report> {
+    let mut totals = Totals::default();
+    let outcome = process::watch(command, Stream::Output, |line| totals.note(line))?;
+    Ok(Report {
+        outcome,
+        summary: format!("{title}: {totals}"),
+    })
+}
