@@ -14,7 +14,9 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod model;
 mod read;
+mod shape;
 mod types;
 mod write;
 

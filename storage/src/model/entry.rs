@@ -1,0 +1,145 @@
+//! What an allowed append changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    append::Draft,
+    state::{Conversation, Entry, State, Stay},
+};
+use crate::{
+    error::Refused,
+    shape::Shape,
+    types::{Event, EventKind, GroupChange, Role, Seq, Timestamp},
+    write::{Append, Appended, Outcome},
+};
+
+impl State {
+    pub(super) fn append(&mut self, append: &Append) -> Result<Outcome, Refused> {
+        if let Some(earlier) = self.earlier(append) {
+            return earlier;
+        }
+        let draft = self.decide(append)?;
+        let shape = Shape::of(append.conversation).ok_or(Refused::NotFound)?;
+        let position = self.next_position();
+        let conversation = self
+            .conversations
+            .entry(append.conversation)
+            .or_insert_with(|| Conversation::new(shape));
+        let seq = Seq(conversation.head().0 + 1);
+        let last = conversation.log.last().map(|entry| &entry.event);
+        let kind = draft.kind;
+        let event = Arc::new(Event {
+            position,
+            conversation: append.conversation,
+            seq,
+            ordinal: last.map_or(0, |last| last.ordinal) + u64::from(kind.is_displayable()),
+            roster: if kind.changes_members() {
+                seq
+            } else {
+                last.map_or(Seq(0), |last| last.roster)
+            },
+            sender: append.sender,
+            client_id: append.client_id,
+            at: append.at.max(last.map_or(Timestamp(0), |last| last.at)),
+            kind,
+            target: draft.target,
+            body: draft.body.clone(),
+            change: draft.change.clone(),
+            expires_at: draft.expires_at,
+            recalled: false,
+        });
+        conversation.enter(append, draft, Arc::clone(&event));
+        Ok(Outcome::Appended(Appended {
+            event,
+            duplicate: false,
+        }))
+    }
+
+    /// The result of the same request before.
+    fn earlier(&self, append: &Append) -> Option<Result<Outcome, Refused>> {
+        let conversation = self.conversations.get(&append.conversation)?;
+        let seq = conversation.requests.get(&(append.sender, append.client_id))?;
+        let entry = conversation.entry(*seq)?;
+        if entry.fingerprint != append.fingerprint {
+            return Some(Err(Refused::Conflict));
+        }
+        Some(Ok(Outcome::Appended(Appended {
+            event: Arc::clone(&entry.event),
+            duplicate: true,
+        })))
+    }
+}
+
+impl Conversation {
+    fn enter(&mut self, append: &Append, draft: Draft, event: Arc<Event>) {
+        let (kind, seq) = (event.kind, event.seq);
+        self.log.push(Entry {
+            event,
+            fingerprint: append.fingerprint,
+            reaction: draft.reaction,
+        });
+        self.requests.insert((append.sender, append.client_id), seq);
+        if draft.target != Seq(0) {
+            self.about.entry(draft.target).or_default().push(seq);
+        }
+        if kind == EventKind::Recall {
+            self.erase(draft.target);
+        }
+        if let Some(change) = draft.change {
+            self.change(append, kind, seq, change);
+        }
+        // Who sends has read, and has, what was there.
+        let cursor = self.cursors.entry(append.sender).or_default();
+        cursor.delivered = seq;
+        cursor.read = seq;
+    }
+
+    fn erase(&mut self, target: Seq) {
+        let edits = self
+            .about(target, EventKind::Edit)
+            .map(|edit| edit.event.seq)
+            .collect::<Vec<_>>();
+        for entry in &mut self.log {
+            if entry.event.seq == target || edits.contains(&entry.event.seq) {
+                let event = Arc::make_mut(&mut entry.event);
+                event.body = Bytes::new();
+                event.recalled = true;
+            }
+        }
+    }
+
+    fn change(&mut self, append: &Append, kind: EventKind, seq: Seq, change: GroupChange) {
+        if let Some(name) = change.name {
+            self.name = name;
+        }
+        for user in change.users {
+            match kind {
+                EventKind::GroupCreated | EventKind::MembersAdded => {
+                    let founder = kind == EventKind::GroupCreated && user == append.sender;
+                    self.stays.push(Stay {
+                        user,
+                        role: if founder { Role::Owner } else { Role::Member },
+                        joined: seq,
+                        left: None,
+                    });
+                }
+                _ => {
+                    let stay = self
+                        .stays
+                        .iter_mut()
+                        .find(|stay| stay.user == user && stay.left.is_none());
+                    match (stay, change.role) {
+                        (Some(stay), Some(role)) => stay.role = role,
+                        (Some(stay), None) => stay.left = Some(seq),
+                        (None, _) => {}
+                    }
+                }
+            }
+        }
+        if kind == EventKind::GroupDisbanded {
+            self.disbanded = true;
+        }
+    }
+}

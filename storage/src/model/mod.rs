@@ -1,0 +1,105 @@
+//! The reference: what every store must answer, in the simplest way there is. Everything is in memory behind
+//! one lock, and what can be computed from the logs is computed from the logs, every time.
+//!
+//! It owns the meaning of the traits. It must never be clever: a rule that cannot be read off here at once is
+//! written wrongly.
+
+mod append;
+mod entry;
+mod read;
+mod state;
+mod write;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    error::{CommitError, OpenError, Refused},
+    read::{Reader, Store},
+    write::{Outcome, Rules, Write, Writer},
+};
+use state::State;
+
+/// A store in memory: nothing of it outlives the value. Shared between threads; its readers and its writer
+/// stay usable after it is dropped.
+pub struct ModelStore {
+    epoch: u64,
+    log_id: u64,
+    state: Arc<Mutex<State>>,
+    writer_taken: AtomicBool,
+}
+
+impl ModelStore {
+    /// An empty store. `epoch` must not be 0.
+    pub fn new(epoch: u64, log_id: u64, rules: Rules) -> Self {
+        Self {
+            epoch,
+            log_id,
+            state: Arc::new(Mutex::new(State::new(rules))),
+            writer_taken: AtomicBool::new(false),
+        }
+    }
+}
+
+impl fmt::Debug for ModelStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelStore")
+            .field("epoch", &self.epoch)
+            .field("log_id", &self.log_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for ModelStore {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn log_id(&self) -> u64 {
+        self.log_id
+    }
+
+    fn writer(&self) -> Result<Box<dyn Writer>, OpenError> {
+        if self.writer_taken.swap(true, Ordering::Relaxed) {
+            return Err(OpenError(
+                "this store has one writer, and it was handed out before".to_owned(),
+            ));
+        }
+        Ok(Box::new(ModelWriter {
+            state: Arc::clone(&self.state),
+        }))
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
+        Ok(Box::new(ModelReader {
+            state: Arc::clone(&self.state),
+        }))
+    }
+
+    fn close(&self) -> Result<(), OpenError> {
+        Ok(())
+    }
+}
+
+struct ModelWriter {
+    state: Arc<Mutex<State>>,
+}
+
+impl Writer for ModelWriter {
+    fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError> {
+        // One lock over the whole batch: readers see all of it or nothing.
+        let mut state = self.state.lock();
+        Ok(writes.iter().map(|write| state.write(write)).collect())
+    }
+}
+
+struct ModelReader {
+    state: Arc<Mutex<State>>,
+}

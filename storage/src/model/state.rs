@@ -1,0 +1,164 @@
+//! What the model remembers, and the questions that both its writes and its reads ask of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    shape::Shape,
+    types::{
+        ClientId, ConversationId, Credentials, Event, EventKind, Fingerprint, Position, Role, Seq, Session,
+        SessionId, TokenHash, UserId,
+    },
+    write::Rules,
+};
+
+pub(super) struct State {
+    pub(super) rules: Rules,
+    /// The newest position given.
+    pub(super) position: Position,
+    pub(super) accounts: BTreeMap<UserId, Credentials>,
+    pub(super) names: BTreeMap<String, UserId>,
+    pub(super) sessions: BTreeMap<SessionId, (Session, TokenHash)>,
+    pub(super) conversations: BTreeMap<ConversationId, Conversation>,
+}
+
+pub(super) struct Conversation {
+    pub(super) shape: Shape,
+    pub(super) name: String,
+    pub(super) disbanded: bool,
+    /// Seq n is at index n - 1. Never empty.
+    pub(super) log: Vec<Entry>,
+    pub(super) requests: BTreeMap<(UserId, ClientId), Seq>,
+    /// The edits, recalls and reactions of a message, ascending.
+    pub(super) about: BTreeMap<Seq, Vec<Seq>>,
+    /// In the order of joining.
+    pub(super) stays: Vec<Stay>,
+    pub(super) cursors: BTreeMap<UserId, Cursor>,
+}
+
+pub(super) struct Entry {
+    pub(super) event: Arc<Event>,
+    pub(super) fingerprint: Fingerprint,
+    /// With reactions.
+    pub(super) reaction: String,
+}
+
+/// One membership interval.
+pub(super) struct Stay {
+    pub(super) user: UserId,
+    pub(super) role: Role,
+    pub(super) joined: Seq,
+    pub(super) left: Option<Seq>,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cursor {
+    pub(super) delivered: Seq,
+    pub(super) read: Seq,
+    /// When it was last moved by a cursor write.
+    pub(super) moved: Position,
+}
+
+impl State {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            position: Position(0),
+            accounts: BTreeMap::new(),
+            names: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            conversations: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn next_position(&mut self) -> Position {
+        self.position.0 += 1;
+        self.position
+    }
+
+    /// Groups that have not ended and that the user is a member of now.
+    pub(super) fn groups_of(&self, user: UserId) -> usize {
+        self.conversations
+            .values()
+            .filter(|conversation| conversation.shape == Shape::Group && !conversation.disbanded)
+            .filter(|conversation| conversation.member(user).is_some())
+            .count()
+    }
+}
+
+impl Conversation {
+    pub(super) fn new(shape: Shape) -> Self {
+        let stays = shape
+            .fixed_members()
+            .map(|user| Stay {
+                user,
+                role: Role::Member,
+                joined: Seq(1),
+                left: None,
+            })
+            .collect();
+        Self {
+            shape,
+            name: String::new(),
+            disbanded: false,
+            log: Vec::new(),
+            requests: BTreeMap::new(),
+            about: BTreeMap::new(),
+            stays,
+            cursors: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn head(&self) -> Seq {
+        Seq(self.log.len() as u64)
+    }
+
+    pub(super) fn entry(&self, seq: Seq) -> Option<&Entry> {
+        self.log.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
+    }
+
+    /// Displayable messages up to and including this seq.
+    pub(super) fn ordinal_at(&self, seq: Seq) -> u64 {
+        self.entry(seq).map_or(0, |entry| entry.event.ordinal)
+    }
+
+    /// The newest stay, over or not.
+    pub(super) fn newest_stay(&self, user: UserId) -> Option<&Stay> {
+        self.stays.iter().rev().find(|stay| stay.user == user)
+    }
+
+    /// The stay that goes on.
+    pub(super) fn member(&self, user: UserId) -> Option<&Stay> {
+        self.newest_stay(user).filter(|stay| stay.left.is_none())
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = &Stay> {
+        self.stays.iter().filter(|stay| stay.left.is_none())
+    }
+
+    pub(super) fn owners(&self) -> usize {
+        self.members().filter(|stay| stay.role == Role::Owner).count()
+    }
+
+    /// The last seq that the user may see; `None` for someone who never was a member.
+    pub(super) fn visible_head(&self, user: UserId) -> Option<Seq> {
+        self.newest_stay(user)
+            .map(|stay| stay.left.unwrap_or_else(|| self.head()))
+    }
+
+    pub(super) fn sees(&self, user: UserId, seq: Seq) -> bool {
+        seq <= self.head()
+            && self.stays.iter().any(|stay| {
+                stay.user == user && stay.joined <= seq && stay.left.is_none_or(|left| seq <= left)
+            })
+    }
+
+    /// The events of one kind about a message, ascending.
+    pub(super) fn about(&self, target: Seq, kind: EventKind) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.about
+            .get(&target)
+            .into_iter()
+            .flatten()
+            .filter_map(|seq| self.entry(*seq))
+            .filter(move |entry| entry.event.kind == kind)
+    }
+}

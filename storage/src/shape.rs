@@ -1,0 +1,100 @@
+//! What a conversation's id says by itself: its kind, and who is in it where that never changes.
+//! It owns nothing but that reading of the number; it must never decide who may do what.
+
+use crate::types::{ConversationId, ConversationKind, UserId};
+
+/// Set in the ids of 1:1 conversations.
+const DIRECT_BIT: u64 = 1 << 62;
+/// Set in the ids of groups, where [`DIRECT_BIT`] is not.
+const GROUP_BIT: u64 = 1 << 61;
+/// A user's id fits into so many bits.
+const USER_BITS: u32 = 31;
+const USER_MASK: u64 = (1 << USER_BITS) - 1;
+
+/// The reading of an id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shape {
+    Own(UserId),
+    /// The lower id first; never the same user twice.
+    Direct(UserId, UserId),
+    Group,
+}
+
+impl Shape {
+    /// `None` for a number that is no conversation's id.
+    pub(crate) const fn of(id: ConversationId) -> Option<Self> {
+        let number = id.0;
+        if number >> 63 != 0 {
+            None
+        } else if number & DIRECT_BIT != 0 {
+            let low = (number >> USER_BITS) & USER_MASK;
+            let high = number & USER_MASK;
+            if low == 0 || low >= high {
+                return None;
+            }
+            Some(Self::Direct(UserId(low), UserId(high)))
+        } else if number & GROUP_BIT != 0 {
+            Some(Self::Group)
+        } else if number != 0 && number <= USER_MASK {
+            Some(Self::Own(UserId(number)))
+        } else {
+            None
+        }
+    }
+
+    pub(crate) const fn kind(self) -> ConversationKind {
+        match self {
+            Self::Own(_) => ConversationKind::Own,
+            Self::Direct(..) => ConversationKind::Direct,
+            Self::Group => ConversationKind::Group,
+        }
+    }
+
+    /// The other one of the two.
+    pub(crate) fn peer_of(self, user: UserId) -> Option<UserId> {
+        match self {
+            Self::Direct(low, high) if user == low => Some(high),
+            Self::Direct(low, high) if user == high => Some(low),
+            _ => None,
+        }
+    }
+
+    /// Those who are members from the first event on and always; none for groups.
+    pub(crate) fn fixed_members(self) -> impl Iterator<Item = UserId> {
+        let (first, second) = match self {
+            Self::Own(user) => (Some(user), None),
+            Self::Direct(low, high) => (Some(low), Some(high)),
+            Self::Group => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_by_their_bits() {
+        let direct = |low: u64, high: u64| ConversationId(DIRECT_BIT | low << USER_BITS | high);
+        assert_eq!(Shape::of(ConversationId(7)), Some(Shape::Own(UserId(7))));
+        assert_eq!(Shape::of(direct(2, 5)), Some(Shape::Direct(UserId(2), UserId(5))));
+        assert_eq!(
+            Shape::of(direct(USER_MASK - 1, USER_MASK)),
+            Some(Shape::Direct(UserId(USER_MASK - 1), UserId(USER_MASK)))
+        );
+        assert_eq!(Shape::of(ConversationId(GROUP_BIT | 99)), Some(Shape::Group));
+        for wrong in [
+            0,
+            1 << 31,
+            1 << 60,
+            1 << 63,
+            direct(5, 2).0,
+            direct(5, 5).0,
+            direct(0, 5).0,
+            u64::MAX,
+        ] {
+            assert_eq!(Shape::of(ConversationId(wrong)), None, "{wrong:#x}");
+        }
+    }
+}
