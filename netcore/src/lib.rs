@@ -1,1 +1,107 @@
-//! (skeleton)
+//! A TCP server library on mio: one event loop per thread, plain state machines inside, bounded everywhere.
+//!
+//! An application gives a [`codec::Codec`], which cuts a byte stream into frames, and a [`Handler`], which says
+//! what they mean. The library does the rest: sockets, buffers, deadlines, heartbeats, backpressure, worker
+//! threads, and the end of it all.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use netcore::codec::{FrameError, LengthPrefixed};
+//! use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal, Server};
+//! use std::io::{Read, Write};
+//! use std::net::{SocketAddr, TcpStream};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type Codec = LengthPrefixed;
+//!     type Conn = ();
+//!     type Msg = ();
+//!     type Task = NoTask;
+//!
+//!     fn on_accept(&mut self, _peer: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+//!         Ok((LengthPrefixed::new(64 * 1024), ()))
+//!     }
+//!
+//!     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: Bytes) -> Flow<Self> {
+//!         match cx.send(&frame) {
+//!             Ok(_) => Flow::Continue,
+//!             Err(_) => Flow::Close(1),
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder::<Echo>()
+//!     .loops(2)
+//!     .listen("127.0.0.1:0".parse::<SocketAddr>()?)
+//!     .start(|_loop, _remote| Ok::<_, std::convert::Infallible>(Echo))?;
+//!
+//! let mut client = TcpStream::connect(server.local_addrs()[0])?;
+//! client.write_all(b"\0\0\0\x05hello")?;
+//! let mut reply = [0; 9];
+//! client.read_exact(&mut reply)?;
+//! assert_eq!(&reply, b"\0\0\0\x05hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Rules of the house
+//!
+//! - **Threads.** A handler value and its connections belong to one loop and are never shared; other threads
+//!   reach them by messages, through [`Remote`]. Callbacks must not block: blocking work goes to a
+//!   [`WorkerPool`].
+//! - **Names.** A [`ConnId`] is never used for a second connection. Asking for a connection that is over gives
+//!   `None`.
+//! - **Memory.** Connections read into one buffer per loop and own memory only while a frame is incomplete or
+//!   something is unwritten. Whatever is queued anywhere has a limit, and whoever meets it is told.
+//! - **Writing.** Sends are queued and written once, at the end of a turn, in one system call per connection.
+//! - **Backpressure.** A peer that does not read is not read from; a full worker pool stops the reading of
+//!   those who feed it. While *we* do not read, the deadlines that wait for the peer stand still.
+//!
+//! Without the feature `reactor` (on by default) only the parts without sockets and threads are built:
+//! [`codec`], [`conn`], [`wheel`] and what they need.
+
+#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic))]
+
+pub mod codec;
+pub mod conn;
+pub mod limits;
+pub mod time;
+pub mod wheel;
+
+mod close;
+mod config;
+
+pub use close::{CloseHow, CloseReason, Initiator, Queued, SendError};
+pub use config::{Budgets, Limits, Outbound, Settings, Timeouts};
+
+#[cfg(feature = "reactor")]
+mod builder;
+#[cfg(feature = "reactor")]
+mod context;
+#[cfg(feature = "reactor")]
+mod handler;
+#[cfg(feature = "reactor")]
+mod id;
+#[cfg(feature = "reactor")]
+mod mailbox;
+#[cfg(feature = "reactor")]
+mod reactor;
+#[cfg(feature = "reactor")]
+mod remote;
+#[cfg(feature = "reactor")]
+mod server;
+#[cfg(feature = "reactor")]
+mod worker;
+
+#[cfg(feature = "reactor")]
+pub use {
+    builder::{Builder, Listen, StartError},
+    context::{ConnCx, LoopCx},
+    handler::{Eof, Flow, Handler, Peer, Reason, Refusal},
+    id::{ConnId, LoopId},
+    remote::{Permit, PostError, Remote, ReserveError},
+    server::{DrainReport, Server},
+    worker::{NoTask, PoolBuilder, PoolError, PoolStats, SubmitError, Task, WorkerPool},
+};

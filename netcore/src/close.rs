@@ -1,0 +1,137 @@
+//! Owns the vocabulary of endings: why a connection closes, who began it, and how. Must never decide to close
+//! anything.
+
+use std::io;
+
+/// Why a connection ended. `E` is the error of the codec.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason<E> {
+    /// The server is draining and the drain deadline passed.
+    #[error("drain deadline passed")]
+    Drained,
+    /// The peer finished sending, between two frames.
+    #[error("the peer closed the connection")]
+    Eof,
+    /// A frame took too long from its first byte to its last.
+    #[error("a frame took too long to arrive")]
+    FrameTimeout,
+    /// A callback of the handler, or the codec, panicked on this connection.
+    #[error("the handler panicked")]
+    HandlerPanicked,
+    /// The application did not declare the connection established in time.
+    #[error("handshake took too long")]
+    HandshakeTimeout,
+    /// Nothing arrived for too long.
+    #[error("nothing was received for too long")]
+    IdleTimeout,
+    /// The operating system reported an error on the socket.
+    #[error("socket error: {0}")]
+    Io(#[source] io::Error),
+    /// The application closed the connection with this code of its own.
+    #[error("closed by the application with code {0}")]
+    Local(u16),
+    /// The handler offloaded work, but the server was built without workers.
+    #[error("work was offloaded, but there is no worker pool")]
+    NoWorkers,
+    /// A ping was not answered.
+    #[error("a ping was not answered in time")]
+    PongTimeout,
+    /// The peer sent something that is not a frame.
+    #[error("protocol error: {0}")]
+    Protocol(#[source] E),
+    /// The peer, or something on the way, aborted the connection.
+    #[error("the connection was reset")]
+    Reset,
+    /// The loop, or the worker pool it offloads to, has stopped.
+    #[error("the server stopped")]
+    Stopped,
+    /// The peer finished sending in the middle of a frame.
+    #[error("the peer closed the connection {have} bytes into a frame")]
+    TruncatedFrame {
+        /// Bytes of the frame that had arrived.
+        have: usize,
+    },
+    /// The peer did not take what was sent to it.
+    #[error("the peer stopped reading")]
+    WriteStalled,
+}
+
+/// Who began the end of a connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Initiator {
+    /// The library, because of a rule the peer broke or a deadline that passed.
+    Library,
+    /// The application.
+    Local,
+    /// The peer or the network.
+    Peer,
+}
+
+impl<E> CloseReason<E> {
+    /// Who began the end.
+    #[must_use]
+    pub const fn initiator(&self) -> Initiator {
+        match self {
+            Self::Eof | Self::TruncatedFrame { .. } | Self::Reset | Self::Io(_) => Initiator::Peer,
+            Self::Local(_) => Initiator::Local,
+            Self::Drained
+            | Self::FrameTimeout
+            | Self::HandlerPanicked
+            | Self::HandshakeTimeout
+            | Self::IdleTimeout
+            | Self::NoWorkers
+            | Self::PongTimeout
+            | Self::Protocol(_)
+            | Self::Stopped
+            | Self::WriteStalled => Initiator::Library,
+        }
+    }
+
+    /// The reason behind an error of a socket call.
+    #[must_use]
+    pub fn from_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected => Self::Reset,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// What happens to frames that are queued when a connection is closed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum CloseHow {
+    /// They are dropped, the socket is closed at the end of the turn.
+    Abort,
+    /// They are written first, then our side is shut down, and the peer gets the linger time to close its own.
+    /// Nothing more is read or queued. Ends early if nothing can be written for the write-stall time.
+    Flush,
+}
+
+/// What [`Core::send`](crate::conn::Core::send) did with a frame that it took.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Queued {
+    /// It is queued, and above the high water mark: reading of this connection pauses until the peer has
+    /// caught up.
+    AboveHighWater,
+    /// It is queued and will be written at the end of the turn.
+    Buffered,
+}
+
+/// Why a frame was not queued.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+pub enum SendError {
+    /// The connection is closing.
+    #[error("the connection is closing")]
+    Closing,
+    /// The codec has no representation for it; the reason is logged at debug level.
+    #[error("the frame cannot be encoded")]
+    Encode,
+    /// The queue would pass its limit. `on_writable` is called once the queue has fallen to low water. A frame
+    /// larger than the limit itself can never be sent.
+    #[error("the outbound queue is full")]
+    Full,
+}

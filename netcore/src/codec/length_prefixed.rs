@@ -1,0 +1,296 @@
+//! Owns the framing "a length, then that many bytes" in its usual variations. Must never wait for bytes of a
+//! frame that its declared length already condemns.
+
+use super::{Codec, Decoded};
+use bytes::{Bytes, BytesMut};
+use std::num::NonZeroUsize;
+
+/// Frames that carry their length in a field near their beginning.
+///
+/// ```text
+///   0        offset   offset + width
+///   +--------+--------+--------------------------------+
+///   |  ...   | length |  length + adjustment bytes     |   <= max bytes in all
+///   +--------+--------+--------------------------------+
+///   |<---- strip ---->|<- what decode yields ----------|
+/// ```
+///
+/// Encoding is the inverse of decoding: bytes that `strip` removes are written as zeros, except for the length
+/// field, which is always filled in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LengthPrefixed {
+    max: u32,
+    adjustment: i32,
+    strip: u16,
+    offset: u8,
+    width: u8,
+    little_endian: bool,
+}
+
+/// Why a frame is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FrameError {
+    /// The whole frame would have more bytes than allowed.
+    #[error("frame of {len} bytes exceeds the limit of {max}")]
+    TooLong {
+        /// Bytes of the whole frame, header included; saturates.
+        len: u64,
+        /// The limit in force.
+        max: u32,
+    },
+    /// The declared length makes the frame end within its own header.
+    #[error("declared length {declared} ends within the header")]
+    TooShort {
+        /// The value of the length field.
+        declared: u64,
+    },
+    /// The frame to send has a length that the field cannot express.
+    #[error("a frame of {len} bytes cannot be expressed by the length field")]
+    Unrepresentable {
+        /// Bytes of the whole frame.
+        len: u64,
+    },
+}
+
+/// Why a layout cannot be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidLayout {
+    /// The length field must have 1, 2, 3, 4 or 8 bytes.
+    #[error("a length field of {0} bytes is not supported")]
+    Width(usize),
+    /// The length field must start within the first 256 bytes.
+    #[error("a length field {0} bytes into the frame is not supported")]
+    Offset(usize),
+    /// At most 65,535 bytes can be stripped.
+    #[error("stripping {0} bytes is not supported")]
+    Strip(usize),
+    /// The maximum must have room for the header and fit into 32 bits.
+    #[error("a maximum of {0} bytes is not supported")]
+    Max(usize),
+}
+
+/// Collects the options of a [`LengthPrefixed`].
+#[derive(Clone, Copy, Debug)]
+pub struct LengthPrefixedBuilder {
+    offset: usize,
+    width: usize,
+    little_endian: bool,
+    adjustment: i32,
+    strip: Option<usize>,
+    max: usize,
+}
+
+impl LengthPrefixed {
+    /// Four bytes of big-endian length, counting what follows them, and payloads of up to `payload_max` bytes.
+    #[must_use]
+    pub fn new(payload_max: u32) -> Self {
+        Self {
+            max: payload_max.saturating_add(4),
+            adjustment: 0,
+            strip: 4,
+            offset: 0,
+            width: 4,
+            little_endian: false,
+        }
+    }
+
+    /// Starts from: offset 0, width 4, big-endian, adjustment 0, the header stripped, 1 MiB at most.
+    #[must_use]
+    pub const fn builder() -> LengthPrefixedBuilder {
+        LengthPrefixedBuilder {
+            offset: 0,
+            width: 4,
+            little_endian: false,
+            adjustment: 0,
+            strip: None,
+            max: 1024 * 1024,
+        }
+    }
+
+    /// Changes the limit of whole frames in bytes, header included, for frames not yet begun: a protocol that
+    /// allows more after authentication raises it then.
+    pub const fn set_max(&mut self, max: u32) {
+        self.max = max;
+    }
+
+    /// Largest whole frame in bytes, header included.
+    #[must_use]
+    pub const fn max(&self) -> u32 {
+        self.max
+    }
+
+    const fn header(&self) -> usize {
+        self.offset as usize + self.width as usize
+    }
+
+    fn declared(&self, field: &[u8]) -> u64 {
+        let push = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
+        if self.little_endian {
+            field.iter().rev().fold(0, push)
+        } else {
+            field.iter().fold(0, push)
+        }
+    }
+
+    /// Bytes of the whole frame whose length field says `declared`.
+    fn total(&self, declared: u64) -> Result<usize, FrameError> {
+        let body = i128::from(declared) + i128::from(self.adjustment);
+        let total = body + self.header() as i128;
+        if body < 0 || total < i128::from(self.strip) {
+            return Err(FrameError::TooShort { declared });
+        }
+        if total > i128::from(self.max) {
+            let len = u64::try_from(total).unwrap_or(u64::MAX);
+            return Err(FrameError::TooLong { len, max: self.max });
+        }
+        usize::try_from(total).map_err(|_| FrameError::TooLong {
+            len: u64::MAX,
+            max: self.max,
+        })
+    }
+
+    fn write_declared(&self, declared: u64, field: &mut [u8]) {
+        let bytes = declared.to_be_bytes();
+        let start = bytes.len() - usize::from(self.width);
+        field.copy_from_slice(&bytes[start..]);
+        if self.little_endian {
+            field.reverse();
+        }
+    }
+}
+
+impl Codec for LengthPrefixed {
+    type In = Bytes;
+    type Out = [u8];
+    type Error = FrameError;
+
+    fn decode(&mut self, src: &[u8]) -> Result<Decoded<Bytes>, FrameError> {
+        let header = self.header();
+        let Some(field) = src.get(usize::from(self.offset)..header) else {
+            return Ok(Decoded::Need {
+                total: at_least_one(header),
+            });
+        };
+        let total = self.total(self.declared(field))?;
+        match src.get(usize::from(self.strip)..total) {
+            Some(frame) => Ok(Decoded::Frame {
+                frame: Bytes::copy_from_slice(frame),
+                used: at_least_one(total),
+            }),
+            None => Ok(Decoded::Need {
+                total: at_least_one(total),
+            }),
+        }
+    }
+
+    fn encode(&self, out: &[u8], dst: &mut BytesMut) -> Result<(), FrameError> {
+        let total = out.len() + usize::from(self.strip);
+        let len = total as u64;
+        if len > u64::from(self.max) {
+            return Err(FrameError::TooLong { len, max: self.max });
+        }
+        let declared = i128::from(len) - self.header() as i128 - i128::from(self.adjustment);
+        let largest = u64::MAX >> (64 - 8 * u32::from(self.width));
+        let declared = u64::try_from(declared)
+            .ok()
+            .filter(|declared| *declared <= largest && total >= self.header())
+            .ok_or(FrameError::Unrepresentable { len })?;
+        // The receiver has the same rules: never send what it would refuse.
+        if self.total(declared)? != total {
+            return Err(FrameError::Unrepresentable { len });
+        }
+        let start = dst.len();
+        dst.reserve(total);
+        dst.resize(start + usize::from(self.strip), 0);
+        dst.extend_from_slice(out);
+        let field = start + usize::from(self.offset)..start + self.header();
+        self.write_declared(declared, &mut dst[field]);
+        Ok(())
+    }
+}
+
+impl LengthPrefixedBuilder {
+    /// Bytes of the frame before the length field.
+    #[must_use]
+    pub const fn offset(mut self, bytes: usize) -> Self {
+        self.offset = bytes;
+        self
+    }
+
+    /// Bytes of the length field: 1, 2, 3, 4 or 8.
+    #[must_use]
+    pub const fn width(mut self, bytes: usize) -> Self {
+        self.width = bytes;
+        self
+    }
+
+    /// The most significant byte of the length comes first. The default.
+    #[must_use]
+    pub const fn big_endian(mut self) -> Self {
+        self.little_endian = false;
+        self
+    }
+
+    /// The least significant byte of the length comes first.
+    #[must_use]
+    pub const fn little_endian(mut self) -> Self {
+        self.little_endian = true;
+        self
+    }
+
+    /// What to add to the length to get the number of bytes behind the length field: 4 if a header of 4 more
+    /// bytes is not counted, minus the size of the header if the length counts the whole frame.
+    #[must_use]
+    pub const fn adjustment(mut self, bytes: i32) -> Self {
+        self.adjustment = bytes;
+        self
+    }
+
+    /// How many bytes to remove from the beginning of a decoded frame. Default: through the length field.
+    #[must_use]
+    pub const fn strip(mut self, bytes: usize) -> Self {
+        self.strip = Some(bytes);
+        self
+    }
+
+    /// Largest whole frame in bytes, header included.
+    #[must_use]
+    pub const fn max(mut self, bytes: usize) -> Self {
+        self.max = bytes;
+        self
+    }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// The first option that cannot be used.
+    pub fn build(self) -> Result<LengthPrefixed, InvalidLayout> {
+        if !matches!(self.width, 1 | 2 | 3 | 4 | 8) {
+            return Err(InvalidLayout::Width(self.width));
+        }
+        let offset = u8::try_from(self.offset).map_err(|_| InvalidLayout::Offset(self.offset))?;
+        let header = self.offset + self.width;
+        let strip = self.strip.unwrap_or(header);
+        let strip = u16::try_from(strip).map_err(|_| InvalidLayout::Strip(strip))?;
+        let max = u32::try_from(self.max).map_err(|_| InvalidLayout::Max(self.max))?;
+        if self.max < header || max < u32::from(strip) {
+            return Err(InvalidLayout::Max(self.max));
+        }
+        Ok(LengthPrefixed {
+            max,
+            adjustment: self.adjustment,
+            strip,
+            offset,
+            width: self.width as u8,
+            little_endian: self.little_endian,
+        })
+    }
+}
+
+fn at_least_one(bytes: usize) -> NonZeroUsize {
+    NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+#[path = "length_prefixed_tests.rs"]
+mod tests;

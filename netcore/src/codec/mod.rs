@@ -1,0 +1,73 @@
+//! Owns the meaning of "frame": the trait an application implements, and the ready-made length-prefixed codec.
+//! Must never do I/O, read a clock, or keep bytes of its input: a codec looks at a slice of a buffer that is
+//! reused for other connections as soon as it returns.
+
+mod length_prefixed;
+
+pub use length_prefixed::{FrameError, InvalidLayout, LengthPrefixed, LengthPrefixedBuilder};
+
+use bytes::BytesMut;
+use std::num::NonZeroUsize;
+
+/// What a codec made of the bytes received so far.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decoded<F> {
+    /// One whole frame.
+    Frame {
+        /// The frame; owns its bytes.
+        frame: F,
+        /// How many bytes from the start of the input it took. At most the length of the input.
+        used: NonZeroUsize,
+    },
+    /// The input ends within a frame.
+    Need {
+        /// How many bytes the frame needs, counted from its first byte. A hint: a codec that cannot know says
+        /// one more than it has seen. Memory follows the bytes that arrive, never this number.
+        total: NonZeroUsize,
+    },
+}
+
+/// What a frame means for the liveness of the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Beat {
+    /// Nothing: it goes to the handler.
+    Data,
+    /// The peer asks whether we are there; the library answers and the handler never sees it.
+    Ping,
+    /// The peer's answer to our ping; the handler never sees it.
+    Pong,
+}
+
+/// Cuts a byte stream into frames and writes frames as bytes. One value per connection, so it may hold state
+/// such as the limits in force.
+pub trait Codec: 'static {
+    /// A received frame. Owns its bytes and may move to a worker thread.
+    type In: Send + 'static;
+    /// What can be sent.
+    type Out: ?Sized;
+    /// Why bytes are not a frame. Ends the connection.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Decodes the first frame of `src`, which has at least one byte and begins at the first byte of a frame.
+    /// The library shows the same beginning again, with more behind it, until the frame is whole.
+    ///
+    /// # Errors
+    /// The bytes can never become a frame. A frame above the allowed length must be refused here as soon as its
+    /// length is known, not when it is complete.
+    fn decode(&mut self, src: &[u8]) -> Result<Decoded<Self::In>, Self::Error>;
+
+    /// Appends `out` to `dst`, which may already hold other frames.
+    ///
+    /// # Errors
+    /// `out` has no representation. What was appended so far is removed again by the library.
+    fn encode(&self, out: &Self::Out, dst: &mut BytesMut) -> Result<(), Self::Error>;
+
+    /// Classifies a received frame.
+    fn beat(&self, _frame: &Self::In) -> Beat {
+        Beat::Data
+    }
+
+    /// Appends a ping, or the pong that answers the ping `answer_to`, to `dst`. A protocol without heartbeats
+    /// appends nothing and is never pinged.
+    fn encode_beat(&self, _beat: Beat, _answer_to: Option<&Self::In>, _dst: &mut BytesMut) {}
+}

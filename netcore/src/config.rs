@@ -1,0 +1,159 @@
+//! Owns what an embedder can set: limits, deadlines, water marks and budgets, with their defaults. Must never
+//! read files or the environment.
+
+use crate::time::Ticks;
+use std::time::Duration;
+
+/// How long things may take. [`Duration::MAX`] switches a deadline off; the resolution is
+/// [`TICK`](crate::limits::TICK). While reading of a connection is paused by us, its `frame`, `idle` and pong
+/// deadlines stand still.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Timeouts {
+    /// From accept until the application calls `established`, whatever arrives meanwhile. Off by default,
+    /// which also means that connections count as established at once: a protocol with a login sets it.
+    pub handshake: Duration,
+    /// From the first byte of a frame to its last.
+    pub frame: Duration,
+    /// Without a byte from the peer.
+    pub idle: Duration,
+    /// Silence of an established peer after which it is pinged; `None` never pings. Spread by 10 % either way,
+    /// and over the whole span the first time, so that a mass reconnect does not ping in step.
+    pub ping_after: Option<Duration>,
+    /// From a ping to the first byte from the peer, whatever it is: a peer in the middle of sending a large
+    /// frame cannot send a pong.
+    pub pong_within: Duration,
+    /// Something is queued for the peer but none of it could be written.
+    pub write_stall: Duration,
+    /// What a connection gets after its end was decided by the library to take its last frames, and after any
+    /// flushed end to close its side.
+    pub linger: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::MAX,
+            frame: Duration::from_secs(30),
+            idle: Duration::from_secs(120),
+            ping_after: None,
+            pong_within: Duration::from_secs(25),
+            write_stall: Duration::from_secs(120),
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Water marks of the bytes queued for one connection, in bytes. Above `high_water` reading of the connection
+/// pauses until the queue has fallen to `low_water`; frames that would pass `limit` are refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Outbound {
+    /// Where the application is told to go on.
+    pub low_water: usize,
+    /// Where reading pauses.
+    pub high_water: usize,
+    /// Where frames are refused.
+    pub limit: usize,
+    /// How far beyond `limit` replies and pongs may go: they answer something that was admitted.
+    pub reply_reserve: usize,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Self {
+            low_water: 32 * 1024,
+            high_water: 64 * 1024,
+            limit: 1024 * 1024,
+            reply_reserve: 256 * 1024,
+        }
+    }
+}
+
+impl Outbound {
+    /// The same marks in ascending order; marks out of order are raised.
+    #[must_use]
+    pub fn ordered(self) -> Self {
+        let high_water = self.high_water.max(self.low_water);
+        Self {
+            high_water,
+            limit: self.limit.max(high_water),
+            ..self
+        }
+    }
+}
+
+/// How many connections, and what they may hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Connections of the whole server; further ones are accepted and closed at once.
+    pub connections: usize,
+    /// Received but undecoded bytes held by all connections of one loop. Above it the loop reads
+    /// [`READ_BYTES_UNDER_PRESSURE`](crate::limits::READ_BYTES_UNDER_PRESSURE) bytes at a time.
+    pub undecoded_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 100_000,
+            undecoded_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// What one turn of a loop spends before it looks at everything else again. Work left over continues in the
+/// next turn without sleeping. All are at least 1.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Budgets {
+    /// Read calls per connection and turn.
+    pub reads: usize,
+    /// Bytes read per connection and turn.
+    pub bytes: usize,
+    /// Frames handled per connection and turn, pings included.
+    pub frames: usize,
+    /// Sockets accepted per listener and turn.
+    pub accepts: usize,
+    /// Messages handled per turn.
+    pub commands: usize,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            reads: 16,
+            bytes: 256 * 1024,
+            frames: 128,
+            accepts: 64,
+            commands: 4096,
+        }
+    }
+}
+
+/// [`Timeouts`] and [`Outbound`] in the units of the connection core.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub(crate) handshake: Ticks,
+    pub(crate) frame: Ticks,
+    pub(crate) idle: Ticks,
+    pub(crate) ping_after: Option<Ticks>,
+    pub(crate) pong_within: Ticks,
+    pub(crate) write_stall: Ticks,
+    pub(crate) linger: Ticks,
+    pub(crate) outbound: Outbound,
+}
+
+impl Settings {
+    /// Converts durations to ticks and puts the water marks in order.
+    #[must_use]
+    pub fn new(timeouts: &Timeouts, outbound: Outbound) -> Self {
+        Self {
+            handshake: Ticks::from_duration(timeouts.handshake),
+            frame: Ticks::from_duration(timeouts.frame),
+            idle: Ticks::from_duration(timeouts.idle),
+            ping_after: timeouts.ping_after.map(Ticks::from_duration),
+            pong_within: Ticks::from_duration(timeouts.pong_within),
+            write_stall: Ticks::from_duration(timeouts.write_stall),
+            linger: Ticks::from_duration(timeouts.linger),
+            outbound: outbound.ordered(),
+        }
+    }
+}

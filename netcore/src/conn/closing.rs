@@ -1,0 +1,110 @@
+//! Owns the end of a connection: who began it, and the steps to it. Must never lose the first reason given.
+
+use super::{BY_LIBRARY, Core, END_REPORTED, END_SEEN, Phase};
+use crate::close::{CloseHow, CloseReason, Initiator};
+use crate::codec::Codec;
+use crate::time::Tick;
+
+/// How the peer finished sending.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Ending {
+    /// Between two frames; every frame has been delivered.
+    Clean,
+    /// In the middle of a frame.
+    Truncated {
+        /// Bytes of the frame that had arrived.
+        have: usize,
+    },
+}
+
+impl<C: Codec> Core<C> {
+    /// The first reason given to [`close`](Self::close).
+    pub fn reason(&self) -> Option<&CloseReason<C::Error>> {
+        self.reason.as_deref()
+    }
+
+    /// Takes the reason out of a connection that is over.
+    pub fn take_reason(&mut self) -> Option<CloseReason<C::Error>> {
+        self.reason.take().map(|reason| *reason)
+    }
+
+    /// Puts back a reason that was taken to show it to the application, over whatever has been given since.
+    pub fn restore_reason(&mut self, reason: CloseReason<C::Error>) {
+        self.reason = Some(Box::new(reason));
+    }
+
+    /// The peer has finished sending.
+    pub const fn end_seen(&self) -> bool {
+        self.flags & END_SEEN != 0
+    }
+
+    /// Begins the end. A connection that is closing already keeps its first reason; only `Abort` still changes
+    /// anything then. Ends that the library begins get the linger time for everything, ends that others begin
+    /// go on while something can be written.
+    pub fn close(&mut self, reason: CloseReason<C::Error>, how: CloseHow, now: Tick) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if self.reason.is_none() {
+            if reason.initiator() == Initiator::Library {
+                self.flags |= BY_LIBRARY;
+            }
+            self.reason = Some(Box::new(reason));
+        }
+        self.inbox = None;
+        match how {
+            CloseHow::Abort => self.enter_closed(),
+            CloseHow::Flush if self.phase == Phase::Open => {
+                self.phase = Phase::Flushing;
+                self.since = now;
+                self.writable = false;
+            }
+            CloseHow::Flush => {}
+        }
+    }
+
+    /// Whether frames can be queued although the connection is being flushed: while the application is told
+    /// of an end that it did not begin.
+    pub const fn allow_last_words(&mut self, allowed: bool) {
+        self.last_words = allowed;
+    }
+
+    /// How the peer finished sending, once, after all its whole frames were delivered.
+    pub fn poll_end(&mut self) -> Option<Ending> {
+        let flags = self.flags & (END_SEEN | END_REPORTED);
+        if self.phase != Phase::Open || self.is_paused() || flags != END_SEEN {
+            return None;
+        }
+        let ending = match &self.inbox {
+            None => Ending::Clean,
+            Some(inbox) if inbox.is_partial() => Ending::Truncated { have: inbox.len() },
+            Some(_) => return None,
+        };
+        self.flags |= END_REPORTED;
+        Some(ending)
+    }
+
+    /// Whether everything is written and our side of the socket is to be shut down; says so once and moves on.
+    /// If the peer has finished, too, the connection is closed thereby.
+    pub fn poll_shutdown(&mut self, now: Tick) -> bool {
+        if self.phase != Phase::Flushing || self.outbox.is_some() {
+            return false;
+        }
+        if self.end_seen() {
+            self.enter_closed();
+        } else {
+            self.phase = Phase::Lingering;
+            if self.flags & BY_LIBRARY == 0 {
+                self.since = now;
+            }
+        }
+        true
+    }
+
+    pub(super) fn enter_closed(&mut self) {
+        self.phase = Phase::Closed;
+        self.inbox = None;
+        self.outbox = None;
+        self.writable = false;
+    }
+}

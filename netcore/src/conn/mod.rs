@@ -1,0 +1,323 @@
+//! Owns the life of one connection as a plain state machine: bytes, times and application calls in; frames,
+//! bytes to write and deadlines out. Must never touch a socket, a clock, a thread or a random source, and must
+//! hold no buffer while a connection is idle.
+//!
+//! ```text
+//!            close(Flush)             outbox empty: shut down our side
+//!   Open ------------------> Flushing ------------------> Lingering
+//!    |                          |        (peer's end seen)    |  peer's end, linger deadline
+//!    +--------------------------+-----------------------------+------> Closed
+//!       close(Abort), errors
+//! ```
+//!
+//! | input | Open | Flushing | Lingering | Closed |
+//! |---|---|---|---|---|
+//! | bytes | frames | discarded | discarded | discarded |
+//! | end of input | noted, reported after the last frame | noted | Closed | – |
+//! | send | queued | refused ¹ | refused | refused |
+//! | all written | on_writable | shut down, then Lingering, or Closed if the peer has ended | – | – |
+//! | close(Flush) | Flushing | – | – | – |
+//! | close(Abort) | Closed | Closed | Closed | – |
+//! | deadline | ping, or a reason to close | Closed | Closed | – |
+//!
+//! ¹ except for last words, see [`Core::allow_last_words`].
+//!
+//! Invariant: whatever the boundaries at which bytes arrive, the same frames come out.
+
+mod closing;
+mod deadlines;
+mod inbox;
+mod outbox;
+mod output;
+#[cfg(test)]
+mod tests;
+
+pub use closing::Ending;
+pub use deadlines::Expiry;
+
+use crate::close::CloseReason;
+use crate::codec::{Beat, Codec, Decoded};
+use crate::config::{Outbound, Settings};
+use crate::time::Tick;
+use inbox::Inbox;
+use outbox::Outbox;
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Phase {
+    /// Frames go both ways.
+    Open,
+    /// What is queued is being written; nothing is read or queued any more.
+    Flushing,
+    /// Our side is shut down; waiting for the peer to do the same, so that what it has not read yet is not
+    /// destroyed by a reset.
+    Lingering,
+    /// Over.
+    Closed,
+}
+
+/// Why a connection is not read at the moment. Any number of reasons can hold at once.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Pause {
+    /// The application asked for it.
+    Application = 1,
+    /// The peer does not take what is queued for it.
+    Outbound = 2,
+    /// The worker pool refused a task of this connection.
+    Workers = 4,
+}
+
+/// What came out of the received bytes.
+#[derive(Debug)]
+pub enum Step<F, E> {
+    /// A frame for the application.
+    Frame(F),
+    /// A ping or pong, already taken care of.
+    Beat,
+    /// Nothing more for now. All input has been taken.
+    Idle,
+    /// The connection has to be closed for this reason.
+    Failed(CloseReason<E>),
+}
+
+const ESTABLISHED: u8 = 1 << 0;
+const END_SEEN: u8 = 1 << 1;
+const END_REPORTED: u8 = 1 << 2;
+const AWAITING_PONG: u8 = 1 << 3;
+const FIRST_PING_PASSED: u8 = 1 << 4;
+const NEVER_PING: u8 = 1 << 5;
+const WRITABLE_WANTED: u8 = 1 << 6;
+const BY_LIBRARY: u8 = 1 << 7;
+
+/// One connection.
+///
+/// The methods fall into four classes. *Events from outside* are `receive`-like and carry the time:
+/// [`next_frame`](Self::next_frame), [`handle_received`](Self::handle_received),
+/// [`handle_end`](Self::handle_end), [`handle_written`](Self::handle_written),
+/// [`handle_deadline`](Self::handle_deadline). *Application calls* are [`send`](Self::send),
+/// [`send_encoded`](Self::send_encoded), [`pause`](Self::pause), [`resume`](Self::resume),
+/// [`close`](Self::close), [`establish`](Self::establish). *Outputs* are the return values and
+/// [`slices`](Self::slices), [`poll_writable`](Self::poll_writable), [`poll_end`](Self::poll_end),
+/// [`poll_shutdown`](Self::poll_shutdown), [`next_deadline`](Self::next_deadline). The rest are getters. Times
+/// given to one value must not go backwards.
+#[derive(Debug)]
+pub struct Core<C: Codec> {
+    inbox: Option<Box<Inbox>>,
+    outbox: Option<Box<Outbox>>,
+    limits: Option<Box<Outbound>>,
+    reason: Option<Box<CloseReason<C::Error>>>,
+    opened: Tick,
+    received: Tick,
+    pinged: Tick,
+    /// Since when reading is paused, or since when the connection is closing.
+    since: Tick,
+    jitter: u16,
+    flags: u8,
+    pauses: u8,
+    phase: Phase,
+    last_words: bool,
+    writable: bool,
+    codec: C,
+}
+
+impl<C: Codec> Core<C> {
+    /// A connection accepted `now`. `jitter` moves its pings; it should differ between connections.
+    pub fn new(codec: C, now: Tick, jitter: u16, settings: &Settings) -> Self {
+        let established = settings.handshake == crate::time::Ticks::NEVER;
+        Self {
+            inbox: None,
+            outbox: None,
+            limits: None,
+            reason: None,
+            opened: now,
+            received: now,
+            pinged: now,
+            since: now,
+            jitter,
+            flags: if established { ESTABLISHED } else { 0 },
+            pauses: 0,
+            phase: Phase::Open,
+            last_words: false,
+            writable: false,
+            codec,
+        }
+    }
+
+    /// Where the connection is in its life.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The codec.
+    pub const fn codec(&mut self) -> &mut C {
+        &mut self.codec
+    }
+
+    /// Bytes of memory held for received but undecoded bytes; 0 while no frame is incomplete or waiting.
+    pub fn held_bytes(&self) -> usize {
+        self.inbox.as_ref().map_or(0, |inbox| inbox.held())
+    }
+
+    /// Neither input nor output holds memory.
+    pub const fn is_idle(&self) -> bool {
+        self.inbox.is_none() && self.outbox.is_none()
+    }
+
+    /// Reading is paused for at least one reason.
+    pub const fn is_paused(&self) -> bool {
+        self.pauses != 0
+    }
+
+    /// Reading is paused for this reason.
+    pub const fn is_paused_by(&self, why: Pause) -> bool {
+        self.pauses & why as u8 != 0
+    }
+
+    /// The application has declared the connection established, or does not have to.
+    pub const fn is_established(&self) -> bool {
+        self.flags & ESTABLISHED != 0
+    }
+
+    /// Received bytes are wanted, be it only to discard them.
+    pub const fn wants_input(&self) -> bool {
+        let seen = self.flags & END_SEEN != 0;
+        match self.phase {
+            Phase::Open => self.pauses == 0 && !seen,
+            Phase::Lingering => !seen,
+            Phase::Flushing | Phase::Closed => false,
+        }
+    }
+
+    /// Bytes are held that may contain whole frames, and nothing keeps them from being decoded.
+    pub fn has_undecoded(&self) -> bool {
+        let waiting = self.inbox.as_ref().is_some_and(|inbox| !inbox.is_partial());
+        waiting && self.phase == Phase::Open && self.pauses == 0
+    }
+
+    /// Ends the handshake deadline.
+    pub const fn establish(&mut self) {
+        self.flags |= ESTABLISHED;
+    }
+
+    /// Bytes have arrived: the peer is alive.
+    pub const fn handle_received(&mut self, now: Tick) {
+        self.received = now;
+        self.flags &= !AWAITING_PONG;
+    }
+
+    /// The peer has finished sending.
+    pub fn handle_end(&mut self) {
+        self.flags |= END_SEEN;
+        if self.phase == Phase::Lingering {
+            self.enter_closed();
+        }
+    }
+
+    /// The next frame out of what is held and `input`, the newly received bytes that have not been decoded.
+    /// Whatever of `input` it takes it removes from its front. To be called until it says `Idle`, or else
+    /// [`keep`](Self::keep) must be called with the rest.
+    pub fn next_frame(&mut self, settings: &Settings, now: Tick, input: &mut &[u8]) -> Step<C::In, C::Error> {
+        loop {
+            if self.phase != Phase::Open || self.pauses != 0 {
+                self.keep(input);
+                return Step::Idle;
+            }
+            match self.decode(now, input) {
+                Some(Ok(frame)) => match self.codec.beat(&frame) {
+                    Beat::Data => return Step::Frame(frame),
+                    Beat::Pong => return Step::Beat,
+                    Beat::Ping => {
+                        self.queue_beat(settings, now, Beat::Pong, Some(&frame));
+                        return Step::Beat;
+                    }
+                },
+                Some(Err(error)) => return Step::Failed(CloseReason::Protocol(error)),
+                None if input.is_empty() => return Step::Idle,
+                None => {}
+            }
+        }
+    }
+
+    /// Holds the rest of `input` until decoding goes on; drops it if the connection is closing.
+    pub fn keep(&mut self, input: &mut &[u8]) {
+        if self.phase != Phase::Open {
+            *input = &[];
+        } else if !input.is_empty() {
+            self.inbox
+                .get_or_insert_with(|| Box::new(Inbox::new()))
+                .append(input);
+        }
+    }
+
+    /// Stops reading for this reason, too. Bytes that were received already are kept undecoded, and the
+    /// deadlines that depend on the peer sending something stand still.
+    pub const fn pause(&mut self, why: Pause, now: Tick) {
+        if self.pauses == 0 && matches!(self.phase, Phase::Open) {
+            self.since = now;
+        }
+        self.pauses |= why as u8;
+    }
+
+    /// Takes this reason away. When it was the last, deadlines move by the time they stood still, and
+    /// [`has_undecoded`](Self::has_undecoded) and [`wants_input`](Self::wants_input) say how to go on.
+    pub fn resume(&mut self, why: Pause, now: Tick) {
+        let before = self.pauses;
+        self.pauses &= !(why as u8);
+        if before != 0 && self.pauses == 0 && self.phase == Phase::Open {
+            let paused = now.since(self.since);
+            self.received = self.received.after(paused);
+            self.pinged = self.pinged.after(paused);
+            if let Some(inbox) = &mut self.inbox {
+                inbox.shift(paused);
+            }
+        }
+    }
+
+    /// One attempt to decode; `None` means that all that was tried was not a whole frame.
+    fn decode(&mut self, now: Tick, input: &mut &[u8]) -> Option<Result<C::In, C::Error>> {
+        let Some(inbox) = &mut self.inbox else {
+            return self.decode_in_place(now, input);
+        };
+        if inbox.is_partial() {
+            inbox.fill(input);
+            if inbox.is_partial() {
+                return None;
+            }
+        }
+        match self.codec.decode(inbox.bytes()) {
+            Ok(Decoded::Frame { frame, used }) => {
+                inbox.consume(used.get());
+                if inbox.len() == 0 {
+                    self.inbox = None;
+                }
+                Some(Ok(frame))
+            }
+            Ok(Decoded::Need { total }) => {
+                inbox.need(total.get(), now);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The usual way: nothing is held, so the frame is decoded out of the shared buffer.
+    fn decode_in_place(&mut self, now: Tick, input: &mut &[u8]) -> Option<Result<C::In, C::Error>> {
+        if input.is_empty() {
+            return None;
+        }
+        match self.codec.decode(input) {
+            Ok(Decoded::Frame { frame, used }) => {
+                *input = input.get(used.get()..).unwrap_or_default();
+                Some(Ok(frame))
+            }
+            Ok(Decoded::Need { total }) => {
+                let mut inbox = Box::new(Inbox::new());
+                inbox.append(input);
+                inbox.need(total.get(), now);
+                self.inbox = Some(inbox);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

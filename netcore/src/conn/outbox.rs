@@ -1,0 +1,208 @@
+//! Owns what is queued for one peer, in order. Must never look inside a frame, and never write.
+
+use crate::codec::Codec;
+use crate::limits::{COALESCE_BYTES_MAX, TAIL_BYTES_MAX, WRITE_SLICES_MAX};
+use crate::time::Tick;
+use bytes::{Buf, Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Frames waiting to be written: closed chunks, then one open chunk into which frames are encoded and small
+/// ones are copied.
+///
+/// ```text
+///   chunks:  | Bytes (shared or closed) | Bytes | ... |   tail: | BytesMut |
+/// ```
+#[derive(Debug)]
+pub(super) struct Outbox {
+    chunks: VecDeque<Bytes>,
+    tail: BytesMut,
+    chunk_bytes: usize,
+    progress: Tick,
+}
+
+impl Outbox {
+    /// An empty queue that begins to be stalled `now`.
+    pub(super) fn new(now: Tick) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            tail: BytesMut::new(),
+            chunk_bytes: 0,
+            progress: now,
+        }
+    }
+
+    /// Bytes not yet written.
+    pub(super) fn len(&self) -> usize {
+        self.chunk_bytes + self.tail.len()
+    }
+
+    /// When something was last written, or the queue was empty.
+    pub(super) const fn progress(&self) -> Tick {
+        self.progress
+    }
+
+    /// Queues `frame` without copying it, unless it is small.
+    pub(super) fn push(&mut self, frame: Bytes) {
+        if frame.len() <= COALESCE_BYTES_MAX {
+            self.tail.extend_from_slice(&frame);
+            self.close_long_tail();
+        } else {
+            self.close_tail();
+            self.chunk_bytes += frame.len();
+            self.chunks.push_back(frame);
+        }
+    }
+
+    /// Encodes `out` behind everything queued and returns the bytes it took; leaves nothing behind when the
+    /// codec fails or the queue would pass `limit`.
+    pub(super) fn encode<C: Codec>(
+        &mut self,
+        codec: &C,
+        out: &C::Out,
+        limit: usize,
+    ) -> Result<(), EncodeError<C::Error>> {
+        let before = self.tail.len();
+        if let Err(error) = codec.encode(out, &mut self.tail) {
+            self.tail.truncate(before);
+            return Err(EncodeError::Codec(error));
+        }
+        if self.len() > limit {
+            self.tail.truncate(before);
+            return Err(EncodeError::Full);
+        }
+        self.close_long_tail();
+        Ok(())
+    }
+
+    /// Lets `write` append to the open chunk; takes it back if the queue would pass `limit`. Returns the bytes
+    /// that it wanted to append.
+    pub(super) fn append_within(&mut self, limit: usize, write: impl FnOnce(&mut BytesMut)) -> usize {
+        let before = self.tail.len();
+        write(&mut self.tail);
+        let appended = self.tail.len().saturating_sub(before);
+        if self.len() > limit {
+            self.tail.truncate(before);
+        }
+        self.close_long_tail();
+        appended
+    }
+
+    /// Fills `slices` from the front of the queue; returns how many and their bytes.
+    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; WRITE_SLICES_MAX]) -> (usize, usize) {
+        let (mut count, mut bytes) = (0, 0);
+        let queued = self.chunks.iter().map(|chunk| &chunk[..]).chain([&self.tail[..]]);
+        for (slice, chunk) in slices.iter_mut().zip(queued.filter(|chunk| !chunk.is_empty())) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+            bytes += chunk.len();
+        }
+        (count, bytes)
+    }
+
+    /// Drops the first `written` bytes.
+    pub(super) fn advance(&mut self, written: usize, now: Tick) {
+        if written > 0 {
+            self.progress = now;
+        }
+        let mut left = written;
+        while left > 0 {
+            let Some(chunk) = self.chunks.front_mut() else {
+                self.tail.advance(left.min(self.tail.len()));
+                return;
+            };
+            let part = left.min(chunk.len());
+            self.chunk_bytes -= part;
+            left -= part;
+            if part == chunk.len() {
+                self.chunks.pop_front();
+            } else {
+                chunk.advance(part);
+            }
+        }
+    }
+
+    fn close_long_tail(&mut self) {
+        if self.tail.len() >= TAIL_BYTES_MAX {
+            self.close_tail();
+        }
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            let closed = std::mem::take(&mut self.tail).freeze();
+            self.chunk_bytes += closed.len();
+            self.chunks.push_back(closed);
+        }
+    }
+}
+
+/// Why encoding left nothing behind.
+pub(super) enum EncodeError<E> {
+    Codec(E),
+    Full,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
+        let (count, bytes) = outbox.slices(&mut slices);
+        let content: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+        assert_eq!(content.len(), bytes);
+        content
+    }
+
+    #[test]
+    fn small_frames_share_a_chunk_and_large_ones_are_not_copied() {
+        let mut outbox = Outbox::new(Tick(0));
+        let large = Bytes::from(vec![7; COALESCE_BYTES_MAX + 1]);
+        outbox.push(Bytes::from("a"));
+        outbox.push(Bytes::from("b"));
+        outbox.push(large.clone());
+        outbox.push(Bytes::from("c"));
+        assert_eq!(content(&outbox), [&b"ab"[..], &large[..], &b"c"[..]].concat());
+        assert_eq!(outbox.chunks.len(), 2);
+        assert_eq!(outbox.chunks[1].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn any_sequence_of_short_writes_keeps_the_rest_in_order() {
+        for step in 1..40 {
+            let mut outbox = Outbox::new(Tick(0));
+            for index in 0..20_u8 {
+                let size = if index % 3 == 0 { COALESCE_BYTES_MAX + 5 } else { 3 };
+                outbox.push(Bytes::from(vec![index; size]));
+            }
+            let mut expected = content(&outbox);
+            while !expected.is_empty() {
+                let written = step.min(expected.len());
+                outbox.advance(written, Tick(1));
+                expected.drain(..written);
+                assert_eq!(content(&outbox), expected);
+                assert_eq!(outbox.len(), expected.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_tail_is_closed() {
+        let mut outbox = Outbox::new(Tick(0));
+        for _ in 0..TAIL_BYTES_MAX / COALESCE_BYTES_MAX {
+            outbox.push(Bytes::from(vec![1; COALESCE_BYTES_MAX]));
+        }
+        assert!(outbox.tail.is_empty());
+        assert_eq!(outbox.len(), TAIL_BYTES_MAX);
+    }
+
+    #[test]
+    fn more_chunks_than_slices_are_offered_in_parts() {
+        let mut outbox = Outbox::new(Tick(0));
+        for _ in 0..WRITE_SLICES_MAX + 3 {
+            outbox.push(Bytes::from(vec![1; 300]));
+        }
+        assert_eq!(content(&outbox).len(), WRITE_SLICES_MAX * 300);
+    }
+}

@@ -1,0 +1,186 @@
+//! Owns the sending half of a connection: what may be queued, and when the application is told to go on. Must
+//! never let the queue of a connection pass its limit plus the reserve for replies.
+
+use super::{Core, NEVER_PING, Pause, Phase, WRITABLE_WANTED};
+use crate::close::{Queued, SendError};
+use crate::codec::{Beat, Codec};
+use crate::config::{Outbound, Settings};
+use crate::conn::outbox::{EncodeError, Outbox};
+use crate::limits::WRITE_SLICES_MAX;
+use crate::time::Tick;
+use bytes::Bytes;
+use std::io::IoSlice;
+
+impl<C: Codec> Core<C> {
+    /// Bytes queued and not yet written.
+    pub fn queued_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+    }
+
+    /// There is something to write.
+    pub const fn wants_output(&self) -> bool {
+        self.outbox.is_some() && matches!(self.phase, Phase::Open | Phase::Flushing)
+    }
+
+    /// Gives this connection water marks of its own; they are put in ascending order.
+    pub fn set_outbound(&mut self, outbound: Outbound) {
+        self.limits = Some(Box::new(outbound.ordered()));
+    }
+
+    /// The water marks in force.
+    pub fn outbound(&self, settings: &Settings) -> Outbound {
+        self.limits.as_deref().copied().unwrap_or(settings.outbound)
+    }
+
+    /// Encodes and queues a frame.
+    ///
+    /// # Errors
+    /// Nothing was queued; see [`SendError`].
+    pub fn send(&mut self, settings: &Settings, now: Tick, out: &C::Out) -> Result<Queued, SendError> {
+        self.check_sendable()?;
+        let marks = self.outbound(settings);
+        let outbox = self.outbox.get_or_insert_with(|| Box::new(Outbox::new(now)));
+        match outbox.encode(&self.codec, out, marks.limit) {
+            Ok(()) => Ok(self.note_queued(&marks, now)),
+            Err(refusal) => {
+                if outbox.len() == 0 {
+                    self.outbox = None;
+                }
+                match refusal {
+                    EncodeError::Full => Err(self.note_refused()),
+                    EncodeError::Codec(error) => {
+                        log::debug!("a frame could not be encoded: {error}");
+                        Err(SendError::Encode)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Queues a frame that is encoded already, shared with whoever else holds it.
+    ///
+    /// # Errors
+    /// Nothing was queued; see [`SendError`].
+    pub fn send_encoded(
+        &mut self,
+        settings: &Settings,
+        now: Tick,
+        frame: Bytes,
+    ) -> Result<Queued, SendError> {
+        let limit = self.outbound(settings).limit;
+        self.queue(settings, now, frame, limit)
+    }
+
+    /// Queues the encoded answer to something that was admitted, for which a place beyond the limit is kept.
+    ///
+    /// # Errors
+    /// Nothing was queued; see [`SendError`].
+    pub fn send_reply(&mut self, settings: &Settings, now: Tick, frame: Bytes) -> Result<Queued, SendError> {
+        let marks = self.outbound(settings);
+        self.queue(
+            settings,
+            now,
+            frame,
+            marks.limit.saturating_add(marks.reply_reserve),
+        )
+    }
+
+    /// Fills `slices` with what to write next; returns how many and how many bytes they are.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; WRITE_SLICES_MAX]) -> (usize, usize) {
+        self.outbox
+            .as_ref()
+            .map_or((0, 0), |outbox| outbox.slices(slices))
+    }
+
+    /// `written` bytes of what [`slices`](Self::slices) offered are gone.
+    pub fn handle_written(&mut self, settings: &Settings, now: Tick, written: usize) {
+        let Some(outbox) = &mut self.outbox else { return };
+        outbox.advance(written, now);
+        let queued = outbox.len();
+        if queued == 0 {
+            self.outbox = None;
+        }
+        if written > 0 && queued <= self.outbound(settings).low_water && self.flags & WRITABLE_WANTED != 0 {
+            self.resume(Pause::Outbound, now);
+            self.flags &= !WRITABLE_WANTED;
+            self.writable = self.phase == Phase::Open;
+        }
+    }
+
+    /// Whether the queue has fallen to low water after it had been above high water or had refused a frame.
+    /// Says so once.
+    pub const fn poll_writable(&mut self) -> bool {
+        std::mem::replace(&mut self.writable, false)
+    }
+
+    /// Queues a ping or pong; returns whether the codec has one.
+    pub(super) fn queue_beat(
+        &mut self,
+        settings: &Settings,
+        now: Tick,
+        beat: Beat,
+        answer_to: Option<&C::In>,
+    ) -> bool {
+        let marks = self.outbound(settings);
+        let limit = marks.limit.saturating_add(marks.reply_reserve);
+        let outbox = self.outbox.get_or_insert_with(|| Box::new(Outbox::new(now)));
+        let codec = &self.codec;
+        let appended = outbox.append_within(limit, |tail| codec.encode_beat(beat, answer_to, tail));
+        if outbox.len() == 0 {
+            self.outbox = None;
+        } else {
+            self.note_queued(&marks, now);
+        }
+        if appended == 0 && beat == Beat::Ping {
+            self.flags |= NEVER_PING;
+        }
+        appended > 0
+    }
+
+    fn queue(
+        &mut self,
+        settings: &Settings,
+        now: Tick,
+        frame: Bytes,
+        limit: usize,
+    ) -> Result<Queued, SendError> {
+        self.check_sendable()?;
+        if self.queued_bytes().saturating_add(frame.len()) > limit {
+            return Err(self.note_refused());
+        }
+        if frame.is_empty() {
+            return Ok(Queued::Buffered);
+        }
+        self.outbox
+            .get_or_insert_with(|| Box::new(Outbox::new(now)))
+            .push(frame);
+        Ok(self.note_queued(&self.outbound(settings), now))
+    }
+
+    const fn check_sendable(&self) -> Result<(), SendError> {
+        match self.phase {
+            Phase::Open => Ok(()),
+            Phase::Flushing if self.last_words => Ok(()),
+            _ => Err(SendError::Closing),
+        }
+    }
+
+    fn note_queued(&mut self, marks: &Outbound, now: Tick) -> Queued {
+        let queued = self.queued_bytes();
+        if queued == 0 {
+            self.outbox = None;
+        }
+        if queued > marks.high_water {
+            self.flags |= WRITABLE_WANTED;
+            self.pause(Pause::Outbound, now);
+            Queued::AboveHighWater
+        } else {
+            Queued::Buffered
+        }
+    }
+
+    const fn note_refused(&mut self) -> SendError {
+        self.flags |= WRITABLE_WANTED;
+        SendError::Full
+    }
+}

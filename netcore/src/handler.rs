@@ -1,0 +1,118 @@
+//! Owns what an application implements: the callbacks of one event loop. Must never be called from two threads:
+//! each loop has a handler value of its own.
+
+use crate::close::CloseReason;
+use crate::codec::Codec;
+use crate::context::{ConnCx, LoopCx};
+use crate::id::ConnId;
+use crate::worker::Task;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Who a connection is with.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The address of the peer.
+    pub address: SocketAddr,
+    /// The address of the listener that accepted the connection.
+    pub local: SocketAddr,
+}
+
+/// The application does not want a connection; it is closed before anything is allocated for it.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Refusal;
+
+/// What happens to a connection after the peer has finished sending and all its frames were handled.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Eof {
+    /// It is closed as soon as what is queued has been written.
+    #[default]
+    Close,
+    /// It stays open for writing until the application closes it; answers are still under way. The idle and
+    /// write-stall deadlines go on.
+    KeepWriting,
+}
+
+/// How to go on after a frame.
+pub enum Flow<H: Handler> {
+    /// With the next frame.
+    Continue,
+    /// This task goes to the worker pool. If the pool refuses it, it is kept and reading of the connection
+    /// pauses until the pool has room; tasks and frames keep their order.
+    Offload(H::Task),
+    /// The connection is flushed and closed with this code of the application.
+    Close(u16),
+}
+
+impl<H: Handler> fmt::Debug for Flow<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Continue => f.write_str("Continue"),
+            Self::Offload(_) => f.write_str("Offload"),
+            Self::Close(code) => f.debug_tuple("Close").field(code).finish(),
+        }
+    }
+}
+
+/// The end of a connection of the handler `H`.
+pub type Reason<H> = CloseReason<<<H as Handler>::Codec as Codec>::Error>;
+
+/// The application on one event loop. All methods run on the thread of the loop, so its state needs no lock;
+/// none may block.
+///
+/// A connection sees, in this order: `on_accept`, `on_open`, any number of `on_frame`, `on_writable` and at
+/// most one `on_drain`, at most one `on_eof`, at most one `on_closing`, and exactly one `on_close`. A panic in
+/// a callback of a connection closes this connection with [`CloseReason::HandlerPanicked`]; a panic in another
+/// callback is logged and costs what it was called for.
+pub trait Handler: Sized + 'static {
+    /// Cuts the stream into frames.
+    type Codec: Codec;
+    /// What the application keeps per connection; stored inline with it.
+    type Conn: 'static;
+    /// What other threads post to the loop.
+    type Msg: Send + 'static;
+    /// What the application offloads; [`NoTask`](crate::NoTask) if nothing.
+    type Task: Task;
+
+    /// A connection was accepted. Nothing has been read, nothing can be sent.
+    ///
+    /// # Errors
+    /// The connection is not wanted and is closed at once.
+    fn on_accept(&mut self, peer: &Peer) -> Result<(Self::Codec, Self::Conn), Refusal>;
+
+    /// The connection is ready: frames can be sent.
+    fn on_open(&mut self, _cx: &mut ConnCx<'_, Self>) {}
+
+    /// A frame arrived. Not called while reading is paused: what has been received already is kept and comes
+    /// after `resume_reading`.
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: <Self::Codec as Codec>::In) -> Flow<Self>;
+
+    /// The out-queue has fallen to low water after having been above high water, or after it had refused a
+    /// frame.
+    fn on_writable(&mut self, _cx: &mut ConnCx<'_, Self>) {}
+
+    /// A message posted to this loop.
+    fn on_msg(&mut self, _cx: &mut LoopCx<'_, Self>, _msg: Self::Msg) {}
+
+    /// Once at the end of every turn of the loop, before what was queued is written.
+    fn on_turn_end(&mut self, _cx: &mut LoopCx<'_, Self>) {}
+
+    /// Every so often, as the builder's `tick` says.
+    fn on_tick(&mut self, _cx: &mut LoopCx<'_, Self>) {}
+
+    /// The server began to drain: say goodbye. The application closes the connection when its work is done;
+    /// otherwise the drain deadline does.
+    fn on_drain(&mut self, _cx: &mut ConnCx<'_, Self>) {}
+
+    /// The peer has finished sending, and every frame it sent has been handled.
+    fn on_eof(&mut self, _cx: &mut ConnCx<'_, Self>) -> Eof {
+        Eof::Close
+    }
+
+    /// The library is about to close the connection; a last frame can be sent, and gets the linger time.
+    fn on_closing(&mut self, _cx: &mut ConnCx<'_, Self>, _why: &Reason<Self>) {}
+
+    /// The connection is over and its name unknown from now on.
+    fn on_close(&mut self, _cx: &mut LoopCx<'_, Self>, _id: ConnId, _conn: Self::Conn, _why: &Reason<Self>) {}
+}

@@ -1,0 +1,80 @@
+//! Owns the fixed limits of the library: every queue, buffer and batch that is not configurable is bounded by
+//! a constant here. Must never contain behaviour.
+
+use std::time::Duration;
+
+/// Bytes of the one read buffer that all connections of a loop share.
+pub const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Bytes read at once while a loop holds more undecoded bytes than [`Limits::undecoded_bytes`] allows, so that
+/// each further connection that has to be paused adds little.
+///
+/// [`Limits::undecoded_bytes`]: crate::Limits::undecoded_bytes
+pub const READ_BYTES_UNDER_PRESSURE: usize = 4 * 1024;
+
+/// Slices handed to one vectored write.
+pub const WRITE_SLICES_MAX: usize = 64;
+
+/// Vectored writes of one connection in one turn; what is left waits for the next turn.
+pub const WRITES_PER_TURN_MAX: usize = 16;
+
+/// Encoded frames up to this many bytes are copied behind each other instead of taking a slice each.
+pub const COALESCE_BYTES_MAX: usize = 256;
+
+/// A chunk into which frames are encoded or copied is closed once it holds this many bytes.
+pub const TAIL_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes a partial frame reserves ahead of what has arrived, whatever length it declares.
+pub const INBOX_RESERVE_BYTES_MAX: usize = 64 * 1024;
+
+/// Length of one tick, the resolution of all deadlines.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// Slots of the timer wheel; later deadlines are revisited once per revolution.
+pub const WHEEL_SLOTS: usize = 1024;
+
+/// Wheel entries looked at in one turn.
+pub const EXPIRIES_PER_TURN_MAX: usize = 4096;
+
+/// Connections told of a drain in one turn.
+pub const DRAIN_NOTICES_PER_TURN_MAX: usize = 1024;
+
+/// Event loops of one server: a connection id has 8 bits for them.
+pub const LOOPS_MAX: usize = 256;
+
+/// Connections of one loop: an id has 24 bits for the slot, the last of which names listeners and the waker.
+pub const CONNECTIONS_PER_LOOP_MAX: usize = (1 << 24) - 1;
+
+/// Listening sockets of one server.
+pub const LISTENERS_MAX: usize = 64;
+
+/// Events fetched from the kernel at once.
+pub const EVENTS_MAX: usize = 1024;
+
+/// Accepted sockets waiting to be taken over by another loop, per loop.
+pub const HANDOVER_MAX: usize = 1024;
+
+/// Pause after an accept error that concerns the process and not one connection.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
+
+/// Queue of connections the kernel completes before they are accepted.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Longest sleep of a loop.
+pub const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// What a drain waits beyond its deadline for loops that do not answer.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// Tasks of one key a worker runs before other keys get their turn.
+pub const TASKS_PER_TURN_MAX: usize = 32;
+
+/// Threads of one worker pool.
+pub const WORKER_THREADS_MAX: usize = 1024;
+
+/// Pause before a worker whose state could not be rebuilt tries again.
+pub const WORKER_REBUILD_RETRY: Duration = Duration::from_millis(200);
+
+const _: () = assert!(READ_BYTES_UNDER_PRESSURE <= READ_BUFFER_BYTES);
+const _: () = assert!(COALESCE_BYTES_MAX < TAIL_BYTES_MAX);
+const _: () = assert!(TICK.as_millis() > 0);

@@ -1,0 +1,183 @@
+//! Owns what other threads tell a loop: messages, in one order, and signals. Must never block, never grow
+//! beyond its limits, and never wake a loop that is awake.
+//!
+//! All of it is under one lock, which nobody holds while calling foreign code. Invariant: whenever the loop
+//! sleeps and something is in here, exactly one wake is under way.
+
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+
+/// Signals to a loop; each is remembered once however often it is given.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Signals(u8);
+
+impl Signals {
+    pub(crate) const HANDOVER: Self = Self(1);
+    pub(crate) const STOP_ACCEPTING: Self = Self(2);
+    pub(crate) const DRAIN: Self = Self(4);
+    pub(crate) const STOP: Self = Self(8);
+    pub(crate) const WORKERS_ROOM: Self = Self(16);
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Why a message was refused; holds nothing, so that the caller can give the message back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refused {
+    Full,
+    Stopped,
+}
+
+pub(crate) struct Mailbox<M> {
+    inner: Mutex<Inner<M>>,
+    posts_max: usize,
+    reservations_max: usize,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+struct Inner<M> {
+    queue: VecDeque<M>,
+    /// Messages in the queue that came without a reservation.
+    posts: usize,
+    /// Places given out and not used, plus messages in the queue that came with one.
+    reserved: usize,
+    /// Of `reserved`, the messages in the queue.
+    redeemed: usize,
+    signals: Signals,
+    sleeping: bool,
+    stopped: bool,
+}
+
+impl<M> fmt::Debug for Mailbox<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}
+
+impl<M> Mailbox<M> {
+    pub(crate) fn new(
+        posts_max: usize,
+        reservations_max: usize,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let inner = Inner {
+            queue: VecDeque::new(),
+            posts: 0,
+            reserved: 0,
+            redeemed: 0,
+            signals: Signals::default(),
+            sleeping: false,
+            stopped: false,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            posts_max,
+            reservations_max,
+            wake: Box::new(wake),
+        }
+    }
+
+    /// Queues a message if there is room for one without a reservation.
+    pub(crate) fn post(&self, message: M) -> Result<(), (Refused, M)> {
+        let mut inner = self.inner.lock();
+        if inner.stopped {
+            return Err((Refused::Stopped, message));
+        }
+        if inner.posts >= self.posts_max {
+            return Err((Refused::Full, message));
+        }
+        inner.posts += 1;
+        inner.queue.push_back(message);
+        self.unlock_and_wake(inner);
+        Ok(())
+    }
+
+    /// Takes a place, which stays taken until it is given back or its message has been received.
+    pub(crate) fn reserve(&self) -> Result<(), Refused> {
+        let mut inner = self.inner.lock();
+        if inner.stopped {
+            return Err(Refused::Stopped);
+        }
+        if inner.reserved >= self.reservations_max {
+            return Err(Refused::Full);
+        }
+        inner.reserved += 1;
+        Ok(())
+    }
+
+    /// Gives a place back.
+    pub(crate) fn release(&self) {
+        let mut inner = self.inner.lock();
+        inner.reserved = inner.reserved.saturating_sub(1);
+    }
+
+    /// Queues a message into a place taken before; fails only when the loop has stopped.
+    pub(crate) fn redeem(&self, message: M) -> Result<(), M> {
+        let mut inner = self.inner.lock();
+        if inner.stopped {
+            return Err(message);
+        }
+        inner.redeemed += 1;
+        inner.queue.push_back(message);
+        self.unlock_and_wake(inner);
+        Ok(())
+    }
+
+    /// Gives signals; never refused.
+    pub(crate) fn signal(&self, signals: Signals) {
+        let mut inner = self.inner.lock();
+        inner.signals.0 |= signals.0;
+        self.unlock_and_wake(inner);
+    }
+
+    /// Whether the loop may sleep: nothing is in here, and whatever comes will wake it.
+    pub(crate) fn prepare_sleep(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.sleeping = inner.queue.is_empty() && inner.signals.is_empty();
+        inner.sleeping
+    }
+
+    /// The loop is awake. Takes the signals, and all messages if `messages` is empty: while the loop has not
+    /// handled what it took, the rest waits here, so at most twice the limits are held in all.
+    pub(crate) fn receive(&self, messages: &mut VecDeque<M>) -> Signals {
+        let mut inner = self.inner.lock();
+        inner.sleeping = false;
+        if messages.is_empty() && !inner.queue.is_empty() {
+            mem::swap(messages, &mut inner.queue);
+            inner.posts = 0;
+            inner.reserved = inner.reserved.saturating_sub(inner.redeemed);
+            inner.redeemed = 0;
+        }
+        mem::take(&mut inner.signals)
+    }
+
+    /// Refuses everything from now on and drops what is queued.
+    pub(crate) fn stop(&self) {
+        let mut inner = self.inner.lock();
+        inner.stopped = true;
+        let dropped = mem::take(&mut inner.queue);
+        drop(inner);
+        // Messages can own anything, so they go without the lock.
+        drop(dropped);
+    }
+
+    fn unlock_and_wake(&self, mut inner: parking_lot::MutexGuard<'_, Inner<M>>) {
+        let wake = mem::replace(&mut inner.sleeping, false);
+        drop(inner);
+        if wake {
+            (self.wake)();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "mailbox_tests.rs"]
+mod tests;

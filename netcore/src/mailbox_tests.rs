@@ -1,0 +1,159 @@
+//! One wake per sleep, no message lost, and places that are accounted for.
+
+use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+fn mailbox(posts: usize, reservations: usize) -> (Arc<Mailbox<u64>>, Arc<AtomicUsize>) {
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&wakes);
+    let wake = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    };
+    (Arc::new(Mailbox::new(posts, reservations, wake)), wakes)
+}
+
+#[test]
+fn one_wake_per_sleep_and_none_while_awake() {
+    let (mailbox, wakes) = mailbox(10, 10);
+    let mut messages = VecDeque::new();
+    mailbox.post(1).unwrap();
+    assert_eq!(wakes.load(Ordering::SeqCst), 0, "the loop was awake");
+    assert!(!mailbox.prepare_sleep(), "something is queued");
+    mailbox.post(2).unwrap();
+    assert_eq!(wakes.load(Ordering::SeqCst), 0);
+    mailbox.receive(&mut messages);
+    assert_eq!(messages.drain(..).collect::<Vec<_>>(), [1, 2]);
+
+    assert!(mailbox.prepare_sleep());
+    mailbox.post(3).unwrap();
+    mailbox.post(4).unwrap();
+    mailbox.signal(Signals::DRAIN);
+    assert_eq!(wakes.load(Ordering::SeqCst), 1, "one wake for all of them");
+    let signals = mailbox.receive(&mut messages);
+    assert!(signals.has(Signals::DRAIN) && !signals.has(Signals::STOP));
+    assert_eq!(messages, [3, 4]);
+}
+
+#[test]
+fn a_signal_wakes_and_is_taken_once() {
+    let (mailbox, wakes) = mailbox(1, 1);
+    assert!(mailbox.prepare_sleep());
+    mailbox.signal(Signals::STOP);
+    mailbox.signal(Signals::STOP);
+    assert_eq!(wakes.load(Ordering::SeqCst), 1);
+    assert!(!mailbox.prepare_sleep(), "the signal has not been taken");
+    let mut messages = VecDeque::new();
+    assert!(mailbox.receive(&mut messages).has(Signals::STOP));
+    assert!(!mailbox.receive(&mut messages).has(Signals::STOP));
+}
+
+#[test]
+fn posts_are_refused_beyond_their_limit_but_reserved_places_are_not() {
+    let (mailbox, _) = mailbox(2, 2);
+    mailbox.reserve().unwrap();
+    mailbox.reserve().unwrap();
+    assert_eq!(mailbox.reserve(), Err(Refused::Full));
+    mailbox.post(1).unwrap();
+    mailbox.post(2).unwrap();
+    assert_eq!(mailbox.post(3), Err((Refused::Full, 3)));
+    mailbox.redeem(4).unwrap();
+    assert_eq!(
+        mailbox.reserve(),
+        Err(Refused::Full),
+        "queued messages still hold their place"
+    );
+    mailbox.release();
+    mailbox.reserve().unwrap();
+
+    let mut messages = VecDeque::new();
+    mailbox.receive(&mut messages);
+    assert_eq!(messages, [1, 2, 4], "one order for both kinds");
+    mailbox.reserve().unwrap();
+    assert_eq!(
+        mailbox.reserve(),
+        Err(Refused::Full),
+        "one place is still given out"
+    );
+    mailbox.post(5).unwrap();
+}
+
+#[test]
+fn what_was_taken_is_handled_before_more_is_taken() {
+    let (mailbox, _) = mailbox(2, 0);
+    let mut messages = VecDeque::new();
+    mailbox.post(1).unwrap();
+    mailbox.post(2).unwrap();
+    mailbox.receive(&mut messages);
+    mailbox.post(3).unwrap();
+    mailbox.receive(&mut messages);
+    assert_eq!(messages, [1, 2]);
+    messages.clear();
+    mailbox.receive(&mut messages);
+    assert_eq!(messages, [3]);
+}
+
+#[test]
+fn a_stopped_mailbox_gives_everything_back() {
+    let (mailbox, _) = mailbox(2, 2);
+    mailbox.reserve().unwrap();
+    mailbox.post(1).unwrap();
+    mailbox.stop();
+    assert_eq!(mailbox.post(2), Err((Refused::Stopped, 2)));
+    assert_eq!(mailbox.redeem(3), Err(3));
+    assert_eq!(mailbox.reserve(), Err(Refused::Stopped));
+    let mut messages = VecDeque::new();
+    mailbox.receive(&mut messages);
+    assert!(messages.is_empty());
+}
+
+/// Producers on several threads against a consumer that sleeps on a real semaphore: a lost wake would hang.
+#[test]
+fn nothing_is_lost_between_threads_and_each_producer_keeps_its_order() {
+    const PRODUCERS: u64 = 4;
+    const EACH: u64 = 20_000;
+    let (wake, woken) = crossbeam_channel::bounded::<()>(1);
+    let mailbox = Arc::new(Mailbox::new(64, 8, move || {
+        // At most one wake per sleep: the place is always free.
+        wake.try_send(()).expect("a second wake for one sleep");
+    }));
+    let producers: Vec<_> = (0..PRODUCERS)
+        .map(|producer| {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || {
+                for number in 0..EACH {
+                    let mut message = producer * EACH + number;
+                    if number % 7 == 0 && mailbox.reserve().is_ok() {
+                        mailbox.redeem(message).unwrap();
+                        continue;
+                    }
+                    while let Err((refused, back)) = mailbox.post(message) {
+                        assert_eq!(refused, Refused::Full);
+                        message = back;
+                        thread::yield_now();
+                    }
+                }
+            })
+        })
+        .collect();
+
+    let mut next = [0_u64; PRODUCERS as usize];
+    let mut messages = VecDeque::new();
+    while next.iter().sum::<u64>() < PRODUCERS * EACH {
+        if mailbox.prepare_sleep() {
+            woken.recv().unwrap();
+        }
+        mailbox.receive(&mut messages);
+        assert!(messages.len() <= 64 + 8);
+        for message in messages.drain(..) {
+            let expected = &mut next[(message / EACH) as usize];
+            assert_eq!(message % EACH, *expected);
+            *expected += 1;
+        }
+    }
+    for producer in producers {
+        producer.join().unwrap();
+    }
+    assert!(mailbox.prepare_sleep());
+}

@@ -1,0 +1,221 @@
+//! Owns the listeners: taking connections in, choosing their loops, and surviving the lack of descriptors.
+//! Must never spin on an error, and never wait for an event that may not come.
+
+use super::io::Io;
+use super::{Reactor, listener_token};
+use crate::handler::{Handler, Peer};
+use crate::id::LoopId;
+use crate::limits::ACCEPT_RETRY;
+use crate::mailbox::Signals;
+use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// The listeners of a server, on the loop that accepts.
+pub(crate) struct Acceptor<I: Io> {
+    listeners: Vec<Listening<I>>,
+    /// Accepting pauses until then.
+    retry_at: Option<Instant>,
+}
+
+struct Listening<I: Io> {
+    listener: I::Listener,
+    local: SocketAddr,
+    ready: bool,
+}
+
+/// What an error of `accept` means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum AcceptError {
+    /// Nothing is waiting; an event will come.
+    Nothing,
+    /// This one connection failed.
+    Skip,
+    /// The process or the system has no descriptor left.
+    Exhausted,
+    /// Something else is wrong that only time can mend.
+    Pause,
+}
+
+impl<I: Io> Acceptor<I> {
+    pub(crate) fn new(listeners: Vec<(I::Listener, SocketAddr)>) -> Self {
+        let listening = |(listener, local)| Listening {
+            listener,
+            local,
+            ready: false,
+        };
+        Self {
+            listeners: listeners.into_iter().map(listening).collect(),
+            retry_at: None,
+        }
+    }
+
+    pub(super) fn register(&mut self, io: &mut I, loop_id: LoopId) -> std::io::Result<()> {
+        io.take_spare();
+        for (index, listening) in self.listeners.iter_mut().enumerate() {
+            io.listen(&mut listening.listener, listener_token(loop_id, index))?;
+        }
+        Ok(())
+    }
+
+    /// Something may be waiting at this listener.
+    pub(super) fn note_ready(&mut self, listener: u32) {
+        if let Some(listening) = self.listeners.get_mut(listener as usize) {
+            listening.ready = true;
+        }
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        self.retry_at.is_none() && self.listeners.iter().any(|listening| listening.ready)
+    }
+
+    pub(super) const fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+}
+
+impl<H: Handler, I: Io> Reactor<H, I> {
+    /// Accepts what is waiting, within the budget of each listener.
+    pub(super) fn accept(&mut self) {
+        let Some(mut acceptor) = self.acceptor.take() else {
+            return;
+        };
+        if acceptor.retry_at.is_some_and(|at| at <= self.state.now) {
+            acceptor.retry_at = None;
+            acceptor
+                .listeners
+                .iter_mut()
+                .for_each(|listening| listening.ready = true);
+        }
+        for listening in &mut acceptor.listeners {
+            if acceptor.retry_at.is_none() && listening.ready && !self.accept_from(listening) {
+                acceptor.retry_at = Some(self.state.now + ACCEPT_RETRY);
+            }
+        }
+        self.acceptor = Some(acceptor);
+    }
+
+    pub(super) fn stop_accepting(&mut self) {
+        for listening in self
+            .acceptor
+            .take()
+            .map(|acceptor| acceptor.listeners)
+            .unwrap_or_default()
+        {
+            self.io.unlisten(listening.listener);
+        }
+    }
+
+    /// Opens the sockets that the accepting loop chose this loop for.
+    pub(super) fn take_over(&mut self) {
+        for (stream, peer) in self.shared.take_over(self.state.loop_id) {
+            if self.state.draining {
+                self.turn_away(stream);
+            } else {
+                self.open(stream, peer);
+            }
+        }
+    }
+
+    /// Whether accepting can go on at once when there is something to accept.
+    fn accept_from(&mut self, listening: &mut Listening<I>) -> bool {
+        let mut accepted = 0;
+        for _ in 0..self.budgets.accepts.max(1) {
+            let error = match self.io.accept(&mut listening.listener) {
+                Ok((stream, address)) => {
+                    accepted += 1;
+                    self.dispatch(
+                        stream,
+                        Peer {
+                            address,
+                            local: listening.local,
+                        },
+                    );
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match classify(&error) {
+                AcceptError::Skip => log::debug!("a connection was lost before it was accepted: {error}"),
+                AcceptError::Nothing => {
+                    listening.ready = false;
+                    return true;
+                }
+                AcceptError::Pause => {
+                    log::warn!("accepting pauses: {error}");
+                    return false;
+                }
+                AcceptError::Exhausted => {
+                    log::warn!("accepting pauses, waiting connections are turned away: {error}");
+                    self.turn_away_waiting(listening);
+                    return false;
+                }
+            }
+        }
+        // An error that is said to concern one connection, but does not end, must not make the loop spin.
+        accepted > 0
+    }
+
+    /// Without descriptors, waiting peers would hang until they give up. The spare one allows to accept and
+    /// close them one by one.
+    fn turn_away_waiting(&mut self, listening: &mut Listening<I>) {
+        self.io.release_spare();
+        for _ in 0..self.budgets.accepts.max(1) {
+            if self.io.accept(&mut listening.listener).is_err() {
+                break;
+            }
+        }
+        self.io.take_spare();
+    }
+
+    fn dispatch(&mut self, stream: I::Stream, peer: Peer) {
+        let Some(target) = self.shared.admit() else {
+            log::debug!("a connection was turned away: there are too many");
+            return;
+        };
+        if target == self.state.loop_id {
+            return self.open(stream, peer);
+        }
+        match self.shared.hand_over(target, stream, peer) {
+            Ok(()) => {
+                if let Some(mailbox) = self.state.remote.mailbox(target) {
+                    mailbox.signal(Signals::HANDOVER);
+                }
+            }
+            Err(_) => {
+                log::warn!(
+                    "a connection was turned away: loop {} does not keep up",
+                    target.index()
+                );
+                self.shared.leave(target);
+            }
+        }
+    }
+}
+
+/// What an error of `accept` means. Linux also reports network errors of the new connection here.
+pub(super) fn classify(error: &Error) -> AcceptError {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const EPROTO: i32 = 71;
+    const WSAEMFILE: i32 = 10024;
+    match error.raw_os_error() {
+        Some(EMFILE | ENFILE) if cfg!(unix) => return AcceptError::Exhausted,
+        Some(WSAEMFILE) if cfg!(windows) => return AcceptError::Exhausted,
+        Some(EPROTO) if cfg!(target_os = "linux") => return AcceptError::Skip,
+        _ => {}
+    }
+    match error.kind() {
+        ErrorKind::WouldBlock => AcceptError::Nothing,
+        ErrorKind::ConnectionAborted
+        | ErrorKind::ConnectionRefused
+        | ErrorKind::ConnectionReset
+        | ErrorKind::HostUnreachable
+        | ErrorKind::Interrupted
+        | ErrorKind::NetworkDown
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::PermissionDenied
+        | ErrorKind::TimedOut => AcceptError::Skip,
+        _ => AcceptError::Pause,
+    }
+}

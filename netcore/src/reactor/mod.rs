@@ -1,0 +1,405 @@
+//! Owns one event loop: it waits, moves bytes between sockets and connection cores, and calls the handler.
+//! Must never decide what a protocol or an application should: the core knows the rules, the handler the
+//! meaning.
+//!
+//! One turn: wait; take messages and signals; note what is ready; handle messages; accept; read what is ready
+//! within budgets; deadlines; `on_tick`; `on_turn_end`; then *settle* every connection that was touched: write
+//! what is queued, once; report low water and the peer's end; shut down; re-arm its timer. Connections that
+//! are over leave at the very end, so no name in use during a turn can change its owner.
+//!
+//! Invariants: readiness that was not used up is remembered (`readable`, `writable`), because edge-triggered
+//! events come once. A live connection has one valid entry in the wheel, at or before its deadline. Nothing is
+//! written while a callback runs.
+
+mod accept;
+mod drain;
+pub(crate) mod io;
+mod read;
+mod settle;
+mod shared;
+pub(crate) mod slots;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use accept::Acceptor;
+pub(crate) use shared::Shared;
+
+use crate::close::{CloseHow, CloseReason};
+use crate::config::{Budgets, Limits, Settings};
+use crate::conn::{Core, Expiry, Phase};
+use crate::context::{ConnCx, LoopCx, LoopState, Slot};
+use crate::handler::{Handler, Peer, Reason};
+use crate::id::{ConnId, LoopId};
+use crate::limits::{CONNECTIONS_PER_LOOP_MAX, EXPIRIES_PER_TURN_MAX, READ_BUFFER_BYTES, SLEEP_MAX};
+use crate::mailbox::{Mailbox, Signals};
+use crate::remote::Remote;
+use crate::time::Tick;
+use crate::wheel::Wheel;
+use crate::worker::WorkerPool;
+use io::{Io, Readiness};
+use slots::Slots;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The slot number that no connection has: its tokens name the waker and the listeners.
+const SPECIAL_INDEX: usize = CONNECTIONS_PER_LOOP_MAX;
+
+/// The token of the waker of a loop.
+pub(crate) const fn waker_token(loop_id: LoopId) -> u64 {
+    ConnId::new(loop_id, u32::MAX, SPECIAL_INDEX).as_u64()
+}
+
+/// The token of a listener.
+const fn listener_token(loop_id: LoopId, listener: usize) -> u64 {
+    ConnId::new(loop_id, listener as u32, SPECIAL_INDEX).as_u64()
+}
+
+/// What a loop is made of, apart from its handler and its sockets.
+pub(crate) struct Parts<H: Handler, I: Io> {
+    pub(crate) loop_id: LoopId,
+    pub(crate) io: I,
+    pub(crate) acceptor: Option<Acceptor<I>>,
+    pub(crate) mailbox: Arc<Mailbox<H::Msg>>,
+    pub(crate) remote: Remote<H::Msg>,
+    pub(crate) shared: Arc<Shared<I::Stream>>,
+    pub(crate) pool: Option<WorkerPool<H::Task>>,
+    pub(crate) settings: Settings,
+    pub(crate) limits: Limits,
+    pub(crate) budgets: Budgets,
+    pub(crate) tick: Option<Duration>,
+}
+
+pub(crate) struct Reactor<H: Handler, I: Io> {
+    handler: H,
+    state: LoopState<H>,
+    /// The sockets, at the slot numbers of their connections; dropped before the poll in `io`.
+    streams: Vec<Option<I::Stream>>,
+    acceptor: Option<Acceptor<I>>,
+    io: I,
+    mailbox: Arc<Mailbox<H::Msg>>,
+    shared: Arc<Shared<I::Stream>>,
+    pool: Option<WorkerPool<H::Task>>,
+    limits: Limits,
+    budgets: Budgets,
+    start: Instant,
+    wheel: Wheel<ConnId>,
+    due: Vec<(Tick, ConnId)>,
+    /// The one read buffer.
+    buffer: Box<[u8]>,
+    /// Sum of the memory that inboxes hold.
+    held_bytes: usize,
+    events: Vec<Readiness>,
+    messages: VecDeque<H::Msg>,
+    /// Connections to read in the next turn, each once.
+    ready: VecDeque<ConnId>,
+    /// Connections whose task the pool refused, in the order of refusal.
+    waiting: VecDeque<ConnId>,
+    /// Connections to remove at the end of the turn, each once.
+    over: Vec<ConnId>,
+    tick_every: Option<Duration>,
+    tick_at: Instant,
+    drain: drain::Progress,
+}
+
+impl<H: Handler, I: Io> Reactor<H, I> {
+    pub(crate) fn new(mut parts: Parts<H, I>, handler: H) -> std::io::Result<Self> {
+        let now = parts.io.now();
+        if let Some(acceptor) = &mut parts.acceptor {
+            acceptor.register(&mut parts.io, parts.loop_id)?;
+        }
+        if let Some(pool) = &parts.pool {
+            let mailbox = Arc::downgrade(&parts.mailbox);
+            pool.on_room(move || {
+                if let Some(mailbox) = mailbox.upgrade() {
+                    mailbox.signal(Signals::WORKERS_ROOM);
+                }
+            });
+        }
+        let state = LoopState {
+            slots: Slots::new(parts.loop_id),
+            touched: Vec::new(),
+            settings: parts.settings,
+            remote: parts.remote,
+            now,
+            tick: Tick(0),
+            loop_id: parts.loop_id,
+            draining: false,
+        };
+        Ok(Self {
+            handler,
+            state,
+            streams: Vec::new(),
+            acceptor: parts.acceptor,
+            io: parts.io,
+            mailbox: parts.mailbox,
+            shared: parts.shared,
+            pool: parts.pool,
+            limits: parts.limits,
+            budgets: parts.budgets,
+            start: now,
+            wheel: Wheel::new(Tick(0)),
+            due: Vec::new(),
+            buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            held_bytes: 0,
+            events: Vec::new(),
+            messages: VecDeque::new(),
+            ready: VecDeque::new(),
+            waiting: VecDeque::new(),
+            over: Vec::new(),
+            tick_every: parts.tick,
+            tick_at: parts.tick.map_or(now, |every| now + every),
+            drain: drain::Progress::default(),
+        })
+    }
+
+    /// One turn; `false` after the loop was told to stop.
+    ///
+    /// # Errors
+    /// The operating system cannot be asked for events any more.
+    pub(crate) fn turn(&mut self) -> std::io::Result<bool> {
+        let timeout = self.timeout();
+        self.io.wait(timeout, &mut self.events)?;
+        self.state.now = self.io.now();
+        self.state.tick = Tick::from_elapsed(self.state.now.saturating_duration_since(self.start));
+        let signals = self.mailbox.receive(&mut self.messages);
+        self.handle_events();
+        if signals.has(Signals::STOP) {
+            self.stop();
+            return Ok(false);
+        }
+        self.handle_signals(signals);
+        self.handle_messages();
+        self.accept();
+        self.read_ready();
+        self.handle_deadlines();
+        self.handle_drain();
+        self.handle_tick();
+        self.call_loop("on_turn_end", |handler, cx| handler.on_turn_end(cx));
+        self.settle_touched();
+        self.remove_over();
+        Ok(true)
+    }
+
+    /// How long the loop may sleep: not at all while anything is left to do.
+    fn timeout(&mut self) -> Duration {
+        let work_left = !self.ready.is_empty()
+            || !self.state.touched.is_empty()
+            || !self.messages.is_empty()
+            || self.drain.is_announcing()
+            || self.acceptor.as_ref().is_some_and(Acceptor::has_work);
+        if work_left || !self.mailbox.prepare_sleep() {
+            return Duration::ZERO;
+        }
+        let now = self.io.now();
+        let due = self.wheel.next_due().map(|tick| self.start + tick.to_elapsed());
+        let tick = self.tick_every.map(|_| self.tick_at);
+        let retry = self.acceptor.as_ref().and_then(Acceptor::retry_at);
+        let wake_at = [due, tick, retry, self.drain.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        wake_at.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now).min(SLEEP_MAX))
+    }
+
+    /// Notes what became ready. Events are hints: those of connections that are gone find nobody.
+    fn handle_events(&mut self) {
+        for event in std::mem::take(&mut self.events).drain(..) {
+            let id = ConnId::from_bits(event.token);
+            if id.index() == SPECIAL_INDEX {
+                if let Some(acceptor) = &mut self.acceptor {
+                    acceptor.note_ready(id.generation());
+                }
+                continue;
+            }
+            let Some(slot) = self.state.slots.get_mut(id) else {
+                continue;
+            };
+            slot.readable |= event.readable || event.end;
+            slot.end_announced |= event.end;
+            slot.writable |= event.writable;
+            if slot.readable && slot.core.wants_input() && !slot.queued {
+                slot.queued = true;
+                self.ready.push_back(id);
+            }
+            if slot.writable && slot.core.wants_output() {
+                self.state.touch(id);
+            }
+        }
+    }
+
+    fn handle_signals(&mut self, signals: Signals) {
+        if signals.has(Signals::STOP_ACCEPTING) {
+            self.stop_accepting();
+        }
+        if signals.has(Signals::DRAIN) {
+            self.begin_drain();
+        }
+        if signals.has(Signals::HANDOVER) {
+            self.take_over();
+        }
+        if signals.has(Signals::WORKERS_ROOM) {
+            self.retry_tasks();
+        }
+    }
+
+    fn handle_messages(&mut self) {
+        for _ in 0..self.budgets.commands.max(1) {
+            let Some(message) = self.messages.pop_front() else {
+                return;
+            };
+            self.call_loop("on_msg", |handler, cx| handler.on_msg(cx, message));
+        }
+    }
+
+    fn handle_tick(&mut self) {
+        let Some(every) = self.tick_every else { return };
+        if self.state.now >= self.tick_at {
+            self.tick_at = self.state.now + every;
+            self.call_loop("on_tick", |handler, cx| handler.on_tick(cx));
+        }
+    }
+
+    fn handle_deadlines(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel
+            .expire(self.state.tick, EXPIRIES_PER_TURN_MAX, &mut due);
+        for (tick, id) in due.drain(..) {
+            let Some(slot) = self.state.slots.get_mut(id) else {
+                continue;
+            };
+            if slot.timer_at != tick {
+                // An earlier deadline was set after this entry was made.
+                continue;
+            }
+            slot.timer_at = Tick::NEVER;
+            let expiry = slot.core.handle_deadline(&self.state.settings, self.state.tick);
+            self.state.touch(id);
+            match expiry {
+                Expiry::Close(CloseReason::WriteStalled) => self.abort(id, CloseReason::WriteStalled),
+                Expiry::Close(reason) => self.close_by_library(id, reason),
+                Expiry::Nothing | Expiry::Pinged | Expiry::Closed => {}
+            }
+        }
+        self.due = due;
+    }
+
+    /// Gives a new socket a slot and tells the handler. The socket is closed if anything stands against it.
+    fn open(&mut self, mut stream: I::Stream, peer: Peer) {
+        let accepted = guard("on_accept", || self.handler.on_accept(&peer));
+        let Some(Ok((codec, conn))) = accepted else {
+            return self.turn_away(stream);
+        };
+        let (settings, now) = (&self.state.settings, self.state.tick);
+        let id = self.state.slots.insert(|id| Slot {
+            core: Core::new(codec, now, jitter(id), settings),
+            conn,
+            peer,
+            task: None,
+            timer_at: Tick::NEVER,
+            held_bytes: 0,
+            readable: false,
+            writable: true,
+            end_announced: false,
+            touched: false,
+            queued: false,
+            over: false,
+        });
+        let Some(id) = id else {
+            return self.turn_away(stream);
+        };
+        if let Err(error) = self.io.open(&mut stream, id.as_u64()) {
+            log::warn!("connection {id} cannot be watched: {error}");
+            self.state.slots.remove(id);
+            return self.turn_away(stream);
+        }
+        if self.streams.len() <= id.index() {
+            self.streams.resize_with(id.index() + 1, || None);
+        }
+        if let Some(place) = self.streams.get_mut(id.index()) {
+            *place = Some(stream);
+        }
+        self.state.touch(id);
+        self.call_conn("on_open", id, |handler, cx| handler.on_open(cx));
+    }
+
+    fn turn_away(&self, stream: I::Stream) {
+        drop(stream);
+        self.shared.leave(self.state.loop_id);
+    }
+
+    /// Ends a connection for a rule or deadline; the handler can say a last word.
+    fn close_by_library(&mut self, id: ConnId, reason: Reason<H>) {
+        let now = self.state.tick;
+        self.state.touch(id);
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        if slot.core.phase() != Phase::Open {
+            // It is closing already; whatever went wrong now, it cannot be closed in good order any more.
+            return slot.core.close(reason, CloseHow::Abort, now);
+        }
+        log::debug!("connection {id} is being closed: {reason}");
+        slot.core.close(reason, CloseHow::Flush, now);
+        let Some(reason) = slot.core.take_reason() else {
+            return;
+        };
+        slot.core.allow_last_words(true);
+        let mut cx = ConnCx::new(&mut self.state, id);
+        let told = guard("on_closing", || self.handler.on_closing(&mut cx, &reason));
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        slot.core.allow_last_words(false);
+        slot.core.restore_reason(reason);
+        if told.is_none() {
+            slot.core
+                .close(CloseReason::HandlerPanicked, CloseHow::Abort, now);
+        }
+    }
+
+    /// Ends a connection with which nothing can be exchanged any more.
+    fn abort(&mut self, id: ConnId, reason: Reason<H>) {
+        self.state.touch(id);
+        if let Some(slot) = self.state.slots.get_mut(id) {
+            slot.core.close(reason, CloseHow::Abort, self.state.tick);
+        }
+    }
+
+    /// Calls back for a connection; a panic closes it.
+    fn call_conn<R>(
+        &mut self,
+        name: &'static str,
+        id: ConnId,
+        call: impl FnOnce(&mut H, &mut ConnCx<'_, H>) -> R,
+    ) -> Option<R> {
+        let mut cx = self.state.context(id)?;
+        let result = guard(name, || call(&mut self.handler, &mut cx));
+        if result.is_none() {
+            self.close_by_library(id, CloseReason::HandlerPanicked);
+        }
+        result
+    }
+
+    /// Calls back for the loop.
+    fn call_loop(&mut self, name: &'static str, call: impl FnOnce(&mut H, &mut LoopCx<'_, H>)) {
+        let mut cx = LoopCx::new(&mut self.state);
+        guard(name, || call(&mut self.handler, &mut cx));
+    }
+}
+
+/// Runs foreign code; `None` if it panicked. What it left half done is seen by nobody but itself: our own
+/// state is only changed by complete calls.
+fn guard<R>(name: &'static str, call: impl FnOnce() -> R) -> Option<R> {
+    let result = catch_unwind(AssertUnwindSafe(call));
+    if result.is_err() {
+        log::error!("the handler panicked in {name}");
+    }
+    result.ok()
+}
+
+/// A number that differs between connections, to spread what they do over time.
+const fn jitter(id: ConnId) -> u16 {
+    (id.as_u64().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+}

@@ -1,0 +1,214 @@
+//! Owns the way of bytes from a socket to the handler, and of tasks to the worker pool. Must never read more
+//! from one connection in a turn than the budgets allow, and never lose the fact that there is more.
+
+use super::io::Io;
+use super::{Reactor, guard};
+use crate::close::{CloseHow, CloseReason};
+use crate::conn::{Pause, Phase, Step};
+use crate::context::ConnCx;
+use crate::handler::{Flow, Handler, Reason};
+use crate::id::ConnId;
+use crate::limits::READ_BYTES_UNDER_PRESSURE;
+use crate::worker::SubmitError;
+use std::io::ErrorKind;
+use std::mem;
+
+/// Why the delivery of frames was interrupted.
+enum Stop<H: Handler> {
+    /// Everything has been delivered or is kept.
+    Done,
+    Offload(H::Task),
+    Close(u16),
+    Failed(Reason<H>),
+}
+
+/// What one connection may still spend in this turn.
+struct Budget {
+    reads: usize,
+    bytes: usize,
+    frames: usize,
+}
+
+/// The outcome of one read.
+enum Received {
+    Bytes(usize),
+    Nothing,
+    TryAgain,
+}
+
+impl<H: Handler, I: Io> Reactor<H, I> {
+    /// Reads the connections that are ready, each once; those that spend their budget come again next turn.
+    pub(super) fn read_ready(&mut self) {
+        let mut buffer = mem::take(&mut self.buffer);
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { break };
+            if let Some(slot) = self.state.slots.get_mut(id) {
+                slot.queued = false;
+                self.read_connection(id, &mut buffer);
+                // Settling puts it back on the list if it has more.
+                self.state.touch(id);
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// The pool has room: submits what it refused, in the order of refusal.
+    pub(super) fn retry_tasks(&mut self) {
+        for _ in 0..self.waiting.len() {
+            let Some(id) = self.waiting.pop_front() else {
+                return;
+            };
+            let Some(slot) = self.state.slots.get_mut(id) else {
+                continue;
+            };
+            let Some(task) = slot.task.take() else { continue };
+            slot.core.resume(Pause::Workers, self.state.tick);
+            self.state.touch(id);
+            self.submit(id, *task);
+        }
+    }
+
+    fn read_connection(&mut self, id: ConnId, buffer: &mut [u8]) {
+        let mut budget = Budget {
+            reads: self.budgets.reads.max(1),
+            bytes: self.budgets.bytes.max(1),
+            frames: self.budgets.frames.max(1),
+        };
+        self.deliver(id, &[], &mut budget);
+        while budget.reads > 0 && budget.bytes > 0 && budget.frames > 0 {
+            match self.receive(id, buffer) {
+                Received::Nothing => return,
+                Received::TryAgain => budget.reads -= 1,
+                Received::Bytes(count) => {
+                    budget.reads -= 1;
+                    budget.bytes = budget.bytes.saturating_sub(count);
+                    self.deliver(id, buffer.get(..count).unwrap_or_default(), &mut budget);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, id: ConnId, buffer: &mut [u8]) -> Received {
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return Received::Nothing;
+        };
+        let Some(stream) = self.streams.get_mut(id.index()).and_then(Option::as_mut) else {
+            return Received::Nothing;
+        };
+        if !slot.readable || !slot.core.wants_input() {
+            return Received::Nothing;
+        }
+        let pressed = self.held_bytes > self.limits.undecoded_bytes;
+        let room = if pressed {
+            READ_BYTES_UNDER_PRESSURE
+        } else {
+            buffer.len()
+        }
+        .min(buffer.len());
+        match self.io.read(stream, &mut buffer[..room]) {
+            Ok(0) => {
+                slot.readable = false;
+                slot.core.handle_end();
+                Received::Nothing
+            }
+            Ok(count) => {
+                // The end is announced once: having heard of it, only reading it will do.
+                if count < room && I::SHORT_TRANSFER_MEANS_BLOCKED && !slot.end_announced {
+                    slot.readable = false;
+                }
+                slot.core.handle_received(self.state.tick);
+                Received::Bytes(count)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                slot.readable = false;
+                Received::Nothing
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Received::TryAgain,
+            Err(error) => {
+                self.abort(id, CloseReason::from_io(error));
+                Received::Nothing
+            }
+        }
+    }
+
+    /// Decodes what is held and `input`, and hands the frames to the handler. All of `input` is taken.
+    fn deliver(&mut self, id: ConnId, mut input: &[u8], budget: &mut Budget) {
+        loop {
+            let stop = guard("on_frame", || {
+                self.deliver_some(id, &mut input, &mut budget.frames)
+            });
+            match stop {
+                Some(Stop::Done) => return,
+                Some(Stop::Offload(task)) => self.submit(id, task),
+                Some(Stop::Close(code)) => {
+                    if let Some(slot) = self.state.slots.get_mut(id) {
+                        slot.core
+                            .close(CloseReason::Local(code), CloseHow::Flush, self.state.tick);
+                    }
+                }
+                Some(Stop::Failed(reason)) => self.close_by_library(id, reason),
+                None => self.close_by_library(id, CloseReason::HandlerPanicked),
+            }
+        }
+    }
+
+    fn deliver_some(&mut self, id: ConnId, input: &mut &[u8], frames: &mut usize) -> Stop<H> {
+        loop {
+            let Some(slot) = self.state.slots.get_mut(id) else {
+                return Stop::Done;
+            };
+            if *frames == 0 {
+                slot.core.keep(input);
+                return Stop::Done;
+            }
+            let frame = match slot.core.next_frame(&self.state.settings, self.state.tick, input) {
+                Step::Frame(frame) => frame,
+                Step::Beat => {
+                    *frames -= 1;
+                    continue;
+                }
+                Step::Idle => return Stop::Done,
+                Step::Failed(reason) => return Stop::Failed(reason),
+            };
+            *frames -= 1;
+            let mut cx = ConnCx::new(&mut self.state, id);
+            match self.handler.on_frame(&mut cx, frame) {
+                Flow::Continue => {}
+                Flow::Offload(task) => return Stop::Offload(task),
+                Flow::Close(code) => return Stop::Close(code),
+            }
+        }
+    }
+
+    /// Gives a task to the pool, or keeps it and pauses its connection.
+    fn submit(&mut self, id: ConnId, task: H::Task) {
+        let Some(pool) = &self.pool else {
+            log::error!("a handler offloads work, but the server has no worker pool");
+            return self.close_by_library(id, CloseReason::NoWorkers);
+        };
+        match guard("Task::key", || pool.try_submit(task)) {
+            Some(Ok(())) => {}
+            Some(Err(SubmitError::Full(task) | SubmitError::KeyFull(task))) => self.keep_task(id, task),
+            Some(Err(SubmitError::Stopped(_))) => self.close_by_library(id, CloseReason::Stopped),
+            None => self.close_by_library(id, CloseReason::HandlerPanicked),
+        }
+    }
+
+    fn keep_task(&mut self, id: ConnId, task: H::Task) {
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        if slot.core.phase() == Phase::Closed {
+            return;
+        }
+        slot.task = Some(Box::new(task));
+        slot.core.pause(Pause::Workers, self.state.tick);
+        self.waiting.push_back(id);
+        if self.waiting.len() > 2 * self.state.slots.len() + 64 {
+            // Connections that ended while they waited.
+            let slots = &self.state.slots;
+            self.waiting
+                .retain(|id| slots.get(*id).is_some_and(|slot| slot.task.is_some()));
+        }
+    }
+}

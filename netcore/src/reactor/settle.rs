@@ -1,0 +1,177 @@
+//! Owns the end of a turn: one write per connection, what follows from it, timers, and the removal of
+//! connections that are over. Must never leave a touched connection without a valid timer.
+
+use super::Reactor;
+use super::io::Io;
+use crate::close::{CloseHow, CloseReason};
+use crate::conn::{Ending, Phase};
+use crate::handler::{Eof, Handler};
+use crate::id::ConnId;
+use crate::limits::{WRITE_SLICES_MAX, WRITES_PER_TURN_MAX};
+use std::io::{ErrorKind, IoSlice};
+use std::mem;
+
+/// Callbacks at the end of a turn can touch connections again; after so many rounds they wait for the next
+/// turn.
+const ROUNDS_MAX: usize = 4;
+
+impl<H: Handler, I: Io> Reactor<H, I> {
+    pub(super) fn settle_touched(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            if self.state.touched.is_empty() {
+                return;
+            }
+            let mut touched = mem::take(&mut self.state.touched);
+            for id in touched.drain(..) {
+                self.settle(id);
+            }
+            if self.state.touched.is_empty() {
+                // Keeps the memory of the list.
+                self.state.touched = touched;
+            }
+        }
+    }
+
+    /// Removes what is over and tells the handler.
+    pub(super) fn remove_over(&mut self) {
+        let mut over = mem::take(&mut self.over);
+        for id in over.drain(..) {
+            let Some(mut slot) = self.state.slots.remove(id) else {
+                continue;
+            };
+            if let Some(stream) = self.streams.get_mut(id.index()).and_then(Option::take) {
+                self.io.close(stream);
+            }
+            self.held_bytes -= slot.held_bytes as usize;
+            let reason = slot.core.take_reason().unwrap_or(CloseReason::Stopped);
+            log::debug!("connection {id} is over: {reason}");
+            let conn = slot.conn;
+            self.call_loop("on_close", |handler, cx| handler.on_close(cx, id, conn, &reason));
+            if self.state.draining {
+                self.shared.note_drained(matches!(reason, CloseReason::Drained));
+            }
+            self.shared.leave(self.state.loop_id);
+        }
+        self.over = over;
+    }
+
+    fn settle(&mut self, id: ConnId) {
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        slot.touched = false;
+        self.write(id);
+        self.report(id);
+        self.shut_down(id);
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        if slot.over {
+            return;
+        }
+        let held = slot.core.held_bytes();
+        self.held_bytes = self.held_bytes + held - slot.held_bytes as usize;
+        slot.held_bytes = u32::try_from(held).unwrap_or(u32::MAX);
+        if slot.core.phase() == Phase::Closed {
+            slot.over = true;
+            self.over.push(id);
+            return;
+        }
+        let more = slot.core.has_undecoded() || (slot.readable && slot.core.wants_input());
+        if more && !slot.queued {
+            slot.queued = true;
+            self.ready.push_back(id);
+        }
+        let deadline = slot.core.next_deadline(&self.state.settings);
+        if deadline < slot.timer_at {
+            slot.timer_at = self.wheel.insert(deadline, id);
+        }
+    }
+
+    /// Writes what is queued until there is nothing left, the socket takes no more, or the budget is spent.
+    fn write(&mut self, id: ConnId) {
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(id.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        for _ in 0..WRITES_PER_TURN_MAX {
+            if !slot.writable || !slot.core.wants_output() {
+                return;
+            }
+            let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
+            let (count, offered) = slot.core.slices(&mut slices);
+            match self.io.write(stream, slices.get(..count).unwrap_or_default()) {
+                Ok(0) => {
+                    return slot
+                        .core
+                        .close(CloseReason::Reset, CloseHow::Abort, self.state.tick);
+                }
+                Ok(written) => {
+                    slot.core
+                        .handle_written(&self.state.settings, self.state.tick, written);
+                    slot.writable = written == offered || !I::SHORT_TRANSFER_MEANS_BLOCKED;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => slot.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return slot
+                        .core
+                        .close(CloseReason::from_io(error), CloseHow::Abort, self.state.tick);
+                }
+            }
+        }
+        // The rest in the next turn.
+        self.state.touch(id);
+    }
+
+    /// Tells the handler that there is room again, or that the peer has finished.
+    fn report(&mut self, id: ConnId) {
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        if slot.core.poll_writable() {
+            self.call_conn("on_writable", id, |handler, cx| handler.on_writable(cx));
+        }
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        match slot.core.poll_end() {
+            None => {}
+            Some(Ending::Truncated { have }) => {
+                self.close_by_library(id, CloseReason::TruncatedFrame { have });
+            }
+            Some(Ending::Clean) => {
+                let next = self.call_conn("on_eof", id, |handler, cx| handler.on_eof(cx));
+                if next == Some(Eof::Close)
+                    && let Some(slot) = self.state.slots.get_mut(id)
+                {
+                    slot.core
+                        .close(CloseReason::Eof, CloseHow::Flush, self.state.tick);
+                    if slot.core.wants_output() {
+                        self.state.touch(id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn shut_down(&mut self, id: ConnId) {
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        if !slot.core.poll_shutdown(self.state.tick) {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(id.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        if let Err(error) = self.io.shut_down(stream) {
+            slot.core
+                .close(CloseReason::from_io(error), CloseHow::Abort, self.state.tick);
+        }
+        // What arrived while nothing was read has to be read away to find the peer's end.
+        slot.readable = true;
+    }
+}

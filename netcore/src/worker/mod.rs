@@ -1,0 +1,243 @@
+//! Owns work that must not run on a loop: threads, bounded queues, and order among tasks of the same key. Must
+//! never queue without a limit, and never run two tasks of one key at once.
+//!
+//! Tasks with the same key form a *strand*. A worker takes a strand, runs a few of its tasks, and puts it
+//! back at the end of the line; so a slow key delays only itself, and any thread can serve any key.
+
+mod queue;
+mod thread;
+
+use crate::limits::WORKER_THREADS_MAX;
+use queue::Queue;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A piece of work.
+pub trait Task: Send + 'static {
+    /// What every thread of the pool owns, such as a database connection. Made, used and dropped on its
+    /// thread.
+    type Worker: 'static;
+
+    /// Tasks with equal keys run one at a time, in the order of their submission.
+    fn key(&self) -> u64;
+
+    /// Does the work. A panic costs this task only.
+    fn run(self, worker: &mut Self::Worker);
+}
+
+/// The task of a handler that never offloads anything.
+#[derive(Debug)]
+pub enum NoTask {}
+
+impl Task for NoTask {
+    type Worker = ();
+
+    fn key(&self) -> u64 {
+        match *self {}
+    }
+
+    fn run(self, (): &mut ()) {
+        match self {}
+    }
+}
+
+/// Why a task was not taken; gives it back.
+#[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
+pub enum SubmitError<T> {
+    /// The pool holds as many tasks as it may.
+    #[error("the worker pool is full")]
+    Full(T),
+    /// The pool holds as many tasks with this key as it may.
+    #[error("the worker pool holds too many tasks with this key")]
+    KeyFull(T),
+    /// The pool is shutting down.
+    #[error("the worker pool has stopped")]
+    Stopped(T),
+}
+
+impl<T> SubmitError<T> {
+    /// The task.
+    pub fn into_task(self) -> T {
+        match self {
+            Self::Full(task) | Self::KeyFull(task) | Self::Stopped(task) => task,
+        }
+    }
+}
+
+impl<T> fmt::Debug for SubmitError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full",
+            Self::KeyFull(_) => "KeyFull",
+            Self::Stopped(_) => "Stopped",
+        })
+    }
+}
+
+/// Why a pool did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The operating system refused a thread.
+    #[error("a worker thread could not be started: {0}")]
+    Thread(#[source] std::io::Error),
+    /// The state of a thread could not be made.
+    #[error("worker {index} could not be set up: {source}")]
+    Worker {
+        /// The thread, counted from 0.
+        index: usize,
+        /// What the factory said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// What a pool has done and is doing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Tasks waiting.
+    pub queued: usize,
+    /// Tasks running.
+    pub running: usize,
+    /// Tasks that ran to their end.
+    pub completed: u64,
+    /// Tasks that panicked.
+    pub panicked: u64,
+    /// Submissions refused because of a limit.
+    pub refused: u64,
+    /// Tasks thrown away because no worker could be set up any more at shutdown.
+    pub dropped: u64,
+    /// Sum of the time that tasks waited before they began.
+    pub waited: Duration,
+    /// The longest that a task waited.
+    pub waited_longest: Duration,
+}
+
+/// Collects the options of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolBuilder {
+    threads: usize,
+    queue: usize,
+    per_key: usize,
+    name: String,
+}
+
+impl PoolBuilder {
+    /// Threads; 2 by default, at least 1, at most [`WORKER_THREADS_MAX`].
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.clamp(1, WORKER_THREADS_MAX);
+        self
+    }
+
+    /// Tasks that may wait in all; 4096 by default, at least 1.
+    #[must_use]
+    pub fn queue(mut self, limit: usize) -> Self {
+        self.queue = limit.max(1);
+        self
+    }
+
+    /// Tasks of one key that may wait; 64 by default, at least 1.
+    #[must_use]
+    pub fn per_key(mut self, limit: usize) -> Self {
+        self.per_key = limit.max(1);
+        self
+    }
+
+    /// The name of the threads, to which their number is added.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Starts the threads. `make_worker` is called on each of them with its number, and again after a task
+    /// panicked, because nobody knows in which state the panic left the worker.
+    ///
+    /// # Errors
+    /// A thread or its state could not be made; those that could are stopped again.
+    pub fn start<T, F, E>(self, make_worker: F) -> Result<WorkerPool<T>, PoolError>
+    where
+        T: Task,
+        F: Fn(usize) -> Result<T::Worker, E> + Send + Sync + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let queue = Arc::new(Queue::new(self.queue, self.per_key));
+        let make_worker = move |index| make_worker(index).map_err(Into::into);
+        let threads = thread::start(&queue, self.threads, &self.name, Arc::new(make_worker))?;
+        Ok(WorkerPool {
+            queue,
+            threads: Arc::new(threads),
+        })
+    }
+}
+
+/// A handle to a pool of worker threads; clones are handles to the same pool. The pool stops when
+/// [`shutdown`](Self::shutdown) is called or the last handle is dropped, in both cases after all accepted tasks
+/// have run.
+pub struct WorkerPool<T: Task> {
+    queue: Arc<Queue<T>>,
+    threads: Arc<thread::Threads<T>>,
+}
+
+impl<T: Task> Clone for WorkerPool<T> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: Arc::clone(&self.queue),
+            threads: Arc::clone(&self.threads),
+        }
+    }
+}
+
+impl<T: Task> fmt::Debug for WorkerPool<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerPool")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Task> WorkerPool<T> {
+    /// Starts from the defaults.
+    #[must_use]
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder {
+            threads: 2,
+            queue: 4096,
+            per_key: 64,
+            name: "worker".to_owned(),
+        }
+    }
+
+    /// Queues a task. Never blocks.
+    ///
+    /// # Errors
+    /// The task, because a limit is reached or the pool is stopping. After a limit has refused something,
+    /// everyone registered with [`on_room`](Self::on_room) is called once there is room again.
+    pub fn try_submit(&self, task: T) -> Result<(), SubmitError<T>> {
+        self.queue.push(task)
+    }
+
+    /// Registers `call` to be called whenever there is room again after a refusal: for the whole pool when the
+    /// queue has fallen to half its limit, for a key when one of its tasks has begun. Called on a worker
+    /// thread without locks held; must not block. Stays registered as long as the pool lives.
+    pub fn on_room(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.queue.on_room(Arc::new(call));
+    }
+
+    /// What the pool has done and is doing.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        self.queue.stats()
+    }
+
+    /// Takes no further tasks, runs those that were taken, and waits for the threads to end. Other handles
+    /// may go on to be used: their submissions are refused. Called on one of its own threads it does not wait.
+    pub fn shutdown(&self) {
+        self.threads.stop_and_join();
+    }
+}
+
+#[cfg(test)]
+mod tests;
