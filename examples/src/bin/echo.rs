@@ -1,0 +1,81 @@
+//! A server that sends every frame back: the smallest complete program on netcore.
+//!
+//! A frame is a length of 4 bytes, big-endian, and that many bytes. `echo --listen 127.0.0.1:7500 --threads 2`
+//! prints `listening on ADDRESS` and serves until it is ended.
+
+use bytes::Bytes;
+use clap::Parser;
+use netcore::codec::LengthPrefixed;
+use netcore::{ConnCx, Flow, Handler, NoTask, Outbound, Peer, Refusal, Server};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+/// The longest frame, without its length.
+const FRAME_BYTES_MAX: u32 = 1024 * 1024;
+
+/// The code with which a connection is closed that an answer does not fit into.
+const ANSWER_REFUSED: u16 = 1;
+
+/// Sends every frame back.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Where to listen; port 0 is any free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7500")]
+    listen: SocketAddr,
+    /// Event loops, one thread each.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    type Codec = LengthPrefixed;
+    type Conn = ();
+    type Msg = ();
+    type Task = NoTask;
+
+    fn on_accept(&mut self, _peer: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+        Ok((LengthPrefixed::new(FRAME_BYTES_MAX), ()))
+    }
+
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: Bytes) -> Flow<Self> {
+        match cx.send(&frame) {
+            Ok(_) => Flow::Continue,
+            Err(_) => Flow::Close(ANSWER_REFUSED),
+        }
+    }
+}
+
+/// A peer that does not read is not read from once it has `high_water` bytes to come. From there one more frame
+/// must always fit.
+fn outbound() -> Outbound {
+    let marks = Outbound::default();
+    Outbound {
+        limit: marks.high_water + 4 + FRAME_BYTES_MAX as usize,
+        ..marks
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let server = Server::builder::<Echo>()
+        .loops(arguments.threads)
+        .listen(arguments.listen)
+        .outbound(outbound())
+        .start(|_loop, _remote| Ok::<_, Infallible>(Echo));
+    let server = match server {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("echo: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for address in server.local_addrs() {
+        println!("listening on {address}");
+    }
+    loop {
+        std::thread::park();
+    }
+}
