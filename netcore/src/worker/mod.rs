@@ -10,6 +10,7 @@ mod thread;
 use crate::limits::WORKER_THREADS_MAX;
 use queue::Queue;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,14 +117,15 @@ pub struct PoolStats {
 
 /// Collects the options of a pool.
 #[derive(Clone, Debug)]
-pub struct PoolBuilder {
+pub struct PoolBuilder<T> {
+    tasks: PhantomData<fn(T)>,
     threads: usize,
     queue: usize,
     per_key: usize,
     name: String,
 }
 
-impl PoolBuilder {
+impl<T: Task> PoolBuilder<T> {
     /// Threads; 2 by default, at least 1, at most [`WORKER_THREADS_MAX`].
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
@@ -157,9 +159,8 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// A thread or its state could not be made; those that could are stopped again.
-    pub fn start<T, F, E>(self, make_worker: F) -> Result<WorkerPool<T>, PoolError>
+    pub fn start<F, E>(self, make_worker: F) -> Result<WorkerPool<T>, PoolError>
     where
-        T: Task,
         F: Fn(usize) -> Result<T::Worker, E> + Send + Sync + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
@@ -201,8 +202,9 @@ impl<T: Task> fmt::Debug for WorkerPool<T> {
 impl<T: Task> WorkerPool<T> {
     /// Starts from the defaults.
     #[must_use]
-    pub fn builder() -> PoolBuilder {
+    pub fn builder() -> PoolBuilder<T> {
         PoolBuilder {
+            tasks: PhantomData,
             threads: 2,
             queue: 4096,
             per_key: 64,

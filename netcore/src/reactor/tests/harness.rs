@@ -1,0 +1,298 @@
+//! A reactor in a scripted world, with a handler that does what the frames say and keeps a diary.
+
+use super::super::{Acceptor, Parts, Reactor, Shared};
+use super::world::{ScriptedIo, World};
+use crate::close::{CloseHow, SendError};
+use crate::codec::LengthPrefixed;
+use crate::config::{Budgets, Limits, Outbound, Settings, Timeouts};
+use crate::context::{ConnCx, LoopCx};
+use crate::handler::{Eof, Flow, Handler, Peer, Reason, Refusal};
+use crate::id::{ConnId, LoopId};
+use crate::mailbox::Mailbox;
+use crate::remote::Remote;
+use crate::worker::{Task, WorkerPool};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) type Diary = Rc<RefCell<Vec<String>>>;
+
+/// Does what frames say: `say:x` sends x, `pause`, `flush`, `abort`, `close`, `panic`, `work`, `many:n` sends n
+/// frames of 100 bytes, `keep` keeps writing after the end; anything else is echoed.
+pub(super) struct Obedient {
+    pub(super) diary: Diary,
+    pub(super) refuse: bool,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    keep_writing: bool,
+}
+
+/// Waits for a permission on the worker.
+pub(super) struct Work(pub(super) u64);
+
+impl Task for Work {
+    type Worker = crossbeam_channel::Receiver<()>;
+
+    fn key(&self) -> u64 {
+        self.0
+    }
+
+    fn run(self, permissions: &mut Self::Worker) {
+        // An error means that the test is over.
+        let _ = permissions.recv();
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Message {
+    Note(&'static str),
+    Resume(ConnId),
+    Say(ConnId, &'static str),
+    Close(ConnId),
+    Panic,
+}
+
+impl Obedient {
+    fn note(&self, entry: impl Into<String>) {
+        self.diary.borrow_mut().push(entry.into());
+    }
+}
+
+impl Handler for Obedient {
+    type Codec = LengthPrefixed;
+    type Conn = State;
+    type Msg = Message;
+    type Task = Work;
+
+    fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, State), Refusal> {
+        if self.refuse {
+            return Err(Refusal);
+        }
+        let codec = LengthPrefixed::builder().width(1).max(256).build().unwrap();
+        Ok((codec, State::default()))
+    }
+
+    fn on_open(&mut self, cx: &mut ConnCx<'_, Self>) {
+        self.note(format!("open {}", cx.id().index()));
+    }
+
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: Bytes) -> Flow<Self> {
+        let text = String::from_utf8(frame.to_vec()).unwrap();
+        self.note(format!("{}: {text}", cx.id().index()));
+        match text.split_once(':').unwrap_or((&text, "")) {
+            ("say", words) => {
+                cx.send(words.as_bytes()).unwrap();
+            }
+            ("pause", _) => cx.pause_reading(),
+            ("flush", _) => cx.close(1, CloseHow::Flush),
+            ("abort", _) => cx.close(2, CloseHow::Abort),
+            ("close", _) => return Flow::Close(3),
+            ("panic", _) => panic!("as told"),
+            ("work", _) => return Flow::Offload(Work(cx.id().as_u64())),
+            ("keep", _) => cx.conn().keep_writing = true,
+            ("many", count) => {
+                for _ in 0..count.parse().unwrap() {
+                    if cx.send_encoded(Bytes::from(vec![b'm'; 100])) == Err(SendError::Full) {
+                        self.note("full");
+                    }
+                }
+            }
+            _ => {
+                cx.send(&frame).unwrap();
+            }
+        }
+        Flow::Continue
+    }
+
+    fn on_writable(&mut self, cx: &mut ConnCx<'_, Self>) {
+        self.note(format!("{}: writable", cx.id().index()));
+    }
+
+    fn on_msg(&mut self, cx: &mut LoopCx<'_, Self>, message: Message) {
+        match message {
+            Message::Note(text) => self.note(text),
+            Message::Resume(id) => cx.conn(id).unwrap().resume_reading(),
+            Message::Say(id, words) => match cx.conn(id) {
+                Some(mut cx) => {
+                    cx.send(words.as_bytes()).unwrap();
+                }
+                None => self.note("nobody"),
+            },
+            Message::Close(id) => cx.conn(id).unwrap().close(4, CloseHow::Flush),
+            Message::Panic => panic!("as told"),
+        }
+    }
+
+    fn on_drain(&mut self, cx: &mut ConnCx<'_, Self>) {
+        cx.send(b"drain").unwrap();
+    }
+
+    fn on_eof(&mut self, cx: &mut ConnCx<'_, Self>) -> Eof {
+        self.note(format!("{}: eof", cx.id().index()));
+        if cx.conn().keep_writing {
+            Eof::KeepWriting
+        } else {
+            Eof::Close
+        }
+    }
+
+    fn on_closing(&mut self, cx: &mut ConnCx<'_, Self>, why: &Reason<Self>) {
+        self.note(format!("{}: closing {why:?}", cx.id().index()));
+        cx.send(b"bye").unwrap();
+    }
+
+    fn on_close(&mut self, _: &mut LoopCx<'_, Self>, id: ConnId, _: State, why: &Reason<Self>) {
+        self.note(format!("{}: closed {why:?}", id.index()));
+    }
+}
+
+/// What can be changed before the loop starts.
+pub(super) struct Options {
+    pub(super) limits: Limits,
+    pub(super) budgets: Budgets,
+    pub(super) timeouts: Timeouts,
+    pub(super) outbound: Outbound,
+    pub(super) pool: Option<WorkerPool<Work>>,
+    pub(super) refuse: bool,
+    pub(super) loops: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            budgets: Budgets::default(),
+            timeouts: Timeouts::default(),
+            outbound: Outbound::default(),
+            pool: None,
+            refuse: false,
+            loops: 1,
+        }
+    }
+}
+
+pub(super) struct Harness {
+    pub(super) reactor: Reactor<Obedient, ScriptedIo>,
+    pub(super) world: Rc<RefCell<World>>,
+    pub(super) diary: Diary,
+    pub(super) remote: Remote<Message>,
+    pub(super) shared: Arc<Shared<usize>>,
+}
+
+pub(super) fn harness(options: Options) -> Harness {
+    let world = World::new();
+    let diary = Diary::default();
+    let mailboxes = (0..options.loops)
+        .map(|_| Arc::new(Mailbox::new(100, 100, || {})))
+        .collect();
+    let remote = Remote::new(mailboxes);
+    let shared = Arc::new(Shared::new(options.loops, options.limits.connections));
+    let local = SocketAddr::from(([127, 0, 0, 1], 1));
+    let parts = Parts {
+        loop_id: LoopId(0),
+        io: ScriptedIo(Rc::clone(&world)),
+        acceptor: Some(Acceptor::new(vec![((), local)])),
+        mailbox: Arc::clone(remote.mailbox(LoopId(0)).unwrap()),
+        remote: remote.clone(),
+        shared: Arc::clone(&shared),
+        pool: options.pool,
+        settings: Settings::new(&options.timeouts, options.outbound),
+        limits: options.limits,
+        budgets: options.budgets,
+        tick: None,
+    };
+    let handler = Obedient {
+        diary: Rc::clone(&diary),
+        refuse: options.refuse,
+    };
+    let reactor = Reactor::new(parts, handler).unwrap();
+    Harness {
+        reactor,
+        world,
+        diary,
+        remote,
+        shared,
+    }
+}
+
+/// One frame on the wire.
+pub(super) fn frame(text: &str) -> Vec<u8> {
+    [&[text.len() as u8], text.as_bytes()].concat()
+}
+
+impl Harness {
+    pub(super) fn connect(&mut self) -> usize {
+        let socket = self.world.borrow_mut().connect();
+        self.turn();
+        self.turn();
+        socket
+    }
+
+    pub(super) fn feed(&self, socket: usize, texts: &[&str]) {
+        let bytes: Vec<u8> = texts.iter().flat_map(|text| frame(text)).collect();
+        self.world.borrow_mut().feed(socket, &bytes);
+    }
+
+    pub(super) fn turn(&mut self) -> bool {
+        self.reactor.turn().unwrap()
+    }
+
+    /// Turns until the loop would sleep; fails if it never would.
+    pub(super) fn run(&mut self) {
+        for _ in 0..1000 {
+            let quiet = self.world.borrow().events.is_empty();
+            self.turn();
+            let slept = self
+                .world
+                .borrow()
+                .timeouts
+                .last()
+                .is_some_and(|timeout| !timeout.is_zero());
+            if quiet && slept {
+                return;
+            }
+        }
+        panic!("the loop spins");
+    }
+
+    pub(super) fn pass(&mut self, span: Duration) {
+        self.world.borrow_mut().pass(span);
+        self.run();
+    }
+
+    pub(super) fn post(&self, message: Message) {
+        self.remote.post(LoopId(0), message).unwrap();
+    }
+
+    pub(super) fn id(&self, socket: usize) -> ConnId {
+        ConnId::from_bits(self.world.borrow().sockets[socket].token.unwrap())
+    }
+
+    /// What has been noted since the last call.
+    pub(super) fn diary(&self) -> Vec<String> {
+        std::mem::take(&mut self.diary.borrow_mut())
+    }
+
+    /// The frames written to the socket since the last call.
+    pub(super) fn written(&self, socket: usize) -> Vec<String> {
+        let mut world = self.world.borrow_mut();
+        let bytes = std::mem::take(&mut world.sockets[socket].written);
+        let mut rest = &bytes[..];
+        let mut frames = Vec::new();
+        while let Some((len, tail)) = rest.split_first() {
+            let (text, tail) = tail.split_at(usize::from(*len));
+            frames.push(String::from_utf8(text.to_vec()).unwrap());
+            rest = tail;
+        }
+        frames
+    }
+
+    pub(super) fn is_closed(&self, socket: usize) -> bool {
+        self.world.borrow().sockets[socket].closed
+    }
+}

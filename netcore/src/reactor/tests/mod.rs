@@ -1,0 +1,7 @@
+//! The reactor in a scripted world: traps of edge-triggered readiness, fairness counted in turns, ends.
+
+mod accepting;
+mod ending;
+mod harness;
+mod moving;
+mod world;

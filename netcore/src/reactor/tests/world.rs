@@ -1,0 +1,225 @@
+//! A scripted world in the place of mio: edge-triggered, in virtual time, in one thread. An event comes once
+//! per change and never again.
+
+use super::super::io::{Io, Readiness};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// What the test and the reactor share.
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) sockets: Vec<Socket>,
+    /// Sockets and errors that `accept` gives.
+    pub(super) backlog: VecDeque<std::result::Result<usize, i32>>,
+    pub(super) events: Vec<Readiness>,
+    pub(super) timeouts: Vec<Duration>,
+    pub(super) listener_token: Option<u64>,
+    pub(super) spare: bool,
+    /// `accept` fails for want of descriptors, unless the spare one has been given up.
+    pub(super) exhausted: bool,
+    pub(super) turned_away: usize,
+    pub(super) accepts: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Socket {
+    pub(super) incoming: VecDeque<u8>,
+    pub(super) ended: bool,
+    pub(super) reset: bool,
+    pub(super) written: Vec<u8>,
+    pub(super) write_room: usize,
+    pub(super) token: Option<u64>,
+    pub(super) closed: bool,
+    pub(super) shut_down: bool,
+    pub(super) reads: usize,
+    pub(super) writes: usize,
+}
+
+impl World {
+    pub(super) fn new() -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self {
+            now: Instant::now(),
+            sockets: Vec::new(),
+            backlog: VecDeque::new(),
+            events: Vec::new(),
+            timeouts: Vec::new(),
+            listener_token: None,
+            spare: false,
+            exhausted: false,
+            turned_away: 0,
+            accepts: 0,
+        }))
+    }
+
+    /// A peer connects and waits to be accepted.
+    pub(super) fn connect(&mut self) -> usize {
+        let socket = self.sockets.len();
+        self.sockets.push(Socket {
+            write_room: usize::MAX,
+            ..Socket::default()
+        });
+        self.backlog.push_back(Ok(socket));
+        self.announce_listener();
+        socket
+    }
+
+    pub(super) fn announce_listener(&mut self) {
+        if let Some(token) = self.listener_token {
+            self.events.push(Readiness {
+                token,
+                readable: true,
+                writable: false,
+                end: false,
+            });
+        }
+    }
+
+    pub(super) fn feed(&mut self, socket: usize, bytes: &[u8]) {
+        self.sockets[socket].incoming.extend(bytes);
+        self.announce(socket, true, false, false);
+    }
+
+    pub(super) fn end(&mut self, socket: usize) {
+        self.sockets[socket].ended = true;
+        self.announce(socket, true, false, true);
+    }
+
+    pub(super) fn make_room(&mut self, socket: usize, bytes: usize) {
+        self.sockets[socket].write_room = bytes;
+        self.announce(socket, false, true, false);
+    }
+
+    pub(super) fn announce(&mut self, socket: usize, readable: bool, writable: bool, end: bool) {
+        let Socket { token, closed, .. } = self.sockets[socket];
+        if let (Some(token), false) = (token, closed) {
+            self.events.push(Readiness {
+                token,
+                readable,
+                writable,
+                end,
+            });
+        }
+    }
+
+    pub(super) fn pass(&mut self, span: Duration) {
+        self.now += span;
+    }
+}
+
+pub(super) struct ScriptedIo(pub(super) Rc<RefCell<World>>);
+
+impl Io for ScriptedIo {
+    type Stream = usize;
+    type Listener = ();
+
+    const SHORT_TRANSFER_MEANS_BLOCKED: bool = true;
+
+    fn now(&mut self) -> Instant {
+        self.0.borrow().now
+    }
+
+    fn wait(&mut self, timeout: Duration, ready: &mut Vec<Readiness>) -> Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.timeouts.push(timeout);
+        ready.append(&mut world.events);
+        Ok(())
+    }
+
+    fn listen(&mut self, (): &mut (), token: u64) -> Result<()> {
+        self.0.borrow_mut().listener_token = Some(token);
+        Ok(())
+    }
+
+    fn unlisten(&mut self, (): ()) {
+        self.0.borrow_mut().listener_token = None;
+    }
+
+    fn accept(&mut self, (): &mut ()) -> Result<(usize, SocketAddr)> {
+        let mut world = self.0.borrow_mut();
+        world.accepts += 1;
+        let Some(next) = world.backlog.front().copied() else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        if world.exhausted && world.spare {
+            return Err(Error::from_raw_os_error(24));
+        }
+        world.backlog.pop_front();
+        if world.exhausted {
+            world.turned_away += 1;
+        }
+        next.map(|socket| (socket, SocketAddr::from(([127, 0, 0, 1], 1000 + socket as u16))))
+            .map_err(Error::from_raw_os_error)
+    }
+
+    fn release_spare(&mut self) {
+        self.0.borrow_mut().spare = false;
+    }
+
+    fn take_spare(&mut self) {
+        self.0.borrow_mut().spare = true;
+    }
+
+    fn open(&mut self, stream: &mut usize, token: u64) -> Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.sockets[*stream].token = Some(token);
+        // What is there already is announced at registration.
+        let Socket {
+            ref incoming, ended, ..
+        } = world.sockets[*stream];
+        let readable = !incoming.is_empty() || ended;
+        world.announce(*stream, readable, true, ended);
+        Ok(())
+    }
+
+    fn close(&mut self, stream: usize) {
+        self.0.borrow_mut().sockets[stream].closed = true;
+    }
+
+    fn read(&mut self, stream: &mut usize, buffer: &mut [u8]) -> Result<usize> {
+        let mut world = self.0.borrow_mut();
+        let socket = &mut world.sockets[*stream];
+        socket.reads += 1;
+        if socket.reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        if socket.incoming.is_empty() {
+            return if socket.ended {
+                Ok(0)
+            } else {
+                Err(ErrorKind::WouldBlock.into())
+            };
+        }
+        let count = buffer.len().min(socket.incoming.len());
+        for (place, byte) in buffer.iter_mut().zip(socket.incoming.drain(..count)) {
+            *place = byte;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, stream: &mut usize, slices: &[IoSlice<'_>]) -> Result<usize> {
+        let mut world = self.0.borrow_mut();
+        let socket = &mut world.sockets[*stream];
+        socket.writes += 1;
+        assert!(!slices.is_empty() && !socket.shut_down && !socket.closed);
+        if socket.write_room == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let mut written = 0;
+        for slice in slices {
+            let part = slice.len().min(socket.write_room);
+            socket.written.extend_from_slice(&slice[..part]);
+            socket.write_room -= if socket.write_room == usize::MAX { 0 } else { part };
+            written += part;
+        }
+        Ok(written)
+    }
+
+    fn shut_down(&mut self, stream: &mut usize) -> Result<()> {
+        self.0.borrow_mut().sockets[*stream].shut_down = true;
+        Ok(())
+    }
+}
