@@ -143,3 +143,7 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -2,6 +2,9 @@
 
 use crate::v1::{Error, ErrorClass, ErrorCode};
 
+/// Bytes of an error's message, at most: some repeat a piece of what was refused, which may be long.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 256;
+
 /// Which side a refusal blames: what logs and metrics sort by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Blame {
@@ -17,13 +20,16 @@ pub enum Blame {
 pub struct Refusal(pub Error);
 
 impl Refusal {
-    /// A refusal with the class and the retry-after that the code usually has.
+    /// A refusal with the class and the retry-after that the code usually has. A message of more than
+    /// [`ERROR_MESSAGE_BYTES_MAX`] is cut.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(ERROR_MESSAGE_BYTES_MAX));
         Self(Error {
             code: code.into(),
             class: usual_class(code).into(),
             retry_after_ms: usual_retry_after_ms(code),
-            message: message.into(),
+            message,
             ..Error::default()
         })
     }
@@ -91,3 +97,7 @@ const fn usual_retry_after_ms(code: ErrorCode) -> u32 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -213,3 +213,7 @@ impl Codec for FrameCodec {
         frame.encode(out)
     }
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

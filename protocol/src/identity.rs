@@ -109,3 +109,7 @@ impl ClientMessageId {
         bytes.try_into().ok().map(Self)
     }
 }
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;

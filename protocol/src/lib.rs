@@ -13,12 +13,17 @@ mod command;
 mod error;
 mod frame;
 mod identity;
+mod json;
+pub mod limits;
 mod message;
+mod redact;
+#[cfg(any(test, feature = "samples"))]
+pub mod samples;
 pub mod validate;
 
 pub use command::{Command, Domain, UnknownCommand};
-pub use error::{Blame, Refusal};
-pub use frame::{Frame, FrameCodec, FrameError, HEADER_BYTES, MessageType};
+pub use error::{Blame, ERROR_MESSAGE_BYTES_MAX, Refusal};
+pub use frame::{Frame, FrameCodec, FrameError, HEADER_BYTES, MessageType, Split};
 pub use identity::{
     ClientMessageId, ConversationClass, ConversationId, USER_ID_MAX, direct_conversation, self_conversation,
 };

@@ -6,7 +6,7 @@
 use crate::{
     command::Command,
     error::Refusal,
-    identity::{ClientMessageId, ConversationId, USER_ID_MAX},
+    identity::{ClientMessageId, ConversationClass, ConversationId, USER_ID_MAX},
     message::Request,
     v1::{self, ErrorCode, EventKind, QualityOfService, Role},
 };
@@ -31,12 +31,18 @@ pub const STATUS_BYTES_MAX: usize = 512;
 pub const FALLBACK_BYTES_MAX: usize = 1_024;
 /// Bytes of a reaction, at most: room for the longest emoji sequences.
 pub const REACTION_BYTES_MAX: usize = 64;
-/// Entries of any repeated field, at most.
+/// Entries of any repeated field, at most, where no smaller limit is named.
 pub const REPEATED_MAX: usize = 1_000;
+/// Users whose profiles one request may ask for: the answer, in JSON and with everything at its longest, still
+/// fits the largest frame.
+pub const PROFILES_MAX: usize = 500;
 /// Mentions in one message, at most.
 pub const MENTIONS_MAX: usize = 100;
 /// Bytes of a session or sync token, at most.
 pub const TOKEN_BYTES_MAX: usize = 256;
+/// The largest seq and the largest time in milliseconds: stores keep both as signed numbers.
+pub const SIGNED_MAX: u64 = i64::MAX as u64;
+
 /// Limits that a server's configuration sets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
@@ -75,13 +81,15 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
             account_name("name", &login.name)?;
             bytes_at_most("password", login.password.as_bytes(), PASSWORD_BYTES_MAX)
         }
-        Request::GetUsers(get) => user_list("user_ids", &get.user_ids, 1),
+        Request::GetUsers(get) => user_list("user_ids", &get.user_ids, 1, PROFILES_MAX),
         Request::FindUser(find) => account_name("name", &find.name),
         Request::UpdateProfile(update) => check_profile(update),
         Request::Send(send) => check_send(send, limits),
         Request::History(history) => {
             conversation(history.conversation_id)?;
-            page_limit(history.limit)
+            page_limit(history.limit)?;
+            let direction = v1::Direction::try_from(history.direction);
+            refuse_if(direction.is_err(), "direction", "is not a direction")
         }
         Request::Sync(sync) => {
             bytes_at_most("token", &sync.token, TOKEN_BYTES_MAX)?;
@@ -100,11 +108,11 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
         Request::CreateGroup(create) => {
             client_id(&create.client_msg_id)?;
             title("name", &create.name)?;
-            user_list("user_ids", &create.user_ids, 0)
+            user_list("user_ids", &create.user_ids, 0, REPEATED_MAX)
         }
         Request::AddMembers(add) => {
             group(add.conversation_id, &add.client_msg_id)?;
-            user_list("user_ids", &add.user_ids, 1)
+            user_list("user_ids", &add.user_ids, 1, REPEATED_MAX)
         }
         Request::RemoveMember(remove) => {
             group(remove.conversation_id, &remove.client_msg_id)?;
@@ -180,6 +188,7 @@ fn check_hello(hello: &v1::Hello) -> Result<(), Refusal> {
         return Err(Refusal::invalid("device.class", "is not a device class"));
     }
     bytes_at_most("client", hello.client.as_bytes(), REFERENCE_BYTES_MAX)?;
+    no_controls("client", &hello.client)?;
     bytes_at_most("session_token", hello.session_token.as_bytes(), TOKEN_BYTES_MAX)
 }
 
@@ -273,6 +282,12 @@ fn check_content(content: &v1::Content, kind: EventKind, limits: &Limits) -> Res
     if v1::Priority::try_from(content.priority).is_err() {
         return Err(Refusal::invalid("content.priority", "is not a priority"));
     }
+    refuse_if(content.reply_to > SIGNED_MAX, "content.reply_to", "is not a seq")?;
+    refuse_if(
+        content.expires_at_ms > SIGNED_MAX,
+        "content.expires_at_ms",
+        "is not a time",
+    )?;
     let has_blob = content.blob.is_some();
     if let Some(blob) = &content.blob {
         check_blob(blob)?;
@@ -299,6 +314,7 @@ fn check_blob(blob: &v1::BlobRef) -> Result<(), Refusal> {
         blob.content_type.as_bytes(),
         REFERENCE_BYTES_MAX,
     )?;
+    no_controls("content.blob.content_type", &blob.content_type)?;
     bytes_at_most("content.blob.name", blob.name.as_bytes(), REFERENCE_BYTES_MAX)?;
     no_controls("content.blob.name", &blob.name)
 }
@@ -361,18 +377,35 @@ fn new_password(password: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A name that people see: some character that is not white space, none that controls the terminal or
-/// the direction of writing.
+/// A name that people see: some character that leaves a mark, none that controls the terminal, the line or the
+/// direction of writing.
 fn title(field: &str, text: &str) -> Result<(), Refusal> {
-    if text.trim().is_empty() || text.len() > TITLE_CHARS_MAX * 4 || text.chars().count() > TITLE_CHARS_MAX {
+    if text.chars().all(is_blank)
+        || text.len() > TITLE_CHARS_MAX * 4
+        || text.chars().count() > TITLE_CHARS_MAX
+    {
         return Err(Refusal::invalid(field, "must have 1 to 64 characters"));
     }
     no_controls(field, text)
 }
 
+/// White space, and what takes no room or shows nothing: joiners, direction marks, fillers, variation selectors,
+/// tags.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
+            | '\u{FFA0}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// Refuses C0 and C1 controls, the Unicode line and paragraph separators, the characters that embed, override or
+/// isolate a direction of writing, and the byte order mark.
 fn no_controls(field: &str, text: &str) -> Result<(), Refusal> {
     let refused = |c: char| {
-        c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+        c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
     };
     refuse_if(text.chars().any(refused), field, "has a control character")
 }
@@ -381,9 +414,9 @@ fn user(field: &str, id: u64) -> Result<(), Refusal> {
     refuse_if(id == 0 || id > USER_ID_MAX, field, "is not a user id")
 }
 
-fn user_list(field: &str, ids: &[u64], at_least: usize) -> Result<(), Refusal> {
-    if ids.len() > REPEATED_MAX {
-        return Err(too_many(field, ids.len(), REPEATED_MAX));
+fn user_list(field: &str, ids: &[u64], at_least: usize, at_most: usize) -> Result<(), Refusal> {
+    if ids.len() > at_most {
+        return Err(too_many(field, ids.len(), at_most));
     }
     refuse_if(ids.len() < at_least, field, "is empty")?;
     ids.iter().try_for_each(|id| user(field, *id))
@@ -398,7 +431,12 @@ fn conversation(id: u64) -> Result<(), Refusal> {
 }
 
 fn group(id: u64, client_msg_id: &[u8]) -> Result<(), Refusal> {
-    conversation(id)?;
+    let class = ConversationId::parse(id).map(ConversationId::class);
+    refuse_if(
+        class != Some(ConversationClass::Group),
+        "conversation_id",
+        "is not a group's id",
+    )?;
     client_id(client_msg_id)
 }
 
@@ -411,10 +449,13 @@ fn client_id(bytes: &[u8]) -> Result<(), Refusal> {
 }
 
 fn seq(field: &str, seq: u64) -> Result<(), Refusal> {
-    // Stores keep a seq as a signed number.
-    refuse_if(seq == 0 || seq > i64::MAX as u64, field, "is not a seq")
+    refuse_if(seq == 0 || seq > SIGNED_MAX, field, "is not a seq")
 }
 
 fn page_limit(limit: u32) -> Result<(), Refusal> {
     refuse_if(limit == 0, "limit", "must be 1 or more")
 }
+
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;
