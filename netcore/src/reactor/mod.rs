@@ -337,8 +337,11 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             return;
         };
         if slot.core.phase() != Phase::Open {
-            // It is closing already; whatever went wrong now, it cannot be closed in good order any more.
-            return slot.core.close(reason, CloseHow::Abort, now);
+            // It is closing already. Only a panic leaves it in no state to go on.
+            if matches!(reason, CloseReason::HandlerPanicked) {
+                slot.core.close(reason, CloseHow::Abort, now);
+            }
+            return;
         }
         log::debug!("connection {id} is being closed: {reason}");
         slot.core.close(reason, CloseHow::Flush, now);

@@ -24,6 +24,7 @@ pub(super) type Diary = Rc<RefCell<Vec<String>>>;
 /// frames of 100 bytes, `keep` keeps writing after the end; anything else is echoed.
 pub(super) struct Obedient {
     pub(super) diary: Diary,
+    pub(super) codec: LengthPrefixed,
     pub(super) refuse: bool,
 }
 
@@ -73,8 +74,7 @@ impl Handler for Obedient {
         if self.refuse {
             return Err(Refusal);
         }
-        let codec = LengthPrefixed::builder().width(1).max(256).build().unwrap();
-        Ok((codec, State::default()))
+        Ok((self.codec, State::default()))
     }
 
     fn on_open(&mut self, cx: &mut ConnCx<'_, Self>) {
@@ -206,8 +206,10 @@ pub(super) fn harness(options: Options) -> Harness {
         budgets: options.budgets,
         tick: None,
     };
+    let codec = LengthPrefixed::builder().width(1).max(256).build().unwrap();
     let handler = Obedient {
         diary: Rc::clone(&diary),
+        codec,
         refuse: options.refuse,
     };
     let reactor = Reactor::new(parts, handler).unwrap();
