@@ -17,6 +17,7 @@ mod error;
 pub mod model;
 mod read;
 mod shape;
+pub mod sqlite;
 mod types;
 mod write;
 

@@ -1,0 +1,264 @@
+//! An append: whether it was made before, whether it may be, and its row in the log.
+//! It must never write before everything is decided: a refusal leaves nothing behind.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::Connection;
+
+use super::{
+    derive,
+    failure::{Failure, Stop},
+    group,
+    lookup::{self, Head, Stay},
+    row::{role_number, sql, users_to_blob},
+    writer::Batch,
+};
+use crate::{
+    error::Refused,
+    shape::Shape,
+    types::{Event, EventKind, GroupChange, Role, Seq, Timestamp},
+    write::{Action, Append, Appended, Rules},
+};
+
+/// The kinds of messages there are.
+const MESSAGE_KINDS: std::ops::RangeInclusive<u8> = 1..=31;
+
+/// What is particular to an allowed append.
+pub(super) struct Draft<'a> {
+    pub(super) kind: EventKind,
+    pub(super) target: Seq,
+    pub(super) body: Bytes,
+    pub(super) reaction: &'a str,
+    pub(super) change: Option<GroupChange>,
+    pub(super) expires_at: Timestamp,
+}
+
+impl Draft<'_> {
+    const fn new(kind: EventKind, target: Seq, body: Bytes) -> Self {
+        Self {
+            kind,
+            target,
+            body,
+            reaction: "",
+            change: None,
+            expires_at: Timestamp(0),
+        }
+    }
+
+    pub(super) fn group(kind: EventKind, change: GroupChange) -> Self {
+        Self {
+            change: Some(change),
+            ..Self::new(kind, Seq(0), Bytes::new())
+        }
+    }
+}
+
+pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended, Stop> {
+    let connection = batch.connection;
+    let earlier = lookup::event_by_request(connection, append.conversation, append.sender, append.client_id)?;
+    if let Some(earlier) = earlier {
+        if earlier.fingerprint != append.fingerprint {
+            return Err(Refused::Conflict.into());
+        }
+        return Ok(Appended {
+            event: Arc::new(earlier.event),
+            duplicate: true,
+        });
+    }
+    let head = lookup::head(connection, append.conversation)?;
+    let case = Case {
+        connection,
+        rules: batch.rules,
+        append,
+        head,
+    };
+    let draft = case.decide()?;
+    let event = enter(batch, append, head, draft)?;
+    Ok(Appended {
+        event: Arc::new(event),
+        duplicate: false,
+    })
+}
+
+/// An append before it is decided, with what is known about its conversation.
+pub(super) struct Case<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) rules: Rules,
+    pub(super) append: &'a Append,
+    pub(super) head: Option<Head>,
+}
+
+impl<'a> Case<'a> {
+    fn decide(&self) -> Result<Draft<'a>, Stop> {
+        match &self.append.action {
+            Action::Message {
+                kind,
+                body,
+                expires_at,
+                reply_to,
+            } => {
+                self.may_write()?;
+                if !MESSAGE_KINDS.contains(kind) {
+                    return Err(Refused::Forbidden.into());
+                }
+                if *reply_to != Seq(0) {
+                    self.target(*reply_to)?;
+                }
+                let mut draft = Draft::new(EventKind::Message(*kind), Seq(0), body.clone());
+                draft.expires_at = *expires_at;
+                Ok(draft)
+            }
+            Action::Edit { target, body } => {
+                let role = self.stay()?.role;
+                self.changeable(*target, role, false)?;
+                Ok(Draft::new(EventKind::Edit, *target, body.clone()))
+            }
+            Action::Recall { target } => {
+                let role = self.stay()?.role;
+                self.changeable(*target, role, true)?;
+                Ok(Draft::new(EventKind::Recall, *target, Bytes::new()))
+            }
+            Action::React {
+                target,
+                reaction,
+                body,
+            } => {
+                self.stay()?;
+                if self.target(*target)?.recalled {
+                    return Err(Refused::Gone.into());
+                }
+                let mut draft = Draft::new(EventKind::Reaction, *target, body.clone());
+                draft.reaction = reaction;
+                Ok(draft)
+            }
+            _ => group::decide(self),
+        }
+    }
+
+    /// The sender may write here now. 1:1 conversations and own logs need not exist yet.
+    fn may_write(&self) -> Result<(), Stop> {
+        let shape = Shape::of(self.append.conversation).ok_or(Refused::NotFound)?;
+        if shape == Shape::Group {
+            self.stay()?;
+            return Ok(());
+        }
+        if !shape.fixed_members().any(|user| user == self.append.sender) {
+            return Err(Refused::NotFound.into());
+        }
+        // Accounts do not go away: whoever had one at the first event has one now.
+        if self.head.is_none() {
+            for user in shape.fixed_members() {
+                if !lookup::user_exists(self.connection, user)? {
+                    return Err(Refused::NotFound.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The sender's present membership of a conversation that there is.
+    pub(super) fn stay(&self) -> Result<Stay, Stop> {
+        let head = self.head.ok_or(Refused::NotFound)?;
+        let append = self.append;
+        let stay = lookup::newest_stay(self.connection, append.conversation, append.sender)?
+            .ok_or(Refused::NotFound)?;
+        if stay.left.is_some() {
+            return Err(Refused::Forbidden.into());
+        }
+        if head.disbanded {
+            return Err(Refused::Gone.into());
+        }
+        Ok(stay)
+    }
+
+    /// A displayable message that the sender can see.
+    fn target(&self, target: Seq) -> Result<Event, Stop> {
+        let (connection, append) = (self.connection, self.append);
+        let entry = lookup::event_at(connection, append.conversation, target)?.ok_or(Refused::NotFound)?;
+        let visible = entry.event.kind.is_displayable()
+            && lookup::sees(connection, append.conversation, append.sender, target)?;
+        if visible {
+            Ok(entry.event)
+        } else {
+            Err(Refused::NotFound.into())
+        }
+    }
+
+    /// A message that the sender may change: their own, or, where moderating counts, anyone's.
+    fn changeable(&self, target: Seq, role: Role, moderating: bool) -> Result<(), Stop> {
+        let event = self.target(target)?;
+        if event.sender != self.append.sender && !(moderating && role >= Role::Admin) {
+            return Err(Refused::Forbidden.into());
+        }
+        if event.recalled {
+            return Err(Refused::Gone.into());
+        }
+        Ok(())
+    }
+}
+
+/// Takes the next seq and position, and writes the event and all that follows from it.
+fn enter(
+    batch: &mut Batch<'_>,
+    append: &Append,
+    head: Option<Head>,
+    draft: Draft<'_>,
+) -> Result<Event, Failure> {
+    let seq = Seq(head.map_or(0, |head| head.seq.0) + 1);
+    let event = Event {
+        position: batch.next_position(),
+        conversation: append.conversation,
+        seq,
+        ordinal: head.map_or(0, |head| head.ordinal) + u64::from(draft.kind.is_displayable()),
+        roster: if draft.kind.changes_members() {
+            seq
+        } else {
+            head.map_or(Seq(0), |head| head.roster)
+        },
+        sender: append.sender,
+        client_id: append.client_id,
+        at: append.at.max(head.map_or(Timestamp(0), |head| head.at)),
+        kind: draft.kind,
+        target: draft.target,
+        body: draft.body,
+        change: draft.change,
+        expires_at: draft.expires_at,
+        recalled: false,
+    };
+    log_event(batch, append, &event, draft.reaction)?;
+    derive::apply(batch.connection, &event, draft.reaction)?;
+    Ok(event)
+}
+
+fn log_event(batch: &Batch<'_>, append: &Append, event: &Event, reaction: &str) -> Result<(), Failure> {
+    let change = event.change.as_ref();
+    let text = match change {
+        Some(change) => change.name.as_deref(),
+        None => (!reaction.is_empty()).then_some(reaction),
+    };
+    let mut statement = batch.connection.prepare_cached(
+        "INSERT INTO events (position, conversation, seq, ordinal, roster, sender, client_id, fingerprint, at,
+                             kind, target, expires_at, recalled, users, role, text, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?15, ?16)",
+    )?;
+    statement.execute((
+        sql(event.position.0),
+        sql(event.conversation.0),
+        sql(event.seq.0),
+        sql(event.ordinal),
+        sql(event.roster.0),
+        sql(event.sender.0),
+        event.client_id.0,
+        append.fingerprint.0,
+        sql(event.at.0),
+        event.kind.number(),
+        sql(event.target.0),
+        sql(event.expires_at.0),
+        change.map(|change| users_to_blob(&change.users)),
+        change.and_then(|change| change.role).map(role_number),
+        text,
+        &event.body[..],
+    ))?;
+    Ok(())
+}

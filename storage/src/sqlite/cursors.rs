@@ -1,0 +1,97 @@
+//! Cursors that users move. What sending implies is the business of what is derived from the log.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use super::{
+    failure::{Failure, Stop},
+    lookup::{self, Cursor},
+    row::sql,
+    writer::Batch,
+};
+use crate::{
+    types::{ConversationId, Position, UserId},
+    write::{CursorMove, Outcome},
+};
+
+pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Outcome, Stop> {
+    let mut moved: Vec<CursorMove> = Vec::new();
+    let mut places: HashMap<(ConversationId, UserId), usize> = HashMap::new();
+    let mut position = Position(0);
+    for wanted in moves {
+        let Some(cursor) = moved_to(batch.connection, wanted)? else {
+            continue;
+        };
+        if position == Position(0) {
+            position = batch.next_position();
+        }
+        store(batch.connection, wanted, &cursor, position)?;
+        let new = CursorMove {
+            delivered: cursor.delivered,
+            read: cursor.read,
+            ..*wanted
+        };
+        let place = *places.entry((new.conversation, new.user)).or_insert(moved.len());
+        match moved.get_mut(place) {
+            Some(before) => *before = new,
+            None => moved.push(new),
+        }
+    }
+    Ok(Outcome::Cursors(moved, position))
+}
+
+/// Where a cursor would be after a move, if that is elsewhere.
+fn moved_to(connection: &Connection, wanted: &CursorMove) -> Result<Option<Cursor>, Failure> {
+    let Some(stay) = lookup::newest_stay(connection, wanted.conversation, wanted.user)? else {
+        return Ok(None);
+    };
+    let (head, head_ordinal) = match stay.left {
+        Some(left) => left,
+        None => lookup::head(connection, wanted.conversation)?
+            .map(|head| (head.seq, head.ordinal))
+            .ok_or_else(|| Failure::damaged("a conversation with members has no head"))?,
+    };
+    let old = lookup::cursor(connection, wanted.conversation, wanted.user)?;
+    let read = old.read.max(wanted.read.min(head));
+    let delivered = old.delivered.max(wanted.delivered.min(head)).max(read);
+    if read == old.read && delivered == old.delivered {
+        return Ok(None);
+    }
+    let read_ordinal = if read == old.read {
+        old.read_ordinal
+    } else if read == head {
+        head_ordinal
+    } else {
+        lookup::ordinal_at(connection, wanted.conversation, read)?
+    };
+    Ok(Some(Cursor {
+        delivered,
+        read,
+        read_ordinal,
+    }))
+}
+
+fn store(
+    connection: &Connection,
+    of: &CursorMove,
+    cursor: &Cursor,
+    position: Position,
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO cursors (conversation, user, delivered, read, read_ordinal, position)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET delivered = excluded.delivered, read = excluded.read,
+                                       read_ordinal = excluded.read_ordinal, position = excluded.position",
+        )?
+        .execute([
+            sql(of.conversation.0),
+            sql(of.user.0),
+            sql(cursor.delivered.0),
+            sql(cursor.read.0),
+            sql(cursor.read_ordinal),
+            sql(position.0),
+        ])?;
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! Everything that follows from the log: applied to each new event, and again to all of them where the derived
+//! tables have to be made anew. It owns every write to those tables, and the erasing of recalled bodies.
+//! It must never decide: an event in the log has been decided.
+
+use rusqlite::Connection;
+
+use super::{
+    failure::Failure,
+    row::{role_number, sql},
+};
+use crate::{
+    shape::Shape,
+    types::{Event, EventKind, Role, Seq, UserId},
+};
+
+/// Enters an event. Events come in the order of their positions, each once.
+pub(super) fn apply(connection: &Connection, event: &Event, reaction: &str) -> Result<(), Failure> {
+    connection
+        .prepare_cached("INSERT INTO event_seqs (conversation, seq, position) VALUES (?1, ?2, ?3)")?
+        .execute([sql(event.conversation.0), sql(event.seq.0), sql(event.position.0)])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO requests (client_id, conversation, sender, position) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((
+            event.client_id.0,
+            sql(event.conversation.0),
+            sql(event.sender.0),
+            sql(event.position.0),
+        ))?;
+    if event.seq == Seq(1) {
+        create_conversation(connection, event)?;
+    } else {
+        move_head(connection, event)?;
+    }
+    match event.kind {
+        EventKind::Message(_) => {}
+        EventKind::Edit => add_edit(connection, event)?,
+        EventKind::Recall => erase(connection, event)?,
+        EventKind::Reaction => react(connection, event, reaction)?,
+        _ => change_group(connection, event)?,
+    }
+    move_sender(connection, event)
+}
+
+/// Forgets everything derived, so that it can be applied again from the first event on. Cursors stay: what
+/// their users moved is in no event.
+pub(super) fn clear(connection: &Connection) -> Result<(), Failure> {
+    connection.execute_batch(
+        "DELETE FROM event_seqs; DELETE FROM requests; DELETE FROM conversations; DELETE FROM members;
+         DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions;",
+    )?;
+    Ok(())
+}
+
+fn create_conversation(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    let shape = Shape::of(event.conversation)
+        .ok_or_else(|| Failure::damaged("an event's conversation has an impossible id"))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO conversations (id, name, disbanded, member_count, head_seq, head_ordinal,
+                                        head_position, head_at, roster)
+             VALUES (?1, '', 0, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute((
+            sql(event.conversation.0),
+            shape.fixed_members().count() as i64,
+            sql(event.seq.0),
+            sql(event.ordinal),
+            sql(event.position.0),
+            sql(event.at.0),
+            sql(event.roster.0),
+        ))?;
+    for user in shape.fixed_members() {
+        // Nothing was displayed before the first event, whatever that is.
+        join(connection, event, user, Role::Member, 0)?;
+    }
+    Ok(())
+}
+
+fn move_head(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE conversations SET head_seq = ?2, head_ordinal = ?3, head_position = ?4, head_at = ?5,
+                                      roster = ?6
+             WHERE id = ?1 AND head_seq = ?2 - 1",
+        )?
+        .execute([
+            sql(event.conversation.0),
+            sql(event.seq.0),
+            sql(event.ordinal),
+            sql(event.position.0),
+            sql(event.at.0),
+            sql(event.roster.0),
+        ])?;
+    one_row(changed, "an event does not follow its conversation's head")
+}
+
+fn join(
+    connection: &Connection,
+    event: &Event,
+    user: UserId,
+    role: Role,
+    joined_ordinal: u64,
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO members (conversation, user, joined_seq, joined_ordinal, role)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute([
+            sql(event.conversation.0),
+            sql(user.0),
+            sql(event.seq.0),
+            sql(joined_ordinal),
+            role_number(role),
+        ])?;
+    Ok(())
+}
+
+fn add_edit(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    connection
+        .prepare_cached("INSERT INTO edits (conversation, target, seq, position) VALUES (?1, ?2, ?3, ?4)")?
+        .execute([
+            sql(event.conversation.0),
+            sql(event.target.0),
+            sql(event.seq.0),
+            sql(event.position.0),
+        ])?;
+    Ok(())
+}
+
+fn erase(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    let message = [sql(event.conversation.0), sql(event.target.0)];
+    connection
+        .prepare_cached(
+            "UPDATE events SET body = x'', recalled = 1 WHERE position =
+                (SELECT position FROM event_seqs WHERE conversation = ?1 AND seq = ?2)",
+        )?
+        .execute(message)?;
+    connection
+        .prepare_cached(
+            "UPDATE events SET body = x'', recalled = 1 WHERE position IN
+                (SELECT position FROM edits WHERE conversation = ?1 AND target = ?2)",
+        )?
+        .execute(message)?;
+    Ok(())
+}
+
+fn react(connection: &Connection, event: &Event, reaction: &str) -> Result<(), Failure> {
+    let key = (
+        sql(event.conversation.0),
+        sql(event.target.0),
+        sql(event.sender.0),
+    );
+    if reaction.is_empty() {
+        connection
+            .prepare_cached("DELETE FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3")?
+            .execute(key)?;
+    } else {
+        connection
+            .prepare_cached(
+                "INSERT INTO reactions (conversation, target, user, seq, reaction) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET seq = excluded.seq, reaction = excluded.reaction",
+            )?
+            .execute((key.0, key.1, key.2, sql(event.seq.0), reaction))?;
+    }
+    Ok(())
+}
+
+fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    let change = event
+        .change
+        .as_ref()
+        .ok_or_else(|| Failure::damaged("a group event does not say what changed"))?;
+    if let Some(name) = &change.name {
+        connection
+            .prepare_cached("UPDATE conversations SET name = ?2 WHERE id = ?1")?
+            .execute((sql(event.conversation.0), name))?;
+    }
+    match event.kind {
+        EventKind::GroupCreated | EventKind::MembersAdded => {
+            for user in &change.users {
+                let founder = event.kind == EventKind::GroupCreated && *user == event.sender;
+                let role = if founder { Role::Owner } else { Role::Member };
+                join(connection, event, *user, role, event.ordinal)?;
+                count_group(connection, *user, 1)?;
+            }
+            count_members(connection, event, change.users.len() as i64)
+        }
+        EventKind::MemberRemoved | EventKind::MemberLeft => {
+            for user in &change.users {
+                leave(connection, event, *user)?;
+                count_group(connection, *user, -1)?;
+            }
+            count_members(connection, event, -(change.users.len() as i64))
+        }
+        EventKind::RoleChanged => {
+            let role = change
+                .role
+                .ok_or_else(|| Failure::damaged("a change of role does not say which"))?;
+            for user in &change.users {
+                set_role(connection, event, *user, role)?;
+            }
+            Ok(())
+        }
+        EventKind::GroupDisbanded => disband(connection, event),
+        _ => Ok(()),
+    }
+}
+
+fn leave(connection: &Connection, event: &Event, user: UserId) -> Result<(), Failure> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE members SET left_seq = ?3, left_ordinal = ?4, left_position = ?5, left_at = ?6
+             WHERE conversation = ?1 AND user = ?2 AND left_seq IS NULL",
+        )?
+        .execute([
+            sql(event.conversation.0),
+            sql(user.0),
+            sql(event.seq.0),
+            sql(event.ordinal),
+            sql(event.position.0),
+            sql(event.at.0),
+        ])?;
+    one_row(changed, "someone went who was no member")
+}
+
+fn set_role(connection: &Connection, event: &Event, user: UserId, role: Role) -> Result<(), Failure> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE members SET role = ?3 WHERE conversation = ?1 AND user = ?2 AND left_seq IS NULL",
+        )?
+        .execute([sql(event.conversation.0), sql(user.0), role_number(role)])?;
+    one_row(changed, "someone got a role who was no member")
+}
+
+fn count_members(connection: &Connection, event: &Event, more: i64) -> Result<(), Failure> {
+    connection
+        .prepare_cached("UPDATE conversations SET member_count = member_count + ?2 WHERE id = ?1")?
+        .execute([sql(event.conversation.0), more])?;
+    Ok(())
+}
+
+fn count_group(connection: &Connection, user: UserId, more: i64) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO group_counts (user, groups) VALUES (?1, ?2)
+             ON CONFLICT DO UPDATE SET groups = groups + excluded.groups",
+        )?
+        .execute([sql(user.0), more])?;
+    Ok(())
+}
+
+fn disband(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    let group = [sql(event.conversation.0)];
+    connection
+        .prepare_cached("UPDATE conversations SET disbanded = 1 WHERE id = ?1")?
+        .execute(group)?;
+    connection
+        .prepare_cached(
+            "UPDATE group_counts SET groups = groups - 1 WHERE user IN
+                (SELECT user FROM members WHERE conversation = ?1 AND left_seq IS NULL)",
+        )?
+        .execute(group)?;
+    Ok(())
+}
+
+/// Who sends has read, and has, what was there. That moves no `position`: others infer it from the event.
+fn move_sender(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO cursors (conversation, user, delivered, read, read_ordinal, position)
+             VALUES (?1, ?2, ?3, ?3, ?4, 0)
+             ON CONFLICT DO UPDATE SET delivered = max(delivered, excluded.delivered),
+                                       read = max(read, excluded.read),
+                                       read_ordinal = max(read_ordinal, excluded.read_ordinal)",
+        )?
+        .execute([
+            sql(event.conversation.0),
+            sql(event.sender.0),
+            sql(event.seq.0),
+            sql(event.ordinal),
+        ])?;
+    Ok(())
+}
+
+fn one_row(changed: usize, otherwise: &str) -> Result<(), Failure> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(Failure::damaged(otherwise))
+    }
+}

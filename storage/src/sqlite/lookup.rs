@@ -1,0 +1,205 @@
+//! Single rows that both writes and reads look up, each in whatever transaction is open.
+
+use rusqlite::Connection;
+
+use super::{
+    failure::Failure,
+    row::{self, LogEntry, event_columns, first, session_columns, sql, user_columns},
+};
+use crate::types::{ClientId, ConversationId, Position, Role, Seq, Session, Timestamp, User, UserId};
+
+/// A conversation's newest state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) seq: Seq,
+    pub(super) ordinal: u64,
+    pub(super) at: Timestamp,
+    pub(super) roster: Seq,
+    pub(super) member_count: u64,
+    pub(super) disbanded: bool,
+}
+
+pub(super) fn head(connection: &Connection, id: ConversationId) -> Result<Option<Head>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT head_seq, head_ordinal, head_at, roster, member_count, disbanded FROM conversations WHERE id = ?1",
+    )?;
+    first(statement.query([sql(id.0)])?, |row| {
+        Ok(Head {
+            seq: row::seq(row, 0)?,
+            ordinal: row::number(row, 1)?,
+            at: row::time(row, 2)?,
+            roster: row::seq(row, 3)?,
+            member_count: row::number(row, 4)?,
+            disbanded: row::flag(row, 5)?,
+        })
+    })
+}
+
+/// A user's newest membership interval.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stay {
+    pub(super) role: Role,
+    /// The event by which they went, and the ordinal there.
+    pub(super) left: Option<(Seq, u64)>,
+}
+
+pub(super) fn newest_stay(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Option<Stay>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT role, left_seq IS NULL, coalesce(left_seq, 0), coalesce(left_ordinal, 0) FROM members
+         WHERE conversation = ?1 AND user = ?2 ORDER BY joined_seq DESC LIMIT 1",
+    )?;
+    first(statement.query([sql(conversation.0), sql(user.0)])?, |row| {
+        let left = (row::seq(row, 2)?, row::number(row, 3)?);
+        Ok(Stay {
+            role: row::role(row, 0)?,
+            left: (!row::flag(row, 1)?).then_some(left),
+        })
+    })
+}
+
+/// A member now.
+pub(super) fn member(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Option<Stay>, Failure> {
+    Ok(newest_stay(connection, conversation, user)?.filter(|stay| stay.left.is_none()))
+}
+
+/// Any of the user's intervals covers this seq.
+pub(super) fn sees(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+    seq: Seq,
+) -> Result<bool, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM members WHERE conversation = ?1 AND user = ?2 AND joined_seq <= ?3
+                        AND (left_seq IS NULL OR left_seq >= ?3))",
+    )?;
+    let found = first(
+        statement.query([sql(conversation.0), sql(user.0), row::bound(seq.0)])?,
+        |row| row::flag(row, 0),
+    )?;
+    Ok(found == Some(true))
+}
+
+pub(super) fn event_at(
+    connection: &Connection,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<Option<LogEntry>, Failure> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM event_seqs s JOIN events e ON e.position = s.position WHERE s.conversation = ?1 AND s.seq = ?2"
+    ))?;
+    first(
+        statement.query([sql(conversation.0), row::bound(seq.0)])?,
+        row::event,
+    )
+}
+
+/// What the same request made before.
+pub(super) fn event_by_request(
+    connection: &Connection,
+    conversation: ConversationId,
+    sender: UserId,
+    client_id: ClientId,
+) -> Result<Option<LogEntry>, Failure> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM requests r JOIN events e ON e.position = r.position
+         WHERE r.client_id = ?1 AND r.conversation = ?2 AND r.sender = ?3"
+    ))?;
+    first(
+        statement.query((client_id.0, sql(conversation.0), sql(sender.0)))?,
+        row::event,
+    )
+}
+
+/// Displayable messages up to and including this seq.
+pub(super) fn ordinal_at(
+    connection: &Connection,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<u64, Failure> {
+    if seq == Seq(0) {
+        return Ok(0);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT e.ordinal FROM event_seqs s JOIN events e ON e.position = s.position
+         WHERE s.conversation = ?1 AND s.seq = ?2",
+    )?;
+    first(
+        statement.query([sql(conversation.0), row::bound(seq.0)])?,
+        |row| row::number(row, 0),
+    )?
+    .ok_or_else(|| Failure::damaged("a seq below the head has no event"))
+}
+
+/// Delivered and read, and the ordinal at `read`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cursor {
+    pub(super) delivered: Seq,
+    pub(super) read: Seq,
+    pub(super) read_ordinal: u64,
+}
+
+pub(super) fn cursor(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Cursor, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT delivered, read, read_ordinal FROM cursors WHERE conversation = ?1 AND user = ?2",
+    )?;
+    let found = first(statement.query([sql(conversation.0), sql(user.0)])?, |row| {
+        Ok(Cursor {
+            delivered: row::seq(row, 0)?,
+            read: row::seq(row, 1)?,
+            read_ordinal: row::number(row, 2)?,
+        })
+    })?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(super) fn user(connection: &Connection, id: UserId) -> Result<Option<User>, Failure> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        user_columns!(),
+        " FROM users u WHERE u.id = ?1"
+    ))?;
+    first(statement.query([sql(id.0)])?, |row| row::user(row, 0))
+}
+
+pub(super) fn user_exists(connection: &Connection, id: UserId) -> Result<bool, Failure> {
+    let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)")?;
+    let found = first(statement.query([sql(id.0)])?, |row| row::flag(row, 0))?;
+    Ok(found == Some(true))
+}
+
+/// A user's sessions, by id.
+pub(super) fn sessions(connection: &Connection, user: UserId) -> Result<Vec<Session>, Failure> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions s WHERE s.user = ?1"
+    ))?;
+    let mut sessions = row::collect(statement.query([sql(user.0)])?, row::session)?;
+    // Not by SQL: ids above 2^63 are negative there.
+    sessions.sort_by_key(|session| session.id);
+    Ok(sessions)
+}
+
+/// The newest position given.
+pub(super) fn position(connection: &Connection) -> Result<Position, Failure> {
+    let mut statement = connection.prepare_cached("SELECT position FROM store")?;
+    first(statement.query([])?, |row| row::position(row, 0))?
+        .ok_or_else(|| Failure::damaged("the table `store` is empty"))
+}

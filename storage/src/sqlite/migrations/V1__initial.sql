@@ -1,0 +1,150 @@
+-- Numbers of 64 bits are stored by their bits: those that SQL orders (positions, seqs, users, conversations)
+-- stay below 2^63, the others may come out negative.
+
+-- One row: who this store is and how far it has got.
+CREATE TABLE store (
+    id        INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch     INTEGER NOT NULL CHECK (epoch <> 0),
+    log_id    INTEGER NOT NULL,
+    -- The newest position given, to an event or to a batch of cursors.
+    position  INTEGER NOT NULL,
+    -- Everything up to this position is in the derived tables.
+    watermark INTEGER NOT NULL
+) STRICT;
+
+-- People and devices -------------------------------------------------------------------------------------
+
+CREATE TABLE users (
+    id            INTEGER PRIMARY KEY,
+    name          TEXT    NOT NULL UNIQUE,
+    display_name  TEXT    NOT NULL,
+    avatar        TEXT    NOT NULL,
+    status        TEXT    NOT NULL,
+    password_hash TEXT    NOT NULL,
+    version       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE sessions (
+    id           INTEGER PRIMARY KEY,
+    user         INTEGER NOT NULL REFERENCES users (id),
+    device_id    TEXT    NOT NULL,
+    class        INTEGER NOT NULL,
+    device_name  TEXT    NOT NULL,
+    token_hash   BLOB    NOT NULL UNIQUE CHECK (length(token_hash) = 32),
+    created_at   INTEGER NOT NULL,
+    last_seen_at INTEGER NOT NULL,
+    UNIQUE (user, device_id)
+) STRICT;
+
+-- The log ------------------------------------------------------------------------------------------------
+
+-- Appended by position, the commit order. Bodies are erased in place; nothing else ever changes.
+CREATE TABLE events (
+    position     INTEGER PRIMARY KEY,
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    ordinal      INTEGER NOT NULL,
+    roster       INTEGER NOT NULL,
+    sender       INTEGER NOT NULL,
+    client_id    BLOB    NOT NULL CHECK (length(client_id) = 16),
+    fingerprint  BLOB    NOT NULL CHECK (length(fingerprint) = 16),
+    at           INTEGER NOT NULL,
+    kind         INTEGER NOT NULL,
+    target       INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    recalled     INTEGER NOT NULL,
+    -- Group events: whom it is about, four bytes each, little-endian.
+    users        BLOB,
+    -- Group events: a role.
+    role         INTEGER,
+    -- Group events: a name. Reactions: the reaction.
+    text         TEXT,
+    body         BLOB    NOT NULL
+) STRICT;
+
+-- How far members have got. What sending implies is derived, the rest is only here.
+CREATE TABLE cursors (
+    conversation INTEGER NOT NULL,
+    user         INTEGER NOT NULL,
+    delivered    INTEGER NOT NULL,
+    read         INTEGER NOT NULL,
+    -- Displayable messages up to `read`.
+    read_ordinal INTEGER NOT NULL,
+    -- When it was last moved by its user; 0: never, only by sending.
+    position     INTEGER NOT NULL,
+    PRIMARY KEY (conversation, user)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX cursors_by_position ON cursors (conversation, position) WHERE position > 0;
+
+-- Derived from the log: can be deleted and made again from it --------------------------------------------
+
+CREATE TABLE event_seqs (
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    position     INTEGER NOT NULL,
+    PRIMARY KEY (conversation, seq)
+) STRICT, WITHOUT ROWID;
+
+-- The client id comes first: ids that are ordered by time are appended.
+CREATE TABLE requests (
+    client_id    BLOB    NOT NULL,
+    conversation INTEGER NOT NULL,
+    sender       INTEGER NOT NULL,
+    position     INTEGER NOT NULL,
+    PRIMARY KEY (client_id, conversation, sender)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE conversations (
+    id            INTEGER PRIMARY KEY,
+    name          TEXT    NOT NULL,
+    disbanded     INTEGER NOT NULL,
+    member_count  INTEGER NOT NULL,
+    -- Its newest event.
+    head_seq      INTEGER NOT NULL,
+    head_ordinal  INTEGER NOT NULL,
+    head_position INTEGER NOT NULL,
+    head_at       INTEGER NOT NULL,
+    roster        INTEGER NOT NULL
+) STRICT;
+
+-- Membership intervals. The event by which a member went is repeated here: it is their visible head.
+CREATE TABLE members (
+    conversation   INTEGER NOT NULL,
+    user           INTEGER NOT NULL REFERENCES users (id),
+    joined_seq     INTEGER NOT NULL,
+    joined_ordinal INTEGER NOT NULL,
+    role           INTEGER NOT NULL,
+    left_seq       INTEGER,
+    left_ordinal   INTEGER,
+    left_position  INTEGER,
+    left_at        INTEGER,
+    PRIMARY KEY (conversation, user, joined_seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX members_by_user ON members (user, conversation, joined_seq);
+CREATE UNIQUE INDEX members_now ON members (conversation, user) WHERE left_seq IS NULL;
+
+-- Groups that have not ended, by member now.
+CREATE TABLE group_counts (
+    user   INTEGER PRIMARY KEY,
+    groups INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE edits (
+    conversation INTEGER NOT NULL,
+    target       INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    position     INTEGER NOT NULL,
+    PRIMARY KEY (conversation, target, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reactions (
+    conversation INTEGER NOT NULL,
+    target       INTEGER NOT NULL,
+    user         INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    reaction     TEXT    NOT NULL,
+    PRIMARY KEY (conversation, target, user)
+) STRICT, WITHOUT ROWID;

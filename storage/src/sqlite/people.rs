@@ -1,0 +1,184 @@
+//! Accounts, profiles and sessions.
+
+use rusqlite::Connection;
+
+use super::{
+    failure::{Failure, Stop},
+    lookup,
+    row::{self, first, session_class, sql},
+};
+use crate::{
+    error::Refused,
+    types::{DeviceClass, Session, SessionId, Timestamp, TokenHash, User, UserId},
+    write::{NewSession, NewUser, Outcome, ProfileChange, Revoke, SessionCreated},
+};
+
+/// Users' ids stay below this.
+const USERS_END: u64 = 1 << 31;
+
+pub(super) fn create_user(connection: &Connection, new: &NewUser) -> Result<Outcome, Stop> {
+    let mut statement = connection.prepare_cached(
+        "SELECT (SELECT coalesce(max(id), 0) + 1 FROM users), EXISTS (SELECT 1 FROM users WHERE name = ?1)",
+    )?;
+    let found = first(statement.query([&new.name])?, |row| {
+        Ok((row::user_id(row, 0)?, row::flag(row, 1)?))
+    })?;
+    let (id, taken) = found.ok_or_else(|| Failure::damaged("no answer about the users"))?;
+    if taken {
+        return Err(Refused::NameTaken.into());
+    }
+    if id.0 >= USERS_END {
+        return Err(Refused::LimitReached.into());
+    }
+    let user = User {
+        id,
+        name: new.name.clone(),
+        display_name: new.display_name.clone(),
+        avatar: String::new(),
+        status: String::new(),
+        version: 1,
+        created_at: new.at,
+    };
+    connection
+        .prepare_cached(
+            "INSERT INTO users (id, name, display_name, avatar, status, password_hash, version, created_at)
+             VALUES (?1, ?2, ?3, '', '', ?4, 1, ?5)",
+        )?
+        .execute((
+            sql(id.0),
+            &user.name,
+            &user.display_name,
+            &new.password_hash,
+            sql(user.created_at.0),
+        ))?;
+    Ok(Outcome::User(user))
+}
+
+pub(super) fn update_profile(connection: &Connection, change: &ProfileChange) -> Result<Outcome, Stop> {
+    let before = lookup::user(connection, change.user)?.ok_or(Refused::NotFound)?;
+    let new = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
+    let mut user = User {
+        display_name: new(&change.display_name, &before.display_name),
+        avatar: new(&change.avatar, &before.avatar),
+        status: new(&change.status, &before.status),
+        ..before.clone()
+    };
+    if user == before {
+        return Ok(Outcome::User(user));
+    }
+    user.version += 1;
+    connection
+        .prepare_cached(
+            "UPDATE users SET display_name = ?2, avatar = ?3, status = ?4, version = ?5 WHERE id = ?1",
+        )?
+        .execute((
+            sql(user.id.0),
+            &user.display_name,
+            &user.avatar,
+            &user.status,
+            sql(user.version),
+        ))?;
+    Ok(Outcome::User(user))
+}
+
+pub(super) fn create_session(connection: &Connection, new: &NewSession) -> Result<Outcome, Stop> {
+    let session = &new.session;
+    if !lookup::user_exists(connection, session.user)? {
+        return Err(Refused::NotFound.into());
+    }
+    if is_taken(connection, session.id, &new.token_hash)? {
+        return Err(Refused::Conflict.into());
+    }
+    let mut others = lookup::sessions(connection, session.user)?;
+    let same_device = others
+        .iter()
+        .position(|other| other.device_id == session.device_id);
+    let replaced = same_device.map(|index| others.remove(index).id);
+    let mut displaced = displace(&mut others, Some(session.class), new.policy.of(session.class));
+    displaced.extend(displace(&mut others, None, new.policy.total));
+    for id in replaced.iter().chain(&displaced) {
+        delete(connection, *id)?;
+    }
+    insert(connection, session, &new.token_hash)?;
+    Ok(Outcome::Session(SessionCreated { replaced, displaced }))
+}
+
+fn is_taken(connection: &Connection, id: SessionId, token_hash: &TokenHash) -> Result<bool, Failure> {
+    let mut statement = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?1 OR token_hash = ?2)")?;
+    let found = first(statement.query((sql(id.0), token_hash.0))?, |row| {
+        row::flag(row, 0)
+    })?;
+    Ok(found == Some(true))
+}
+
+/// Takes out of a user's other sessions, of one class or of all, the least recently seen until with the new
+/// one there are at most `limit`.
+fn displace(others: &mut Vec<Session>, class: Option<DeviceClass>, limit: u32) -> Vec<SessionId> {
+    let counts = |session: &Session| class.is_none_or(|class| session.class == class);
+    let mut counted: Vec<(Timestamp, SessionId)> = others
+        .iter()
+        .filter(|session| counts(session))
+        .map(|session| (session.last_seen_at, session.id))
+        .collect();
+    counted.sort_unstable();
+    let excess = (counted.len() + 1).saturating_sub(limit as usize);
+    let displaced: Vec<SessionId> = counted.into_iter().take(excess).map(|(_, id)| id).collect();
+    others.retain(|session| !displaced.contains(&session.id));
+    displaced
+}
+
+fn insert(connection: &Connection, session: &Session, token_hash: &TokenHash) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO sessions (id, user, device_id, class, device_name, token_hash, created_at,
+                                   last_seen_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute((
+            sql(session.id.0),
+            sql(session.user.0),
+            &session.device_id,
+            session_class(session),
+            &session.device_name,
+            token_hash.0,
+            sql(session.created_at.0),
+            sql(session.last_seen_at.0),
+        ))?;
+    Ok(())
+}
+
+fn delete(connection: &Connection, id: SessionId) -> Result<(), Failure> {
+    connection
+        .prepare_cached("DELETE FROM sessions WHERE id = ?1")?
+        .execute([sql(id.0)])?;
+    Ok(())
+}
+
+pub(super) fn revoke(connection: &Connection, revoke: Revoke) -> Result<Outcome, Stop> {
+    let ids = |user: UserId| -> Result<Vec<SessionId>, Failure> {
+        let sessions = lookup::sessions(connection, user)?;
+        Ok(sessions.into_iter().map(|session| session.id).collect())
+    };
+    let ended: Vec<SessionId> = match revoke {
+        Revoke::One(user, id) => ids(user)?.into_iter().filter(|other| *other == id).collect(),
+        Revoke::Others(user, id) => ids(user)?.into_iter().filter(|other| *other != id).collect(),
+    };
+    for id in &ended {
+        delete(connection, *id)?;
+    }
+    Ok(Outcome::Revoked(ended))
+}
+
+pub(super) fn touch(connection: &Connection, touched: &[(SessionId, Timestamp)]) -> Result<Outcome, Stop> {
+    let mut read = connection.prepare_cached("SELECT last_seen_at FROM sessions WHERE id = ?1")?;
+    let mut write = connection.prepare_cached("UPDATE sessions SET last_seen_at = ?2 WHERE id = ?1")?;
+    for (id, at) in touched {
+        // Not by SQL: times above 2^63 are negative there.
+        let before = first(read.query([sql(id.0)])?, |row| row::time(row, 0))?;
+        if before.is_some_and(|before| before < *at) {
+            write.execute([sql(id.0), sql(at.0)])?;
+        }
+    }
+    Ok(Outcome::Done)
+}

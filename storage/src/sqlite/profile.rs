@@ -1,0 +1,163 @@
+//! How every connection is opened: the settings that the store's promises rest on, each set and read back.
+//! It must never hand out a connection whose settings it has not verified.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, config::DbConfig, types::ValueRef};
+
+use crate::error::OpenError;
+
+/// Older releases have a bug in resetting the WAL while another connection checkpoints.
+const OLDEST_SQLITE: i32 = 3_051_003;
+/// How long a statement waits for another connection's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(2_000);
+/// The WAL file is cut back to this when it restarts.
+pub(super) const WAL_BYTES_KEPT: i64 = 64 << 20;
+/// More than there are statements in this crate.
+const CACHED_STATEMENTS: usize = 128;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Use {
+    Write,
+    Read,
+    Checkpoint,
+}
+
+/// Opens a connection that has changed nothing yet; only the first one may make the file.
+pub(super) fn connect_raw(path: &Path, create: bool) -> Result<Connection, OpenError> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+    Ok(connection)
+}
+
+/// Opens a connection with the whole profile.
+pub(super) fn connect(path: &Path, what_for: Use, cache_kib: u32) -> Result<Connection, OpenError> {
+    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let connection = connect_raw(path, false)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
+        .map_err(fail)?;
+    for setting in settings(what_for, cache_kib) {
+        setting.apply(&connection).map_err(fail)?;
+        let found = setting.read_back(&connection).map_err(fail)?;
+        if found != setting.read_back {
+            return Err(OpenError(format!(
+                "SQLite keeps {} at {found:?} where {:?} is needed for {}: its file system does not give what \
+                 this store needs",
+                setting.name,
+                setting.read_back,
+                path.display()
+            )));
+        }
+    }
+    Ok(connection)
+}
+
+/// A pragma, what to set it to, and what it answers then.
+pub(super) struct Setting {
+    pub(super) name: &'static str,
+    value: String,
+    pub(super) read_back: String,
+}
+
+impl Setting {
+    fn plain(name: &'static str, value: i64) -> Self {
+        Self {
+            name,
+            value: value.to_string(),
+            read_back: value.to_string(),
+        }
+    }
+
+    fn named(name: &'static str, value: &str, read_back: &str) -> Self {
+        Self {
+            name,
+            value: value.to_owned(),
+            read_back: read_back.to_owned(),
+        }
+    }
+
+    fn apply(&self, connection: &Connection) -> rusqlite::Result<()> {
+        // Some answer with the new value, which is read back separately.
+        let ignore = |_: &rusqlite::Row<'_>| Ok(());
+        let done = match self.value.parse::<i64>() {
+            Ok(number) => connection.pragma_update_and_check(None, self.name, number, ignore),
+            Err(_) => connection.pragma_update_and_check(None, self.name, &self.value, ignore),
+        };
+        match done {
+            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(()),
+            other => other,
+        }
+    }
+
+    pub(super) fn read_back(&self, connection: &Connection) -> rusqlite::Result<String> {
+        let mut found = String::new();
+        connection.pragma_query(None, self.name, |row| {
+            found = match row.get_ref(0)? {
+                ValueRef::Integer(number) => number.to_string(),
+                ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                other => format!("{other:?}"),
+            };
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+pub(super) fn settings(what_for: Use, cache_kib: u32) -> Vec<Setting> {
+    let mut all = vec![
+        // First: on a damaged file nothing else is worth trying.
+        Setting::plain("cell_size_check", 1),
+        Setting::plain("trusted_schema", 0),
+        Setting::plain("mmap_size", 0),
+        Setting::named("journal_mode", "WAL", "wal"),
+        Setting::named("synchronous", "FULL", "2"),
+        Setting::plain("wal_autocheckpoint", 0),
+        Setting::plain("foreign_keys", 1),
+        Setting::named("temp_store", "MEMORY", "2"),
+        Setting::plain("journal_size_limit", WAL_BYTES_KEPT),
+        Setting::plain("busy_timeout", BUSY_TIMEOUT.as_millis() as i64),
+        Setting::plain("cache_size", -i64::from(cache_kib)),
+    ];
+    match what_for {
+        // An erased body must not survive in the free parts of a page.
+        Use::Write => all.push(Setting::plain("secure_delete", 1)),
+        Use::Read => all.push(Setting::plain("query_only", 1)),
+        Use::Checkpoint => {}
+    }
+    all
+}
+
+/// The library is new enough.
+pub(super) fn check_version() -> Result<(), OpenError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(OpenError(format!(
+            "SQLite {} is too old for this store: 3.51.3 or newer is needed",
+            rusqlite::version()
+        )));
+    }
+    Ok(())
+}
+
+/// An opening error in words for whoever runs the server.
+pub(super) fn cannot_open(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let path = path.display();
+    OpenError(match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => {
+            format!("{path} is not a database: name another file, or move this one away")
+        }
+        Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+            format!("{path} is damaged ({error}): restore it from a backup")
+        }
+        Some(rusqlite::ErrorCode::CannotOpen) => {
+            format!("{path} cannot be opened ({error}): check that its directory exists and may be written")
+        }
+        Some(rusqlite::ErrorCode::DiskFull) => format!("{path} cannot be opened: the disk is full"),
+        _ => format!("{path} cannot be opened: {error}"),
+    })
+}

@@ -1,0 +1,189 @@
+//! The reading end: each question in one read transaction, so that all of an answer is of one moment.
+//! Its connection cannot write.
+
+use std::{fs::File, sync::Arc};
+
+use rusqlite::{Connection, Transaction};
+
+use super::{
+    failure::Failure,
+    lookup, page,
+    row::{self, SESSION_COLUMNS, USER_COLUMNS, collect, first, session_columns, sql, user_columns},
+    views,
+};
+use crate::{
+    error::ReadError,
+    read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Reader},
+    types::{ConversationId, Credentials, Position, Seq, Session, TokenHash, User, UserId},
+};
+
+pub(super) struct SqliteReader {
+    pub(super) connection: Connection,
+    _lock: Arc<File>,
+}
+
+impl SqliteReader {
+    pub(super) const fn new(connection: Connection, lock: Arc<File>) -> Self {
+        Self {
+            connection,
+            _lock: lock,
+        }
+    }
+
+    /// A transaction that begins with the first row it reads and ends with the value.
+    fn snapshot(&mut self) -> Result<Transaction<'_>, ReadError> {
+        Ok(self.connection.transaction()?)
+    }
+}
+
+impl Reader for SqliteReader {
+    fn position(&mut self) -> Result<Position, ReadError> {
+        Ok(lookup::position(&self.connection)?)
+    }
+
+    fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let mut users = Vec::new();
+        for id in ids {
+            users.extend(lookup::user(&snapshot, *id)?);
+        }
+        Ok(users)
+    }
+
+    fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError> {
+        Ok(self.credentials(name)?.map(|account| account.user))
+    }
+
+    fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {
+        let mut statement = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            user_columns!(),
+            ", u.password_hash FROM users u WHERE u.name = ?1"
+        ))?;
+        let found = first(statement.query([name])?, |row| {
+            Ok(Credentials {
+                user: row::user(row, 0)?,
+                password_hash: row.get(USER_COLUMNS)?,
+            })
+        })?;
+        Ok(found)
+    }
+
+    fn session_by_token(&mut self, token: &TokenHash) -> Result<Option<(Session, User)>, ReadError> {
+        let mut statement = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            session_columns!(),
+            ", ",
+            user_columns!(),
+            " FROM sessions s JOIN users u ON u.id = s.user WHERE s.token_hash = ?1"
+        ))?;
+        let found = first(statement.query([token.0])?, |row| {
+            Ok((row::session(row)?, row::user(row, SESSION_COLUMNS)?))
+        })?;
+        Ok(found)
+    }
+
+    fn sessions(&mut self, user: UserId) -> Result<Vec<Session>, ReadError> {
+        Ok(lookup::sessions(&self.connection, user)?)
+    }
+
+    fn conversation(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationView>, ReadError> {
+        Ok(views::one(&self.connection, viewer, conversation)?)
+    }
+
+    fn conversations(
+        &mut self,
+        viewer: UserId,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<ConversationView>, ReadError> {
+        Ok(views::newest(&self.connection, viewer, before, limit.max(1))?)
+    }
+
+    fn changes(&mut self, viewer: UserId, since: Position, limit: usize) -> Result<Changes, ReadError> {
+        let snapshot = self.snapshot()?;
+        Ok(views::changes(&snapshot, viewer, since, limit.max(1))?)
+    }
+
+    fn events(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+        from: Seq,
+        direction: Direction,
+        limit: usize,
+        body_bytes_max: usize,
+    ) -> Result<Option<EventPage>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let question = page::Question {
+            viewer,
+            conversation,
+            from,
+            direction,
+            limit: limit.max(1),
+            body_bytes_max,
+        };
+        Ok(page::read(&snapshot, &question)?)
+    }
+
+    fn members(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+        after: UserId,
+        limit: usize,
+    ) -> Result<Option<Vec<MemberView>>, ReadError> {
+        let snapshot = self.snapshot()?;
+        if lookup::member(&snapshot, conversation, viewer)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(members(&snapshot, conversation, after, limit.max(1))?))
+    }
+
+    fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT user, joined_seq, left_seq IS NULL, coalesce(left_seq, 0) FROM members
+             WHERE conversation = ?1 AND (left_seq IS NULL OR left_seq >= ?2) ORDER BY user, joined_seq",
+        )?;
+        let rows = statement.query([sql(conversation.0), row::bound(from.0)])?;
+        let intervals = collect(rows, |row| {
+            let left = row::seq(row, 3)?;
+            Ok(Interval {
+                user: row::user_id(row, 0)?,
+                joined: row::seq(row, 1)?,
+                left: (!row::flag(row, 2)?).then_some(left),
+            })
+        })?;
+        Ok(intervals)
+    }
+}
+
+fn members(
+    snapshot: &Transaction<'_>,
+    conversation: ConversationId,
+    after: UserId,
+    limit: usize,
+) -> Result<Vec<MemberView>, Failure> {
+    let mut statement = snapshot.prepare_cached(concat!(
+        "SELECT ",
+        user_columns!(),
+        ", m.role, m.joined_seq, coalesce(c.delivered, 0), coalesce(c.read, 0)
+         FROM members m JOIN users u ON u.id = m.user
+              LEFT JOIN cursors c ON c.conversation = m.conversation AND c.user = m.user
+         WHERE m.conversation = ?1 AND m.user > ?2 AND m.left_seq IS NULL ORDER BY m.user LIMIT ?3"
+    ))?;
+    let key = [sql(conversation.0), row::bound(after.0), row::limit(limit)];
+    collect(statement.query(key)?, |row| {
+        Ok(MemberView {
+            user: row::user(row, 0)?,
+            role: row::role(row, USER_COLUMNS)?,
+            joined: row::seq(row, USER_COLUMNS + 1)?,
+            delivered: row::seq(row, USER_COLUMNS + 2)?,
+            read: row::seq(row, USER_COLUMNS + 3)?,
+        })
+    })
+}

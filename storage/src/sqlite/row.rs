@@ -1,0 +1,255 @@
+//! Rows as values of the domain and back. A row that no version of this program writes is an error, never a
+//! panic and never a guess.
+
+use bytes::Bytes;
+use rusqlite::Row;
+
+use super::failure::Failure;
+use crate::types::{
+    ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role, Seq,
+    Session, SessionId, Timestamp, User, UserId,
+};
+
+/// A number as SQLite keeps it: by its bits.
+pub(super) const fn sql(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+/// A bound for comparisons in SQL with numbers that stay below 2^63.
+pub(super) fn bound(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A count for `LIMIT`.
+pub(super) fn limit(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn number(row: &Row<'_>, column: usize) -> Result<u64, Failure> {
+    Ok(row.get::<_, i64>(column)?.cast_unsigned())
+}
+
+pub(super) fn seq(row: &Row<'_>, column: usize) -> Result<Seq, Failure> {
+    number(row, column).map(Seq)
+}
+
+pub(super) fn user_id(row: &Row<'_>, column: usize) -> Result<UserId, Failure> {
+    number(row, column).map(UserId)
+}
+
+pub(super) fn position(row: &Row<'_>, column: usize) -> Result<Position, Failure> {
+    number(row, column).map(Position)
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Failure> {
+    number(row, column).map(Timestamp)
+}
+
+pub(super) fn conversation_id(row: &Row<'_>, column: usize) -> Result<ConversationId, Failure> {
+    number(row, column).map(ConversationId)
+}
+
+pub(super) fn flag(row: &Row<'_>, column: usize) -> Result<bool, Failure> {
+    Ok(row.get::<_, bool>(column)?)
+}
+
+/// The number of a role in the store.
+pub(super) const fn role_number(role: Role) -> i64 {
+    match role {
+        Role::Member => 0,
+        Role::Admin => 1,
+        Role::Owner => 2,
+    }
+}
+
+pub(super) fn role(row: &Row<'_>, column: usize) -> Result<Role, Failure> {
+    match row.get::<_, i64>(column)? {
+        0 => Ok(Role::Member),
+        1 => Ok(Role::Admin),
+        2 => Ok(Role::Owner),
+        other => Err(Failure::damaged(format!("no role has the number {other}"))),
+    }
+}
+
+const fn class_number(class: DeviceClass) -> i64 {
+    match class {
+        DeviceClass::Other => 0,
+        DeviceClass::Mobile => 1,
+        DeviceClass::Desktop => 2,
+        DeviceClass::Web => 3,
+    }
+}
+
+fn class(row: &Row<'_>, column: usize) -> Result<DeviceClass, Failure> {
+    match row.get::<_, i64>(column)? {
+        0 => Ok(DeviceClass::Other),
+        1 => Ok(DeviceClass::Mobile),
+        2 => Ok(DeviceClass::Desktop),
+        3 => Ok(DeviceClass::Web),
+        other => Err(Failure::damaged(format!(
+            "no class of devices has the number {other}"
+        ))),
+    }
+}
+
+/// The columns that [`event`] reads, of `events e`.
+macro_rules! event_columns {
+    () => {
+        "e.position, e.conversation, e.seq, e.ordinal, e.roster, e.sender, e.client_id, e.at, e.kind, \
+         e.target, e.expires_at, e.recalled, e.users, e.role, e.text, e.body, e.fingerprint"
+    };
+}
+pub(super) use event_columns;
+
+/// An event as the log keeps it, with what an [`Event`] does not show.
+pub(super) struct LogEntry {
+    pub(super) event: Event,
+    pub(super) fingerprint: Fingerprint,
+    /// With reactions.
+    pub(super) reaction: String,
+}
+
+/// Reads [`event_columns`] from the first column on.
+pub(super) fn event(row: &Row<'_>) -> Result<LogEntry, Failure> {
+    let kind_number: u8 = row.get(8)?;
+    let kind = EventKind::from_number(kind_number)
+        .ok_or_else(|| Failure::damaged(format!("no event has the kind {kind_number}")))?;
+    let text: Option<String> = row.get(14)?;
+    let (change, reaction) = if kind.number() >= EventKind::GroupCreated.number() {
+        let change = GroupChange {
+            users: match row.get_ref(12)?.as_blob_or_null().map_err(conversion)? {
+                Some(blob) => users_from_blob(blob)?,
+                None => Vec::new(),
+            },
+            role: match row.get::<_, Option<i64>>(13)? {
+                Some(_) => Some(role(row, 13)?),
+                None => None,
+            },
+            name: text,
+        };
+        (Some(change), String::new())
+    } else {
+        (None, text.unwrap_or_default())
+    };
+    let event = Event {
+        position: position(row, 0)?,
+        conversation: conversation_id(row, 1)?,
+        seq: seq(row, 2)?,
+        ordinal: number(row, 3)?,
+        roster: seq(row, 4)?,
+        sender: user_id(row, 5)?,
+        client_id: ClientId(row.get(6)?),
+        at: time(row, 7)?,
+        kind,
+        target: seq(row, 9)?,
+        body: blob(row, 15)?,
+        change,
+        expires_at: time(row, 10)?,
+        recalled: flag(row, 11)?,
+    };
+    Ok(LogEntry {
+        event,
+        fingerprint: Fingerprint(row.get(16)?),
+        reaction,
+    })
+}
+
+pub(super) fn blob(row: &Row<'_>, column: usize) -> Result<Bytes, Failure> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(conversion)?;
+    Ok(Bytes::copy_from_slice(bytes))
+}
+
+fn conversion(error: rusqlite::types::FromSqlError) -> Failure {
+    Failure::damaged(error.to_string())
+}
+
+pub(super) fn users_to_blob(users: &[UserId]) -> Vec<u8> {
+    // Ids are below 2^31.
+    users
+        .iter()
+        .flat_map(|user| (user.0 as u32).to_le_bytes())
+        .collect()
+}
+
+fn users_from_blob(blob: &[u8]) -> Result<Vec<UserId>, Failure> {
+    let (ids, rest) = blob.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(Failure::damaged("a list of users ends within an id"));
+    }
+    Ok(ids
+        .iter()
+        .map(|id| UserId(u64::from(u32::from_le_bytes(*id))))
+        .collect())
+}
+
+/// The columns that [`user`] reads, of `users u`.
+macro_rules! user_columns {
+    () => {
+        "u.id, u.name, u.display_name, u.avatar, u.status, u.version, u.created_at"
+    };
+}
+pub(super) use user_columns;
+
+/// How many columns [`user_columns`] are.
+pub(super) const USER_COLUMNS: usize = 7;
+
+/// Reads [`user_columns`] from the column `first` on.
+pub(super) fn user(row: &Row<'_>, first: usize) -> Result<User, Failure> {
+    Ok(User {
+        id: user_id(row, first)?,
+        name: row.get(first + 1)?,
+        display_name: row.get(first + 2)?,
+        avatar: row.get(first + 3)?,
+        status: row.get(first + 4)?,
+        version: number(row, first + 5)?,
+        created_at: time(row, first + 6)?,
+    })
+}
+
+/// The columns that [`session`] reads, of `sessions s`.
+macro_rules! session_columns {
+    () => {
+        "s.id, s.user, s.device_id, s.class, s.device_name, s.created_at, s.last_seen_at"
+    };
+}
+pub(super) use session_columns;
+
+/// How many columns [`session_columns`] are.
+pub(super) const SESSION_COLUMNS: usize = 7;
+
+/// Reads [`session_columns`] from the first column on.
+pub(super) fn session(row: &Row<'_>) -> Result<Session, Failure> {
+    Ok(Session {
+        id: SessionId(number(row, 0)?),
+        user: user_id(row, 1)?,
+        device_id: row.get(2)?,
+        class: class(row, 3)?,
+        device_name: row.get(4)?,
+        created_at: time(row, 5)?,
+        last_seen_at: time(row, 6)?,
+    })
+}
+
+pub(super) const fn session_class(session: &Session) -> i64 {
+    class_number(session.class)
+}
+
+/// All rows of a statement, each read by `read`.
+pub(super) fn collect<T>(
+    mut rows: rusqlite::Rows<'_>,
+    mut read: impl FnMut(&Row<'_>) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row)?);
+    }
+    Ok(all)
+}
+
+/// The first row of a statement, if it has one.
+pub(super) fn first<T>(
+    mut rows: rusqlite::Rows<'_>,
+    read: impl FnOnce(&Row<'_>) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    rows.next()?.map(read).transpose()
+}

@@ -1,0 +1,118 @@
+//! Whose file it is and which schema it has: creation, migrations, identity.
+//! It must never change a file that is not this program's or that a newer version wrote.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Identity, profile::cannot_open};
+use crate::error::OpenError;
+
+mod embedded {
+    refinery::embed_migrations!("src/sqlite/migrations");
+}
+
+/// "imsv" in ASCII: marks the file as this program's.
+pub(super) const APPLICATION_ID: i32 = 0x696d_7376;
+
+/// Refuses files of others and of newer versions, before anything of this one is written to them.
+pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let application: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(fail)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(fail)?;
+    if tables == 0 && (application == 0 || application == APPLICATION_ID) {
+        return Ok(());
+    }
+    if application != APPLICATION_ID {
+        return Err(OpenError(format!(
+            "{} is another program's database: name another file",
+            path.display()
+        )));
+    }
+    let found = version(connection).map_err(fail)?;
+    let known = newest_known();
+    if found > known {
+        return Err(OpenError(format!(
+            "{} was written by a newer version (schema {found}, this one knows {known}): use that version, or \
+             restore a backup from before it",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Brings the schema up to date.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    connection
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(|error| cannot_open(path, &error))?;
+    embedded::migrations::runner().run(connection).map_err(|error| {
+        OpenError(format!(
+            "the schema of {} cannot be brought up to date: {error}",
+            path.display()
+        ))
+    })?;
+    Ok(())
+}
+
+/// The identity the store has, or from now on has.
+pub(super) fn identity(
+    connection: &Connection,
+    path: &Path,
+    at_creation: Identity,
+) -> Result<Identity, OpenError> {
+    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let stored = connection
+        .query_row("SELECT epoch, log_id FROM store", [], |row| {
+            Ok(Identity {
+                epoch: row.get::<_, i64>(0)?.cast_unsigned(),
+                log_id: row.get::<_, i64>(1)?.cast_unsigned(),
+            })
+        })
+        .optional()
+        .map_err(fail)?;
+    if let Some(identity) = stored {
+        return Ok(identity);
+    }
+    let new = if at_creation.epoch == 0 {
+        Identity::random()?
+    } else {
+        at_creation
+    };
+    connection
+        .execute(
+            "INSERT INTO store (id, epoch, log_id, position, watermark) VALUES (1, ?1, ?2, 0, 0)",
+            [new.epoch.cast_signed(), new.log_id.cast_signed()],
+        )
+        .map_err(fail)?;
+    Ok(new)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    let has_history: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !has_history {
+        return Ok(0);
+    }
+    connection.query_row(
+        "SELECT coalesce(max(version), 0) FROM refinery_schema_history",
+        [],
+        |row| row.get(0),
+    )
+}
+
+fn newest_known() -> i64 {
+    let runner = embedded::migrations::runner();
+    let versions = runner.get_migrations().iter();
+    versions
+        .map(|migration| i64::from(migration.version()))
+        .max()
+        .unwrap_or(0)
+}

@@ -1,0 +1,228 @@
+//! The SQLite store against the model: the same writes, in batches, must have the same outcomes, and then every
+//! question the same answer for everyone. `PROPTEST_CASES` sets how many histories are tried.
+
+mod answers;
+mod histories;
+mod invariants;
+
+use std::collections::BTreeMap;
+
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestCaseError},
+};
+use storage::{
+    ConversationId, Position, Reader, Rules, Seq, Store, UserId, Write, Writer,
+    model::ModelStore,
+    sqlite::{Identity, SqliteOptions, SqliteStore},
+};
+
+/// Small enough that limits are met.
+const RULES: Rules = Rules {
+    group_members_max: 4,
+    groups_per_user_max: 2,
+    members_may_add: true,
+};
+
+/// Without a word from the environment: what a test run can spare.
+const CASES: u32 = 48;
+
+fn config() -> Config {
+    let mut config = Config::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = CASES;
+    }
+    // The histories say all; a file of seeds beside the test would not.
+    config.failure_persistence = None;
+    config
+}
+
+/// Both stores, side by side. The directory goes last.
+struct Pair {
+    model: Box<dyn Writer>,
+    sqlite: Box<dyn Writer>,
+    model_reader: Box<dyn Reader>,
+    sqlite_reader: Box<dyn Reader>,
+    store: SqliteStore,
+    directory: tempfile::TempDir,
+}
+
+impl Pair {
+    fn new(rules: Rules) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = Identity { epoch: 7, log_id: 8 };
+        let mut options = SqliteOptions::new(directory.path().join("test.db"));
+        options.rules = rules;
+        options.identity = identity;
+        let store = SqliteStore::open(options).unwrap();
+        let model = ModelStore::new(identity.epoch, identity.log_id, rules);
+        assert_eq!((store.epoch(), store.log_id()), (model.epoch(), model.log_id()));
+        Self {
+            model: model.writer().unwrap(),
+            sqlite: store.writer().unwrap(),
+            model_reader: model.reader().unwrap(),
+            sqlite_reader: store.reader().unwrap(),
+            store,
+            directory,
+        }
+    }
+
+    fn commit(&mut self, batch: &[Write]) -> Result<(), TestCaseError> {
+        let expected = self.model.commit(batch).unwrap();
+        let found = self.sqlite.commit(batch).unwrap();
+        for (index, (expected, found)) in expected.iter().zip(&found).enumerate() {
+            prop_assert_eq!(expected, found, "of {:?}", batch[index]);
+        }
+        prop_assert_eq!(expected.len(), found.len());
+        Ok(())
+    }
+
+    fn compare(&mut self) -> Result<(), TestCaseError> {
+        answers::compare(self.model_reader.as_mut(), self.sqlite_reader.as_mut())
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn both_stores_answer_alike(batches in histories::batches()) {
+        let mut pair = Pair::new(RULES);
+        pair.commit(&histories::accounts())?;
+        for batch in &batches {
+            pair.commit(batch)?;
+        }
+        pair.compare()?;
+        invariants::check(pair.sqlite_reader.as_mut())?;
+    }
+
+    #[test]
+    fn a_store_opened_again_answers_as_before(batches in histories::batches(), split in any::<prop::sample::Index>()) {
+        let mut pair = Pair::new(RULES);
+        pair.commit(&histories::accounts())?;
+        let split = split.index(batches.len());
+        for batch in &batches[..split] {
+            pair.commit(batch)?;
+        }
+        let Pair { model, model_reader, sqlite, sqlite_reader, store, directory } = pair;
+        drop((sqlite, sqlite_reader));
+        store.close().unwrap();
+        drop(store);
+        let mut options = SqliteOptions::new(directory.path().join("test.db"));
+        options.rules = RULES;
+        let store = SqliteStore::open(options).unwrap();
+        prop_assert_eq!((store.epoch(), store.log_id()), (7, 8));
+        let (sqlite, sqlite_reader) = (store.writer().unwrap(), store.reader().unwrap());
+        let mut pair = Pair { model, model_reader, sqlite, sqlite_reader, store, directory };
+        for batch in &batches[split..] {
+            pair.commit(batch)?;
+        }
+        pair.compare()?;
+    }
+
+    #[test]
+    fn changes_neither_split_nor_skip(
+        batches in histories::batches(),
+        asks in prop::collection::vec((0..4_usize, 1..5_usize), 24),
+    ) {
+        let mut pair = Pair::new(RULES);
+        pair.commit(&histories::accounts())?;
+        let mut followers: Vec<Follower> = histories::USERS.map(|user| Follower::new(UserId(user))).collect();
+        for (batch, (calls, limit)) in batches.iter().zip(asks.iter().cycle()) {
+            pair.commit(batch)?;
+            for follower in &mut followers {
+                for _ in 0..*calls {
+                    follower.ask(pair.sqlite_reader.as_mut(), *limit)?;
+                }
+            }
+        }
+        for follower in &mut followers {
+            while follower.ask(pair.sqlite_reader.as_mut(), 2)? {}
+            follower.check(pair.sqlite_reader.as_mut())?;
+        }
+    }
+}
+
+/// Someone who asks for changes again and again, each time from where the last answer ended.
+struct Follower {
+    user: UserId,
+    since: Position,
+    heads: BTreeMap<ConversationId, Position>,
+    cursors: BTreeMap<(ConversationId, UserId), Position>,
+}
+
+impl Follower {
+    const fn new(user: UserId) -> Self {
+        Self {
+            user,
+            since: Position(0),
+            heads: BTreeMap::new(),
+            cursors: BTreeMap::new(),
+        }
+    }
+
+    /// Whether there is more.
+    fn ask(&mut self, reader: &mut dyn Reader, limit: usize) -> Result<bool, TestCaseError> {
+        let changes = reader.changes(self.user, self.since, limit).unwrap();
+        let after = |position: Position| self.since < position && position <= changes.up_to;
+        prop_assert!(changes.conversations.iter().all(|view| after(view.head_position)));
+        prop_assert!(changes.cursors.iter().all(|cursor| after(cursor.position)));
+        prop_assert!(changes.up_to > self.since || !changes.more, "no way forward");
+        let mut positions: Vec<Position> = changes
+            .conversations
+            .iter()
+            .map(|view| view.head_position)
+            .collect();
+        prop_assert!(positions.is_sorted());
+        positions.extend(changes.cursors.iter().map(|cursor| cursor.position));
+        positions.sort();
+        let beyond = positions.get(limit).copied();
+        prop_assert!(
+            beyond.is_none_or(|position| position == positions[0]),
+            "more than the limit"
+        );
+        for view in changes.conversations {
+            self.heads.insert(view.id, view.head_position);
+        }
+        for cursor in changes.cursors {
+            self.cursors
+                .insert((cursor.conversation, cursor.user), cursor.position);
+        }
+        self.since = changes.up_to;
+        Ok(changes.more)
+    }
+
+    /// What was heard is what there is.
+    fn check(&self, reader: &mut dyn Reader) -> Result<(), TestCaseError> {
+        let now = reader.changes(self.user, Position(0), usize::MAX).unwrap();
+        prop_assert!(!now.more);
+        prop_assert_eq!(self.since, now.up_to);
+        let heads = now
+            .conversations
+            .iter()
+            .map(|view| (view.id, view.head_position))
+            .collect();
+        prop_assert_eq!(&self.heads, &heads);
+        for cursor in &now.cursors {
+            let heard = self.cursors.get(&(cursor.conversation, cursor.user)).copied();
+            let joined = self.joined(reader, cursor.conversation);
+            // What moved before one came is in the list of members.
+            prop_assert!(
+                heard == Some(cursor.position) || cursor.position < joined,
+                "{cursor:?}: {heard:?}"
+            );
+        }
+        Ok(())
+    }
+
+    fn joined(&self, reader: &mut dyn Reader, id: ConversationId) -> Position {
+        let view = reader.conversation(self.user, id).unwrap().unwrap();
+        let forward = storage::Direction::Forward;
+        let page = reader
+            .events(self.user, id, view.first, forward, 1, 0)
+            .unwrap()
+            .unwrap();
+        assert_ne!(view.first, Seq(0));
+        page.events[0].event.position
+    }
+}
