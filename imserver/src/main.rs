@@ -1,3 +1,105 @@
-//! (skeleton)
+//! The command line of the daemon: flags in, one line out when it listens, signals until it ends.
+#![forbid(unsafe_code)]
 
-fn main() {}
+use std::{
+    io::Write,
+    process::ExitCode,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use clap::Parser;
+use crossbeam_channel::{Receiver, bounded, select};
+use imserver::{
+    config::{Config, Flags},
+    daemon::Daemon,
+    logging,
+};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+/// The exit code of a daemon that cannot run as it was told to.
+const EXIT_UNUSABLE: u8 = 1;
+/// The exit code when the store failed under it.
+const EXIT_STORE_FAILED: u8 = 70;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    match run(&flags) {
+        Ok(code) => code,
+        Err(message) => {
+            complain(&message);
+            ExitCode::from(EXIT_UNUSABLE)
+        }
+    }
+}
+
+fn complain(message: &str) {
+    let _ = writeln!(std::io::stderr(), "imserver: {message}");
+}
+
+fn run(flags: &Flags) -> Result<ExitCode, String> {
+    let config = Config::load(flags).map_err(|error| error.to_string())?;
+    if flags.check_config {
+        say("configuration ok\n");
+        return Ok(ExitCode::SUCCESS);
+    }
+    logging::start(&config.log).map_err(|error| error.to_string())?;
+    let stop = stop_requests()?;
+    let data_dir = config.store.data_dir.clone();
+    let daemon = Daemon::start(config).map_err(|error| error.to_string())?;
+    let address = daemon.address().ok_or("no address to listen on")?;
+    let directory = data_dir.canonicalize().unwrap_or(data_dir);
+    say(&format!(
+        "listening on {address}\n\
+         storing in {} (SQLite)\n\
+         connect with: im --server {address} register NAME\n",
+        directory.display()
+    ));
+    let fatal = daemon.fatal().clone();
+    select! {
+        recv(stop) -> _ => {}
+        recv(fatal) -> reason => {
+            // No drain: nothing more may be acknowledged. A restart recovers what was.
+            complain(&format!("the store failed and must be reopened: {}", reason.unwrap_or_default()));
+            return Ok(ExitCode::from(EXIT_STORE_FAILED));
+        }
+    }
+    log::info!("draining");
+    let report = daemon.drain().map_err(|error| error.to_string())?;
+    log::info!(
+        "ended: {} connections drained, {} cut off",
+        report.drained,
+        report.aborted
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Standard output may be closed; the daemon runs all the same.
+fn say(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+/// The first SIGTERM or SIGINT asks for a drain, the second ends at once: what was acknowledged is durable
+/// either way.
+fn stop_requests() -> Result<Receiver<()>, String> {
+    static REQUESTS: AtomicU32 = AtomicU32::new(0);
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("no signals: {error}"))?;
+    let (sender, receiver) = bounded(1);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if REQUESTS.fetch_add(1, Ordering::SeqCst) == 0 {
+                    let _ = sender.try_send(());
+                } else {
+                    log::warn!("signal {signal} again: ending at once");
+                    std::process::exit(i32::from(EXIT_UNUSABLE));
+                }
+            }
+        })
+        .map_err(|error| format!("no thread for signals: {error}"))?;
+    Ok(receiver)
+}

@@ -82,9 +82,11 @@ impl Refusal {
 const fn usual_class(code: ErrorCode) -> ErrorClass {
     match code {
         ErrorCode::Unspecified | ErrorCode::Internal => ErrorClass::UnknownOutcome,
-        ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::RateLimited | ErrorCode::Draining => {
-            ErrorClass::Retry
-        }
+        ErrorCode::Unavailable
+        | ErrorCode::Overloaded
+        | ErrorCode::RateLimited
+        | ErrorCode::Draining
+        | ErrorCode::ResourceExhausted => ErrorClass::Retry,
         _ => ErrorClass::NotApplied,
     }
 }

@@ -13,7 +13,7 @@ const TABLE: [(ErrorCode, ErrorClass, u32, Blame); 25] = {
         (ErrorCode::Overloaded, Retry, 500, Server),
         (ErrorCode::RateLimited, Retry, 1_000, Client),
         (ErrorCode::Draining, Retry, 1_000, Server),
-        (ErrorCode::ResourceExhausted, NotApplied, 5_000, Server),
+        (ErrorCode::ResourceExhausted, Retry, 5_000, Server),
         (ErrorCode::Protocol, NotApplied, 0, Client),
         (ErrorCode::FrameTooLarge, NotApplied, 0, Client),
         (ErrorCode::UnsupportedVersion, NotApplied, 0, Client),

@@ -1,0 +1,530 @@
+//! The configuration: one TOML file, overridden by environment and flags, checked whole before anything
+//! starts.
+//!
+//! It owns every key's meaning, default and range. A key it does not know is an error, so that a misspelt
+//! limit is never silently the default.
+
+mod flags;
+mod network;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+pub use flags::Flags;
+pub use network::Network;
+
+/// Everything that can be set. See `docs/OPERATIONS.md` for the same list with advice.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[store]`
+    pub store: StoreSettings,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[groups]`
+    pub groups: Groups,
+    /// `[devices]`
+    pub devices: Devices,
+    /// `[accounts]`
+    pub accounts: Accounts,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// Where and how to serve.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address and port of the protocol. Port 0: any free one. Default `127.0.0.1:7400`.
+    pub listen: SocketAddr,
+    /// This node's name, shown to clients and in logs.
+    pub node: String,
+    /// Event loops. 0: one per core, at most 8.
+    pub loops: usize,
+    /// Threads that answer questions (history, sync, profiles). 0: two per core, at most 16.
+    pub workers: usize,
+    /// Threads that hash passwords. 0: half the cores, at least 1.
+    pub hashers: usize,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            node: "imserver".to_owned(),
+            loops: 0,
+            workers: 0,
+            hashers: 0,
+        }
+    }
+}
+
+/// Where to store.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// The directory of the embedded store; made if missing. Default `imserver-data`.
+    pub data_dir: PathBuf,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("imserver-data"),
+        }
+    }
+}
+
+/// Bounds on what clients can use up.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections in all. 0: what the descriptor limit allows.
+    pub connections: usize,
+    /// Bytes of a frame's body after authentication; 4 KiB to 1 MiB.
+    pub frame_bytes: u32,
+    /// Bytes of a frame's body before it; 1 to 64 KiB.
+    pub frame_bytes_unauthenticated: u32,
+    /// Bytes of a text.
+    pub text_bytes: usize,
+    /// Requests one connection may have unanswered; then it is not read from.
+    pub requests_in_flight: u16,
+    /// Events in one page.
+    pub page_events: u32,
+    /// Bytes of bodies in one page, roughly.
+    pub page_bytes: usize,
+    /// Bytes queued for one connection before its pushes turn to heads.
+    pub push_queue_bytes: usize,
+    /// Sends a second and session, on average.
+    pub sends_per_second: u32,
+    /// Sends a session may make at once beyond that average.
+    pub sends_burst: u32,
+    /// Other requests a second and session, on average.
+    pub requests_per_second: u32,
+    /// Other requests at once beyond that average.
+    pub requests_burst: u32,
+    /// Unknown commands a connection may send in a minute.
+    pub unknown_commands_per_minute: u32,
+    /// Writes that wait for the store, in all.
+    pub lane_queue: usize,
+    /// Writes in one transaction.
+    pub lane_batch: usize,
+    /// Questions that wait for a worker, in all.
+    pub worker_queue: usize,
+    /// Passwords that wait to be hashed.
+    pub hash_queue: usize,
+    /// Addresses and networks that rates do not apply to. Default: loopback.
+    pub exempt: Vec<Network>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 0,
+            frame_bytes: 64 * 1024,
+            frame_bytes_unauthenticated: 4 * 1024,
+            text_bytes: 4 * 1024,
+            requests_in_flight: 32,
+            page_events: 500,
+            page_bytes: 64 * 1024,
+            push_queue_bytes: 1024 * 1024,
+            sends_per_second: 20,
+            sends_burst: 100,
+            requests_per_second: 50,
+            requests_burst: 200,
+            unknown_commands_per_minute: 20,
+            lane_queue: 16_384,
+            lane_batch: 512,
+            worker_queue: 8_192,
+            hash_queue: 64,
+            exempt: Network::loopback(),
+        }
+    }
+}
+
+/// Rules of groups.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Groups {
+    /// Members of a group.
+    pub members: u32,
+    /// Groups of a user.
+    pub per_user: u32,
+    /// Any member may add others; else admins and owners only.
+    pub members_may_add: bool,
+    /// Groups larger than this show no typing and push no receipts of others.
+    pub receipts_up_to: u32,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self {
+            members: 2_000,
+            per_user: 1_000,
+            members_may_add: true,
+            receipts_up_to: 100,
+        }
+    }
+}
+
+/// How many devices of a user may be logged in; the one not seen for longest goes first.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Devices {
+    /// In all.
+    pub total: u32,
+    /// Telephones and tablets.
+    pub mobile: u32,
+    /// Computers.
+    pub desktop: u32,
+    /// Browsers.
+    pub web: u32,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self {
+            total: 10,
+            mobile: 5,
+            desktop: 5,
+            web: 5,
+        }
+    }
+}
+
+/// Rules of accounts.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Accounts {
+    /// Anyone may register.
+    pub registration: bool,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self { registration: true }
+    }
+}
+
+/// Deadlines.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From accept to authenticated; what arrives does not extend it. Milliseconds.
+    pub handshake_ms: u64,
+    /// For a frame to become whole once it began.
+    pub frame_ms: u64,
+    /// A client pings when it has sent nothing for this long.
+    pub heartbeat_ms: u32,
+    /// A connection that was silent for this long is closed.
+    pub idle_ms: u32,
+    /// A connection that takes no byte of what is queued for it for this long is closed.
+    pub write_stall_ms: u64,
+    /// A drain takes this long at most.
+    pub drain_ms: u64,
+    /// Clients told to come back are spread over this long.
+    pub reconnect_spread_ms: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake_ms: 5_000,
+            frame_ms: 30_000,
+            heartbeat_ms: 15_000,
+            idle_ms: 40_000,
+            write_stall_ms: 120_000,
+            drain_ms: 10_000,
+            reconnect_spread_ms: 2_000,
+        }
+    }
+}
+
+/// Logging, to standard error.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: Level,
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// A file to write to instead; it is rotated daily and at 64 MiB, and the newest 14 are kept.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: Level::Info,
+            format: LogFormat::Human,
+            file: None,
+        }
+    }
+}
+
+/// How much to log.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// What an operator must act on.
+    Error,
+    /// What may become that.
+    Warn,
+    /// Starts and stops.
+    Info,
+    /// Connections and refusals.
+    Debug,
+    /// Requests.
+    Trace,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is wrong with a configuration, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+impl Config {
+    /// Reads the file that the flags name, if they do, and lets the flags override it.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, has an unknown key, or a value is out of its range.
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        let mut config = match &flags.config {
+            Some(path) => Self::read(path)?,
+            None => Self::default(),
+        };
+        flags.apply(&mut config);
+        config.check()?;
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError(format!("cannot read configuration {}: {error}", path.display())))?;
+        Self::parse(&text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+    }
+
+    /// From TOML, without checking ranges.
+    ///
+    /// # Errors
+    /// It is not TOML, or a key is unknown or of the wrong type; the message names line and key.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(0, |span| {
+                text[..span.start.min(text.len())].lines().count().max(1)
+            });
+            ConfigError(format!("line {line}: {}", error.message().replace('\n', " ")))
+        })
+    }
+
+    /// Whether every value is in its range and they go together.
+    ///
+    /// # Errors
+    /// Names the first key that is not, its value, and what it may be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        range(
+            "limits.frame_bytes",
+            u64::from(limits.frame_bytes),
+            4 * 1024,
+            1024 * 1024,
+        )?;
+        range(
+            "limits.frame_bytes_unauthenticated",
+            u64::from(limits.frame_bytes_unauthenticated),
+            1024,
+            64 * 1024,
+        )?;
+        range(
+            "limits.text_bytes",
+            limits.text_bytes as u64,
+            1,
+            u64::from(limits.frame_bytes) - 1024,
+        )?;
+        range(
+            "limits.requests_in_flight",
+            u64::from(limits.requests_in_flight),
+            1,
+            1024,
+        )?;
+        range("limits.page_events", u64::from(limits.page_events), 1, 10_000)?;
+        range("limits.page_bytes", limits.page_bytes as u64, 1024, 512 * 1024)?;
+        range(
+            "limits.push_queue_bytes",
+            limits.push_queue_bytes as u64,
+            4 * 1024,
+            64 * 1024 * 1024,
+        )?;
+        range(
+            "limits.sends_per_second",
+            u64::from(limits.sends_per_second),
+            1,
+            1_000_000,
+        )?;
+        range("limits.sends_burst", u64::from(limits.sends_burst), 1, 1_000_000)?;
+        range(
+            "limits.requests_per_second",
+            u64::from(limits.requests_per_second),
+            1,
+            1_000_000,
+        )?;
+        range(
+            "limits.requests_burst",
+            u64::from(limits.requests_burst),
+            1,
+            1_000_000,
+        )?;
+        range(
+            "limits.unknown_commands_per_minute",
+            u64::from(limits.unknown_commands_per_minute),
+            0,
+            1_000_000,
+        )?;
+        range("limits.lane_queue", limits.lane_queue as u64, 16, 1_000_000)?;
+        range("limits.lane_batch", limits.lane_batch as u64, 1, 10_000)?;
+        range("limits.worker_queue", limits.worker_queue as u64, 16, 1_000_000)?;
+        range("limits.hash_queue", limits.hash_queue as u64, 1, 4_096)?;
+        range("limits.connections", limits.connections as u64, 0, 16_000_000)?;
+        range("groups.members", u64::from(self.groups.members), 2, 1_000_000)?;
+        range("groups.per_user", u64::from(self.groups.per_user), 1, 1_000_000)?;
+        range("devices.total", u64::from(self.devices.total), 1, 1_000)?;
+        range("devices.mobile", u64::from(self.devices.mobile), 1, 1_000)?;
+        range("devices.desktop", u64::from(self.devices.desktop), 1, 1_000)?;
+        range("devices.web", u64::from(self.devices.web), 1, 1_000)?;
+        let timeouts = &self.timeouts;
+        range("timeouts.handshake_ms", timeouts.handshake_ms, 100, 600_000)?;
+        range("timeouts.frame_ms", timeouts.frame_ms, 100, 600_000)?;
+        range(
+            "timeouts.heartbeat_ms",
+            u64::from(timeouts.heartbeat_ms),
+            100,
+            600_000,
+        )?;
+        range("timeouts.idle_ms", u64::from(timeouts.idle_ms), 200, 3_600_000)?;
+        range("timeouts.write_stall_ms", timeouts.write_stall_ms, 100, 3_600_000)?;
+        range("timeouts.drain_ms", timeouts.drain_ms, 0, 3_600_000)?;
+        range("server.loops", self.server.loops as u64, 0, 255)?;
+        range("server.workers", self.server.workers as u64, 0, 1_024)?;
+        range("server.hashers", self.server.hashers as u64, 0, 256)?;
+        if timeouts.idle_ms <= timeouts.heartbeat_ms {
+            return Err(ConfigError(format!(
+                "timeouts.idle_ms is {}, but must be above timeouts.heartbeat_ms, which is {}",
+                timeouts.idle_ms, timeouts.heartbeat_ms
+            )));
+        }
+        if self.server.node.is_empty() || self.server.node.len() > 64 {
+            return Err(ConfigError("server.node must have 1 to 64 bytes".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Event loops to start.
+    pub fn loops(&self) -> usize {
+        if self.server.loops == 0 {
+            cores().min(8)
+        } else {
+            self.server.loops
+        }
+    }
+
+    /// Workers to start.
+    pub fn workers(&self) -> usize {
+        if self.server.workers == 0 {
+            (cores() * 2).min(16)
+        } else {
+            self.server.workers
+        }
+    }
+
+    /// Password hashers to start.
+    pub fn hashers(&self) -> usize {
+        if self.server.hashers == 0 {
+            (cores() / 2).max(1)
+        } else {
+            self.server.hashers
+        }
+    }
+
+    /// How many sessions a user may have.
+    pub const fn device_policy(&self) -> storage::DevicePolicy {
+        let Devices {
+            total,
+            mobile,
+            desktop,
+            web,
+        } = self.devices;
+        storage::DevicePolicy {
+            total,
+            mobile,
+            desktop,
+            web,
+        }
+    }
+
+    /// What sessions are judged by.
+    pub fn session_rules(&self) -> crate::session::Rules {
+        let limits = &self.limits;
+        crate::session::Rules {
+            in_flight_max: usize::from(limits.requests_in_flight),
+            sends_per_second: limits.sends_per_second,
+            sends_burst: limits.sends_burst,
+            requests_per_second: limits.requests_per_second,
+            requests_burst: limits.requests_burst,
+            unknown_per_minute: limits.unknown_commands_per_minute,
+            validation: protocol::validate::Limits {
+                text_bytes_max: limits.text_bytes,
+                // What is left of a frame for the fields around a body.
+                body_bytes_max: (limits.frame_bytes as usize).saturating_sub(4 * 1024),
+            },
+        }
+    }
+
+    /// What a store enforces in its transactions.
+    pub const fn rules(&self) -> storage::Rules {
+        storage::Rules {
+            group_members_max: self.groups.members,
+            groups_per_user_max: self.groups.per_user,
+            members_may_add: self.groups.members_may_add,
+        }
+    }
+
+    /// The drain deadline.
+    pub const fn drain(&self) -> Duration {
+        Duration::from_millis(self.timeouts.drain_ms)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+fn range(key: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError(format!(
+        "{key} is {value}, but must be {least} to {most}"
+    )))
+}
+
+#[cfg(test)]
+mod tests;

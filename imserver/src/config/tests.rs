@@ -1,0 +1,66 @@
+use super::*;
+
+#[test]
+fn an_empty_file_is_the_default_and_the_default_is_good() {
+    let config = Config::parse("").unwrap();
+    assert_eq!(config, Config::default());
+    config.check().unwrap();
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line() {
+    let error = Config::parse("[limits]\ntext_bytes = 9\ntext_bites = 9\n")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("text_bites"), "{error}");
+    assert!(error.starts_with("line 3"), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[test]
+fn a_value_out_of_range_is_named() {
+    let config = Config::parse("[limits]\nframe_bytes = 99999999\n").unwrap();
+    let error = config.check().unwrap_err().to_string();
+    assert!(error.contains("limits.frame_bytes is 99999999"), "{error}");
+}
+
+#[test]
+fn idle_must_be_above_the_heartbeat() {
+    let config = Config::parse("[timeouts]\nheartbeat_ms = 40000\n").unwrap();
+    assert!(
+        config
+            .check()
+            .unwrap_err()
+            .to_string()
+            .contains("timeouts.idle_ms")
+    );
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("imserver.toml");
+    std::fs::write(
+        &path,
+        "[server]\nlisten = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"\n",
+    )
+    .unwrap();
+    let flags = Flags {
+        config: Some(path),
+        listen: Some("127.0.0.1:2".parse().unwrap()),
+        ..Flags::default()
+    };
+    let config = Config::load(&flags).unwrap();
+    assert_eq!(config.server.listen.port(), 2);
+    assert_eq!(config.log.level, Level::Warn);
+}
+
+#[test]
+fn a_missing_file_is_one_sentence_with_its_path() {
+    let flags = Flags {
+        config: Some("/nonexistent/imserver.toml".into()),
+        ..Flags::default()
+    };
+    let error = Config::load(&flags).unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/imserver.toml"), "{error}");
+}

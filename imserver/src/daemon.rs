@@ -1,0 +1,281 @@
+//! Starting everything in order, and ending it in the opposite one.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, bounded};
+use netcore::{DrainReport, Limits as ConnectionLimits, Outbound, Server, Timeouts, WorkerPool};
+use storage::{
+    Position, Store,
+    sqlite::{Identity, SqliteOptions, SqliteStore},
+};
+
+use crate::{
+    config::Config,
+    delivery::{Outboxes, Planner, Routes},
+    gateway::{Gateway, Shared, ToLoop},
+    lane::{Lane, LaneParts, LazyWrites},
+    service::{Hasher, Question, Worker, WorkerContext},
+    token,
+};
+
+/// Descriptors that are not connections: files of the store, listeners, event queues.
+const DESCRIPTORS_RESERVED: u64 = 256;
+/// Connections where the system's limit cannot be read.
+const CONNECTIONS_DEFAULT: usize = 10_000;
+/// How often a loop looks after what it missed.
+const TICK: Duration = Duration::from_millis(100);
+/// Questions of one session that wait, at most; a session has no more in flight.
+const QUESTIONS_PER_SESSION: usize = 1_024;
+
+/// Why the daemon does not run, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DaemonError(pub String);
+
+impl DaemonError {
+    fn because(what: &str) -> impl Fn(std::io::Error) -> Self + '_ {
+        move |error| Self(format!("{what}: {error}"))
+    }
+}
+
+/// A running daemon.
+pub struct Daemon {
+    server: Server<ToLoop>,
+    shared: Arc<Shared>,
+    workers: WorkerPool<Question>,
+    context: Option<Arc<WorkerContext>>,
+    hasher: Hasher,
+    lane: Lane,
+    store: Arc<dyn Store>,
+    fatal: Receiver<String>,
+}
+
+impl std::fmt::Debug for Daemon {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Daemon")
+            .field("addresses", &self.server.local_addrs())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Daemon {
+    /// Opens the store and starts serving.
+    ///
+    /// # Errors
+    /// The store is unusable, the address is taken, or the system gives no threads.
+    pub fn start(config: Config) -> Result<Self, DaemonError> {
+        let config = Arc::new(config);
+        let store = open_store(&config)?;
+        let store_error = |error: storage::OpenError| DaemonError(error.to_string());
+        let mut reader = store.reader().map_err(store_error)?;
+        let position = reader
+            .position()
+            .map_err(|error| DaemonError(error.to_string()))?;
+        let loops = config.loops();
+        let routes = Arc::new(Routes::new(loops));
+        let outboxes = Arc::new(Outboxes::new(loops));
+        let (fatal_sender, fatal) = bounded(1);
+
+        let receipts_up_to = config.groups.receipts_up_to as usize;
+        let (lane, lane_handle) = Lane::start(
+            store.writer().map_err(store_error)?,
+            LaneParts {
+                planner: Planner::new(store.epoch(), Arc::clone(&routes), reader, loops, receipts_up_to),
+                outboxes: Arc::clone(&outboxes),
+                routes: Arc::clone(&routes),
+                lazy: Arc::new(LazyWrites::default()),
+                policy: config.device_policy(),
+                epoch: store.epoch(),
+                batch_max: config.limits.lane_batch,
+                fatal: fatal_sender,
+            },
+            config.limits.lane_queue,
+        )
+        .map_err(DaemonError::because("the lane could not be started"))?;
+        let (hasher, hasher_handle) = Hasher::start(config.hashers(), config.limits.hash_queue)
+            .map_err(DaemonError::because("the password hashers could not be started"))?;
+        let context = Arc::new(WorkerContext {
+            config: Arc::clone(&config),
+            epoch: store.epoch(),
+            log_id: store.log_id(),
+            routes: Arc::clone(&routes),
+            outboxes: Arc::clone(&outboxes),
+            lane: lane_handle.clone(),
+            hasher: hasher_handle,
+        });
+        let workers = start_workers(&config, &context, &store)?;
+        let shared = Arc::new(Shared {
+            rules: config.session_rules(),
+            epoch: store.epoch(),
+            log_id: store.log_id(),
+            routes,
+            outboxes: Arc::clone(&outboxes),
+            lane: lane_handle,
+            workers: workers.clone(),
+            draining: AtomicBool::new(false),
+            started: Instant::now(),
+            config,
+        });
+        let server = start_server(&shared, &workers, position)?;
+        Ok(Self {
+            server,
+            shared,
+            workers,
+            context: Some(context),
+            hasher,
+            lane,
+            store,
+            fatal,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.local_addrs().first().copied()
+    }
+
+    /// Hears why the process must end, if it must.
+    pub const fn fatal(&self) -> &Receiver<String> {
+        &self.fatal
+    }
+
+    /// Ends in order: no new connections, goodbye to those there are, what was asked is answered, what was
+    /// queued is committed, what is lazy is written, the store is closed.
+    ///
+    /// # Errors
+    /// The store could not be closed cleanly; nothing acknowledged is lost by that.
+    pub fn drain(mut self) -> Result<DrainReport, DaemonError> {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.server.stop_accepting();
+        let report = self.server.drain(self.shared.config.drain());
+        self.workers.shutdown();
+        self.server.shutdown();
+        // With the loops and workers gone, these are the last handles of the hashers and the lane.
+        self.context = None;
+        drop(self.workers);
+        self.hasher.join();
+        drop(self.shared);
+        self.lane.join();
+        self.store
+            .close()
+            .map_err(|error| DaemonError(error.to_string()))?;
+        Ok(report)
+    }
+}
+
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, DaemonError> {
+    let directory = &config.store.data_dir;
+    create_private(directory)?;
+    let random = || token::random_u63().map_err(|error| DaemonError(error.to_string()));
+    let mut options = SqliteOptions::new(directory.join("imserver.db"));
+    options.rules = config.rules();
+    options.identity = Identity {
+        epoch: random()?,
+        log_id: random()?,
+    };
+    let store = SqliteStore::open(options).map_err(|error| DaemonError(error.to_string()))?;
+    Ok(Arc::new(store))
+}
+
+fn create_private(directory: &Path) -> Result<(), DaemonError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory).map_err(|error| {
+        DaemonError(format!(
+            "cannot make the data directory {}: {error}",
+            directory.display()
+        ))
+    })
+}
+
+fn start_workers(
+    config: &Config,
+    context: &Arc<WorkerContext>,
+    store: &Arc<dyn Store>,
+) -> Result<WorkerPool<Question>, DaemonError> {
+    let (context, store) = (Arc::clone(context), Arc::clone(store));
+    WorkerPool::<Question>::builder()
+        .threads(config.workers())
+        .queue(config.limits.worker_queue)
+        .per_key(QUESTIONS_PER_SESSION)
+        .name("worker")
+        .start(move |_| -> Result<Worker, storage::OpenError> {
+            Ok(Worker {
+                context: Arc::clone(&context),
+                reader: store.reader()?,
+            })
+        })
+        .map_err(|error| DaemonError(format!("the workers could not be started: {error}")))
+}
+
+fn start_server(
+    shared: &Arc<Shared>,
+    workers: &WorkerPool<Question>,
+    position: Position,
+) -> Result<Server<ToLoop>, DaemonError> {
+    let config = &shared.config;
+    let (limits, timeouts) = (&config.limits, &config.timeouts);
+    let millis = Duration::from_millis;
+    // Answers have their place reserved: every request in flight may be answered with a full page.
+    let reply_reserve = usize::from(limits.requests_in_flight) * (limits.page_bytes + 64 * 1024);
+    let push_queue = limits.push_queue_bytes;
+    let made = Arc::clone(shared);
+    Server::builder::<Gateway>()
+        .loops(config.loops())
+        .listen(config.server.listen)
+        .limits(ConnectionLimits {
+            connections: connections(limits.connections),
+            ..ConnectionLimits::default()
+        })
+        .timeouts(Timeouts {
+            handshake: millis(timeouts.handshake_ms),
+            frame: millis(timeouts.frame_ms),
+            idle: millis(u64::from(timeouts.idle_ms)),
+            ping_after: None,
+            write_stall: millis(timeouts.write_stall_ms),
+            ..Timeouts::default()
+        })
+        .outbound(Outbound {
+            low_water: push_queue / 4,
+            high_water: push_queue / 2,
+            limit: push_queue,
+            reply_reserve,
+        })
+        .tick(Some(TICK))
+        .workers(workers.clone())
+        .start(
+            move |loop_id, remote| -> Result<Gateway, std::convert::Infallible> {
+                made.outboxes.connect(remote);
+                Ok(Gateway::new(Arc::clone(&made), loop_id.index(), position))
+            },
+        )
+        .map_err(|error| DaemonError(error.to_string()))
+}
+
+/// What was configured, or what the descriptor limit leaves.
+fn connections(configured: usize) -> usize {
+    if configured > 0 {
+        return configured;
+    }
+    descriptor_limit()
+        .and_then(|limit| usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED)).ok())
+        .map_or(CONNECTIONS_DEFAULT, |limit| limit.clamp(64, 16_000_000))
+}
+
+/// The soft limit of open files of this process.
+fn descriptor_limit() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
+}

@@ -1,0 +1,230 @@
+//! What a slow connection is owed: instead of frames that do not fit its out-queue, the newest seq of each
+//! conversation, and if even those become too many, one word: resync.
+
+use std::collections::BTreeMap;
+
+use protocol::v1::{Head, HeadsPush};
+use storage::{ConversationId, Position, Seq};
+
+/// Conversations that one connection is owed heads of, at most; beyond it the client is told to resync.
+pub const HEADS_MAX: usize = 256;
+
+/// A connection's debt.
+///
+/// ```text
+///              too many, or missed               Sync asked             Sync answered
+///   heads ───────────────────────▶ resync owed ────────────▶ syncing ────────────────▶ heads noted since
+///     ▲                                 ▲                       │                        (none: settled)
+///     └── sent: settled                 └── too many, missed ───┘
+/// ```
+#[derive(Debug)]
+pub struct Behind {
+    heads: BTreeMap<ConversationId, Seq>,
+    resync: Resync,
+    /// Everything up to here was written, as an event, a head or by a sync.
+    token: Position,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Resync {
+    /// The heads are all that is owed.
+    None,
+    /// The client must be told to sync.
+    Owed,
+    /// It was told.
+    Told,
+    /// It asked: the heads are what came since.
+    Asked,
+}
+
+impl Behind {
+    /// A new debt: up to `token` everything has been written.
+    pub const fn new(token: Position) -> Self {
+        Self {
+            heads: BTreeMap::new(),
+            resync: Resync::None,
+            token,
+        }
+    }
+
+    /// Owes the events of a conversation up to `seq`.
+    pub fn note(&mut self, conversation: ConversationId, seq: Seq) {
+        if matches!(self.resync, Resync::Owed | Resync::Told) {
+            return;
+        }
+        if self.heads.len() >= HEADS_MAX && !self.heads.contains_key(&conversation) {
+            self.owe_resync();
+            return;
+        }
+        let head = self.heads.entry(conversation).or_default();
+        *head = seq.max(*head);
+    }
+
+    /// Owes everything since the token.
+    pub fn owe_resync(&mut self) {
+        self.resync = Resync::Owed;
+        self.heads.clear();
+    }
+
+    /// The client asks for a sync, whose snapshot is taken after this: what was owed before is in it.
+    pub fn sync_asked(&mut self) {
+        if self.resync != Resync::None {
+            self.resync = Resync::Asked;
+            self.heads.clear();
+        }
+    }
+
+    /// A sync brought everything up to `position`. True when nothing is owed any more.
+    pub fn synced(&mut self, position: Position) -> bool {
+        self.token = self.token.max(position);
+        if self.resync == Resync::Asked {
+            self.resync = Resync::None;
+        }
+        self.resync == Resync::None && self.heads.is_empty()
+    }
+
+    /// How far this connection is complete while it is owed something.
+    pub const fn token(&self) -> Position {
+        self.token
+    }
+
+    /// What to send now; nothing while it is the client's turn.
+    pub fn push(&self, epoch: u64) -> Option<HeadsPush> {
+        let heads = self.heads.iter().map(|(id, seq)| Head {
+            conversation_id: id.0,
+            seq: seq.0,
+        });
+        match self.resync {
+            Resync::None if !self.heads.is_empty() => Some(HeadsPush {
+                epoch,
+                heads: heads.collect(),
+                resync: false,
+            }),
+            Resync::Owed => Some(HeadsPush {
+                epoch,
+                heads: Vec::new(),
+                resync: true,
+            }),
+            Resync::None | Resync::Told | Resync::Asked => None,
+        }
+    }
+
+    /// What [`Behind::push`] said was sent. True when nothing is owed any more.
+    pub fn sent(&mut self) -> bool {
+        match self.resync {
+            Resync::None => {
+                self.heads.clear();
+                true
+            }
+            Resync::Owed => {
+                self.resync = Resync::Told;
+                false
+            }
+            Resync::Told | Resync::Asked => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(behind: &mut Behind, id: u64, seq: u64) {
+        behind.note(ConversationId(id), Seq(seq));
+    }
+
+    fn overflow(behind: &mut Behind) {
+        for id in 0..=HEADS_MAX as u64 {
+            noted(behind, id, 1);
+        }
+    }
+
+    const RESYNC: HeadsPush = HeadsPush {
+        epoch: 1,
+        heads: Vec::new(),
+        resync: true,
+    };
+
+    #[test]
+    fn the_newest_head_of_each_conversation_is_owed_once() {
+        let mut behind = Behind::new(Position(5));
+        for (id, seq) in [(1, 2), (1, 4), (1, 3), (2, 1)] {
+            noted(&mut behind, id, seq);
+        }
+        let push = behind.push(9).unwrap();
+        assert_eq!(
+            push.heads,
+            vec![
+                Head {
+                    conversation_id: 1,
+                    seq: 4
+                },
+                Head {
+                    conversation_id: 2,
+                    seq: 1
+                }
+            ]
+        );
+        assert!(!push.resync);
+        assert_eq!(behind.token(), Position(5));
+        assert!(behind.sent());
+    }
+
+    #[test]
+    fn too_many_conversations_become_a_resync_that_is_said_once() {
+        let mut behind = Behind::new(Position(0));
+        overflow(&mut behind);
+        assert_eq!(behind.push(1), Some(RESYNC));
+        assert!(!behind.sent());
+        noted(&mut behind, 1, 9);
+        assert_eq!(behind.push(1), None);
+    }
+
+    #[test]
+    fn what_comes_while_a_sync_is_under_way_is_owed_after_it() {
+        let mut behind = Behind::new(Position(3));
+        behind.owe_resync();
+        assert!(!behind.sent());
+        behind.sync_asked();
+        noted(&mut behind, 7, 2);
+        assert!(!behind.synced(Position(10)));
+        assert_eq!(behind.token(), Position(10));
+        assert_eq!(
+            behind.push(1).unwrap().heads,
+            vec![Head {
+                conversation_id: 7,
+                seq: 2
+            }]
+        );
+        assert!(behind.sent());
+    }
+
+    #[test]
+    fn a_sync_with_nothing_after_it_settles() {
+        let mut behind = Behind::new(Position(3));
+        behind.owe_resync();
+        behind.sent();
+        behind.sync_asked();
+        assert!(behind.synced(Position(10)));
+    }
+
+    #[test]
+    fn a_sync_asked_before_something_was_missed_does_not_settle() {
+        let mut behind = Behind::new(Position(3));
+        behind.owe_resync();
+        behind.sent();
+        behind.sync_asked();
+        behind.owe_resync();
+        assert!(!behind.synced(Position(10)));
+        assert_eq!(behind.push(1), Some(RESYNC));
+    }
+
+    #[test]
+    fn heads_are_owed_whatever_a_sync_brought() {
+        let mut behind = Behind::new(Position(3));
+        noted(&mut behind, 7, 2);
+        behind.sync_asked();
+        assert!(!behind.synced(Position(10)));
+        assert!(behind.push(1).is_some());
+    }
+}

@@ -1,0 +1,16 @@
+//! From committed events to frames in out-queues: who is connected where, who may see what, one encoded
+//! frame for all of them.
+//!
+//! A push is a hint and the log is the truth: whatever cannot be delivered here may be left out as long as
+//! the loop learns the first position that was. Nothing here may ever block the lane.
+
+pub mod behind;
+pub mod encode;
+pub mod outbox;
+pub mod planner;
+pub mod routes;
+
+pub use behind::Behind;
+pub use outbox::{Delivery, Item, LoopMark, Outboxes};
+pub use planner::Planner;
+pub use routes::{Route, Routes};

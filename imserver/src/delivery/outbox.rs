@@ -1,0 +1,128 @@
+//! What goes to the loops: deliveries, and the mark for what could not be posted.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use netcore::{ConnId, LoopId, PostError, Remote};
+use storage::{ConversationId, Position, Seq};
+
+use crate::gateway::ToLoop;
+
+/// One frame for several connections of one loop.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// What a connection that is behind notes instead of the frame; `None` for what is not stored and may
+    /// be dropped.
+    pub head: Option<(ConversationId, Seq)>,
+    /// Header and body.
+    pub frame: Bytes,
+    /// To whom.
+    pub to: Vec<ConnId>,
+}
+
+/// What one batch of commits means for one loop.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// Frames, in commit order.
+    pub items: Vec<Item>,
+    /// Everything up to here that concerns this loop is in this or an earlier delivery.
+    pub complete_to: Position,
+}
+
+/// The first position that could not be posted to a loop.
+#[derive(Debug)]
+pub struct LoopMark(AtomicU64);
+
+impl Default for LoopMark {
+    fn default() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl LoopMark {
+    /// Notes that something at `position` did not go out. Called before anything later is posted.
+    pub fn missed(&self, position: Position) {
+        self.0.fetch_min(position.0, Ordering::AcqRel);
+    }
+
+    /// What was missed since the last call. The loop asks before it applies a delivery.
+    pub fn take(&self) -> Option<Position> {
+        if self.0.load(Ordering::Acquire) == u64::MAX {
+            return None;
+        }
+        Some(Position(self.0.swap(u64::MAX, Ordering::AcqRel)))
+    }
+}
+
+/// Posts deliveries to the loops of this node. Shared by the lane and the workers, which are there before
+/// the loops are.
+#[derive(Debug)]
+pub struct Outboxes {
+    remote: OnceLock<Remote<ToLoop>>,
+    marks: Box<[LoopMark]>,
+}
+
+impl Outboxes {
+    /// For a server of so many loops.
+    pub fn new(loops: usize) -> Self {
+        Self {
+            remote: OnceLock::new(),
+            marks: (0..loops).map(|_| LoopMark::default()).collect(),
+        }
+    }
+
+    /// The loops have started. Until then nobody is connected and there is nothing to post.
+    pub fn connect(&self, remote: &Remote<ToLoop>) {
+        self.remote.get_or_init(|| remote.clone());
+    }
+
+    /// How many loops there are.
+    pub fn loops(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// A loop's mark.
+    pub fn mark(&self, loop_index: usize) -> Option<&LoopMark> {
+        self.marks.get(loop_index)
+    }
+
+    /// Posts a delivery to each loop, in the order of [`Remote::loops`]. One that does not fit is dropped
+    /// and leaves its mark: `first` is the first position it spoke for.
+    pub fn post(&self, deliveries: Vec<Delivery>, first: Position) {
+        let Some(remote) = self.remote.get() else { return };
+        for (loop_id, delivery) in remote.loops().zip(deliveries) {
+            self.post_one(remote, loop_id, delivery, first);
+        }
+    }
+
+    fn post_one(&self, remote: &Remote<ToLoop>, loop_id: LoopId, delivery: Delivery, first: Position) {
+        if let Err(PostError::Full(_)) = remote.post(loop_id, ToLoop::Deliver(delivery))
+            && let Some(mark) = self.marks.get(loop_id.index())
+        {
+            log::warn!(
+                "loop {} is full: its sessions will pull from position {}",
+                loop_id.index(),
+                first.0
+            );
+            mark.missed(first);
+        }
+    }
+
+    /// Tells every loop that what follows `first` was not planned.
+    pub fn miss_all(&self, first: Position) {
+        self.marks.iter().for_each(|mark| mark.missed(first));
+    }
+
+    /// Posts what is not stored; what does not fit is dropped.
+    pub fn post_transient(&self, deliveries: Vec<Delivery>) {
+        let Some(remote) = self.remote.get() else { return };
+        for (loop_id, delivery) in remote.loops().zip(deliveries) {
+            if !delivery.items.is_empty() && remote.post(loop_id, ToLoop::Deliver(delivery)).is_err() {
+                log::debug!("a transient frame was dropped: loop {} is full", loop_id.index());
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The planner: turns committed events into one frame each and the list of connections to write it to.
+//!
+//! It owns the cache of who belongs to which group. A cached membership is used only for events of the
+//! roster it was read at or after, so nobody who was removed is pushed anything later. It runs on the lane's
+//! thread, between a commit and the next, and reads the store only for a group whose members it does not
+//! know.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use netcore::ConnId;
+use protocol::{ConversationClass, Encoding, Push, v1};
+use storage::{
+    ConversationId, CursorMove, Event, Interval, Position, ReadError, Reader, Seq, Timestamp, UserId,
+};
+
+use super::{
+    encode,
+    outbox::{Delivery, Item},
+    routes::Routes,
+};
+
+/// Groups whose members are kept in memory, at most.
+pub const GROUPS_CACHED_MAX: usize = 10_000;
+/// Members kept in memory over all groups, at most.
+pub const MEMBERS_CACHED_MAX: usize = 2_000_000;
+
+/// See the module.
+pub struct Planner {
+    epoch: u64,
+    routes: Arc<Routes>,
+    reader: Box<dyn Reader>,
+    groups: HashMap<ConversationId, Group>,
+    members_cached: usize,
+    loops: usize,
+    receipts_up_to: usize,
+}
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Planner")
+            .field("groups", &self.groups.len())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Group {
+    roster: Seq,
+    intervals: Arc<[Interval]>,
+}
+
+/// Connections of one loop, by encoding.
+#[derive(Default)]
+struct Targets {
+    protobuf: Vec<ConnId>,
+    json: Vec<ConnId>,
+}
+
+impl Planner {
+    /// A planner that reads memberships with `reader`.
+    pub fn new(
+        epoch: u64,
+        routes: Arc<Routes>,
+        reader: Box<dyn Reader>,
+        loops: usize,
+        receipts_up_to: usize,
+    ) -> Self {
+        Self {
+            epoch,
+            routes,
+            reader,
+            groups: HashMap::new(),
+            members_cached: 0,
+            loops,
+            receipts_up_to,
+        }
+    }
+
+    /// An empty delivery for each loop.
+    pub fn empty(&self, complete_to: Position) -> Vec<Delivery> {
+        (0..self.loops)
+            .map(|_| Delivery {
+                items: Vec::new(),
+                complete_to,
+            })
+            .collect()
+    }
+
+    /// Adds the push of a committed event.
+    ///
+    /// # Errors
+    /// Its group's members could not be read; nothing was added.
+    pub fn event(&mut self, event: &Event, now: Timestamp, out: &mut [Delivery]) -> Result<(), ReadError> {
+        let targets = self.targets(event)?;
+        let head = Some((event.conversation, event.seq));
+        let epoch = self.epoch;
+        add(targets, head, out, |encoding| {
+            encode::event(event, epoch, encoding, now)
+        });
+        Ok(())
+    }
+
+    /// Adds the push of cursors that moved: to the user's own devices, and where receipts are shown to the
+    /// other members.
+    ///
+    /// # Errors
+    /// A group's members could not be read; what was added stays.
+    pub fn cursors(&mut self, moves: &[CursorMove], out: &mut [Delivery]) -> Result<(), ReadError> {
+        for moved in moves {
+            let members = self.members_now(moved.conversation)?;
+            let mut users = vec![moved.user];
+            if members.len() <= self.receipts_up_to {
+                users.extend(members.iter().copied().filter(|user| *user != moved.user));
+            }
+            let push = Push::CursorsPush(v1::CursorsPush {
+                cursors: vec![v1::Cursor {
+                    conversation_id: moved.conversation.0,
+                    user_id: moved.user.0,
+                    delivered_seq: moved.delivered.0,
+                    read_seq: moved.read.0,
+                }],
+            });
+            let targets = self.connections(users.iter().copied());
+            add(targets, None, out, |encoding| encode::push(&push, encoding));
+        }
+        Ok(())
+    }
+
+    fn targets(&mut self, event: &Event) -> Result<Vec<Targets>, ReadError> {
+        match protocol::ConversationId::parse(event.conversation.0).map(protocol::ConversationId::class) {
+            Some(ConversationClass::Direct { low, high }) => {
+                Ok(self.connections([UserId(low), UserId(high)].into_iter()))
+            }
+            Some(ConversationClass::Own { user }) => Ok(self.connections([UserId(user)].into_iter())),
+            Some(ConversationClass::Group) => {
+                let intervals = self.intervals(event.conversation, event.roster, event.seq)?;
+                let sees = |interval: &&Interval| {
+                    interval.joined <= event.seq && interval.left.is_none_or(|left| event.seq <= left)
+                };
+                Ok(self.connections(intervals.iter().filter(sees).map(|interval| interval.user)))
+            }
+            None => Ok(self.connections(std::iter::empty())),
+        }
+    }
+
+    /// Members at the newest roster this planner has seen.
+    fn members_now(&mut self, conversation: ConversationId) -> Result<Vec<UserId>, ReadError> {
+        match protocol::ConversationId::parse(conversation.0).map(protocol::ConversationId::class) {
+            Some(ConversationClass::Direct { low, high }) => Ok(vec![UserId(low), UserId(high)]),
+            Some(ConversationClass::Own { user }) => Ok(vec![UserId(user)]),
+            Some(ConversationClass::Group) => {
+                let intervals = match self.groups.get(&conversation) {
+                    Some(group) => Arc::clone(&group.intervals),
+                    // The largest seq there can be: only those who are members now.
+                    None => self.reader.intervals(conversation, Seq(i64::MAX as u64))?.into(),
+                };
+                let open = intervals.iter().filter(|interval| interval.left.is_none());
+                Ok(open.map(|interval| interval.user).collect())
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn intervals(
+        &mut self,
+        conversation: ConversationId,
+        roster: Seq,
+        seq: Seq,
+    ) -> Result<Arc<[Interval]>, ReadError> {
+        if let Some(group) = self.groups.get(&conversation)
+            && group.roster == roster
+        {
+            return Ok(Arc::clone(&group.intervals));
+        }
+        // Forgotten before it is read again: if the reading fails, the old one must not be used either.
+        self.forget(conversation);
+        let intervals: Arc<[Interval]> = self.reader.intervals(conversation, seq)?.into();
+        self.keep(conversation, roster, &intervals);
+        Ok(intervals)
+    }
+
+    fn forget(&mut self, conversation: ConversationId) {
+        if let Some(old) = self.groups.remove(&conversation) {
+            self.members_cached -= old.intervals.len();
+        }
+    }
+
+    fn keep(&mut self, conversation: ConversationId, roster: Seq, intervals: &Arc<[Interval]>) {
+        let full = self.groups.len() >= GROUPS_CACHED_MAX
+            || self.members_cached + intervals.len() > MEMBERS_CACHED_MAX;
+        if full {
+            // Starting over costs one read per active group, and no bookkeeping on every event.
+            self.groups.clear();
+            self.members_cached = 0;
+        }
+        if intervals.len() <= MEMBERS_CACHED_MAX {
+            self.members_cached += intervals.len();
+            self.groups.insert(
+                conversation,
+                Group {
+                    roster,
+                    intervals: Arc::clone(intervals),
+                },
+            );
+        }
+    }
+
+    fn connections(&self, users: impl Iterator<Item = UserId>) -> Vec<Targets> {
+        connections(&self.routes, self.loops, users)
+    }
+}
+
+fn connections(routes: &Routes, loops: usize, users: impl Iterator<Item = UserId>) -> Vec<Targets> {
+    let mut targets: Vec<Targets> = (0..loops).map(|_| Targets::default()).collect();
+    for user in users {
+        routes.of(user, |route| {
+            if let Some(target) = targets.get_mut(route.conn.loop_id().index()) {
+                match route.encoding {
+                    Encoding::Protobuf => target.protobuf.push(route.conn),
+                    Encoding::Json => target.json.push(route.conn),
+                }
+            }
+        });
+    }
+    targets
+}
+
+/// Encodes a frame at most once per encoding, and adds it for each loop that has receivers.
+fn add(
+    targets: Vec<Targets>,
+    head: Option<(ConversationId, Seq)>,
+    out: &mut [Delivery],
+    encode: impl Fn(Encoding) -> Bytes,
+) {
+    let (mut protobuf, mut json) = (None, None);
+    for (target, delivery) in targets.into_iter().zip(out) {
+        if !target.protobuf.is_empty() {
+            let frame = protobuf.get_or_insert_with(|| encode(Encoding::Protobuf)).clone();
+            delivery.items.push(Item {
+                head,
+                frame,
+                to: target.protobuf,
+            });
+        }
+        if !target.json.is_empty() {
+            let frame = json.get_or_insert_with(|| encode(Encoding::Json)).clone();
+            delivery.items.push(Item {
+                head,
+                frame,
+                to: target.json,
+            });
+        }
+    }
+}
+
+/// A push that is not stored, to everybody in `users` but one connection.
+pub fn transient(
+    routes: &Routes,
+    loops: usize,
+    users: impl Iterator<Item = UserId>,
+    except: ConnId,
+    push: &Push,
+) -> Vec<Delivery> {
+    let mut targets = connections(routes, loops, users);
+    for target in &mut targets {
+        target.protobuf.retain(|conn| *conn != except);
+        target.json.retain(|conn| *conn != except);
+    }
+    let mut out: Vec<Delivery> = (0..loops).map(|_| Delivery::default()).collect();
+    add(targets, None, &mut out, |encoding| encode::push(push, encoding));
+    out
+}

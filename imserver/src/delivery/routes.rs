@@ -1,0 +1,165 @@
+//! Where each user's devices are connected on this node.
+//!
+//! A route is made by the loop that owns the connection, before the device reads anything, and removed by
+//! it; other threads only look. A session has one route: a second connection of it takes the place of the
+//! first.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use netcore::ConnId;
+use parking_lot::{Mutex, RwLock};
+use protocol::{Encoding, v1::GoAwayReason};
+use storage::{SessionId, UserId};
+
+const SHARDS: usize = 64;
+
+/// One connected device.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Route {
+    /// Its connection.
+    pub conn: ConnId,
+    /// Its session.
+    pub session: SessionId,
+    /// How it wants its frames.
+    pub encoding: Encoding,
+}
+
+/// A connection to end, and what to tell it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Kick {
+    /// Which.
+    pub conn: ConnId,
+    /// Why.
+    pub reason: GoAwayReason,
+}
+
+/// All routes of this node. Shared by every thread.
+#[derive(Debug)]
+pub struct Routes {
+    shards: Box<[RwLock<HashMap<UserId, Vec<Route>>>]>,
+    /// Grows with every revocation, so that a session which was checked before one is checked again.
+    revocations: AtomicU64,
+    /// Connections to end, per loop; bounded by the connections there are, because a connection is taken
+    /// out of the routes when it is put here.
+    kicks: Box<[Mutex<Vec<Kick>>]>,
+}
+
+impl Routes {
+    /// No routes yet, for a server of so many loops.
+    pub fn new(loops: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            revocations: AtomicU64::new(0),
+            kicks: (0..loops).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    fn shard(&self, user: UserId) -> &RwLock<HashMap<UserId, Vec<Route>>> {
+        // The index is below the length by the remainder.
+        &self.shards[(user.0 % SHARDS as u64) as usize]
+    }
+
+    /// Read before a session is looked up, compared by [`Routes::insert`] after.
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    /// Makes a route, unless a session was revoked since `checked_at` was read: then the session must be
+    /// looked up again first. Another connection of the same session is told to go.
+    ///
+    /// # Errors
+    /// [`Stale`]: look again.
+    pub fn insert(&self, user: UserId, route: Route, checked_at: u64) -> Result<(), Stale> {
+        let mut shard = self.shard(user).write();
+        if self.revocations() != checked_at {
+            return Err(Stale);
+        }
+        let routes = shard.entry(user).or_default();
+        let replaced = routes.iter().position(|other| other.session == route.session);
+        match replaced {
+            Some(index) => {
+                let old = std::mem::replace(&mut routes[index], route);
+                drop(shard);
+                self.kick(old.conn, GoAwayReason::Replaced);
+            }
+            None => routes.push(route),
+        }
+        Ok(())
+    }
+
+    /// Takes a connection's route away, and never another's.
+    pub fn remove(&self, user: UserId, conn: ConnId) {
+        let mut shard = self.shard(user).write();
+        if let Some(routes) = shard.get_mut(&user) {
+            routes.retain(|route| route.conn != conn);
+            if routes.is_empty() {
+                shard.remove(&user);
+            }
+        }
+    }
+
+    /// Calls `each` with every route of a user.
+    pub fn of(&self, user: UserId, mut each: impl FnMut(&Route)) {
+        if let Some(routes) = self.shard(user).read().get(&user) {
+            routes.iter().for_each(&mut each);
+        }
+    }
+
+    /// Whether a session is connected.
+    pub fn is_online(&self, user: UserId, session: SessionId) -> bool {
+        let mut online = false;
+        self.of(user, |route| online |= route.session == session);
+        online
+    }
+
+    /// Says that a session has ended whose connection is ended elsewhere.
+    pub fn note_revocation(&self) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Ends the connections of sessions that are no longer valid. Call it after the store has committed
+    /// their end.
+    pub fn revoke(&self, user: UserId, sessions: &[SessionId], reason: GoAwayReason) {
+        if sessions.is_empty() {
+            return;
+        }
+        let mut gone = Vec::new();
+        {
+            let mut shard = self.shard(user).write();
+            self.revocations.fetch_add(1, Ordering::SeqCst);
+            if let Some(routes) = shard.get_mut(&user) {
+                routes.retain(|route| {
+                    let ends = sessions.contains(&route.session);
+                    if ends {
+                        gone.push(route.conn);
+                    }
+                    !ends
+                });
+            }
+        }
+        for conn in gone {
+            self.kick(conn, reason);
+        }
+    }
+
+    fn kick(&self, conn: ConnId, reason: GoAwayReason) {
+        if let Some(kicks) = self.kicks.get(conn.loop_id().index()) {
+            kicks.lock().push(Kick { conn, reason });
+        }
+    }
+
+    /// The connections that a loop is to end; it asks at every turn's end and tick.
+    pub fn take_kicks(&self, loop_index: usize) -> Vec<Kick> {
+        self.kicks
+            .get(loop_index)
+            .map(|kicks| std::mem::take(&mut *kicks.lock()))
+            .unwrap_or_default()
+    }
+}
+
+/// A session was revoked while this one was being looked up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stale;

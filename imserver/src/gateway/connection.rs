@@ -1,0 +1,51 @@
+//! What a loop keeps for one connection.
+
+use storage::{Position, SessionId, UserId};
+
+use super::park::Parked;
+use crate::{delivery::Behind, session::Session};
+
+/// Who a connection is, once authenticated.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Established {
+    /// The user.
+    pub user: UserId,
+    /// Their session on this device.
+    pub session: SessionId,
+}
+
+/// One connection's state on its loop.
+#[derive(Debug)]
+pub struct Connection {
+    /// What it may do.
+    pub session: Session,
+    /// A request that found no room; reading is paused until it has.
+    pub(super) parked: Option<Box<Parked>>,
+    /// What it is owed because it reads too slowly.
+    pub(super) behind: Option<Box<Behind>>,
+    /// The device is in step with everything up to here, by a sync on this connection.
+    pub(super) synced: Option<Position>,
+    /// The peer sends nothing more: close once everything is answered.
+    pub(super) ending: bool,
+}
+
+impl Connection {
+    /// A new one.
+    pub fn new(exempt: bool) -> Self {
+        Self {
+            session: Session::new(exempt),
+            parked: None,
+            behind: None,
+            synced: None,
+            ending: false,
+        }
+    }
+
+    /// Everything visible to it up to here was written to it, given what its loop has been delivered.
+    pub fn token(&self, complete_to: Position) -> Option<Position> {
+        match (&self.behind, self.synced) {
+            (Some(behind), Some(_)) => Some(behind.token()),
+            (_, synced) => synced.map(|synced| synced.max(complete_to)),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The gateway: connections on the event loops, between the sessions' verdicts and everything behind them.
+//!
+//! It runs on the loops' threads. It must never block, read the store, or hash a password: it judges a
+//! frame, hands it on with the place of its answer reserved, and writes what comes back.
+
+mod connection;
+mod handler;
+mod park;
+
+pub use connection::{Connection, Established};
+pub use handler::{Gateway, Shared, ToLoop};

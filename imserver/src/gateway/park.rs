@@ -1,0 +1,40 @@
+//! A request that found no room, waiting on its loop while its connection is not read from.
+
+use netcore::ConnId;
+use protocol::Request;
+
+use crate::{lane::Job, service::Question};
+
+/// What is tried again.
+#[derive(Debug)]
+pub(super) enum Parked {
+    /// The answer's place could not be reserved yet.
+    Request(u16, Request),
+    /// The workers were busy.
+    Question(Box<Question>),
+    /// The lane was full.
+    Job(Box<Job>),
+}
+
+/// The connections of one loop that have something parked, first come first served.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    connections: std::collections::VecDeque<ConnId>,
+}
+
+impl Waiting {
+    /// Adds one; a connection has at most one thing parked, so this is bounded by the connections.
+    pub(super) fn push(&mut self, conn: ConnId) {
+        self.connections.push_back(conn);
+    }
+
+    /// Back to the front: it is still its turn.
+    pub(super) fn push_front(&mut self, conn: ConnId) {
+        self.connections.push_front(conn);
+    }
+
+    /// Whose turn it is.
+    pub(super) fn pop(&mut self) -> Option<ConnId> {
+        self.connections.pop_front()
+    }
+}

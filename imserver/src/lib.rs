@@ -1,0 +1,22 @@
+//! The daemon: sessions over the protocol, services over the store, delivery in between.
+//!
+//! The way of one message, in the order of the files: [`gateway`] takes a frame off a loop and asks the
+//! [`session`] whether it may pass; [`service::append`] makes a write of it; the [`lane`] commits what has
+//! queued up, answers, and has the [`delivery`] planner turn the new events into one frame for everybody,
+//! which the loops write, or note as a head for whoever is behind.
+//!
+//! Invariants: nothing is acknowledged before its commit; loops, lane, workers and hashers never wait for
+//! each other; every queue has a limit, and a full one refuses or pauses reading, in the open.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod delivery;
+pub mod gateway;
+pub mod lane;
+pub mod logging;
+pub mod reply;
+pub mod service;
+pub mod session;
+pub mod token;

@@ -1,0 +1,161 @@
+//! Requests that append an event: how each becomes a write.
+
+use bytes::Bytes;
+use prost::Message;
+use protocol::{
+    ClientMessageId, Refusal, Request,
+    v1::{self, EventKind},
+};
+use storage::{Action, Append, ClientId, ConversationId, Seq, Timestamp, UserId};
+
+use super::wire;
+use crate::token;
+
+/// The append that a validated request asks for; `None` for a request that appends nothing.
+///
+/// # Errors
+/// A field that validation lets through but no append can use.
+pub fn from_request(sender: UserId, request: &Request, at: Timestamp) -> Result<Option<Append>, Refusal> {
+    let command = request.command().number();
+    let make = |conversation: u64, client_id: &Bytes, canonical: Vec<u8>, action: Action| {
+        let client_id = ClientMessageId::parse(client_id)
+            .ok_or_else(|| Refusal::invalid("client_msg_id", "must have 16 bytes"))?;
+        let client_id = ClientId(client_id.0);
+        let conversation = match &action {
+            Action::CreateGroup { .. } => token::group_id(sender, client_id),
+            _ => ConversationId(conversation),
+        };
+        let fingerprint = token::fingerprint(command, &canonical);
+        Ok(Some(Append {
+            conversation,
+            sender,
+            client_id,
+            fingerprint,
+            at,
+            action,
+        }))
+    };
+    match request {
+        Request::Send(send) => make(
+            send.conversation_id,
+            &send.client_msg_id,
+            canonical(send),
+            action(send)?,
+        ),
+        Request::CreateGroup(create) => make(
+            0,
+            &create.client_msg_id,
+            create.encode_to_vec(),
+            Action::CreateGroup {
+                name: create.name.clone(),
+                members: users(&create.user_ids),
+            },
+        ),
+        Request::AddMembers(add) => make(
+            add.conversation_id,
+            &add.client_msg_id,
+            add.encode_to_vec(),
+            Action::AddMembers {
+                users: users(&add.user_ids),
+            },
+        ),
+        Request::RemoveMember(remove) => make(
+            remove.conversation_id,
+            &remove.client_msg_id,
+            remove.encode_to_vec(),
+            Action::RemoveMember {
+                user: UserId(remove.user_id),
+            },
+        ),
+        Request::LeaveGroup(leave) => make(
+            leave.conversation_id,
+            &leave.client_msg_id,
+            leave.encode_to_vec(),
+            Action::Leave,
+        ),
+        Request::SetRole(set) => {
+            let role = wire::role(set.role()).ok_or_else(|| Refusal::invalid("role", "is not a role"))?;
+            make(
+                set.conversation_id,
+                &set.client_msg_id,
+                set.encode_to_vec(),
+                Action::SetRole {
+                    user: UserId(set.user_id),
+                    role,
+                },
+            )
+        }
+        Request::RenameGroup(rename) => make(
+            rename.conversation_id,
+            &rename.client_msg_id,
+            rename.encode_to_vec(),
+            Action::Rename {
+                name: rename.name.clone(),
+            },
+        ),
+        Request::DisbandGroup(disband) => make(
+            disband.conversation_id,
+            &disband.client_msg_id,
+            disband.encode_to_vec(),
+            Action::Disband,
+        ),
+        _ => Ok(None),
+    }
+}
+
+/// Everything a send asks for, but for how it is to be delivered: a retry may ask for another quality.
+fn canonical(send: &v1::SendRequest) -> Vec<u8> {
+    v1::SendRequest {
+        quality: 0,
+        ..send.clone()
+    }
+    .encode_to_vec()
+}
+
+fn users(ids: &[u64]) -> Vec<UserId> {
+    ids.iter().copied().map(UserId).collect()
+}
+
+fn action(send: &v1::SendRequest) -> Result<Action, Refusal> {
+    let target = Seq(send.target_seq);
+    match send.kind() {
+        EventKind::Edit => Ok(Action::Edit {
+            target,
+            body: body(send),
+        }),
+        EventKind::Recall => Ok(Action::Recall { target }),
+        EventKind::Reaction => Ok(Action::React {
+            target,
+            reaction: send.reaction.clone(),
+            body: body(send),
+        }),
+        kind if protocol::validate::is_displayable(kind) => {
+            let content = send.content.as_ref();
+            let expires_at = content.map_or(0, |content| content.expires_at_ms);
+            let reply_to = content.map_or(0, |content| content.reply_to);
+            if expires_at > i64::MAX as u64 {
+                return Err(Refusal::invalid("content.expires_at_ms", "is not a time"));
+            }
+            if reply_to > i64::MAX as u64 {
+                return Err(Refusal::invalid("content.reply_to", "is not a seq"));
+            }
+            Ok(Action::Message {
+                // Displayable kinds are 1 to 31.
+                kind: kind as i32 as u8,
+                body: body(send),
+                expires_at: Timestamp(expires_at),
+                reply_to: Seq(reply_to),
+            })
+        }
+        _ => Err(Refusal::invalid("kind", "cannot be sent")),
+    }
+}
+
+fn body(send: &v1::SendRequest) -> Bytes {
+    let body = v1::EventBody {
+        content: send.content.clone(),
+        group: None,
+        reaction: send.reaction.clone(),
+    };
+    body.encode_to_vec().into()
+}

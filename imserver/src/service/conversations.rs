@@ -1,0 +1,417 @@
+//! Reading the log: history, lists, sync; and what passes through a conversation without being stored.
+
+use prost::Message;
+use protocol::{
+    Encoding, MessageType, Push, Refusal, Reply,
+    v1::{self, ErrorCode},
+};
+use storage::{
+    Changes, ConversationId, ConversationView, CursorView, Direction, EventView, Position, ReadError, Seq,
+    UserId,
+};
+
+use super::{
+    question::{Worker, unavailable},
+    wire,
+};
+use crate::{
+    clock,
+    delivery::{encode, planner},
+    gateway::Established,
+    reply::{Effect, ReplyTo},
+    token::SyncToken,
+};
+
+/// Newest events that a sync brings along for one conversation, at most.
+const SYNC_PAGE_EVENTS: usize = 20;
+/// Conversations in one page of a list, at most.
+const LIST_PAGE: usize = 200;
+/// Changes in one answer to a sync, at most.
+const SYNC_CHANGES: usize = 500;
+/// Members in one page, at most.
+const MEMBERS_PAGE: usize = 500;
+
+fn not_found(reply: ReplyTo) {
+    reply.refuse(&Refusal::new(ErrorCode::NotFound, "no such conversation"));
+}
+
+fn at_most(limit: u32, most: usize) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX).min(most)
+}
+
+pub(super) fn history(worker: &mut Worker, who: Established, request: &v1::HistoryRequest, reply: ReplyTo) {
+    let epoch = worker.context.epoch;
+    if request.epoch != 0 && request.epoch != epoch {
+        return reply.refuse(
+            &Refusal::new(ErrorCode::EpochMismatch, "this epoch is over: sync anew").with_field("epoch"),
+        );
+    }
+    let Ok(from) = i64::try_from(request.from_seq) else {
+        return reply.refuse(&Refusal::invalid("from_seq", "is not a seq"));
+    };
+    let forward = request.direction() == v1::Direction::Forward;
+    let limits = &worker.context.config.limits;
+    let page = worker.reader.events(
+        who.user,
+        ConversationId(request.conversation_id),
+        Seq(if forward { from.max(1) as u64 } else { from as u64 }),
+        if forward {
+            Direction::Forward
+        } else {
+            Direction::Backward
+        },
+        at_most(request.limit, limits.page_events as usize),
+        limits.page_bytes,
+    );
+    let page = match page {
+        Ok(Some(page)) => page,
+        Ok(None) => return not_found(reply),
+        Err(error) => return unavailable(&error, reply),
+    };
+    if request.from_seq > page.head.0.saturating_add(1) {
+        return reply.refuse(&Refusal::new(ErrorCode::OutOfRange, "beyond the head").with_field("from_seq"));
+    }
+    let raw = wire::page(&page, request.conversation_id, epoch, clock::wall());
+    match reply.encoding() {
+        Encoding::Json => reply.ok(&Reply::History(v1::HistoryResponse {
+            page: Some(raw.to_page()),
+        })),
+        Encoding::Protobuf => {
+            let kind = MessageType::response(protocol::Command::History.number());
+            let frame = encode::protobuf(kind, reply.seq(), &RawHistory { page: Some(raw) });
+            reply.frame(frame);
+        }
+    }
+}
+
+/// [`v1::HistoryResponse`] over a raw page: the same bytes.
+#[derive(Clone, PartialEq, Message)]
+struct RawHistory {
+    #[prost(message, optional, tag = "1")]
+    page: Option<protocol::RawPage>,
+}
+
+pub(super) fn sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest, reply: ReplyTo) {
+    match try_sync(worker, who, request) {
+        Ok(Ok((response, up_to))) => {
+            let effect = if response.more {
+                Effect::None
+            } else {
+                Effect::Synced(up_to)
+            };
+            reply.ok_and(&Reply::Sync(response), effect);
+        }
+        Ok(Err(refusal)) => reply.refuse(&refusal),
+        Err(error) => unavailable(&error, reply),
+    }
+}
+
+type Synced = Result<(v1::SyncResponse, Position), Refusal>;
+
+fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) -> Result<Synced, ReadError> {
+    let log_id = worker.context.log_id;
+    let (since, restarted) = if request.token.is_empty() {
+        (Position(0), false)
+    } else {
+        let Some(token) = SyncToken::parse(&request.token) else {
+            return Ok(Err(Refusal::invalid(
+                "token",
+                "is not a sync token of this server",
+            )));
+        };
+        let known = token.log_id == log_id && token.position <= worker.reader.position()?;
+        (if known { token.position } else { Position(0) }, !known)
+    };
+    let changes = worker
+        .reader
+        .changes(who.user, since, at_most(request.limit, SYNC_CHANGES))?;
+    let pages = if restarted {
+        Vec::new()
+    } else {
+        newest_pages(worker, who.user, since, &changes)?
+    };
+    let Changes {
+        conversations,
+        cursors,
+        up_to,
+        more,
+    } = changes;
+    let response = v1::SyncResponse {
+        token: SyncToken {
+            log_id,
+            position: up_to,
+        }
+        .to_bytes()
+        .to_vec()
+        .into(),
+        epoch: worker.context.epoch,
+        conversations: conversations.iter().map(wire::conversation).collect(),
+        pages,
+        cursors: cursors.iter().map(wire::cursor).collect(),
+        more,
+        restarted,
+    };
+    Ok(Ok((response, up_to)))
+}
+
+/// The new events of each changed conversation where they are few: saves the client a round trip.
+fn newest_pages(
+    worker: &mut Worker,
+    user: UserId,
+    since: Position,
+    changes: &Changes,
+) -> Result<Vec<v1::Page>, ReadError> {
+    let now = clock::wall();
+    let mut budget = worker.context.config.limits.page_bytes;
+    let mut pages = Vec::new();
+    for view in &changes.conversations {
+        if budget == 0 {
+            break;
+        }
+        let Some(page) = worker.reader.events(
+            user,
+            view.id,
+            view.head,
+            Direction::Backward,
+            SYNC_PAGE_EVENTS,
+            budget,
+        )?
+        else {
+            continue;
+        };
+        let old = page
+            .events
+            .iter()
+            .rposition(|event| event.event.position <= since);
+        let page = match old {
+            Some(old) => storage::EventPage {
+                from: Seq(page
+                    .events
+                    .get(old)
+                    .map_or(page.from.0, |event| event.event.seq.0 + 1)),
+                events: page.events.into_iter().skip(old + 1).collect(),
+                ..page
+            },
+            // All are new: worth sending only if nothing new lies before them.
+            None if page.from <= view.first => page,
+            None => continue,
+        };
+        budget = budget.saturating_sub(page.events.iter().map(body_bytes).sum());
+        pages.push(wire::page(&page, view.id.0, worker.context.epoch, now).to_page());
+    }
+    Ok(pages)
+}
+
+fn body_bytes(view: &EventView) -> usize {
+    view.event.body.len() + view.revision.as_ref().map_or(0, |revision| revision.body.len())
+}
+
+pub(super) fn list(
+    worker: &mut Worker,
+    who: Established,
+    request: &v1::ListConversationsRequest,
+    reply: ReplyTo,
+) {
+    match try_list(worker, who.user, request) {
+        Ok(Ok(response)) => reply.ok(&Reply::ListConversations(response)),
+        Ok(Err(refusal)) => reply.refuse(&refusal),
+        Err(error) => unavailable(&error, reply),
+    }
+}
+
+fn try_list(
+    worker: &mut Worker,
+    user: UserId,
+    request: &v1::ListConversationsRequest,
+) -> Result<Result<v1::ListConversationsResponse, Refusal>, ReadError> {
+    let log_id = worker.context.log_id;
+    let before = if request.before.is_empty() {
+        None
+    } else {
+        match SyncToken::parse(&request.before) {
+            Some(token) if token.log_id == log_id => Some(token.position),
+            _ => {
+                return Ok(Err(Refusal::invalid(
+                    "before",
+                    "is not from a page of this server",
+                )));
+            }
+        }
+    };
+    // Before the first page is read: what changes meanwhile comes by a sync from here.
+    let token = match before {
+        None => Some(worker.reader.position()?),
+        Some(_) => None,
+    };
+    let limit = at_most(request.limit, LIST_PAGE);
+    let mut views = worker.reader.conversations(user, before, limit + 1)?;
+    let more = views.len() > limit;
+    views.truncate(limit);
+    let position = |position| SyncToken { log_id, position }.to_bytes().to_vec().into();
+    Ok(Ok(v1::ListConversationsResponse {
+        before: views
+            .last()
+            .map(|view| position(view.head_position))
+            .unwrap_or_default(),
+        conversations: views.iter().map(wire::conversation).collect(),
+        more,
+        sync_token: token.map(position).unwrap_or_default(),
+        epoch: worker.context.epoch,
+    }))
+}
+
+pub(super) fn get(
+    worker: &mut Worker,
+    who: Established,
+    request: &v1::GetConversationRequest,
+    reply: ReplyTo,
+) {
+    match try_get(worker, who.user, ConversationId(request.conversation_id)) {
+        Ok(Some(response)) => reply.ok(&Reply::GetConversation(response)),
+        Ok(None) => not_found(reply),
+        Err(error) => unavailable(&error, reply),
+    }
+}
+
+fn try_get(
+    worker: &mut Worker,
+    user: UserId,
+    id: ConversationId,
+) -> Result<Option<v1::GetConversationResponse>, ReadError> {
+    let Some(view) = worker.reader.conversation(user, id)? else {
+        return Ok(None);
+    };
+    let shown = worker.context.config.groups.receipts_up_to;
+    let mut cursors = Vec::new();
+    if view.member && view.member_count <= shown {
+        let members = worker
+            .reader
+            .members(user, id, UserId(0), shown as usize)?
+            .unwrap_or_default();
+        cursors = members
+            .iter()
+            .map(|member| {
+                wire::cursor(&CursorView {
+                    conversation: id,
+                    user: member.user.id,
+                    delivered: member.delivered,
+                    read: member.read,
+                    position: Position(0),
+                })
+            })
+            .collect();
+    }
+    Ok(Some(v1::GetConversationResponse {
+        conversation: Some(wire::conversation(&view)),
+        cursors,
+    }))
+}
+
+pub(super) fn members(
+    worker: &mut Worker,
+    who: Established,
+    request: &v1::ListMembersRequest,
+    reply: ReplyTo,
+) {
+    let id = ConversationId(request.conversation_id);
+    let limit = at_most(request.limit, MEMBERS_PAGE);
+    match worker
+        .reader
+        .members(who.user, id, UserId(request.after_user_id), limit + 1)
+    {
+        Ok(Some(mut members)) => {
+            let more = members.len() > limit;
+            members.truncate(limit);
+            let members = members.iter().map(wire::member).collect();
+            reply.ok(&Reply::ListMembers(v1::ListMembersResponse { members, more }));
+        }
+        Ok(None) => not_found(reply),
+        Err(error) => unavailable(&error, reply),
+    }
+}
+
+pub(super) fn typing(worker: &mut Worker, who: Established, request: &v1::TypingRequest, reply: ReplyTo) {
+    let push = Push::TypingPush(v1::TypingPush {
+        conversation_id: request.conversation_id,
+        user_id: who.user.0,
+        typing: request.typing,
+    });
+    let id = ConversationId(request.conversation_id);
+    let answer = Reply::Typing(v1::Empty {});
+    let shown = worker.context.config.groups.receipts_up_to;
+    pass_on(worker, who, id, &push, Some(shown), &answer, reply);
+}
+
+pub(super) fn send_transient(worker: &mut Worker, who: Established, send: v1::SendRequest, reply: ReplyTo) {
+    let id = ConversationId(send.conversation_id);
+    let answer = Reply::Send(v1::SendResponse {
+        conversation_id: send.conversation_id,
+        epoch: worker.context.epoch,
+        sent_at_ms: clock::wall().0,
+        ..v1::SendResponse::default()
+    });
+    let push = Push::TransientPush(v1::TransientPush {
+        conversation_id: send.conversation_id,
+        sender_id: who.user.0,
+        kind: send.kind,
+        content: send.content,
+        client_msg_id: send.client_msg_id,
+    });
+    pass_on(worker, who, id, &push, None, &answer, reply);
+}
+
+/// Pushes what is not stored to the members who are online, if `who` is one of them.
+fn pass_on(
+    worker: &mut Worker,
+    who: Established,
+    id: ConversationId,
+    push: &Push,
+    members_max: Option<u32>,
+    answer: &Reply,
+    reply: ReplyTo,
+) {
+    let members = match present_members(worker, who.user, id, members_max) {
+        Ok(Ok(members)) => members,
+        Ok(Err(refusal)) => return reply.refuse(&refusal),
+        Err(error) => return unavailable(&error, reply),
+    };
+    let context = &worker.context;
+    let loops = context.outboxes.loops();
+    let deliveries = planner::transient(&context.routes, loops, members.into_iter(), reply.conn(), push);
+    context.outboxes.post_transient(deliveries);
+    reply.ok(answer);
+}
+
+/// Members now, or none of them where the group is larger than `members_max`.
+fn present_members(
+    worker: &mut Worker,
+    user: UserId,
+    id: ConversationId,
+    members_max: Option<u32>,
+) -> Result<Result<Vec<UserId>, Refusal>, ReadError> {
+    let Some(view) = worker.reader.conversation(user, id)? else {
+        return Ok(Err(Refusal::new(ErrorCode::NotFound, "no such conversation")));
+    };
+    if let Some(refusal) = closed_to(&view) {
+        return Ok(Err(refusal));
+    }
+    if members_max.is_some_and(|max| view.member_count > max) {
+        return Ok(Ok(Vec::new()));
+    }
+    let intervals = worker.reader.intervals(id, Seq(i64::MAX as u64))?;
+    Ok(Ok(intervals
+        .iter()
+        .filter(|interval| interval.left.is_none())
+        .map(|interval| interval.user)
+        .collect()))
+}
+
+fn closed_to(view: &ConversationView) -> Option<Refusal> {
+    if !view.member {
+        Some(Refusal::new(ErrorCode::Forbidden, "not a member any more"))
+    } else if view.disbanded {
+        Some(Refusal::new(ErrorCode::Gone, "the group is disbanded"))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,178 @@
+//! Register, login and resume: what happens between a hello and an authenticated session.
+//!
+//! A worker looks the account up, a hashing thread does the password, the lane makes the session; each hands
+//! on to the next without waiting for it.
+
+use std::sync::Arc;
+
+use protocol::{
+    Refusal, Request,
+    v1::{Device, ErrorCode, LoginRequest, RegisterRequest},
+    validate,
+};
+use storage::{NewUser, TokenHash, User, Write};
+
+use super::{
+    hashing::{HashJob, Hashed},
+    question::Worker,
+};
+use crate::{
+    clock,
+    config::Config,
+    gateway::Established,
+    lane::{Job, LaneHandle, NewLogin, SubmitError, Then, new_session_job},
+    reply::{Authenticated, Effect, ReplyTo},
+    token,
+};
+
+pub(super) fn answer(worker: &mut Worker, device: Device, request: Request, reply: ReplyTo) {
+    match request {
+        Request::Hello(hello) => check(
+            worker,
+            token::hash_session_token(&hello.session_token),
+            None,
+            reply,
+        ),
+        Request::Register(register) => self::register(worker, device, register, reply),
+        Request::Login(login) => self::login(worker, device, login, reply),
+        other => {
+            log::error!("{} does not authenticate", other.command().name());
+            let refusal = Refusal::new(ErrorCode::Internal, "the server failed on this request");
+            reply.refuse_and(&refusal, Effect::NotAuthenticated);
+        }
+    }
+}
+
+/// Looks a session up by its token; `token` is what the device is to be told of it.
+pub(super) fn check(worker: &mut Worker, token_hash: TokenHash, token: Option<String>, reply: ReplyTo) {
+    // Read before the session is: a revocation in between is noticed when the route is made.
+    let checked_at = worker.context.routes.revocations();
+    match worker.reader.session_by_token(&token_hash) {
+        Ok(Some((session, user))) => {
+            if worker.context.lane.lazy().touch(session.id, clock::wall()) {
+                worker.context.lane.wake_lazy();
+            }
+            let established = Established {
+                user: user.id,
+                session: session.id,
+            };
+            reply.authenticated(Authenticated {
+                established,
+                user,
+                token_hash,
+                checked_at,
+                token,
+            });
+        }
+        Ok(None) => {
+            let refusal = Refusal::new(ErrorCode::Unauthenticated, "this session has ended: log in again");
+            reply.refuse_and(&refusal, Effect::NotAuthenticated);
+        }
+        Err(error) => not_now(&error, reply),
+    }
+}
+
+fn register(worker: &mut Worker, device: Device, register: RegisterRequest, reply: ReplyTo) {
+    if !worker.context.config.accounts.registration {
+        let refusal = Refusal::new(
+            ErrorCode::RegistrationClosed,
+            "this server takes no registrations",
+        );
+        return reply.refuse_and(&refusal, Effect::NotAuthenticated);
+    }
+    let name = validate::canonical_name(&register.name);
+    match worker.reader.user_by_name(&name) {
+        Ok(None) => {}
+        Ok(Some(_)) => {
+            return reply.refuse_and(
+                &Refusal::new(ErrorCode::NameTaken, "name taken"),
+                Effect::NotAuthenticated,
+            );
+        }
+        Err(error) => return not_now(&error, reply),
+    }
+    let display_name = if register.display_name.is_empty() {
+        register.name
+    } else {
+        register.display_name
+    };
+    let lane = worker.context.lane.clone();
+    let then = move |hashed: Hashed| {
+        let Hashed::Hash(password_hash) = hashed else {
+            return not_hashed(&hashed, reply);
+        };
+        let write = Write::CreateUser(NewUser {
+            name,
+            display_name,
+            password_hash,
+            at: clock::wall(),
+        });
+        submit(
+            &lane,
+            Job {
+                write,
+                then: Then::Registered(Box::new(NewLogin { reply, device })),
+            },
+        );
+    };
+    worker.context.hasher.submit(HashJob::Hash {
+        password: register.password,
+        then: Box::new(then),
+    });
+}
+
+fn login(worker: &mut Worker, device: Device, login: LoginRequest, reply: ReplyTo) {
+    let credentials = match worker.reader.credentials(&validate::canonical_name(&login.name)) {
+        Ok(credentials) => credentials,
+        Err(error) => return not_now(&error, reply),
+    };
+    let (user, expected) = match credentials {
+        Some(credentials) => (Some(credentials.user), Some(credentials.password_hash)),
+        None => (None, None),
+    };
+    let lane = worker.context.lane.clone();
+    let config = Arc::clone(&worker.context.config);
+    let then = move |hashed: Hashed| match (hashed, user) {
+        (Hashed::Matches, Some(user)) => make_session(&lane, &config, device, user, reply),
+        (hashed, _) => not_hashed(&hashed, reply),
+    };
+    worker.context.hasher.submit(HashJob::Verify {
+        password: login.password,
+        expected,
+        then: Box::new(then),
+    });
+}
+
+fn not_hashed(hashed: &Hashed, reply: ReplyTo) {
+    let refusal = match hashed {
+        Hashed::Differs => Refusal::new(ErrorCode::BadCredentials, "wrong name or password"),
+        Hashed::Busy => Refusal::new(ErrorCode::Overloaded, "too many passwords wait to be checked"),
+        _ => Refusal::new(ErrorCode::Unavailable, "the password could not be checked"),
+    };
+    reply.refuse_and(&refusal, Effect::NotAuthenticated);
+}
+
+fn make_session(lane: &LaneHandle, config: &Config, device: Device, user: User, reply: ReplyTo) {
+    match new_session_job(NewLogin { reply, device }, user, config.device_policy()) {
+        Ok(job) => submit(lane, job),
+        Err((reply, refusal)) => reply.refuse_and(&refusal, Effect::NotAuthenticated),
+    }
+}
+
+fn submit(lane: &LaneHandle, job: Job) {
+    let Err(SubmitError::Full(job) | SubmitError::Stopped(job)) = lane.submit(Box::new(job)) else {
+        return;
+    };
+    let refusal = Refusal::new(ErrorCode::Overloaded, "too many writes wait");
+    match job.then {
+        Then::Registered(login) => login.reply.refuse_and(&refusal, Effect::NotAuthenticated),
+        Then::LoggedIn(made) => made.reply.refuse_and(&refusal, Effect::NotAuthenticated),
+        other => drop(other),
+    }
+}
+
+fn not_now(error: &storage::ReadError, reply: ReplyTo) {
+    log::error!("{error}");
+    let refusal = Refusal::new(ErrorCode::Unavailable, "the store did not answer");
+    reply.refuse_and(&refusal, Effect::NotAuthenticated);
+}

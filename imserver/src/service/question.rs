@@ -1,0 +1,123 @@
+//! Questions: whatever is answered from the store without changing it, and what must read before it can
+//! write. They run on workers, in order per session.
+
+use std::sync::Arc;
+
+use netcore::Task;
+use protocol::{
+    Refusal, Request,
+    v1::{Device, ErrorCode},
+};
+use storage::{ReadError, Reader, TokenHash};
+
+use super::{accounts, conversations, hashing::HasherHandle, login};
+use crate::{
+    config::Config,
+    delivery::{Outboxes, Routes},
+    gateway::Established,
+    lane::LaneHandle,
+    reply::{Effect, ReplyTo},
+};
+
+/// What every worker shares.
+#[derive(Debug)]
+pub struct WorkerContext {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The store's epoch.
+    pub epoch: u64,
+    /// Names the commit order.
+    pub log_id: u64,
+    /// Who is connected.
+    pub routes: Arc<Routes>,
+    /// The way to the loops for what is not stored.
+    pub outboxes: Arc<Outboxes>,
+    /// The way to the writer.
+    pub lane: LaneHandle,
+    /// Passwords.
+    pub hasher: HasherHandle,
+}
+
+/// One worker's own state.
+pub struct Worker {
+    /// Shared.
+    pub context: Arc<WorkerContext>,
+    /// Its end of the store.
+    pub reader: Box<dyn Reader>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+/// What is asked, and by whom.
+#[derive(Debug)]
+pub enum Query {
+    /// A device that said hello wants to be authenticated.
+    Open(Box<Device>, Request),
+    /// An authenticated session asks.
+    Ask(Established, Request),
+    /// A session was checked, but some session was revoked meanwhile: the token's hash and, after a register
+    /// or login, the token to tell.
+    Recheck(TokenHash, Option<String>),
+}
+
+/// A request for a worker.
+#[derive(Debug)]
+pub struct Question {
+    /// Questions of one key are answered in order.
+    pub key: u64,
+    /// What.
+    pub query: Query,
+    /// Whom to answer.
+    pub reply: ReplyTo,
+}
+
+impl Task for Question {
+    type Worker = Worker;
+
+    fn key(&self) -> u64 {
+        self.key
+    }
+
+    fn run(self, worker: &mut Worker) {
+        match self.query {
+            Query::Open(device, request) => login::answer(worker, *device, request, self.reply),
+            Query::Ask(who, request) => answer(worker, who, request, self.reply),
+            Query::Recheck(token_hash, token) => login::check(worker, token_hash, token, self.reply),
+        }
+    }
+}
+
+fn answer(worker: &mut Worker, who: Established, request: Request, reply: ReplyTo) {
+    match request {
+        Request::ListDevices(_) => accounts::list_devices(worker, who, reply),
+        Request::GetUsers(get) => accounts::get_users(worker, &get, reply),
+        Request::FindUser(find) => accounts::find_user(worker, &find, reply),
+        Request::History(history) => conversations::history(worker, who, &history, reply),
+        Request::Sync(sync) => conversations::sync(worker, who, &sync, reply),
+        Request::ListConversations(list) => conversations::list(worker, who, &list, reply),
+        Request::GetConversation(get) => conversations::get(worker, who, &get, reply),
+        Request::ListMembers(list) => conversations::members(worker, who, &list, reply),
+        Request::Typing(typing) => conversations::typing(worker, who, &typing, reply),
+        Request::Send(send) => conversations::send_transient(worker, who, send, reply),
+        other => {
+            log::error!("{} is no question", other.command().name());
+            reply.refuse(&Refusal::new(
+                ErrorCode::Internal,
+                "the server failed on this request",
+            ));
+        }
+    }
+}
+
+/// Refuses because the store did not answer.
+pub(super) fn unavailable(error: &ReadError, reply: ReplyTo) {
+    log::error!("{error}");
+    reply.refuse_and(
+        &Refusal::new(ErrorCode::Unavailable, "the store did not answer"),
+        Effect::None,
+    );
+}

@@ -1,0 +1,203 @@
+//! Between the store's nouns and the protocol's.
+
+use bytes::Bytes;
+use prost::Message;
+use protocol::{
+    RawEvent, RawPage, Refusal,
+    v1::{self, ErrorCode},
+};
+use storage::{
+    ConversationKind, ConversationView, CursorView, DeviceClass, Event, EventPage, EventView, GroupChange,
+    MemberView, Refused, Role, Timestamp, User,
+};
+
+/// A profile.
+pub fn user(user: &User) -> v1::User {
+    v1::User {
+        user_id: user.id.0,
+        name: user.name.clone(),
+        display_name: user.display_name.clone(),
+        avatar: user.avatar.clone(),
+        status: user.status.clone(),
+        version: user.version,
+        created_at_ms: user.created_at.0,
+    }
+}
+
+/// A device's class.
+pub const fn device_class(class: v1::DeviceClass) -> DeviceClass {
+    match class {
+        v1::DeviceClass::Unspecified => DeviceClass::Other,
+        v1::DeviceClass::Mobile => DeviceClass::Mobile,
+        v1::DeviceClass::Desktop => DeviceClass::Desktop,
+        v1::DeviceClass::Web => DeviceClass::Web,
+    }
+}
+
+/// And back.
+pub const fn wire_device_class(class: DeviceClass) -> v1::DeviceClass {
+    match class {
+        DeviceClass::Other => v1::DeviceClass::Unspecified,
+        DeviceClass::Mobile => v1::DeviceClass::Mobile,
+        DeviceClass::Desktop => v1::DeviceClass::Desktop,
+        DeviceClass::Web => v1::DeviceClass::Web,
+    }
+}
+
+/// A role; `Unspecified` is none.
+pub const fn role(role: v1::Role) -> Option<Role> {
+    match role {
+        v1::Role::Unspecified => None,
+        v1::Role::Member => Some(Role::Member),
+        v1::Role::Admin => Some(Role::Admin),
+        v1::Role::Owner => Some(Role::Owner),
+    }
+}
+
+/// And back.
+pub const fn wire_role(role: Role) -> v1::Role {
+    match role {
+        Role::Member => v1::Role::Member,
+        Role::Admin => v1::Role::Admin,
+        Role::Owner => v1::Role::Owner,
+    }
+}
+
+/// An event as it is pushed.
+pub fn raw_event(event: &Event, now: Timestamp) -> RawEvent {
+    let expired = event.expires_at.0 != 0 && event.expires_at <= now;
+    let body = match &event.change {
+        Some(change) => Some(group_body(change)),
+        None if expired || event.body.is_empty() => None,
+        None => Some(event.body.clone()),
+    };
+    RawEvent {
+        conversation_id: event.conversation.0,
+        seq: event.seq.0,
+        ordinal: event.ordinal,
+        roster: event.roster.0,
+        sender_id: event.sender.0,
+        sent_at_ms: event.at.0,
+        kind: i32::from(event.kind.number()),
+        target_seq: event.target.0,
+        client_msg_id: Bytes::copy_from_slice(&event.client_id.0),
+        body,
+        recalled: event.recalled,
+        expired,
+        revision: None,
+        reactions: Vec::new(),
+        reactions_total: 0,
+    }
+}
+
+fn group_body(change: &GroupChange) -> Bytes {
+    let body = v1::EventBody {
+        content: None,
+        group: Some(v1::GroupChange {
+            user_ids: change.users.iter().map(|user| user.0).collect(),
+            role: change.role.map_or(v1::Role::Unspecified, wire_role).into(),
+            name: change.name.clone().unwrap_or_default(),
+        }),
+        reaction: String::new(),
+    };
+    body.encode_to_vec().into()
+}
+
+fn event_view(view: &EventView, now: Timestamp) -> RawEvent {
+    let mut raw = raw_event(&view.event, now);
+    if !raw.expired {
+        raw.revision = view.revision.as_ref().map(|revision| v1::Revision {
+            seq: revision.seq.0,
+            // This server wrote it. If it is damaged, the seq still says that there is an edit to pull.
+            content: v1::EventBody::decode(revision.body.clone())
+                .ok()
+                .and_then(|body| body.content),
+        });
+    }
+    raw.reactions = view
+        .reactions
+        .iter()
+        .map(|reaction| v1::ReactionState {
+            user_id: reaction.user.0,
+            reaction: reaction.reaction.clone(),
+            seq: reaction.seq.0,
+        })
+        .collect();
+    raw.reactions_total = view.reactions_total;
+    raw
+}
+
+/// A page of history.
+pub fn page(page: &EventPage, conversation_id: u64, epoch: u64, now: Timestamp) -> RawPage {
+    RawPage {
+        conversation_id,
+        epoch,
+        from_seq: page.from.0,
+        to_seq: page.to.0,
+        events: page.events.iter().map(|view| event_view(view, now)).collect(),
+        head_seq: page.head.0,
+    }
+}
+
+/// A conversation as one user sees it.
+pub fn conversation(view: &ConversationView) -> v1::Conversation {
+    v1::Conversation {
+        conversation_id: view.id.0,
+        kind: match view.kind {
+            ConversationKind::Own => v1::ConversationKind::Own,
+            ConversationKind::Direct => v1::ConversationKind::Direct,
+            ConversationKind::Group => v1::ConversationKind::Group,
+        }
+        .into(),
+        head_seq: view.head.0,
+        head_ordinal: view.head_ordinal,
+        last_at_ms: view.last_at.0,
+        name: view.name.clone(),
+        role: view.role.map_or(v1::Role::Unspecified, wire_role).into(),
+        member_count: view.member_count,
+        disbanded: view.disbanded,
+        member: view.member,
+        peer_id: view.peer.map_or(0, |peer| peer.0),
+        first_seq: view.first.0,
+        delivered_seq: view.delivered.0,
+        read_seq: view.read.0,
+        unread: view.unread,
+        roster: view.roster.0,
+    }
+}
+
+/// A member's cursor.
+pub const fn cursor(view: &CursorView) -> v1::Cursor {
+    v1::Cursor {
+        conversation_id: view.conversation.0,
+        user_id: view.user.0,
+        delivered_seq: view.delivered.0,
+        read_seq: view.read.0,
+    }
+}
+
+/// A member.
+pub fn member(view: &MemberView) -> v1::Member {
+    v1::Member {
+        user_id: view.user.id.0,
+        name: view.user.name.clone(),
+        display_name: view.user.display_name.clone(),
+        role: wire_role(view.role).into(),
+        joined_seq: view.joined.0,
+        delivered_seq: view.delivered.0,
+        read_seq: view.read.0,
+    }
+}
+
+/// A rule of the store that a request broke. The client id was looked up before, so it is definite.
+pub fn refused(refused: Refused) -> Refusal {
+    let code = match refused {
+        Refused::NotFound => ErrorCode::NotFound,
+        Refused::Forbidden => ErrorCode::Forbidden,
+        Refused::Conflict | Refused::NothingToDo => ErrorCode::Conflict,
+        Refused::Gone => ErrorCode::Gone,
+        Refused::LimitReached => ErrorCode::LimitReached,
+        Refused::NameTaken => ErrorCode::NameTaken,
+    };
+    Refusal::new(code, refused.to_string())
+}

@@ -1,0 +1,326 @@
+//! The states of a session and what each lets through.
+//!
+//! ```text
+//!             hello                 register / login          answered well
+//!  Greeting ─────────▶ Welcomed ─────────────────────▶ Authenticating ─────────▶ Active
+//!     │  ▲                 ▲                                  │ refused
+//!     │  └─ refused ─┐     └──────────────────────────────────┘
+//!     └── hello with token ──▶ Resuming ── answered well ──────────────────────▶ Active
+//! ```
+//!
+//! In `Resuming` and `Authenticating` the connection is not read from, so one request at a time is worked on
+//! until it is authenticated, and what was sent behind a login is looked at only once that is decided.
+
+use protocol::{
+    Command, Decode, Encoding, Frame, Refusal, Request, VERSION,
+    v1::{Device, ErrorCode},
+    validate,
+};
+
+use super::rate::Rate;
+use crate::gateway::Established;
+
+/// Hellos that one connection may say.
+const HELLOS_MAX: u8 = 3;
+const MINUTE_US: u64 = 60_000_000;
+
+/// What the configuration says about sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Unanswered requests after authentication.
+    pub in_flight_max: usize,
+    /// Average sends a second.
+    pub sends_per_second: u32,
+    /// Sends at once.
+    pub sends_burst: u32,
+    /// Average other requests a second.
+    pub requests_per_second: u32,
+    /// Other requests at once.
+    pub requests_burst: u32,
+    /// Unknown commands a minute.
+    pub unknown_per_minute: u32,
+    /// What requests must look like.
+    pub validation: validate::Limits,
+}
+
+/// What to do with a frame.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// Answer the ping.
+    Pong,
+    /// Say welcome; no session is resumed.
+    Welcome,
+    /// Do it.
+    Go(Request),
+    /// Refuse it and go on.
+    Refuse(Refusal),
+    /// Say why and close.
+    Close(Refusal),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    encoding: Encoding,
+    hellos: u8,
+    draining: bool,
+    /// Sequence numbers of unanswered requests.
+    in_flight: Vec<u16>,
+    /// Does not apply where the peer's address is exempt.
+    rates: Option<Box<Rates>>,
+    unknown: u32,
+    unknown_since_us: u64,
+}
+
+#[derive(Debug, Default)]
+struct Rates {
+    sends: Rate,
+    requests: Rate,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Resuming(Box<Device>),
+    Welcomed(Box<Device>),
+    Authenticating(Box<Device>, Command),
+    Active(Established),
+}
+
+impl Session {
+    /// A new connection's. Rates apply unless `exempt`.
+    pub fn new(exempt: bool) -> Self {
+        Self {
+            state: State::Greeting,
+            encoding: Encoding::Protobuf,
+            hellos: 0,
+            draining: false,
+            in_flight: Vec::new(),
+            rates: (!exempt).then(Box::default),
+            unknown: 0,
+            unknown_since_us: 0,
+        }
+    }
+
+    /// How its bodies are written.
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Who it is, once authenticated.
+    pub const fn established(&self) -> Option<Established> {
+        match self.state {
+            State::Active(established) => Some(established),
+            _ => None,
+        }
+    }
+
+    /// The device that said hello.
+    pub fn device(&self) -> Option<&Device> {
+        match &self.state {
+            State::Resuming(device) | State::Welcomed(device) | State::Authenticating(device, _) => {
+                Some(device)
+            }
+            State::Greeting | State::Active(_) => None,
+        }
+    }
+
+    /// The command that is being decided before this session is authenticated.
+    pub const fn deciding(&self) -> Option<Command> {
+        match self.state {
+            State::Resuming(_) => Some(Command::Hello),
+            State::Authenticating(_, command) => Some(command),
+            _ => None,
+        }
+    }
+
+    /// Requests without an answer yet.
+    pub const fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether nothing more may be read until an answer has gone out.
+    pub fn must_wait(&self, rules: &Rules) -> bool {
+        match self.state {
+            State::Resuming(_) | State::Authenticating(..) => true,
+            State::Greeting | State::Welcomed(_) => !self.in_flight.is_empty(),
+            State::Active(_) => self.in_flight.len() >= rules.in_flight_max,
+        }
+    }
+
+    /// From now on requests are refused.
+    pub const fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Judges a frame. After [`Verdict::Go`] the request is in flight until [`Session::answered`].
+    pub fn judge(&mut self, frame: &Frame, now_us: u64, rules: &Rules) -> Verdict {
+        let kind = frame.kind;
+        if kind.is_response() {
+            return protocol_error("a client sends no responses");
+        }
+        // A ping may be the shortest frame there is, and an answer to it needs no pairing.
+        if frame.seq == 0 && kind.command() != Command::Ping.number() {
+            return protocol_error("a request's seq is 1 or more");
+        }
+        if self.in_flight.contains(&frame.seq) {
+            return protocol_error("this seq is in flight");
+        }
+        let command = match Command::from_number(kind.command()) {
+            Ok(command) => command,
+            Err(unknown) => return self.unknown(&unknown.to_string(), now_us, rules),
+        };
+        if command.is_push() {
+            return protocol_error("only the server sends this");
+        }
+        if let Some(verdict) = self.out_of_turn(command) {
+            return verdict;
+        }
+        if command == Command::Hello {
+            self.encoding = Encoding::of_hello(&frame.body);
+        }
+        let request = Request::decode(command, self.encoding, frame.body.clone())
+            .and_then(|request| validate::request(&request, &rules.validation).map(|()| request));
+        match request {
+            Ok(request) => self.admit(request, frame.seq, now_us, rules),
+            Err(refusal) => self.malformed(refusal),
+        }
+    }
+
+    /// An answer to request `seq` is on its way out.
+    pub fn answered(&mut self, seq: u16) {
+        if let Some(index) = self.in_flight.iter().position(|other| *other == seq) {
+            self.in_flight.swap_remove(index);
+        }
+        if self.in_flight.is_empty() {
+            // An idle session keeps no buffer.
+            self.in_flight = Vec::new();
+        }
+    }
+
+    /// The check succeeded.
+    pub fn authenticated(&mut self, established: Established) {
+        self.state = State::Active(established);
+    }
+
+    /// The check did not.
+    pub fn not_authenticated(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Greeting) {
+            State::Resuming(_) => State::Greeting,
+            State::Authenticating(device, _) => State::Welcomed(device),
+            other => other,
+        };
+    }
+
+    /// A command that does not belong into this state.
+    fn out_of_turn(&self, command: Command) -> Option<Verdict> {
+        let active = matches!(self.state, State::Active(_));
+        let opens = matches!(command, Command::Hello | Command::Register | Command::Login);
+        if active && opens {
+            return Some(protocol_error("this connection is authenticated already"));
+        }
+        if active || command == Command::Ping {
+            return None;
+        }
+        match (&self.state, command) {
+            (State::Greeting, Command::Hello) => {
+                (self.hellos >= HELLOS_MAX).then(|| protocol_error("too many hellos"))
+            }
+            (State::Greeting, _) => Some(protocol_error("the first frame is a hello")),
+            (_, Command::Hello) => Some(protocol_error("hello was said")),
+            (_, Command::Register | Command::Login) => None,
+            _ => Some(Verdict::Close(Refusal::new(
+                ErrorCode::Unauthenticated,
+                "log in first",
+            ))),
+        }
+    }
+
+    fn unknown(&mut self, message: &str, now_us: u64, rules: &Rules) -> Verdict {
+        let refusal = Refusal::new(ErrorCode::UnknownCommand, message);
+        if !matches!(self.state, State::Active(_)) {
+            return Verdict::Close(refusal);
+        }
+        if now_us.saturating_sub(self.unknown_since_us) > MINUTE_US {
+            self.unknown_since_us = now_us;
+            self.unknown = 0;
+        }
+        self.unknown = self.unknown.saturating_add(1);
+        if self.unknown > rules.unknown_per_minute {
+            return protocol_error("too many unknown commands");
+        }
+        Verdict::Refuse(refusal)
+    }
+
+    fn malformed(&self, refusal: Refusal) -> Verdict {
+        if matches!(self.state, State::Active(_)) {
+            Verdict::Refuse(refusal)
+        } else {
+            Verdict::Close(refusal)
+        }
+    }
+
+    fn admit(&mut self, request: Request, seq: u16, now_us: u64, rules: &Rules) -> Verdict {
+        if matches!(request, Request::Ping(_)) {
+            return Verdict::Pong;
+        }
+        if self.draining {
+            return Verdict::Refuse(Refusal::new(ErrorCode::Draining, "this server is going away"));
+        }
+        if let Request::Hello(hello) = &request {
+            return self.greeted(hello.clone(), request, seq);
+        }
+        if let Err(refusal) = self.within_rate(&request, now_us, rules) {
+            return Verdict::Refuse(refusal);
+        }
+        self.state = match std::mem::replace(&mut self.state, State::Greeting) {
+            State::Welcomed(device) => State::Authenticating(device, request.command()),
+            other => other,
+        };
+        self.in_flight.push(seq);
+        Verdict::Go(request)
+    }
+
+    fn greeted(&mut self, hello: protocol::v1::Hello, request: Request, seq: u16) -> Verdict {
+        self.hellos += 1;
+        if hello.version_min > VERSION || hello.version_max < VERSION {
+            let mut refusal = Refusal::new(
+                ErrorCode::UnsupportedVersion,
+                format!("this server speaks version {VERSION}"),
+            );
+            (refusal.0.version_min, refusal.0.version_max) = (VERSION, VERSION);
+            return Verdict::Close(refusal);
+        }
+        let device = Box::new(hello.device.unwrap_or_default());
+        if hello.session_token.is_empty() {
+            self.state = State::Welcomed(device);
+            return Verdict::Welcome;
+        }
+        self.state = State::Resuming(device);
+        self.in_flight.push(seq);
+        Verdict::Go(request)
+    }
+
+    fn within_rate(&mut self, request: &Request, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
+        let Some(rates) = &mut self.rates else {
+            return Ok(());
+        };
+        let taken = match request {
+            Request::Send(_) => rates
+                .sends
+                .take(now_us, rules.sends_per_second, rules.sends_burst),
+            _ => rates
+                .requests
+                .take(now_us, rules.requests_per_second, rules.requests_burst),
+        };
+        taken.map_err(|wait_us| {
+            let wait_ms = u32::try_from(wait_us / 1_000 + 1).unwrap_or(u32::MAX);
+            Refusal::new(ErrorCode::RateLimited, "too many requests").with_retry_after_ms(wait_ms)
+        })
+    }
+}
+
+fn protocol_error(message: &str) -> Verdict {
+    Verdict::Close(Refusal::new(ErrorCode::Protocol, message))
+}

@@ -1,0 +1,12 @@
+//! One connection's session: which requests it may make in which state, and how many.
+//!
+//! A plain state machine: frames and time in, verdicts out. It knows no socket, store or thread.
+
+mod machine;
+mod rate;
+
+pub use machine::{Rules, Session, Verdict};
+pub use rate::Rate;
+
+#[cfg(test)]
+mod tests;
