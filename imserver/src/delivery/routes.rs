@@ -36,10 +36,12 @@ pub struct Kick {
     pub reason: GoAwayReason,
 }
 
+type Shard = RwLock<HashMap<UserId, Vec<Route>>>;
+
 /// All routes of this node. Shared by every thread.
 #[derive(Debug)]
 pub struct Routes {
-    shards: Box<[RwLock<HashMap<UserId, Vec<Route>>>]>,
+    shards: Box<[Shard]>,
     /// Grows with every revocation, so that a session which was checked before one is checked again.
     revocations: AtomicU64,
     /// Connections to end, per loop; bounded by the connections there are, because a connection is taken
@@ -57,7 +59,7 @@ impl Routes {
         }
     }
 
-    fn shard(&self, user: UserId) -> &RwLock<HashMap<UserId, Vec<Route>>> {
+    fn shard(&self, user: UserId) -> &Shard {
         // The index is below the length by the remainder.
         &self.shards[(user.0 % SHARDS as u64) as usize]
     }

@@ -244,7 +244,7 @@ impl Gateway {
         let permit = match cx.loop_cx().remote().reserve(id.loop_id()) {
             Ok(permit) => permit,
             Err(ReserveError::Full) => {
-                self.park(cx, Parked::Request(seq, request));
+                self.park(cx, Parked::Request(seq, Box::new(request)));
                 return Flow::Continue;
             }
             Err(ReserveError::Stopped) => return Flow::Close(code::GOING_AWAY),
@@ -416,7 +416,7 @@ impl Gateway {
                     Ok(()) | Err(SubmitError::Stopped(_)) => {}
                 },
                 Parked::Request(seq, request) => {
-                    let flow = self.start(&mut cx, seq, request);
+                    let flow = self.start(&mut cx, seq, *request);
                     if cx.conn().parked.is_some() {
                         // No place yet; it stands at the end of the line again.
                         return;

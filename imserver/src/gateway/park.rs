@@ -9,7 +9,7 @@ use crate::{lane::Job, service::Question};
 #[derive(Debug)]
 pub(super) enum Parked {
     /// The answer's place could not be reserved yet.
-    Request(u16, Request),
+    Request(u16, Box<Request>),
     /// The workers were busy.
     Question(Box<Question>),
     /// The lane was full.
