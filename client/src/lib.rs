@@ -1,1 +1,24 @@
-//! (skeleton)
+//! The native client of imserver: a connection that keeps itself alive, sends that are applied exactly once,
+//! and a device that stays in step with the log.
+//!
+//! It owns the client's side of the protocol, from the socket up to "apply this event". It must never
+//! repeat a request of unknown outcome under another client id, and never let a cursor pass an event that
+//! was not applied.
+//!
+//! | module | what it is | I/O |
+//! |---|---|---|
+//! | [`link`] | one connection over its life: greeting, requests, heartbeat, coming back | none |
+//! | [`sync`] | cursors, gaps, tokens: what to apply, pull and store | none |
+//! | [`backoff`], [`retry`] | when to try again | none |
+//! | [`Client`] | the above over a TCP socket, with threads of its own | socket, threads |
+//! | [`Device`] | a client and a sync machine, driven by the program's thread | through `Client` |
+//! | [`store`] | a profile directory: session, cursors, cached names | files |
+#![forbid(unsafe_code)]
+
+pub mod backoff;
+mod error;
+pub mod link;
+pub mod retry;
+pub mod sync;
+
+pub use error::{Ending, Error, Outcome};

@@ -1,0 +1,752 @@
+//! The sync machine: inputs, and the order in which actions come out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use protocol::v1;
+
+use super::{
+    ACKNOWLEDGE_EVERY, ACKNOWLEDGE_MAX, Action, CONVERSATIONS_MAX, CONVERSATIONS_PER_PAGE, Failure, HELD_MAX,
+    Malformed, PULL_EVENTS_DEFAULT, PULLS_MAX, READY_MAX, RequestId, Snapshot, Start, page,
+    token::{Behind, Tokens},
+    track::{Pull, Track, weight},
+};
+
+/// One device's view of all conversations of its user.
+#[derive(Debug)]
+pub struct Machine {
+    start: Start,
+    epoch: u64,
+    tokens: Tokens,
+    tracks: BTreeMap<u64, Track>,
+    /// Tracks that miss something or have something to apply.
+    unsettled: BTreeSet<u64>,
+    /// Tracks with a gap that nothing was asked about yet.
+    gaps: VecDeque<u64>,
+    ready: VecDeque<Ready>,
+    held_events: usize,
+    /// The conversation of each pull in flight.
+    pulls: BTreeMap<RequestId, u64>,
+    pull_events: u32,
+    last_id: u64,
+    phase: Phase,
+    restart: bool,
+    /// No sync was answered since the list was read: what the first one names and the list did not has
+    /// moved in the meantime.
+    after_list: bool,
+    acknowledged: BTreeMap<u64, u64>,
+    unacknowledged: BTreeMap<u64, u64>,
+    applied_since_acknowledged: usize,
+}
+
+/// One step of a cursor: over an event, or over a stretch in which nothing is visible.
+#[derive(Debug)]
+struct Ready {
+    conversation: u64,
+    to: u64,
+    event: Option<Box<v1::Event>>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Offline,
+    /// A device without cursors reads the list of conversations. Pushes are left aside until the sync
+    /// that follows is under way: that brings whatever they said.
+    Listing {
+        asked: Option<RequestId>,
+        before: Bytes,
+        /// Of the first page.
+        token: Bytes,
+        postponed: bool,
+    },
+    Live(Live),
+    /// The store is another one. What was applied still stands until the program takes the restart.
+    Restarting {
+        postponed: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Live {
+    /// A sync is due, and what was heard since the last one does not count until it is answered.
+    due: bool,
+    asked: Option<Asked>,
+    postponed: bool,
+}
+
+#[derive(Debug)]
+struct Asked {
+    id: RequestId,
+    from_nothing: bool,
+}
+
+impl Machine {
+    /// Goes on from what was stored, or begins at `start` where nothing was.
+    pub fn new(snapshot: Snapshot, start: Start) -> Self {
+        let tracks = snapshot
+            .cursors
+            .into_iter()
+            .take(CONVERSATIONS_MAX)
+            .map(|(conversation, cursor)| (conversation, Track::at(cursor)))
+            .collect();
+        Self {
+            start,
+            epoch: snapshot.epoch,
+            tokens: Tokens::resumed(snapshot.token),
+            tracks,
+            unsettled: BTreeSet::new(),
+            gaps: VecDeque::new(),
+            ready: VecDeque::new(),
+            held_events: 0,
+            pulls: BTreeMap::new(),
+            pull_events: PULL_EVENTS_DEFAULT,
+            last_id: 0,
+            phase: Phase::Offline,
+            restart: false,
+            after_list: false,
+            acknowledged: BTreeMap::new(),
+            unacknowledged: BTreeMap::new(),
+            applied_since_acknowledged: 0,
+        }
+    }
+
+    /// What has been applied: what to store.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            epoch: self.epoch,
+            token: self.tokens.stored.clone(),
+            cursors: self
+                .tracks
+                .iter()
+                .map(|(id, track)| (*id, track.cursor))
+                .collect(),
+        }
+    }
+
+    /// Last applied seq of a conversation; 0 when it is not known.
+    pub fn cursor(&self, conversation: u64) -> u64 {
+        self.tracks.get(&conversation).map_or(0, |track| track.cursor)
+    }
+
+    /// Connected, in step with everything heard of, and everything heard of was applied.
+    pub fn is_caught_up(&self) -> bool {
+        let live = matches!(&self.phase, Phase::Live(live) if !live.due && live.asked.is_none());
+        live && self.unsettled.is_empty() && !self.restart
+    }
+
+    /// An authenticated connection stands. `page_events_max` is the server's limit, 0 when unknown.
+    pub fn handle_connected(&mut self, page_events_max: u32) {
+        self.forget_requests();
+        self.pull_events = match page_events_max {
+            0 => PULL_EVENTS_DEFAULT,
+            allowed => allowed.min(u32::try_from(READY_MAX / 2).unwrap_or(PULL_EVENTS_DEFAULT)),
+        };
+        // Acknowledgements are written lazily by the server and may have been lost with it.
+        let again = self.acknowledged.clone();
+        for (conversation, seq) in again {
+            self.unacknowledged.entry(conversation).or_insert(seq);
+        }
+        if self.restart {
+            self.phase = Phase::Restarting { postponed: false };
+        } else {
+            self.begin();
+        }
+    }
+
+    /// The connection is gone, and with it the answers to what was asked.
+    pub fn handle_disconnected(&mut self) {
+        self.forget_requests();
+        self.phase = Phase::Offline;
+    }
+
+    /// The answer to [`Action::List`].
+    ///
+    /// # Errors
+    /// More conversations than can be followed.
+    pub fn handle_list(
+        &mut self,
+        id: RequestId,
+        list: &v1::ListConversationsResponse,
+    ) -> Result<(), Malformed> {
+        let Phase::Listing {
+            asked, before, token, ..
+        } = &mut self.phase
+        else {
+            return Ok(());
+        };
+        if asked.take_if(|asked| *asked == id).is_none() {
+            return Ok(());
+        }
+        if before.is_empty() {
+            token.clone_from(&list.sync_token);
+            self.epoch = list.epoch;
+            self.tracks.clear();
+        }
+        before.clone_from(&list.before);
+        let token = token.clone();
+        if list.epoch != self.epoch {
+            self.start_over();
+            return Ok(());
+        }
+        for conversation in &list.conversations {
+            self.check_room(conversation.conversation_id)?;
+            self.tracks
+                .entry(conversation.conversation_id)
+                .or_insert_with(|| Track::at(conversation.head_seq));
+        }
+        if !list.more || list.before.is_empty() {
+            self.tokens.known = Some(token);
+            self.after_list = true;
+            self.phase = Phase::Live(Live::due());
+        }
+        Ok(())
+    }
+
+    /// The answer to [`Action::Sync`].
+    ///
+    /// # Errors
+    /// Nothing of a page that does not fit was taken, and the sync is asked for again on the next
+    /// connection.
+    pub fn handle_sync(&mut self, id: RequestId, sync: v1::SyncResponse) -> Result<(), Malformed> {
+        let Phase::Live(live) = &mut self.phase else {
+            return Ok(());
+        };
+        let Some(asked) = live.asked.take_if(|asked| asked.id == id) else {
+            return Ok(());
+        };
+        if !self.is_epoch(sync.epoch) || (sync.restarted && !asked.from_nothing) {
+            self.start_over();
+            return Ok(());
+        }
+        sync.pages.iter().try_for_each(page::check)?;
+        for conversation in &sync.conversations {
+            let page = sync
+                .pages
+                .iter()
+                .find(|page| page.conversation_id == conversation.conversation_id);
+            self.take_conversation(conversation, page)?;
+        }
+        for page in sync.pages {
+            self.take_page(page, false)?;
+        }
+        if sync.token.is_empty() {
+            return Ok(());
+        }
+        self.after_list &= sync.more;
+        if sync.more {
+            self.ask_for_sync();
+        }
+        let (tracks, unsettled) = (&self.tracks, &self.unsettled);
+        self.tokens.arrived(sync.token, || behind(tracks, unsettled));
+        Ok(())
+    }
+
+    /// The answer to [`Action::Pull`].
+    ///
+    /// # Errors
+    /// The page does not fit, or does not bring what was asked for.
+    pub fn handle_history(&mut self, id: RequestId, page: v1::Page) -> Result<(), Malformed> {
+        let conversation = page.conversation_id;
+        let Some(track) = self.tracks.get_mut(&conversation).filter(|_| !self.restart) else {
+            return Ok(());
+        };
+        let Some(pull) = track.pull.take_if(|pull| pull.id == id) else {
+            return Ok(());
+        };
+        self.pulls.remove(&id);
+        page::check(&page)?;
+        if page.epoch != self.epoch {
+            self.ask_for_sync();
+            return Ok(());
+        }
+        let head = page.head_seq;
+        if page.to_seq < pull.from && head >= pull.from {
+            return Err(Malformed::NoProgress);
+        }
+        // An answer speaks for everything from the seq that was asked for.
+        let from_seq = page.from_seq.min(pull.from);
+        self.take_page(v1::Page { from_seq, ..page }, true)?;
+        if let Some(track) = self.tracks.get_mut(&conversation) {
+            track.settle_head(head, pull.head_since);
+        }
+        self.look_at(conversation);
+        Ok(())
+    }
+
+    /// A push of events.
+    ///
+    /// # Errors
+    /// The page does not fit.
+    pub fn handle_page(&mut self, page: v1::Page) -> Result<(), Malformed> {
+        if !self.listens() {
+            return Ok(());
+        }
+        page::check(&page)?;
+        if !self.is_epoch(page.epoch) {
+            self.ask_for_sync();
+            return Ok(());
+        }
+        self.take_page(page, false)
+    }
+
+    /// A push that says how far conversations go.
+    ///
+    /// # Errors
+    /// More conversations than can be followed.
+    pub fn handle_heads(&mut self, heads: &v1::HeadsPush) -> Result<(), Malformed> {
+        if !self.listens() {
+            return Ok(());
+        }
+        let same_store = self.is_epoch(heads.epoch);
+        if heads.resync || !same_store {
+            self.ask_for_sync();
+        }
+        if !same_store {
+            return Ok(());
+        }
+        for head in &heads.heads {
+            self.track(head.conversation_id)?.note_head(head.seq);
+            self.look_at(head.conversation_id);
+        }
+        Ok(())
+    }
+
+    /// A heartbeat's token. While a sync is due or under way it does not count: it may cover what only
+    /// that sync brings.
+    pub fn handle_pong(&mut self, token: Bytes) {
+        let current = matches!(&self.phase, Phase::Live(live) if !live.due && live.asked.is_none());
+        if current && !token.is_empty() && self.tokens.known.as_ref() != Some(&token) {
+            let (tracks, unsettled) = (&self.tracks, &self.unsettled);
+            self.tokens.arrived(token, || behind(tracks, unsettled));
+        }
+    }
+
+    /// A request brought no answer.
+    pub fn handle_failure(&mut self, id: RequestId, failure: Failure) {
+        match &mut self.phase {
+            Phase::Listing { asked, postponed, .. } if *asked == Some(id) => {
+                *asked = None;
+                *postponed = true;
+            }
+            Phase::Live(live) if live.asked.as_ref().is_some_and(|asked| asked.id == id) => {
+                live.asked = None;
+                live.due = true;
+                live.postponed = true;
+                if failure != Failure::Later {
+                    self.restart = true;
+                    self.phase = Phase::Restarting { postponed: true };
+                }
+            }
+            _ => self.handle_pull_failure(id, failure),
+        }
+    }
+
+    /// Repeats what failed with [`Failure::Later`]. The program decides when, with a back-off.
+    pub fn retry(&mut self) {
+        match &mut self.phase {
+            Phase::Listing { postponed, .. } | Phase::Live(Live { postponed, .. }) => *postponed = false,
+            Phase::Offline | Phase::Restarting { .. } => {}
+        }
+        self.lift_postponements();
+    }
+
+    /// What to do next; `None` until something is fed. Says at the same time that the action before is
+    /// done.
+    pub fn next_action(&mut self) -> Option<Action> {
+        if self.take_restart() {
+            return Some(Action::Restart);
+        }
+        if let Some(request) = self.next_request() {
+            return Some(request);
+        }
+        if self.applied_since_acknowledged >= ACKNOWLEDGE_EVERY
+            && let Some(acknowledgement) = self.take_acknowledgement()
+        {
+            return Some(Action::Acknowledge(acknowledgement));
+        }
+        if let Some(event) = self.next_event() {
+            return Some(Action::Apply(event));
+        }
+        let (tracks, unsettled) = (&self.tracks, &self.unsettled);
+        if let Some(token) = self.tokens.take_storable(|| behind(tracks, unsettled)) {
+            return Some(Action::StoreToken(token));
+        }
+        self.take_acknowledgement().map(Action::Acknowledge)
+    }
+
+    /// What the server does not know to be delivered yet, at most [`ACKNOWLEDGE_MAX`] conversations; for
+    /// a program that stops before [`next_action`](Self::next_action) says it. `None` while offline.
+    pub fn take_acknowledgement(&mut self) -> Option<v1::DeliveredRequest> {
+        if self.unacknowledged.is_empty() || !matches!(self.phase, Phase::Live(_)) {
+            return None;
+        }
+        self.applied_since_acknowledged = 0;
+        let mut up_to = Vec::new();
+        while up_to.len() < ACKNOWLEDGE_MAX {
+            let Some((conversation_id, seq)) = self.unacknowledged.pop_first() else {
+                break;
+            };
+            self.acknowledged.insert(conversation_id, seq);
+            up_to.push(v1::Head { conversation_id, seq });
+        }
+        Some(v1::DeliveredRequest { up_to })
+    }
+
+    #[cfg(test)]
+    pub(super) const fn held_events(&self) -> usize {
+        self.held_events
+    }
+
+    fn begin(&mut self) {
+        self.phase = match (&self.tokens.known, self.start) {
+            (Some(_), _) => Phase::Live(Live::due()),
+            (None, Start::Beginning) => {
+                self.tokens.known = Some(Bytes::new());
+                Phase::Live(Live::due())
+            }
+            (None, Start::Heads) => Phase::Listing {
+                asked: None,
+                before: Bytes::new(),
+                token: Bytes::new(),
+                postponed: false,
+            },
+        };
+    }
+
+    /// The positions are worth nothing any more. They go when the program is told, so that a snapshot
+    /// taken before still fits what it has applied.
+    fn start_over(&mut self) {
+        self.restart = true;
+        self.phase = Phase::Restarting { postponed: false };
+    }
+
+    fn take_restart(&mut self) -> bool {
+        if !std::mem::take(&mut self.restart) {
+            return false;
+        }
+        self.epoch = 0;
+        self.tokens = Tokens::default();
+        self.tracks.clear();
+        self.unsettled.clear();
+        self.gaps.clear();
+        self.ready.clear();
+        self.held_events = 0;
+        self.pulls.clear();
+        self.after_list = false;
+        self.acknowledged.clear();
+        self.unacknowledged.clear();
+        if let Phase::Restarting { postponed: wait } = self.phase {
+            self.begin();
+            if wait
+                && let Phase::Listing { postponed, .. } | Phase::Live(Live { postponed, .. }) =
+                    &mut self.phase
+            {
+                *postponed = true;
+            }
+        }
+        true
+    }
+
+    /// Whether pushes count: not before the first sync of a device that has just read the list.
+    fn listens(&self) -> bool {
+        match &self.phase {
+            Phase::Offline | Phase::Listing { .. } | Phase::Restarting { .. } => false,
+            Phase::Live(live) => !self.after_list || live.asked.is_some(),
+        }
+    }
+
+    /// Whether the machine's positions are of this epoch; the first one that is heard of becomes its own.
+    const fn is_epoch(&mut self, epoch: u64) -> bool {
+        if self.epoch == 0 {
+            self.epoch = epoch;
+        }
+        self.epoch == epoch
+    }
+
+    fn ask_for_sync(&mut self) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.due = true;
+        }
+    }
+
+    fn forget_requests(&mut self) {
+        for conversation in std::mem::take(&mut self.pulls).into_values() {
+            if let Some(track) = self.tracks.get_mut(&conversation) {
+                track.pull = None;
+            }
+            self.look_at(conversation);
+        }
+        self.lift_postponements();
+    }
+
+    fn lift_postponements(&mut self) {
+        let is_postponed = |id: &u64| self.tracks.get(id).is_some_and(|track| track.postponed);
+        let postponed: Vec<u64> = self.unsettled.iter().copied().filter(is_postponed).collect();
+        for conversation in postponed {
+            if let Some(track) = self.tracks.get_mut(&conversation) {
+                track.postponed = false;
+            }
+            self.look_at(conversation);
+        }
+    }
+
+    fn handle_pull_failure(&mut self, id: RequestId, failure: Failure) {
+        let Some(conversation) = self.pulls.remove(&id) else {
+            return;
+        };
+        if let Some(track) = self.tracks.get_mut(&conversation) {
+            let heard_since = track.pull.take().map_or(0, |pull| pull.head_since);
+            match failure {
+                Failure::Later => track.postponed = true,
+                Failure::Epoch => {
+                    track.postponed = true;
+                    self.ask_for_sync();
+                }
+                Failure::Gone => track.settle_head(0, heard_since),
+            }
+        }
+        self.look_at(conversation);
+    }
+
+    fn take_conversation(
+        &mut self,
+        conversation: &v1::Conversation,
+        page: Option<&v1::Page>,
+    ) -> Result<(), Malformed> {
+        let id = conversation.conversation_id;
+        let before_visible = conversation
+            .first_seq
+            .saturating_sub(1)
+            .min(conversation.head_seq);
+        if !self.tracks.contains_key(&id) {
+            self.check_room(id)?;
+            let cursor = if self.after_list {
+                page.map_or(conversation.head_seq, |page| page.from_seq - 1)
+            } else {
+                before_visible
+            };
+            self.tracks.insert(id, Track::at(cursor));
+        }
+        let after_list = self.after_list;
+        let track = self.track(id)?;
+        track.note_head(conversation.head_seq);
+        let cursor = track.cursor;
+        if track.received < before_visible {
+            track.received = before_visible;
+            self.ready.push_back(Ready {
+                conversation: id,
+                to: before_visible,
+                event: None,
+            });
+            self.release_held(id);
+        }
+        if !after_list && conversation.delivered_seq < cursor && cursor > before_visible {
+            self.unacknowledged.entry(id).or_insert(cursor);
+        }
+        self.look_at(id);
+        Ok(())
+    }
+
+    /// Takes a page that was checked: what continues the conversation becomes ready, what lies ahead is
+    /// held or, where there is no room, remembered as a head. For an answer to a pull room was kept.
+    fn take_page(&mut self, page: v1::Page, asked_for: bool) -> Result<(), Malformed> {
+        let conversation = page.conversation_id;
+        let full = self.ready.len() >= READY_MAX;
+        let room_to_hold = HELD_MAX.saturating_sub(self.held_events);
+        let track = self.track(conversation)?;
+        track.note_head(page.to_seq.max(page.head_seq));
+        if page.to_seq <= track.received {
+            self.look_at(conversation);
+            return Ok(());
+        }
+        let continues = page.from_seq <= track.received + 1;
+        if continues && (asked_for || !full) {
+            let steps = track_steps(track, page);
+            self.ready.extend(steps);
+            self.release_held(conversation);
+        } else if !continues && weight(&page) <= room_to_hold {
+            let added = weight(&page);
+            let replaced = track.held.insert(page.from_seq, page).as_ref().map_or(0, weight);
+            self.held_events = (self.held_events + added).saturating_sub(replaced);
+        }
+        self.look_at(conversation);
+        Ok(())
+    }
+
+    fn release_held(&mut self, conversation: u64) {
+        let Some(track) = self.tracks.get_mut(&conversation) else {
+            return;
+        };
+        while let Some(first) = track.held.first_entry() {
+            if *first.key() > track.received + 1 {
+                break;
+            }
+            let page = first.remove();
+            self.held_events = self.held_events.saturating_sub(weight(&page));
+            self.ready.extend(track_steps(track, page));
+        }
+    }
+
+    fn next_request(&mut self) -> Option<Action> {
+        let id = RequestId(self.last_id + 1);
+        let action = match &mut self.phase {
+            Phase::Offline | Phase::Restarting { .. } => None,
+            Phase::Listing {
+                asked,
+                before,
+                postponed,
+                ..
+            } => (asked.is_none() && !*postponed).then(|| {
+                *asked = Some(id);
+                let request = v1::ListConversationsRequest {
+                    before: before.clone(),
+                    limit: CONVERSATIONS_PER_PAGE,
+                };
+                Action::List { id, request }
+            }),
+            Phase::Live(live) if live.due && live.asked.is_none() && !live.postponed => {
+                let token = self.tokens.known.clone().unwrap_or_default();
+                live.due = false;
+                live.asked = Some(Asked {
+                    id,
+                    from_nothing: token.is_empty(),
+                });
+                let request = v1::SyncRequest {
+                    token,
+                    limit: CONVERSATIONS_PER_PAGE,
+                };
+                Some(Action::Sync { id, request })
+            }
+            Phase::Live(_) => self.next_pull(id),
+        };
+        if action.is_some() {
+            self.last_id = id.0;
+        }
+        action
+    }
+
+    fn next_pull(&mut self, id: RequestId) -> Option<Action> {
+        let expected = self.pull_events as usize * (self.pulls.len() + 1);
+        if self.pulls.len() >= PULLS_MAX || self.ready.len() + expected > READY_MAX {
+            return None;
+        }
+        while let Some(conversation_id) = self.gaps.pop_front() {
+            let Some(track) = self.tracks.get_mut(&conversation_id) else {
+                continue;
+            };
+            track.queued = false;
+            if !track.has_gap() || track.pull.is_some() || track.postponed {
+                continue;
+            }
+            let from_seq = track.received + 1;
+            track.pull = Some(Pull {
+                id,
+                from: from_seq,
+                head_since: 0,
+            });
+            self.pulls.insert(id, conversation_id);
+            let request = v1::HistoryRequest {
+                conversation_id,
+                epoch: self.epoch,
+                from_seq,
+                limit: self.pull_events,
+                direction: v1::Direction::Forward.into(),
+            };
+            return Some(Action::Pull { id, request });
+        }
+        None
+    }
+
+    fn next_event(&mut self) -> Option<Box<v1::Event>> {
+        while let Some(step) = self.ready.pop_front() {
+            let Some(track) = self.tracks.get_mut(&step.conversation) else {
+                continue;
+            };
+            track.cursor = step.to;
+            let settled = track.is_settled();
+            self.tokens.applied(step.conversation, step.to, settled);
+            if settled {
+                self.unsettled.remove(&step.conversation);
+            }
+            if let Some(event) = step.event {
+                self.unacknowledged.insert(step.conversation, step.to);
+                self.applied_since_acknowledged += 1;
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    fn track(&mut self, conversation: u64) -> Result<&mut Track, Malformed> {
+        self.check_room(conversation)?;
+        Ok(self.tracks.entry(conversation).or_default())
+    }
+
+    fn check_room(&self, conversation: u64) -> Result<(), Malformed> {
+        if self.tracks.len() >= CONVERSATIONS_MAX && !self.tracks.contains_key(&conversation) {
+            return Err(Malformed::TooManyConversations);
+        }
+        Ok(())
+    }
+
+    /// Puts a track into the sets it belongs to after it has changed.
+    fn look_at(&mut self, conversation: u64) {
+        let Some(track) = self.tracks.get_mut(&conversation) else {
+            return;
+        };
+        if track.is_settled() {
+            if !track.held.is_empty() {
+                self.held_events = self.held_events.saturating_sub(track.held_events());
+                track.held.clear();
+            }
+            self.tokens.applied(conversation, track.cursor, true);
+            self.unsettled.remove(&conversation);
+            return;
+        }
+        self.unsettled.insert(conversation);
+        if track.has_gap() && track.pull.is_none() && !track.postponed && !track.queued {
+            track.queued = true;
+            self.gaps.push_back(conversation);
+        }
+    }
+}
+
+impl Live {
+    const fn due() -> Self {
+        Self {
+            due: true,
+            asked: None,
+            postponed: false,
+        }
+    }
+}
+
+fn behind(tracks: &BTreeMap<u64, Track>, unsettled: &BTreeSet<u64>) -> Behind {
+    let missing = |id: &u64| tracks.get(id).map(|track| (*id, track.head.max(track.received)));
+    unsettled.iter().filter_map(missing).collect()
+}
+
+/// Moves a track to the end of a page that continues it; the steps that its cursor has to take for that.
+fn track_steps(track: &mut Track, page: v1::Page) -> Vec<Ready> {
+    let conversation = page.conversation_id;
+    let received = track.received;
+    let mut steps: Vec<Ready> = page
+        .events
+        .into_iter()
+        .filter(|event| event.seq > received)
+        .map(|event| Ready {
+            conversation,
+            to: event.seq,
+            event: Some(Box::new(event)),
+        })
+        .collect();
+    track.received = received.max(page.to_seq);
+    if steps.last().map_or(received, |step| step.to) < track.received {
+        steps.push(Ready {
+            conversation,
+            to: track.received,
+            event: None,
+        });
+    }
+    steps
+}
