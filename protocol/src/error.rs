@@ -82,6 +82,7 @@ impl Refusal {
 const fn usual_class(code: ErrorCode) -> ErrorClass {
     match code {
         ErrorCode::Unspecified | ErrorCode::Internal => ErrorClass::UnknownOutcome,
+        // All of these are said before the client id is looked up, so an earlier attempt may be stored.
         ErrorCode::Unavailable
         | ErrorCode::Overloaded
         | ErrorCode::RateLimited

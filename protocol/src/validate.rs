@@ -87,6 +87,8 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
         Request::Send(send) => check_send(send, limits),
         Request::History(history) => {
             conversation(history.conversation_id)?;
+            // 0 is an end of the conversation.
+            refuse_if(history.from_seq > SIGNED_MAX, "from_seq", "is not a seq")?;
             page_limit(history.limit)?;
             let direction = v1::Direction::try_from(history.direction);
             refuse_if(direction.is_err(), "direction", "is not a direction")

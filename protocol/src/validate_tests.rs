@@ -442,13 +442,14 @@ fn the_largest_send_fits_the_default_frame() {
 
 #[test]
 fn reading_and_receipts() {
-    let cases: [Case<v1::HistoryRequest>; 9] = [
+    let cases: [Case<v1::HistoryRequest>; 10] = [
         (|it| it.conversation_id = 0, "conversation_id"),
         (|it| it.epoch = 0, ""),
         (|it| it.epoch = u64::MAX, ""),
-        // Where the conversation ends is not known here: whatever lies beyond is read as empty.
+        // Where the conversation ends is not known here.
         (|it| it.from_seq = 0, ""),
-        (|it| it.from_seq = u64::MAX, ""),
+        (|it| it.from_seq = SIGNED_MAX, ""),
+        (|it| it.from_seq = BEYOND, "from_seq"),
         (|it| it.limit = 0, "limit"),
         (|it| it.limit = u32::MAX, ""),
         (|it| it.direction = 2, "direction"),

@@ -14,6 +14,8 @@ pub(crate) const FILES: [&str; 6] = [
 ];
 
 /// A field of a message.
+// Not every test reads all of it.
+#[allow(dead_code)]
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
     pub(crate) name: String,
