@@ -51,7 +51,7 @@ pub struct Daemon {
     server: Server<ToLoop>,
     shared: Arc<Shared>,
     workers: WorkerPool<Question>,
-    context: Option<Arc<WorkerContext>>,
+    context: Arc<WorkerContext>,
     hasher: Hasher,
     lane: Lane,
     store: Arc<dyn Store>,
@@ -130,7 +130,7 @@ impl Daemon {
             server,
             shared,
             workers,
-            context: Some(context),
+            context,
             hasher,
             lane,
             store,
@@ -153,17 +153,16 @@ impl Daemon {
     ///
     /// # Errors
     /// The store could not be closed cleanly; nothing acknowledged is lost by that.
-    pub fn drain(mut self) -> Result<DrainReport, DaemonError> {
+    pub fn drain(self) -> Result<DrainReport, DaemonError> {
         self.shared.draining.store(true, Ordering::Relaxed);
         self.server.stop_accepting();
         let report = self.server.drain(self.shared.config.drain());
         self.workers.shutdown();
         self.server.shutdown();
-        // With the loops and workers gone, these are the last handles of the hashers and the lane.
-        self.context = None;
-        drop(self.workers);
+        // With the loops and workers gone, these are the last handles: first the hashers run dry, whose
+        // continuations hold the lane, then the lane.
+        drop((self.shared, self.context, self.workers));
         self.hasher.join();
-        drop(self.shared);
         self.lane.join();
         self.store
             .close()
@@ -273,9 +272,17 @@ fn connections(configured: usize) -> usize {
         .map_or(CONNECTIONS_DEFAULT, |limit| limit.clamp(64, 16_000_000))
 }
 
-/// The soft limit of open files of this process.
+/// The limit of open files of this process, raised as far as the system lets it.
 fn descriptor_limit() -> Option<u64> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
-    line.split_whitespace().nth(3)?.parse().ok()
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if setrlimit(Resource::Nofile, raised).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    }
 }

@@ -7,6 +7,7 @@ use logforth::{
     Append, Layout, append,
     append::file::FileBuilder,
     bridge::log::LogBridge,
+    filter::rustlog::RustLogFilterBuilder,
     layout::{JsonLayout, TextLayout},
 };
 
@@ -45,8 +46,10 @@ pub fn start(config: &Log) -> Result<(), ConfigError> {
             Box::new(file)
         }
     };
+    let filter =
+        RustLogFilterBuilder::from_spec(format!("{},refinery_core=warn", level(config.level))).build();
     let logger = logforth::core::builder()
-        .dispatch(|dispatch| dispatch.append(append))
+        .dispatch(|dispatch| dispatch.filter(filter).append(append))
         .build();
     // Only a second start in one process could find a logger set; the first one stays.
     if log::set_boxed_logger(Box::new(LogBridge::new(logger))).is_ok() {

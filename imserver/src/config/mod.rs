@@ -329,9 +329,8 @@ impl Config {
     /// It is not TOML, or a key is unknown or of the wrong type; the message names line and key.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(0, |span| {
-                text[..span.start.min(text.len())].lines().count().max(1)
-            });
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
             ConfigError(format!("line {line}: {}", error.message().replace('\n', " ")))
         })
     }

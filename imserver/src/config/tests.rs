@@ -64,3 +64,22 @@ fn a_missing_file_is_one_sentence_with_its_path() {
     let error = Config::load(&flags).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/imserver.toml"), "{error}");
 }
+
+/// The configuration in the operator's manual is the default, key by key.
+#[test]
+fn the_documented_configuration_is_the_default() {
+    let manual = include_str!("../../../docs/OPERATIONS.md");
+    let (_, rest) = manual.split_once("```toml\n").unwrap();
+    let (documented, _) = rest.split_once("```").unwrap();
+    assert_eq!(Config::parse(documented).unwrap(), Config::default());
+    // Every key of the configuration is in it, so that none is left undocumented.
+    let debug = format!("{:?}", Config::default());
+    let keys = debug
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| {
+            debug.contains(&format!("{word}: ")) && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        });
+    for key in keys.filter(|key| !["address", "prefix"].contains(key)) {
+        assert!(documented.contains(key), "{key} is not in docs/OPERATIONS.md");
+    }
+}

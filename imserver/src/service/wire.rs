@@ -11,6 +11,9 @@ use storage::{
     MemberView, Refused, Role, Timestamp, User,
 };
 
+/// A message and its newest edit go into one page together up to this size; clients take frames of 1 MiB.
+const BODY_AND_REVISION_MAX: usize = 512 * 1024;
+
 /// A profile.
 pub fn user(user: &User) -> v1::User {
     v1::User {
@@ -113,6 +116,12 @@ fn event_view(view: &EventView, now: Timestamp) -> RawEvent {
                 .ok()
                 .and_then(|body| body.content),
         });
+    }
+    let both = raw.body.as_ref().map_or(0, Bytes::len)
+        + raw.revision.as_ref().map_or(0, |revision| revision.encoded_len());
+    if raw.revision.is_some() && both > BODY_AND_REVISION_MAX {
+        // The newest edit is what counts.
+        raw.body = None;
     }
     raw.reactions = view
         .reactions
