@@ -13,11 +13,15 @@
 //! way, and [`sqlite`]. One conformance suite runs on both, and a property test compares them.
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 pub mod model;
 mod read;
 mod shape;
 pub mod sqlite;
+#[cfg(test)]
+mod tests;
 mod types;
 mod write;
 

@@ -50,7 +50,8 @@ pub enum Direction {
     Backward,
 }
 
-/// The reading end of a store. All lists are bounded by the `limit` they are asked with.
+/// The reading end of a store. All lists are bounded by the `limit` they are asked with; 0 is taken as 1, so
+/// that asking again always gets on.
 pub trait Reader: Send {
     /// The newest commit position that this snapshot has.
     ///
@@ -112,7 +113,9 @@ pub trait Reader: Send {
 
     /// What changed for a user after `since`: conversations with visible events after it, and cursors of
     /// members (the viewer's own included) that moved after it in conversations the viewer is a member of
-    /// now. Ordered by position, cut at `limit` entries without splitting the cursors of one position.
+    /// now. Ordered by position, cut at `limit` entries without splitting the cursors of one position: more
+    /// than `limit` only where the first position alone has more. Cursors that only sending moved are not
+    /// among them: the event says it.
     ///
     /// # Errors
     /// See [`Reader::position`].
@@ -120,7 +123,9 @@ pub trait Reader: Send {
 
     /// Events of a conversation that `viewer` may see, ascending. Forward: from `from` on; backward: from
     /// `from` (0: the visible head) and before. At most `limit` events and, beyond the first, about
-    /// `body_bytes_max` bytes of bodies. `None` unless the viewer is or was a member.
+    /// `body_bytes_max` bytes of bodies, newest edits included. Each page begins (backward: ends) where it was
+    /// asked to, so that asking again beyond its other end shows everything once; going backward, a page that
+    /// begins at 1 is the last. `None` unless the viewer is or was a member.
     ///
     /// # Errors
     /// See [`Reader::position`].
@@ -247,7 +252,8 @@ pub struct EventPage {
     pub head: Seq,
 }
 
-/// An event and what later ones made of it.
+/// An event and what later ones made of it, as far as the viewer may see those; but what is recalled is erased
+/// for all.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EventView {
     /// The event, its body erased if it was recalled.

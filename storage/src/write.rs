@@ -29,7 +29,7 @@ pub trait Writer: Send {
 pub struct Rules {
     /// Members of a group, at most, its owners included.
     pub group_members_max: u32,
-    /// Groups a user is a member of, at most.
+    /// Groups a user is a member of, at most; those that were disbanded do not count.
     pub groups_per_user_max: u32,
     /// Any member may add members; else admins and owners only.
     pub members_may_add: bool,
@@ -55,9 +55,11 @@ pub enum Write {
     Cursors(Vec<CursorMove>),
     /// An account. Outcome: [`Outcome::User`]; [`Refused::NameTaken`].
     CreateUser(NewUser),
-    /// A profile. Outcome: [`Outcome::User`]; [`Refused::NotFound`].
+    /// A profile. Outcome: [`Outcome::User`], its version one more if anything is different now;
+    /// [`Refused::NotFound`].
     UpdateProfile(ProfileChange),
-    /// A session. Outcome: [`Outcome::Session`]; [`Refused::NotFound`] for an unknown user.
+    /// A session. Outcome: [`Outcome::Session`]; [`Refused::NotFound`] for an unknown user,
+    /// [`Refused::Conflict`] where a session has its id or its token already.
     CreateSession(NewSession),
     /// Sessions to end. Outcome: [`Outcome::Revoked`], possibly of none.
     RevokeSessions(Revoke),
@@ -93,15 +95,17 @@ pub enum Action {
     /// A displayable message. `Direct`: the sender is one of the two and both accounts exist, else
     /// `NotFound`; the first event creates the conversation. `Own`: the sender's own, else `NotFound`.
     /// `Group`: a member now, else `Forbidden` for a former member and `NotFound` for a stranger; `Gone`
-    /// once disbanded (for all other actions on groups too).
+    /// once disbanded (for all other actions on groups too). What is only for groups is `Forbidden` in other
+    /// conversations that there are.
     Message {
-        /// 1 to 31.
+        /// 1 to 31; others are `Forbidden`.
         kind: u8,
         /// Opaque.
         body: Bytes,
         /// See [`Event::expires_at`].
         expires_at: Timestamp,
-        /// The message it replies to must be visible to the sender, else `NotFound`; 0: none.
+        /// The message it replies to must be displayable and visible to the sender, else `NotFound`; it
+        /// may have been recalled. 0: none.
         reply_to: Seq,
     },
     /// A new body for one's own message: `NotFound` unless it is a displayable message visible to the

@@ -1,5 +1,10 @@
 //! The SQLite store against the model: the same writes, in batches, must have the same outcomes, and then every
 //! question the same answer for everyone. `PROPTEST_CASES` sets how many histories are tried.
+#![allow(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    reason = "a failed unwrap is the failing assertion"
+)]
 
 mod answers;
 mod histories;

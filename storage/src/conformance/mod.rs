@@ -1,0 +1,68 @@
+//! What every store must do, as small named cases over the traits alone. A case that fails panics; its name is
+//! the last one printed.
+//!
+//! It owns no store and knows none: whoever runs it says how to make one.
+
+mod groups;
+mod lists;
+mod messages;
+mod pages;
+mod people;
+mod receipts;
+mod roles;
+mod sessions;
+mod stores;
+mod targets;
+mod world;
+
+use crate::{Rules, Store};
+use world::World;
+
+/// A case starts with an empty store and the rules it was made with.
+type Case = (&'static str, Rules, fn(&mut World));
+
+/// Runs every case, each on a new and empty store that `make` opens with the rules it is given.
+///
+/// # Panics
+/// The store does not do what the traits say.
+pub fn run(make: impl Fn(Rules) -> Box<dyn Store>) {
+    let groups = [
+        messages::CASES,
+        targets::CASES,
+        groups::CASES,
+        roles::CASES,
+        receipts::CASES,
+        pages::CASES,
+        lists::CASES,
+        people::CASES,
+        sessions::CASES,
+        stores::CASES,
+    ];
+    for (name, rules, case) in groups.into_iter().flatten() {
+        // Shown by the test harness when the case fails.
+        println!("case: {name}");
+        case(&mut World::new(make(*rules)));
+    }
+}
+
+/// The rules where they do not matter.
+const RULES: Rules = Rules {
+    group_members_max: 2_000,
+    groups_per_user_max: 1_000,
+    members_may_add: true,
+};
+
+/// Pairs each case with its name.
+macro_rules! cases {
+    ($($name:ident $(with $with:expr)?),* $(,)?) => {
+        /// All cases of this file.
+        pub(super) const CASES: &[super::Case] = &[$((
+            concat!(module_path!(), "::", stringify!($name)),
+            cases!(@rules $($with)?),
+            $name,
+        )),*];
+    };
+    (@rules) => { super::RULES };
+    (@rules $with:expr) => { $with };
+}
+use cases;
