@@ -16,9 +16,17 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+mod client;
+mod device;
 mod error;
 pub mod link;
+mod random;
 pub mod retry;
+pub mod store;
 pub mod sync;
+mod transport;
 
+pub use client::{ATTEMPT_TIMEOUT, Client, EVENTS_MAX, Events, Options};
+pub use device::{Device, Update};
 pub use error::{Ending, Error, Outcome};
+pub use random::new_client_id;

@@ -195,7 +195,8 @@ impl Machine {
                 .or_insert_with(|| Track::at(conversation.head_seq));
         }
         if !list.more || list.before.is_empty() {
-            self.tokens.known = Some(token);
+            // The heads that were listed are at least as far as this token.
+            self.tokens.arrived(token, Behind::new);
             self.after_list = true;
             self.phase = Phase::Live(Live::due());
         }
@@ -359,6 +360,10 @@ impl Machine {
         if let Some(request) = self.next_request() {
             return Some(request);
         }
+        let (tracks, unsettled) = (&self.tracks, &self.unsettled);
+        if let Some(token) = self.tokens.take_storable(|| behind(tracks, unsettled)) {
+            return Some(Action::StoreToken(token));
+        }
         if self.applied_since_acknowledged >= ACKNOWLEDGE_EVERY
             && let Some(acknowledgement) = self.take_acknowledgement()
         {
@@ -366,10 +371,6 @@ impl Machine {
         }
         if let Some(event) = self.next_event() {
             return Some(Action::Apply(event));
-        }
-        let (tracks, unsettled) = (&self.tracks, &self.unsettled);
-        if let Some(token) = self.tokens.take_storable(|| behind(tracks, unsettled)) {
-            return Some(Action::StoreToken(token));
         }
         self.take_acknowledgement().map(Action::Acknowledge)
     }

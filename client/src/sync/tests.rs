@@ -221,11 +221,13 @@ fn a_new_device_begins_at_the_heads_and_what_moved_meanwhile_is_found() {
         panic!("a sync must be asked for");
     };
     assert_eq!(request.token, "t1");
-    assert_eq!(
-        machine.snapshot().token,
-        None,
-        "the token counts only after the sync"
-    );
+    assert_eq!(drain(&mut machine), ["store t1"]);
+    let stored = Snapshot {
+        epoch: EPOCH,
+        token: Some(Bytes::from_static(b"t1")),
+        cursors: [(1, 40)].into(),
+    };
+    assert_eq!(machine.snapshot(), stored, "from here on nothing is missed");
     let moved = v1::SyncResponse {
         conversations: vec![
             v1::Conversation {

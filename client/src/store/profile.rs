@@ -1,0 +1,327 @@
+//! The files of a profile, typed.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use protocol::{ClientMessageId, v1};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    NAMES_MAX, SENT_MAX, StoreError,
+    files::{self, Durability},
+    lock,
+};
+use crate::sync::Snapshot;
+
+const ACCOUNT: &str = "account.json";
+const SYNC: &str = "sync.json";
+const SYNC_NEWER: &str = "sync.newer.json";
+const SENT: &str = "sent.json";
+const NAMES: &str = "names.json";
+
+/// Who this device is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Account {
+    /// Chosen once, for as long as the profile lives.
+    pub device_id: String,
+    /// `host:port` of the last login.
+    pub server: Option<String>,
+    /// Present while logged in.
+    pub session: Option<SessionRecord>,
+}
+
+/// A session that can be resumed.
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SessionRecord {
+    /// The secret.
+    pub token: String,
+    /// Whose session.
+    pub user_id: u64,
+    /// The account's name.
+    pub name: String,
+}
+
+impl std::fmt::Debug for SessionRecord {
+    /// Without the secret.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { user_id, name, .. } = self;
+        formatter
+            .debug_struct("SessionRecord")
+            .field("user_id", user_id)
+            .field("name", name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names seen before, so that they need not be asked for again.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Names {
+    /// Account names by user id.
+    pub users: BTreeMap<u64, String>,
+    /// Names of groups by conversation id.
+    pub groups: BTreeMap<u64, String>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct SyncFile {
+    user_id: u64,
+    /// Counts the snapshots of this profile: of two files the higher one is the newer.
+    generation: u64,
+    epoch: u64,
+    token: Option<String>,
+    cursors: BTreeMap<u64, u64>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+struct SentFile {
+    client_ids: VecDeque<Uuid>,
+}
+
+/// An open profile. While it is open, no other program can open it.
+#[derive(Debug)]
+pub struct Profile {
+    directory: PathBuf,
+    account: Account,
+    generation: u64,
+    _lock: File,
+}
+
+impl Profile {
+    /// Opens a profile, creating what is missing. Waits at most `patience` for another program to let go
+    /// of it; `holder` is what others are told meanwhile.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(directory: &Path, holder: &str, patience: Duration) -> Result<Self, StoreError> {
+        files::create_directory(directory)?;
+        let lock = lock::take(directory, holder, patience)?;
+        let path = directory.join(ACCOUNT);
+        let account = match files::read(&path)? {
+            Some(account) => account,
+            None => {
+                let account = Account {
+                    device_id: Uuid::now_v7().to_string(),
+                    server: None,
+                    session: None,
+                };
+                files::replace(&path, &account, Durability::Machine)?;
+                account
+            }
+        };
+        Ok(Self {
+            directory: directory.to_owned(),
+            account,
+            generation: 0,
+            _lock: lock,
+        })
+    }
+
+    /// Who this device is.
+    pub const fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Keeps a new session. What was known about another user or another server is dropped; what this
+    /// user had applied on this device stays.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn log_in(&mut self, server: &str, session: &v1::Session) -> Result<(), StoreError> {
+        let user = session.user.clone().unwrap_or_default();
+        let record = SessionRecord {
+            token: session.token.clone(),
+            user_id: user.user_id,
+            name: user.name,
+        };
+        let known: Option<SyncFile> = files::read(&self.path(SYNC)).unwrap_or_default();
+        let same_user = known.is_some_and(|known| known.user_id == record.user_id);
+        let same_server = self.account.server.as_deref() == Some(server);
+        if !(same_user && same_server) {
+            self.forget()?;
+        }
+        self.save_account(Account {
+            server: Some(server.to_owned()),
+            session: Some(record),
+            ..self.account.clone()
+        })
+    }
+
+    /// Forgets the session and everything that came with it; the device stays the same.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn log_out(&mut self) -> Result<(), StoreError> {
+        self.forget()?;
+        self.save_account(Account {
+            session: None,
+            ..self.account.clone()
+        })
+    }
+
+    /// How far this device has got; `None` when it has not begun.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn sync(&mut self) -> Result<Option<Snapshot>, StoreError> {
+        let path = self.path(SYNC);
+        let flushed = files::read::<SyncFile>(&path)?;
+        // The newer file was not flushed: where a crash of the machine has damaged it, the older one only
+        // brings some events again.
+        let newer = files::read::<SyncFile>(&self.path(SYNC_NEWER)).unwrap_or_default();
+        let newer = newer.filter(|newer| {
+            let same = |flushed: &SyncFile| {
+                flushed.user_id == newer.user_id && flushed.generation < newer.generation
+            };
+            flushed.as_ref().is_some_and(same)
+        });
+        let Some(file) = newer.or(flushed) else {
+            return Ok(None);
+        };
+        self.generation = file.generation;
+        let token = match file.token.as_deref().map(from_hex) {
+            Some(None) => {
+                return Err(StoreError::Corrupt {
+                    path,
+                    reason: "the token is not hexadecimal".to_owned(),
+                });
+            }
+            Some(token) => token,
+            None => None,
+        };
+        Ok(Some(Snapshot {
+            epoch: file.epoch,
+            token,
+            cursors: file.cursors,
+        }))
+    }
+
+    /// Stores how far this device has got, safe from a crash of the machine.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn save_sync(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        self.write_sync(SYNC, snapshot, Durability::Machine)
+    }
+
+    /// Stores how far this device has got, safe from the end of this program but without waiting for the
+    /// disk. After a crash of the machine the last [`save_sync`](Self::save_sync) may be what is left:
+    /// then some events come again, and none is missed.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn save_sync_quickly(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        self.write_sync(SYNC_NEWER, snapshot, Durability::Program)
+    }
+
+    fn write_sync(
+        &mut self,
+        name: &str,
+        snapshot: &Snapshot,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        self.generation += 1;
+        let file = SyncFile {
+            user_id: self.account.session.as_ref().map_or(0, |session| session.user_id),
+            generation: self.generation,
+            epoch: snapshot.epoch,
+            token: snapshot.token.as_ref().map(|token| to_hex(token)),
+            cursors: snapshot.cursors.clone(),
+        };
+        files::replace(&self.path(name), &file, durability)
+    }
+
+    /// Client ids that this device has sent, the newest [`SENT_MAX`] of them. A list that cannot be read is
+    /// an empty one: it only spares this device its own messages.
+    pub fn sent(&self) -> Vec<ClientMessageId> {
+        let ids = self.sent_file().client_ids.into_iter();
+        ids.map(|id| ClientMessageId(id.into_bytes())).collect()
+    }
+
+    /// Remembers that this device sends a message. To be called before it does.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn note_sent(&self, id: ClientMessageId) -> Result<(), StoreError> {
+        let mut file = self.sent_file();
+        let id = Uuid::from_bytes(id.0);
+        if file.client_ids.contains(&id) {
+            return Ok(());
+        }
+        while file.client_ids.len() >= SENT_MAX {
+            file.client_ids.pop_front();
+        }
+        file.client_ids.push_back(id);
+        files::replace(&self.path(SENT), &file, Durability::Program)
+    }
+
+    fn sent_file(&self) -> SentFile {
+        files::read(&self.path(SENT))
+            .unwrap_or_default()
+            .unwrap_or_default()
+    }
+
+    /// The names seen before. A cache: one that cannot be read is an empty one.
+    pub fn names(&self) -> Names {
+        files::read(&self.path(NAMES))
+            .unwrap_or_default()
+            .unwrap_or_default()
+    }
+
+    /// Stores the names, at most [`NAMES_MAX`] of each kind.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn save_names(&self, names: &Names) -> Result<(), StoreError> {
+        let newest = |map: &BTreeMap<u64, String>| {
+            let entries = map.iter().rev().take(NAMES_MAX);
+            entries.map(|(id, name)| (*id, name.clone())).collect()
+        };
+        let names = Names {
+            users: newest(&names.users),
+            groups: newest(&names.groups),
+        };
+        files::replace(&self.path(NAMES), &names, Durability::Program)
+    }
+
+    fn forget(&self) -> Result<(), StoreError> {
+        // The newer one first: it counts only beside the other.
+        for name in [SYNC_NEWER, SYNC, SENT, NAMES] {
+            files::remove(&self.path(name))?;
+        }
+        Ok(())
+    }
+
+    fn save_account(&mut self, account: Account) -> Result<(), StoreError> {
+        files::replace(&self.path(ACCOUNT), &account, Durability::Machine)?;
+        self.account = account;
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn from_hex(text: &str) -> Option<Bytes> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let pair = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.iter().map(pair).collect()
+}

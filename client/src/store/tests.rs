@@ -1,0 +1,168 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::v1;
+
+use super::{Profile, SENT_MAX, StoreError};
+use crate::{new_client_id, sync::Snapshot};
+
+fn open(directory: &tempfile::TempDir) -> Result<Profile, StoreError> {
+    Profile::open(directory.path(), "im test", Duration::ZERO)
+}
+
+fn session(user_id: u64, name: &str) -> v1::Session {
+    v1::Session {
+        user: Some(v1::User {
+            user_id,
+            name: name.to_owned(),
+            ..v1::User::default()
+        }),
+        token: "secret".to_owned(),
+        ..v1::Session::default()
+    }
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        epoch: u64::MAX,
+        token: Some(Bytes::from_static(&[0, 255, 16])),
+        cursors: [(u64::MAX >> 1, 1), (2, u64::MAX >> 1)].into(),
+    }
+}
+
+#[test]
+fn what_is_stored_is_there_the_next_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut profile = open(&directory).unwrap();
+    let device = profile.account().device_id.clone();
+    assert_eq!(profile.sync().unwrap(), None);
+    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    profile.save_sync(&snapshot()).unwrap();
+    drop(profile);
+
+    let mut profile = open(&directory).unwrap();
+    assert_eq!(profile.account().device_id, device);
+    assert_eq!(profile.account().session.as_ref().unwrap().name, "anna");
+    assert_eq!(profile.sync().unwrap(), Some(snapshot()));
+}
+
+#[test]
+fn the_newer_file_counts_unless_it_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut profile = open(&directory).unwrap();
+    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    let numbered = |cursor| Snapshot {
+        cursors: [(1, cursor)].into(),
+        ..snapshot()
+    };
+    profile.save_sync(&numbered(1)).unwrap();
+    profile.save_sync_quickly(&numbered(2)).unwrap();
+    assert_eq!(profile.sync().unwrap(), Some(numbered(2)));
+    profile.save_sync(&numbered(3)).unwrap();
+    assert_eq!(
+        profile.sync().unwrap(),
+        Some(numbered(3)),
+        "the unflushed one is the older one now"
+    );
+    profile.save_sync_quickly(&numbered(4)).unwrap();
+    drop(profile);
+
+    let mut profile = open(&directory).unwrap();
+    assert_eq!(profile.sync().unwrap(), Some(numbered(4)));
+    std::fs::write(directory.path().join("sync.newer.json"), "").unwrap();
+    assert_eq!(profile.sync().unwrap(), Some(numbered(3)));
+}
+
+#[test]
+fn the_same_user_goes_on_and_another_one_starts_afresh() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut profile = open(&directory).unwrap();
+    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    profile.save_sync(&snapshot()).unwrap();
+    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    assert!(profile.sync().unwrap().is_some());
+    profile.log_in("localhost:1", &session(8, "bert")).unwrap();
+    assert!(profile.sync().unwrap().is_none());
+
+    profile.save_sync(&snapshot()).unwrap();
+    profile.log_in("localhost:2", &session(8, "bert")).unwrap();
+    assert!(profile.sync().unwrap().is_none(), "another server has other logs");
+
+    profile.save_sync(&snapshot()).unwrap();
+    profile.log_out().unwrap();
+    assert!(profile.sync().unwrap().is_none());
+    assert!(profile.account().session.is_none());
+}
+
+#[test]
+fn damage_is_an_error_that_names_the_file_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut profile = open(&directory).unwrap();
+    let path = directory.path().join("sync.json");
+    for damaged in [
+        "",
+        "{",
+        "{\"version\":2,\"content\":{\"user_id\":1,\"generation\":1,\"epoch\":1,\"token\":null,\"cursors\":{}}}",
+        "[]",
+    ] {
+        std::fs::write(&path, damaged).unwrap();
+        let error = profile.sync().unwrap_err();
+        assert!(matches!(&error, StoreError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains("sync.json"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
+    }
+    drop(profile);
+    std::fs::write(directory.path().join("account.json"), "garbage").unwrap();
+    assert!(matches!(open(&directory), Err(StoreError::Corrupt { .. })));
+}
+
+#[test]
+fn one_program_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = open(&directory).unwrap();
+    let error = open(&directory).unwrap_err();
+    assert!(matches!(&error, StoreError::Locked { .. }));
+    let own = format!("im test, process {}", std::process::id());
+    assert!(error.to_string().contains(&own), "{error}");
+    drop(first);
+    open(&directory).unwrap();
+}
+
+#[test]
+fn sent_ids_are_remembered_up_to_a_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let profile = open(&directory).unwrap();
+    let first = new_client_id();
+    profile.note_sent(first).unwrap();
+    profile.note_sent(first).unwrap();
+    assert_eq!(profile.sent(), [first]);
+
+    let known: Vec<String> = (0..SENT_MAX)
+        .map(|number| format!("\"00000000-0000-7000-8000-{number:012}\""))
+        .collect();
+    let full = format!(
+        "{{\"version\":1,\"content\":{{\"client_ids\":[{}]}}}}",
+        known.join(",")
+    );
+    std::fs::write(directory.path().join("sent.json"), full).unwrap();
+    let oldest = profile.sent()[0];
+    profile.note_sent(first).unwrap();
+    let sent = profile.sent();
+    assert_eq!(sent.len(), SENT_MAX);
+    assert_eq!(sent.last(), Some(&first));
+    assert!(!sent.contains(&oldest));
+}
+
+#[cfg(unix)]
+#[test]
+fn only_its_owner_reads_a_profile() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("profile");
+    let mut profile = Profile::open(&directory, "im test", Duration::ZERO).unwrap();
+    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    assert_eq!(mode(&directory.join("account.json")), 0o600);
+    assert!(!format!("{profile:?}").contains("secret"));
+}
