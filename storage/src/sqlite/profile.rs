@@ -96,7 +96,8 @@ impl Setting {
     }
 
     pub(super) fn read_back(&self, connection: &Connection) -> rusqlite::Result<String> {
-        let mut found = String::new();
+        // Where nothing can be mapped into memory, SQLite answers nothing.
+        let mut found = String::from(if self.name == "mmap_size" { "0" } else { "" });
         connection.pragma_query(None, self.name, |row| {
             found = match row.get_ref(0)? {
                 ValueRef::Integer(number) => number.to_string(),

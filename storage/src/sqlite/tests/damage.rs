@@ -1,0 +1,136 @@
+//! Rows that no version writes, and what is left of what was erased.
+
+use super::*;
+use crate::{CommitError, sqlite::failure::Failure};
+
+fn broken_kind(place: &Place) {
+    place
+        .stranger()
+        .execute("UPDATE events SET kind = 99 WHERE seq = 1", [])
+        .unwrap();
+}
+
+#[test]
+fn a_damaged_event_is_an_error_for_a_reader() {
+    let place = Place::new();
+    let store = place.with_messages(2);
+    let mut reader = store.reader().unwrap();
+    broken_kind(&place);
+    let all = reader
+        .events(BOB, PAIR, Seq(1), Direction::Forward, 9, 999)
+        .unwrap_err();
+    assert!(all.to_string().contains("damaged"), "{all}");
+    let second = reader
+        .events(BOB, PAIR, Seq(2), Direction::Forward, 9, 999)
+        .unwrap()
+        .unwrap();
+    assert_eq!(second.events.len(), 1, "the rest can be read");
+}
+
+#[test]
+fn a_damaged_event_stops_the_writer_for_good() {
+    let place = Place::new();
+    let store = place.with_messages(2);
+    drop(store);
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    broken_kind(&place);
+    // The batch begins well, and then asks for what was stored first.
+    let batch = [message(50, "new"), message(0, "again")];
+    for batch in [&batch[..], &batch[..1]] {
+        match writer.commit(batch) {
+            Err(CommitError::Fatal(reason)) => assert!(reason.contains("99"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(store.reader().unwrap().position().unwrap().0, 2);
+}
+
+#[test]
+fn other_damaged_rows_are_errors_too() {
+    let place = Place::new();
+    let store = place.with_messages(2);
+    let mut reader = store.reader().unwrap();
+    let stranger = place.stranger();
+    stranger.execute("UPDATE members SET role = 7", []).unwrap();
+    assert!(reader.conversation(BOB, PAIR).is_err());
+    assert!(reader.conversations(BOB, None, 9).is_err());
+    stranger
+        .execute("UPDATE conversations SET member_count = -1", [])
+        .unwrap();
+    stranger.execute("UPDATE members SET role = 0", []).unwrap();
+    assert!(reader.conversation(BOB, PAIR).is_err());
+    stranger.execute("DELETE FROM store", []).unwrap();
+    assert!(reader.position().is_err());
+}
+
+#[test]
+fn a_damaged_file_is_refused_or_answers_with_errors() {
+    let place = Place::new();
+    let store = place.with_messages(200);
+    store.close().unwrap();
+    drop(store);
+    let mut file = std::fs::read(place.path()).unwrap();
+    for byte in file.iter_mut().skip(4_096).step_by(7) {
+        *byte = 0xa5;
+    }
+    std::fs::write(place.path(), file).unwrap();
+    if let Ok(store) = SqliteStore::open(SqliteOptions::new(place.path())) {
+        let mut reader = store.reader().unwrap();
+        assert!(
+            reader
+                .events(BOB, PAIR, Seq(1), Direction::Forward, 999, usize::MAX)
+                .is_err()
+        );
+    }
+}
+
+#[test]
+fn an_erased_body_is_nowhere_in_the_files() {
+    let place = Place::new();
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    writer.commit(&accounts()).unwrap();
+    // One within a page, one over many, and an edit.
+    let small = b"the-small-secret".to_vec();
+    let large = b"the-large-secret".repeat(2_000);
+    let edited = b"the-other-secret".repeat(20);
+    writer
+        .commit(&[message(1, small), message(2, large), message(3, "harmless")])
+        .unwrap();
+    let edit = Action::Edit {
+        target: Seq(1),
+        body: edited.into(),
+    };
+    writer.commit(&[request(4, PAIR, ANN, edit)]).unwrap();
+    assert!(holds(&place, b"-secret"), "the test can find what is there");
+    let recall = |number, target| request(number, PAIR, ANN, Action::Recall { target: Seq(target) });
+    writer.commit(&[recall(5, 1), recall(6, 2)]).unwrap();
+    drop(writer);
+    store.close().unwrap();
+    assert!(!holds(&place, b"-secret"));
+    assert!(holds(&place, b"harmless"));
+}
+
+fn holds(place: &Place, bytes: &[u8]) -> bool {
+    let files = ["", "-wal"].map(|suffix| std::fs::read(place.beside(suffix)).unwrap_or_default());
+    files
+        .iter()
+        .any(|file| file.windows(bytes.len()).any(|window| window == bytes))
+}
+
+#[test]
+fn failures_say_what_they_mean() {
+    let failure = |code| Failure::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+    use rusqlite::ffi;
+    assert!(failure(ffi::SQLITE_IOERR_FSYNC).is_io());
+    assert!(failure(ffi::SQLITE_IOERR_WRITE).is_io());
+    assert!(failure(ffi::SQLITE_FULL).is_full());
+    assert!(failure(ffi::SQLITE_BUSY).is_busy());
+    assert!(failure(ffi::SQLITE_BUSY_SNAPSHOT).is_busy());
+    assert!(failure(ffi::SQLITE_CORRUPT).is_damage());
+    assert!(failure(ffi::SQLITE_CORRUPT_INDEX).is_damage());
+    assert!(failure(ffi::SQLITE_NOTADB).is_damage());
+    assert!(!failure(ffi::SQLITE_CONSTRAINT_UNIQUE).is_damage());
+    assert!(Failure::damaged("").is_damage());
+}

@@ -1,0 +1,117 @@
+//! Batches that do not commit.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{CommitError, Position};
+
+#[test]
+fn a_full_disk_applies_nothing_and_passes() {
+    let place = Place::new();
+    let store = place.with_messages(2);
+    drop(store);
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    let limit = |writer: &SqliteWriter, pages: i64| {
+        writer
+            .connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .unwrap();
+    };
+    let unlimited: i64 = writer
+        .connection
+        .pragma_query_value(None, "max_page_count", |row| row.get(0))
+        .unwrap();
+    // As many pages as there are.
+    limit(&writer, 1);
+    let large: Vec<Write> = (10..20).map(|number| message(number, vec![7; 100_000])).collect();
+    for _ in 0..2 {
+        match writer.commit(&large) {
+            Err(CommitError::NotApplied { full: true, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(bodies(&store), ["message 0", "message 1"]);
+        assert_eq!(store.reader().unwrap().position().unwrap(), Position(2));
+    }
+    limit(&writer, unlimited);
+    assert!(writer.commit(&large).unwrap().iter().all(Result::is_ok));
+    assert_eq!(bodies(&store).len(), 12);
+}
+
+#[test]
+fn a_failure_in_the_middle_leaves_nothing_of_the_batch() {
+    let place = Place::new();
+    let store = place.with_messages(2);
+    drop(store);
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    // The seventh event will find its place taken.
+    let stranger = place.stranger();
+    stranger
+        .execute(
+            "INSERT INTO event_seqs (conversation, seq, position) VALUES (?1, 7, 999)",
+            [PAIR.0 as i64],
+        )
+        .unwrap();
+    let batch = messages(10..20);
+    match writer.commit(&batch) {
+        Err(CommitError::NotApplied { full: false, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(writer.connection.is_autocommit());
+    assert_eq!(store.reader().unwrap().position().unwrap(), Position(2));
+    assert_eq!(bodies(&store), ["message 0", "message 1"]);
+    stranger
+        .execute("DELETE FROM event_seqs WHERE position = 999", [])
+        .unwrap();
+    // Seqs and positions go on without a hole.
+    let answers = writer.commit(&batch).unwrap();
+    for (answer, seq) in answers.iter().zip(3..) {
+        let Ok(Outcome::Appended(appended)) = answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(
+            (appended.event.seq, appended.event.position),
+            (Seq(seq), Position(seq))
+        );
+        assert!(!appended.duplicate);
+    }
+}
+
+#[test]
+fn a_lock_that_stays_applies_nothing() {
+    let place = Place::new();
+    let store = place.with_messages(1);
+    drop(store);
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    writer.connection.busy_timeout(Duration::from_millis(1)).unwrap();
+    let stranger = place.stranger();
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    match writer.commit(&messages(5..6)) {
+        Err(CommitError::NotApplied { full: false, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    stranger.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(appended(&mut writer, message(5, "later")).event.seq, Seq(2));
+}
+
+#[test]
+fn an_empty_batch_is_no_transaction() {
+    let place = Place::new();
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    let stranger = place.stranger();
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(writer.commit(&[]).unwrap(), []);
+}
+
+#[test]
+fn the_writer_is_handed_out_once() {
+    let place = Place::new();
+    let store = place.open();
+    let writer = store.writer().unwrap();
+    assert!(store.writer().is_err());
+    drop(writer);
+    assert!(store.writer().is_err());
+}

@@ -1,0 +1,189 @@
+//! Opening: a new file, an old one, someone else's, one in use.
+
+use super::*;
+use crate::{
+    CursorMove,
+    sqlite::{
+        Identity,
+        profile::{self, Use},
+    },
+};
+
+#[test]
+fn a_new_store_keeps_its_identity_and_its_data() {
+    let place = Place::new();
+    let mut options = SqliteOptions::new(place.path());
+    options.identity = Identity {
+        epoch: 1 << 63 | 5,
+        log_id: u64::MAX,
+    };
+    let store = SqliteStore::open(options.clone()).unwrap();
+    assert_eq!((store.epoch(), store.log_id()), (1 << 63 | 5, u64::MAX));
+    let mut writer = store.open_writer().unwrap();
+    writer.commit(&accounts()).unwrap();
+    writer.commit(&messages(0..3)).unwrap();
+    drop(writer);
+    store.close().unwrap();
+    drop(store);
+    options.identity = Identity { epoch: 6, log_id: 7 };
+    let store = SqliteStore::open(options).unwrap();
+    assert_eq!((store.epoch(), store.log_id()), (1 << 63 | 5, u64::MAX));
+    assert_eq!(bodies(&store), ["message 0", "message 1", "message 2"]);
+}
+
+#[test]
+fn a_name_is_drawn_where_none_is_given() {
+    let (first, second) = (Place::new(), Place::new());
+    let (first, second) = (first.open(), second.open());
+    assert_ne!(first.epoch(), 0);
+    assert_ne!((first.epoch(), first.log_id()), (second.epoch(), second.log_id()));
+}
+
+#[test]
+fn a_position_given_to_cursors_is_not_given_again_after_opening() {
+    let place = Place::new();
+    let store = place.with_messages(1);
+    drop(store);
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    let cursor = CursorMove {
+        conversation: PAIR,
+        user: BOB,
+        delivered: Seq(1),
+        read: Seq(0),
+    };
+    let moved = writer.commit(&[Write::Cursors(vec![cursor])]).unwrap();
+    let Ok(Outcome::Cursors(_, position)) = &moved[0] else {
+        panic!("{moved:?}")
+    };
+    drop((writer, store));
+    let store = place.open();
+    assert_eq!(store.reader().unwrap().position().unwrap(), *position);
+    let next = appended(&mut store.open_writer().unwrap(), message(9, "next"));
+    assert!(next.event.position > *position);
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let place = Place::new();
+    let store = place.open();
+    let refusal = place.refusal();
+    assert!(
+        refusal.contains("another imserver uses") && refusal.contains("test.db"),
+        "{refusal}"
+    );
+    // Readers hold on to it too.
+    let reader = store.reader().unwrap();
+    drop(store);
+    assert!(place.refusal().contains("another imserver uses"));
+    drop(reader);
+    place.open();
+}
+
+#[test]
+fn every_connection_has_the_profile() {
+    let place = Place::new();
+    let store = place.open();
+    let writer = store.open_writer().unwrap();
+    for setting in profile::settings(Use::Write, store.options.writer_cache_kib) {
+        let found = setting.read_back(&writer.connection).unwrap();
+        assert_eq!(found, setting.read_back, "{}", setting.name);
+    }
+    let ask = |connection: &Connection, name: &str| -> i64 {
+        connection
+            .pragma_query_value(None, name, |row| row.get(0))
+            .unwrap()
+    };
+    for what_for in [Use::Write, Use::Read, Use::Checkpoint] {
+        let connection = profile::connect(&place.path(), what_for, 100).unwrap();
+        assert_eq!(ask(&connection, "synchronous"), 2);
+        assert_eq!(ask(&connection, "foreign_keys"), 1);
+        assert_eq!(ask(&connection, "wal_autocheckpoint"), 0);
+        assert_eq!(ask(&connection, "query_only"), i64::from(what_for == Use::Read));
+        assert_eq!(ask(&connection, "cache_size"), -100);
+    }
+}
+
+#[test]
+fn a_setting_that_does_not_hold_is_found() {
+    // A database in memory has no write-ahead log.
+    let error = profile::connect(":memory:".as_ref(), Use::Write, 100).unwrap_err();
+    assert!(error.to_string().contains("journal_mode"), "{error}");
+}
+
+#[test]
+fn readers_cannot_write() {
+    let place = Place::new();
+    place.open();
+    let connection = profile::connect(&place.path(), Use::Read, 100).unwrap();
+    assert!(connection.execute("DELETE FROM events", []).is_err());
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let place = Place::new();
+    drop(place.with_messages(1));
+    let stranger = place.stranger();
+    stranger
+        .execute(
+            "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+             VALUES (99, 'future', '2030-01-01T00:00:00Z', '1')",
+            [],
+        )
+        .unwrap();
+    let refusal = place.refusal();
+    assert!(refusal.contains("newer version (schema 99"), "{refusal}");
+    stranger
+        .execute("DELETE FROM refinery_schema_history WHERE version = 99", [])
+        .unwrap();
+    assert_eq!(bodies(&place.open()), ["message 0"]);
+}
+
+#[test]
+fn another_program_s_database_is_refused_and_left_alone() {
+    let place = Place::new();
+    place
+        .stranger()
+        .execute_batch("CREATE TABLE theirs (id INTEGER)")
+        .unwrap();
+    assert!(place.refusal().contains("another program's database"));
+    let tables: i64 = place
+        .stranger()
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(tables, 1);
+    let mode: String = place
+        .stranger()
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "delete");
+}
+
+#[test]
+fn what_is_no_database_is_refused_and_left_alone() {
+    let place = Place::new();
+    let text = "this is a letter to a friend, and no database. ".repeat(100);
+    std::fs::write(place.path(), &text).unwrap();
+    assert!(place.refusal().contains("is not a database"));
+    assert_eq!(std::fs::read_to_string(place.path()).unwrap(), text);
+}
+
+#[test]
+fn an_empty_file_becomes_a_store() {
+    let place = Place::new();
+    std::fs::write(place.path(), "").unwrap();
+    place.open();
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    let place = Place::new();
+    let path = place.directory.path().join("missing").join("test.db");
+    let error = SqliteStore::open(SqliteOptions::new(&path))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("missing") && error.contains("directory exists"),
+        "{error}"
+    );
+}

@@ -1,0 +1,199 @@
+//! What is derived, made again from the log.
+
+use super::*;
+use crate::{ConversationView, EventView, Interval, MemberView, Position, Role};
+
+const CAT: UserId = UserId(3);
+
+/// Something of everything, in two parts; the second changes what the first made.
+fn history() -> (Vec<Write>, Vec<Write>) {
+    let group = |number, sender, action| request(number, GROUP, sender, action);
+    let text = |body: &'static str| Action::Message {
+        kind: 1,
+        body: Bytes::from_static(body.as_bytes()),
+        expires_at: Timestamp(0),
+        reply_to: Seq(0),
+    };
+    let edit = |target, body: &'static [u8]| Action::Edit {
+        target: Seq(target),
+        body: Bytes::from_static(body),
+    };
+    let react = |target, reaction: &str| Action::React {
+        target: Seq(target),
+        reaction: reaction.to_owned(),
+        body: Bytes::from_static(b"r"),
+    };
+    let create = Action::CreateGroup {
+        name: "first name".to_owned(),
+        members: vec![BOB],
+    };
+    let first = vec![
+        message(1, "between two"),
+        group(2, ANN, create),
+        group(3, ANN, text("one")),
+        group(4, BOB, text("two")),
+        group(5, ANN, edit(2, b"one again")),
+        group(6, BOB, react(2, "+")),
+        group(7, ANN, react(3, "!")),
+    ];
+    let role = Role::Admin;
+    let second = vec![
+        group(8, ANN, Action::AddMembers { users: vec![CAT] }),
+        group(9, ANN, Action::RemoveMember { user: BOB }),
+        group(10, ANN, Action::SetRole { user: CAT, role }),
+        group(11, CAT, text("three")),
+        group(12, ANN, Action::AddMembers { users: vec![BOB] }),
+        group(13, ANN, Action::Recall { target: Seq(2) }),
+        group(14, ANN, react(3, "")),
+        group(15, BOB, edit(3, b"two again")),
+        group(
+            16,
+            CAT,
+            Action::Rename {
+                name: "last name".to_owned(),
+            },
+        ),
+        message(17, "again between two"),
+        group(18, ANN, Action::Disband),
+    ];
+    (first, second)
+}
+
+#[derive(Debug, PartialEq)]
+struct Seen {
+    position: Position,
+    lists: Vec<Vec<ConversationView>>,
+    pages: Vec<Vec<EventView>>,
+    members: Vec<Option<Vec<MemberView>>>,
+    intervals: Vec<Interval>,
+    group_counts: Vec<(i64, i64)>,
+    requests: i64,
+}
+
+fn look(place: &Place) -> Seen {
+    let store = place.open();
+    let mut reader = store.reader().unwrap();
+    let mut seen = Seen {
+        position: reader.position().unwrap(),
+        lists: Vec::new(),
+        pages: Vec::new(),
+        members: Vec::new(),
+        intervals: reader.intervals(GROUP, Seq(0)).unwrap(),
+        group_counts: group_counts(place),
+        requests: place
+            .stranger()
+            .query_row("SELECT count(*) FROM requests", [], |row| row.get(0))
+            .unwrap(),
+    };
+    for user in [ANN, BOB, CAT] {
+        seen.lists.push(reader.conversations(user, None, 99).unwrap());
+        seen.pages.push(page(reader.as_mut(), user, GROUP).events);
+        seen.members
+            .push(reader.members(user, GROUP, UserId(0), 99).unwrap());
+    }
+    seen
+}
+
+fn group_counts(place: &Place) -> Vec<(i64, i64)> {
+    let stranger = place.stranger();
+    let mut statement = stranger
+        .prepare("SELECT user, groups FROM group_counts ORDER BY user")
+        .unwrap();
+    let rows = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn write(place: &Place, parts: &[&[Write]]) {
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    for part in parts {
+        for answer in writer.commit(part).unwrap() {
+            answer.unwrap();
+        }
+    }
+    drop(writer);
+    store.close().unwrap();
+}
+
+#[test]
+fn all_of_it() {
+    let place = Place::new();
+    let (first, second) = history();
+    write(&place, &[&accounts(), &first, &second]);
+    let before = look(&place);
+    assert_eq!(before.group_counts, [(1, 0), (2, 0), (3, 0)]);
+    place
+        .stranger()
+        .execute_batch(
+            "UPDATE store SET watermark = 0; DELETE FROM event_seqs; DELETE FROM requests; DELETE FROM members;
+             DELETE FROM conversations; DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions;
+             DELETE FROM cursors",
+        )
+        .unwrap();
+    assert_eq!(look(&place), before);
+}
+
+#[test]
+fn all_of_it_over_what_is_there() {
+    let place = Place::new();
+    let (first, second) = history();
+    write(&place, &[&accounts(), &first, &second]);
+    let before = look(&place);
+    place
+        .stranger()
+        .execute_batch("UPDATE store SET watermark = 0; DELETE FROM edits")
+        .unwrap();
+    assert_eq!(look(&place), before);
+}
+
+/// As if the process had ended between writing the log and deriving from it.
+#[test]
+fn what_is_missing_of_it() {
+    let (whole, part) = (Place::new(), Place::new());
+    let (first, second) = history();
+    write(&whole, &[&accounts(), &first, &second]);
+    write(&part, &[&accounts(), &first]);
+    let stranger = part.stranger();
+    stranger
+        .execute("ATTACH ?1 AS whole", [whole.path().to_str().unwrap()])
+        .unwrap();
+    stranger
+        .execute_batch(
+            "INSERT INTO events SELECT * FROM whole.events WHERE position > (SELECT position FROM store);
+             UPDATE store SET position = (SELECT position FROM whole.store);
+             DETACH whole",
+        )
+        .unwrap();
+    drop(stranger);
+    assert_eq!(look(&part), look(&whole));
+    // The replay erased what it found recalled.
+    let erased: i64 = part
+        .stranger()
+        .query_row(
+            "SELECT count(*) FROM events WHERE recalled AND length(body) = 0",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(erased, 2, "the message and its edit");
+    let store = part.open();
+    let mut writer = store.open_writer().unwrap();
+    assert!(appended(&mut writer, first[0].clone()).duplicate);
+    assert_eq!(appended(&mut writer, message(99, "on it goes")).event.seq, Seq(3));
+}
+
+#[test]
+fn counters_that_contradict_each_other_are_refused() {
+    for sql in [
+        "UPDATE store SET position = 1, watermark = 1",
+        "UPDATE store SET watermark = position + 1",
+    ] {
+        let place = Place::new();
+        drop(place.with_messages(3));
+        place.stranger().execute(sql, []).unwrap();
+        let refusal = place.refusal();
+        assert!(refusal.contains("contradict"), "{refusal}");
+    }
+}
