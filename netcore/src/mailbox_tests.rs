@@ -34,6 +34,13 @@ fn one_wake_per_sleep_and_none_while_awake() {
     let signals = mailbox.receive(&mut messages);
     assert!(signals.has(Signals::DRAIN) && !signals.has(Signals::STOP));
     assert_eq!(messages, [3, 4]);
+
+    // Something else woke it.
+    messages.clear();
+    assert!(mailbox.prepare_sleep());
+    mailbox.receive(&mut messages);
+    mailbox.post(5).unwrap();
+    assert_eq!(wakes.load(Ordering::SeqCst), 1, "the loop was awake");
 }
 
 #[test]

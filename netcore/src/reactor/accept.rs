@@ -21,6 +21,7 @@ pub(crate) struct Acceptor<I: Io> {
 struct Listening<I: Io> {
     listener: I::Listener,
     local: SocketAddr,
+    /// Something may be waiting: stays so until `accept` has said that nothing is.
     ready: bool,
 }
 
@@ -82,10 +83,6 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         };
         if acceptor.retry_at.is_some_and(|at| at <= self.state.now) {
             acceptor.retry_at = None;
-            acceptor
-                .listeners
-                .iter_mut()
-                .for_each(|listening| listening.ready = true);
         }
         for listening in &mut acceptor.listeners {
             if acceptor.retry_at.is_none() && listening.ready && !self.accept_from(listening) {

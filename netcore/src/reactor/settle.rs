@@ -171,7 +171,5 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             slot.core
                 .close(CloseReason::from_io(error), CloseHow::Abort, self.state.tick);
         }
-        // What arrived while nothing was read has to be read away to find the peer's end.
-        slot.readable = true;
     }
 }

@@ -188,6 +188,28 @@ fn a_frame_that_does_not_end_is_ended() {
 }
 
 #[test]
+fn timers_do_not_pile_up() {
+    let timeouts = Timeouts {
+        frame: 10 * SECOND,
+        ..Timeouts::default()
+    };
+    let mut loop_ = harness(Options {
+        timeouts,
+        ..Options::default()
+    });
+    let socket = loop_.connect();
+    let frame = frame("now and then");
+    for _ in 0..200 {
+        loop_.world.borrow_mut().feed(socket, &frame[..3]);
+        loop_.pass(SECOND);
+        loop_.world.borrow_mut().feed(socket, &frame[3..]);
+        loop_.pass(SECOND);
+        assert!(loop_.reactor.wheel.len() <= 6, "{}", loop_.reactor.wheel.len());
+    }
+    assert_eq!(loop_.written(socket).len(), 200);
+}
+
+#[test]
 fn a_stalled_peer_is_aborted() {
     let timeouts = Timeouts {
         write_stall: 5 * SECOND,

@@ -26,6 +26,8 @@ pub(super) struct Obedient {
     pub(super) diary: Diary,
     pub(super) codec: LengthPrefixed,
     pub(super) refuse: bool,
+    pub(super) turn_ends: usize,
+    say_at_turn_end: Option<(ConnId, &'static str)>,
 }
 
 #[derive(Default)]
@@ -54,6 +56,7 @@ pub(super) enum Message {
     Note(&'static str),
     Resume(ConnId),
     Say(ConnId, &'static str),
+    SayAtTurnEnd(ConnId, &'static str),
     Close(ConnId),
     Panic,
 }
@@ -123,9 +126,23 @@ impl Handler for Obedient {
                 }
                 None => self.note("nobody"),
             },
+            Message::SayAtTurnEnd(id, words) => self.say_at_turn_end = Some((id, words)),
             Message::Close(id) => cx.conn(id).unwrap().close(4, CloseHow::Flush),
             Message::Panic => panic!("as told"),
         }
+    }
+
+    fn on_turn_end(&mut self, cx: &mut LoopCx<'_, Self>) {
+        self.turn_ends += 1;
+        if let Some((id, words)) = self.say_at_turn_end.take()
+            && let Some(mut cx) = cx.conn(id)
+        {
+            cx.send(words.as_bytes()).unwrap();
+        }
+    }
+
+    fn on_tick(&mut self, _: &mut LoopCx<'_, Self>) {
+        self.note("tick");
     }
 
     fn on_drain(&mut self, cx: &mut ConnCx<'_, Self>) {
@@ -160,6 +177,7 @@ pub(super) struct Options {
     pub(super) pool: Option<WorkerPool<Work>>,
     pub(super) refuse: bool,
     pub(super) loops: usize,
+    pub(super) tick: Option<Duration>,
 }
 
 impl Default for Options {
@@ -172,6 +190,7 @@ impl Default for Options {
             pool: None,
             refuse: false,
             loops: 1,
+            tick: None,
         }
     }
 }
@@ -204,13 +223,15 @@ pub(super) fn harness(options: Options) -> Harness {
         settings: Settings::new(&options.timeouts, options.outbound),
         limits: options.limits,
         budgets: options.budgets,
-        tick: None,
+        tick: options.tick,
     };
     let codec = LengthPrefixed::builder().width(1).max(256).build().unwrap();
     let handler = Obedient {
         diary: Rc::clone(&diary),
         codec,
         refuse: options.refuse,
+        turn_ends: 0,
+        say_at_turn_end: None,
     };
     let reactor = Reactor::new(parts, handler).unwrap();
     Harness {

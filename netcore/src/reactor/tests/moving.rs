@@ -307,3 +307,50 @@ fn messages_beyond_the_budget_wait_for_the_next_turn() {
     assert!(loop_.world.borrow().timeouts.last().unwrap().is_zero());
     assert_eq!(loop_.diary(), ["c"]);
 }
+
+#[test]
+fn the_end_of_a_turn_is_called_once_and_what_it_sends_is_written_at_once() {
+    let mut loop_ = harness(Options::default());
+    let socket = loop_.connect();
+    let before = loop_.reactor.handler.turn_ends;
+    loop_.post(Message::SayAtTurnEnd(loop_.id(socket), "together"));
+    loop_.feed(socket, &["a"]);
+    loop_.turn();
+    assert_eq!(loop_.reactor.handler.turn_ends, before + 1);
+    assert_eq!(loop_.written(socket), ["a", "together"]);
+    assert_eq!(loop_.world.borrow().sockets[socket].writes, 1);
+}
+
+#[test]
+fn ticks_come_every_so_often() {
+    let every = Duration::from_millis(100);
+    let mut loop_ = harness(Options {
+        tick: Some(every),
+        ..Options::default()
+    });
+    loop_.run();
+    assert!(loop_.diary().is_empty());
+    assert_eq!(*loop_.world.borrow().timeouts.last().unwrap(), every);
+    loop_.pass(every);
+    loop_.pass(every / 2);
+    assert_eq!(loop_.diary(), ["tick"]);
+    loop_.pass(10 * every);
+    assert_eq!(loop_.diary(), ["tick"], "missed ones are not made up for");
+}
+
+#[test]
+fn all_connections_of_a_loop_can_be_named() {
+    let mut loop_ = harness(Options::default());
+    let sockets = [loop_.connect(), loop_.connect(), loop_.connect()];
+    loop_.feed(sockets[1], &["abort"]);
+    loop_.run();
+    let cx = crate::context::LoopCx::new(&mut loop_.reactor.state);
+    let named = cx.connection_ids();
+    assert_eq!(named, [loop_.id(sockets[0]), loop_.id(sockets[2])]);
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    let slot = size_of::<crate::context::Slot<super::harness::Obedient>>();
+    assert!(slot <= 200, "{slot} bytes");
+}
