@@ -1,0 +1,276 @@
+//! The seeds of the corpora: real messages, and the ways to break them that a fuzzer would take long to find.
+//! It owns the files `corpus/<target>/seed-*`; `cargo run -p fuzz --example seeds` writes them anew.
+
+use bytes::BytesMut;
+use netcore::codec::{Codec, LengthPrefixed};
+use protocol::{Command, Encoding, Frame, Push, Reply, Request, encode_error, samples};
+
+const ENCODINGS: [(Encoding, &str); 2] = [(Encoding::Protobuf, "protobuf"), (Encoding::Json, "json")];
+
+/// A file of a corpus.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Seed {
+    /// Whose corpus.
+    pub target: &'static str,
+    /// The name of the file.
+    pub name: String,
+    /// What is in it.
+    pub data: Vec<u8>,
+}
+
+/// All of them.
+pub fn all() -> Vec<Seed> {
+    let mut seeds = codec();
+    seeds.extend(splits());
+    seeds.extend(length_prefixed());
+    seeds.extend(bodies());
+    seeds.extend(client_direction());
+    seeds
+}
+
+fn seed(target: &'static str, name: &str, data: Vec<u8>) -> Seed {
+    Seed {
+        target,
+        name: format!("seed-{name}"),
+        data,
+    }
+}
+
+fn requests() -> Vec<Request> {
+    samples::requests()
+        .into_iter()
+        .chain(samples::sends().into_iter().map(Request::Send))
+        .collect()
+}
+
+fn bytes(frames: &[Frame]) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    for frame in frames {
+        // No sample is as long as a header can say.
+        let _ = frame.encode(&mut out);
+    }
+    out.to_vec()
+}
+
+/// What a server would send: answers, pushes, a refusal.
+fn server_frames(encoding: Encoding) -> Vec<(String, Frame)> {
+    let replies = samples::replies().into_iter().map(|reply: Reply| {
+        (
+            format!("reply-{}", reply.command().name()),
+            reply.to_frame(encoding, 7),
+        )
+    });
+    let pushes = samples::pushes()
+        .into_iter()
+        .map(|push: Push| (format!("push-{}", push.command().name()), push.to_frame(encoding)));
+    let error = ("error".to_owned(), encode_error(&samples::refusal(), encoding, 7));
+    replies.chain(pushes).chain([error]).collect()
+}
+
+fn codec() -> Vec<Seed> {
+    let frames: Vec<Frame> = requests()
+        .iter()
+        .zip(1..)
+        .map(|(request, seq)| request.to_frame(Encoding::Protobuf, seq))
+        .collect();
+    let mut seeds = Vec::new();
+    for frame in frames.iter().take(26) {
+        let name = Command::from_number(frame.kind.command()).map_or("unknown", Command::name);
+        seeds.push(seed(
+            "codec",
+            name,
+            [vec![0], bytes(std::slice::from_ref(frame))].concat(),
+        ));
+    }
+    let three = bytes(&frames[..3]);
+    seeds.push(seed("codec", "three", [vec![0], three.clone()].concat()));
+    seeds.push(seed(
+        "codec",
+        "torn",
+        [vec![0], three[..three.len() - 1].to_vec()].concat(),
+    ));
+    seeds.push(seed("codec", "too-long", [vec![2], three.clone()].concat()));
+    seeds.push(seed(
+        "codec",
+        "longest-length",
+        vec![0, 0xFF, 0xFF, 0xFF, 0xFF, 3, 0xE9, 0, 1],
+    ));
+    seeds.push(seed(
+        "codec",
+        "half-length",
+        vec![0, 0x7F, 0xFF, 0xFF, 0xFF, 3, 0xE9, 0, 1],
+    ));
+    seeds.push(seed(
+        "codec",
+        "any-length",
+        vec![7, 0xFF, 0xFF, 0xFF, 0xFF, 3, 0xE9, 0, 1, 9],
+    ));
+    seeds.push(seed(
+        "codec",
+        "reserved-bit",
+        [three, vec![0, 0, 0, 0, 0x43, 0xE9, 0, 1]].concat(),
+    ));
+    seeds.push(seed(
+        "codec",
+        "empty-bodies",
+        [vec![1], [0, 0, 0, 0, 3, 0xEA, 0, 1].repeat(4)].concat(),
+    ));
+    seeds.push(seed(
+        "codec",
+        "http",
+        b"\0GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+    ));
+    seeds
+}
+
+fn splits() -> Vec<Seed> {
+    let frames: Vec<Frame> = requests()
+        .iter()
+        .zip(1..)
+        .map(|(request, seq)| request.to_frame(Encoding::Protobuf, seq))
+        .collect();
+    let mut seeds = Vec::new();
+    for (index, three) in frames.chunks(3).enumerate() {
+        for (name, cuts) in [("odd", vec![0, 6, 1, 12]), ("long", vec![63, 2, 200])] {
+            let head = [vec![0, cuts.len() as u8], cuts].concat();
+            seeds.push(seed(
+                "splits",
+                &format!("{name}-{index}"),
+                [head, bytes(three)].concat(),
+            ));
+        }
+    }
+    let broken = [bytes(&frames[..1]), vec![0, 0, 0, 1, 0x40, 0, 0, 1, 9]].concat();
+    seeds.push(seed(
+        "splits",
+        "reserved-bit",
+        [vec![0, 2, 7, 8], broken].concat(),
+    ));
+    seeds.push(seed(
+        "splits",
+        "too-long",
+        [vec![2, 1, 4], bytes(&frames[..2])].concat(),
+    ));
+    seeds
+}
+
+/// Flags, offset, width, adjustment, largest, strip, number of cuts, cuts; then the stream.
+fn length_prefixed() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    let builder = LengthPrefixed::builder;
+    let layouts = [
+        ("plain", [0, 0, 0, 0, 0, 0], builder()),
+        ("little", [1, 0, 0, 0, 0, 0], builder().little_endian()),
+        ("one", [0, 0, 1, 0, 3, 0], builder().width(1)),
+        ("two", [0, 0, 2, 0, 0, 0], builder().width(2)),
+        ("three", [1, 0, 3, 0, 0, 0], builder().width(3).little_endian()),
+        ("eight", [0, 0, 4, 0, 0, 0], builder().width(8)),
+        ("whole", [0, 0, 2, 254, 0, 0], builder().width(2).adjustment(-2)),
+        ("header", [2, 0, 0, 4, 0, 0], builder().adjustment(4).strip(0)),
+        (
+            "inside",
+            [2, 3, 2, 2, 0, 1],
+            builder().offset(3).width(2).adjustment(2).strip(1),
+        ),
+    ];
+    for (name, head, builder) in layouts {
+        let Ok(codec) = builder.build() else { continue };
+        let mut stream = BytesMut::new();
+        for payload in [&b"hello, world, 0123456789"[..], b"............"] {
+            let _ = codec.encode(payload, &mut stream);
+        }
+        let whole = [&head[..], &[2, 0, 4], &stream].concat();
+        let torn = whole[..whole.len() - 1].to_vec();
+        seeds.push(seed("length_prefixed", &format!("{name}-torn"), torn));
+        seeds.push(seed("length_prefixed", name, whole));
+    }
+    seeds.push(seed(
+        "length_prefixed",
+        "too-short",
+        vec![0, 0, 0, 254, 0, 0, 1, 3, 0, 0, 0, 1, 9],
+    ));
+    seeds.push(seed(
+        "length_prefixed",
+        "too-long",
+        vec![0, 0, 0, 0, 2, 0, 1, 3, 0xFF, 0xFF, 0xFF, 0xFF],
+    ));
+    seeds.push(seed("length_prefixed", "unusable", vec![2, 255, 4, 0, 1, 255, 0]));
+    seeds
+}
+
+fn bodies() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (encoding, encoding_name) in ENCODINGS {
+        for (number, request) in requests().iter().enumerate() {
+            let body = request.encode(encoding).to_vec();
+            let name = format!("request-{}-{number}-{encoding_name}", request.command().name());
+            let choice = Command::ALL
+                .iter()
+                .position(|command| *command == request.command());
+            let chosen = [vec![choice.unwrap_or_default() as u8], body.clone()].concat();
+            seeds.push(seed("round_trip", &name, chosen));
+            if !body.is_empty() {
+                seeds.push(seed("requests", &name, body));
+            }
+        }
+        for (name, frame) in server_frames(encoding) {
+            let choice = Command::ALL
+                .iter()
+                .position(|it| it.number() == frame.kind.command());
+            let chosen = [vec![choice.unwrap_or_default() as u8], frame.body.to_vec()].concat();
+            seeds.push(seed("round_trip", &format!("{name}-{encoding_name}"), chosen));
+        }
+    }
+    let hostile: [(&str, Vec<u8>); 8] = [
+        ("groups", [0x7B].repeat(200)),
+        ("lists", format!("{{\"x\":{}", "[".repeat(200)).into_bytes()),
+        ("numbers", [vec![0x0A, 0x7F], vec![1; 127]].concat()),
+        ("heads", [0x0A, 0x00].repeat(100)),
+        ("long-varint", [vec![0x08], vec![0xFF; 11]].concat()),
+        ("past-the-end", vec![0x12, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]),
+        (
+            "future-kind",
+            br#"{"conversation_id":"7","kind":31,"content":{"body":"AA=="}}"#.to_vec(),
+        ),
+        (
+            "buffered",
+            format!("{{\"magic\":[{}0]}}", "0,".repeat(100)).into_bytes(),
+        ),
+    ];
+    seeds.extend(
+        hostile
+            .into_iter()
+            .map(|(name, data)| seed("requests", name, data)),
+    );
+    seeds
+}
+
+fn client_direction() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (encoding, encoding_name) in ENCODINGS {
+        for (name, frame) in server_frames(encoding) {
+            let name = format!("{name}-{encoding_name}");
+            seeds.push(seed(
+                "client_direction",
+                &name,
+                bytes(std::slice::from_ref(&frame)),
+            ));
+            if name.contains("events") {
+                seeds.push(seed(
+                    "client_direction",
+                    &format!("body-{name}"),
+                    frame.body.to_vec(),
+                ));
+            }
+        }
+    }
+    let events = [0x2A, 0x00].repeat(200);
+    seeds.push(seed("client_direction", "empty-events", events.clone()));
+    let page = Frame {
+        kind: protocol::MessageType::request(3100),
+        seq: 0,
+        body: events.into(),
+    };
+    seeds.push(seed("client_direction", "empty-events-push", bytes(&[page])));
+    seeds
+}

@@ -1,0 +1,472 @@
+//! Runs every file of every corpus through its oracle, and proves that each oracle can fail.
+
+// In tests a failed unwrap is the failing assertion, also in what they share.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    fs,
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::{Bytes, BytesMut};
+use fuzz::{
+    Bodies, Bounds, ORACLES, Real, client_direction_with, codec_with, frames_with, length_prefixed_with,
+    requests_with, round_trip_with, seeds, splits_with,
+};
+use netcore::codec::{Codec, Decoded, LengthPrefixed};
+use protocol::{
+    Command, Decode, Encoding, Frame, FrameCodec, FrameError, Push, RawPage, Refusal, Request, samples,
+    v1::{self, ErrorCode},
+    validate::Limits,
+};
+
+/// Oracles count the memory of the whole process: one test at a time.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn directory(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn corpus(target: &str) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(directory("corpus").join(target)).unwrap();
+    files
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, fs::read(path).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn every_file_of_every_corpus_passes() {
+    let _turn = turn();
+    for (target, oracle) in ORACLES {
+        let files = corpus(target);
+        assert!(files.len() >= 20, "{target} has {} files", files.len());
+        for (name, data) in files {
+            assert!(data.len() <= 4_096, "{target}/{name} is large");
+            let ran = catch_unwind(|| oracle(&data));
+            assert!(ran.is_ok(), "{target}/{name}");
+            // Cut off, it is as good an input.
+            oracle(&data[..data.len() / 2]);
+        }
+        oracle(&[]);
+    }
+}
+
+#[test]
+fn the_seeds_are_those_of_the_code() {
+    let mut targets: BTreeMap<_, usize> = BTreeMap::new();
+    for seed in seeds::all() {
+        let path = directory("corpus").join(seed.target).join(&seed.name);
+        let found = fs::read(&path).unwrap_or_default();
+        assert_eq!(
+            found,
+            seed.data,
+            "{}: run `cargo run -p fuzz --example seeds`",
+            path.display()
+        );
+        *targets.entry(seed.target).or_default() += 1;
+    }
+    let named: Vec<_> = ORACLES.iter().map(|(name, _)| *name).collect();
+    assert!(targets.keys().eq(named.iter()), "each oracle has seeds");
+}
+
+#[test]
+fn every_oracle_has_its_binary() {
+    let mut files: Vec<_> = fs::read_dir(directory("fuzz_targets"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            (
+                path.file_stem().unwrap().to_string_lossy().into_owned(),
+                fs::read_to_string(path).unwrap(),
+            )
+        })
+        .collect();
+    files.sort();
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ORACLES.map(|(name, _)| name));
+    let manifest = fs::read_to_string(directory("Cargo.toml")).unwrap();
+    for (name, text) in &files {
+        assert!(
+            text.contains(&format!("fuzz::{name}(data)")),
+            "{name} runs its oracle"
+        );
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"")),
+            "{name} is in the manifest"
+        );
+    }
+}
+
+#[test]
+fn the_dictionary_knows_every_command_and_is_well_formed() {
+    let text = fs::read_to_string(directory("protocol.dict")).unwrap();
+    for line in text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        let (_, value) = line.split_once('=').unwrap();
+        let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        assert!(inner.is_some_and(|inner| !inner.is_empty()), "{line}");
+    }
+    for command in Command::ALL {
+        let [high, low] = command.number().to_be_bytes();
+        assert!(
+            text.contains(&format!("\"\\x{high:02x}\\x{low:02x}\"")),
+            "{} is missing",
+            command.name()
+        );
+    }
+}
+
+// ---- each oracle can fail -----------------------------------------------------------------------
+
+/// Whether the oracle objects. What it prints on the way is the panic of a test that passes.
+fn objects(oracle: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(oracle)).is_err()
+}
+
+/// The protocol's codec with one thing wrong.
+struct Broken {
+    fault: Fault,
+    real: FrameCodec,
+    calls: Cell<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    None,
+    TakesTooMuch,
+    HoldsTooMuch,
+    WaitsForNothing,
+    WaitsForTooMuch,
+    ReservesTheDeclaredLength,
+    FailsOnlyWhenWhole,
+    CountsCalls,
+    LosesTheSeqOfTornFrames,
+}
+
+impl Codec for Broken {
+    type In = Frame;
+    type Out = Frame;
+    type Error = FrameError;
+
+    fn decode(&mut self, source: &[u8]) -> Result<Decoded<Frame>, FrameError> {
+        self.calls.set(self.calls.get() + 1);
+        if self.fault == Fault::ReservesTheDeclaredLength
+            && let Some(length) = source.first_chunk()
+        {
+            drop(Vec::<u8>::with_capacity(u32::from_be_bytes(*length) as usize));
+        }
+        let wait = |bytes| {
+            Ok(Decoded::Need {
+                total: NonZeroUsize::new(bytes).unwrap(),
+            })
+        };
+        match (self.fault, self.real.decode(source)) {
+            (Fault::TakesTooMuch, Ok(Decoded::Frame { frame, used })) => Ok(Decoded::Frame {
+                frame,
+                used: used.saturating_add(1),
+            }),
+            (Fault::HoldsTooMuch, Ok(Decoded::Frame { frame, used })) => {
+                let body = [frame.body.as_ref(), &[0; 9]].concat().into();
+                Ok(Decoded::Frame {
+                    frame: Frame { body, ..frame },
+                    used,
+                })
+            }
+            (Fault::WaitsForNothing, Ok(Decoded::Need { .. })) => wait(1),
+            (Fault::WaitsForTooMuch, Ok(Decoded::Need { .. })) => wait(usize::MAX),
+            (Fault::FailsOnlyWhenWhole, Err(_)) if source.len() < 9 => wait(source.len() + 1),
+            (Fault::CountsCalls, Ok(Decoded::Frame { frame, used })) => Ok(Decoded::Frame {
+                frame: Frame {
+                    seq: self.calls.get() as u16,
+                    ..frame
+                },
+                used,
+            }),
+            (Fault::LosesTheSeqOfTornFrames, Ok(Decoded::Frame { frame, used })) if self.calls.get() > 9 => {
+                Ok(Decoded::Frame {
+                    frame: Frame { seq: 0, ..frame },
+                    used,
+                })
+            }
+            (_, result) => result,
+        }
+    }
+
+    fn encode(&self, frame: &Frame, out: &mut BytesMut) -> Result<(), FrameError> {
+        frame.encode(out)
+    }
+}
+
+fn broken(fault: Fault) -> Broken {
+    Broken {
+        fault,
+        real: FrameCodec::new(1024 * 1024),
+        calls: Cell::new(0),
+    }
+}
+
+fn two_frames() -> Vec<u8> {
+    let mut out = BytesMut::new();
+    for request in samples::requests().iter().take(2) {
+        request.to_frame(Encoding::Protobuf, 5).encode(&mut out).unwrap();
+    }
+    out.to_vec()
+}
+
+/// Two frames and the beginning of a third, of whose large body little is there.
+fn torn() -> Vec<u8> {
+    [two_frames(), vec![0, 8, 0, 0, 3, 0xE9, 0, 1, 7]].concat()
+}
+
+#[test]
+fn the_codec_oracle_can_fail() {
+    let _turn = turn();
+    let run = |fault, stream: &[u8]| {
+        let bounds = Bounds {
+            frame_bytes: |frame: &Frame| frame.body.len(),
+            total_max: 1024 * 1024 + 8,
+        };
+        objects(|| codec_with(broken(fault), stream, bounds))
+    };
+    assert!(!run(Fault::None, &two_frames()));
+    assert!(!run(Fault::None, &torn()));
+    // One frame, the shortest: whatever is taken beyond it is not there.
+    for fault in [Fault::TakesTooMuch, Fault::HoldsTooMuch] {
+        assert!(run(fault, &[0, 0, 0, 0, 3, 0xEA, 0, 1]), "{fault:?} is not seen");
+    }
+    for fault in [
+        Fault::WaitsForNothing,
+        Fault::WaitsForTooMuch,
+        Fault::ReservesTheDeclaredLength,
+    ] {
+        assert!(run(fault, &torn()), "{fault:?} is not seen");
+    }
+}
+
+#[test]
+fn the_comparison_with_a_naive_reader_can_fail() {
+    let _turn = turn();
+    let run = |fault, stream: &[u8]| objects(|| frames_with(broken(fault), 1024 * 1024, stream));
+    assert!(!run(Fault::None, &torn()));
+    for fault in [Fault::TakesTooMuch, Fault::HoldsTooMuch, Fault::CountsCalls] {
+        assert!(run(fault, &torn()), "{fault:?} is not seen");
+    }
+}
+
+#[test]
+fn the_splits_oracle_can_fail() {
+    let _turn = turn();
+    let run = |fault, stream: &[u8]| objects(|| splits_with(|| broken(fault), &[3, 8], stream));
+    assert!(!run(Fault::None, &torn()));
+    for fault in [
+        Fault::TakesTooMuch,
+        Fault::CountsCalls,
+        Fault::LosesTheSeqOfTornFrames,
+    ] {
+        assert!(run(fault, &torn()), "{fault:?} is not seen");
+    }
+    // An error that comes one byte late is the same error, unless the stream ends there.
+    let header = [0, 0, 0, 0, 0x40, 1, 0, 1];
+    assert!(!run(Fault::FailsOnlyWhenWhole, &header));
+    let run = |cuts: &[usize], pieces: &[u8]| {
+        objects(|| splits_with(|| Impatient(FrameCodec::new(16)), cuts, pieces))
+    };
+    assert!(
+        run(&[4], &header),
+        "an error that depends on the pieces is not seen"
+    );
+}
+
+/// Fails on a header that arrives torn.
+struct Impatient(FrameCodec);
+
+impl Codec for Impatient {
+    type In = Frame;
+    type Out = Frame;
+    type Error = FrameError;
+
+    fn decode(&mut self, source: &[u8]) -> Result<Decoded<Frame>, FrameError> {
+        if source.len() < 8 {
+            return Err(FrameError::ReservedBit(0));
+        }
+        self.0.decode(source)
+    }
+
+    fn encode(&self, frame: &Frame, out: &mut BytesMut) -> Result<(), FrameError> {
+        frame.encode(out)
+    }
+}
+
+/// netcore's codec with one thing wrong.
+#[derive(Clone, Copy)]
+struct BrokenPrefix {
+    real: LengthPrefixed,
+    forgets: bool,
+    shifts: bool,
+}
+
+impl Codec for BrokenPrefix {
+    type In = Bytes;
+    type Out = [u8];
+    type Error = netcore::codec::FrameError;
+
+    fn decode(&mut self, source: &[u8]) -> Result<Decoded<Bytes>, Self::Error> {
+        match self.real.decode(source)? {
+            Decoded::Frame { frame, used } if self.forgets => Ok(Decoded::Frame {
+                frame: frame.slice(frame.len() / 2..),
+                used,
+            }),
+            other => Ok(other),
+        }
+    }
+
+    fn encode(&self, out: &[u8], dst: &mut BytesMut) -> Result<(), Self::Error> {
+        let start = dst.len();
+        self.real.encode(out, dst)?;
+        if self.shifts {
+            dst[start + 3] ^= 1;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_length_prefixed_oracle_can_fail() {
+    let _turn = turn();
+    let run = |forgets, shifts| {
+        let codec = BrokenPrefix {
+            real: LengthPrefixed::new(1_000),
+            forgets,
+            shifts,
+        };
+        objects(|| length_prefixed_with(|| codec, 1_004, &[1], &[0, 0, 0, 2, 9, 9, 0]))
+    };
+    assert!(!run(false, false));
+    assert!(run(true, false), "a frame that lost its beginning is not seen");
+    assert!(run(false, true), "a wrong length is not seen");
+}
+
+/// The bodies' code with one thing wrong.
+struct ForgetsNames;
+impl Bodies for ForgetsNames {
+    fn encode(&self, request: &Request, encoding: Encoding) -> Bytes {
+        match request {
+            Request::FindUser(_) => Bytes::new(),
+            other => other.encode(encoding),
+        }
+    }
+}
+
+struct LetsThrough;
+impl Bodies for LetsThrough {
+    fn validate(&self, _: &Request, _: &Limits) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+struct RefusesOddly;
+impl Bodies for RefusesOddly {
+    fn validate(&self, _: &Request, _: &Limits) -> Result<(), Refusal> {
+        Err(Refusal::new(ErrorCode::Internal, "why not"))
+    }
+}
+
+struct RefusesAtLength;
+impl Bodies for RefusesAtLength {
+    fn validate(&self, _: &Request, _: &Limits) -> Result<(), Refusal> {
+        let mut refusal = Refusal::invalid("name", "");
+        refusal.0.message = "x".repeat(2_000);
+        Err(refusal)
+    }
+}
+
+struct Wasteful;
+impl Bodies for Wasteful {
+    fn request(&self, command: Command, encoding: Encoding, body: Bytes) -> Result<Request, Refusal> {
+        drop(vec![1_u8; body.len() * 500 + 100_000]);
+        Request::decode(command, encoding, body)
+    }
+
+    fn push(&self, command: Command, encoding: Encoding, body: Bytes) -> Result<Push, Refusal> {
+        drop(vec![1_u8; body.len() * 5_000 + 100_000]);
+        Push::decode(command, encoding, body)
+    }
+}
+
+struct DropsEvents;
+impl Bodies for DropsEvents {
+    fn to_page(&self, raw: &RawPage) -> v1::Page {
+        v1::Page {
+            events: Vec::new(),
+            ..raw.to_page()
+        }
+    }
+}
+
+fn find_user(name: &str) -> Vec<u8> {
+    let request = Request::FindUser(v1::FindUserRequest {
+        name: name.to_owned(),
+    });
+    request.encode(Encoding::Protobuf).to_vec()
+}
+
+#[test]
+fn the_round_trip_oracle_can_fail() {
+    let _turn = turn();
+    let choice = Command::ALL
+        .iter()
+        .position(|command| *command == Command::FindUser)
+        .unwrap();
+    let data = [vec![choice as u8], find_user("anna")].concat();
+    assert!(!objects(|| round_trip_with(&Real, &data)));
+    assert!(objects(|| round_trip_with(&ForgetsNames, &data)));
+}
+
+#[test]
+fn the_requests_oracle_can_fail() {
+    let _turn = turn();
+    let data = find_user("-no name-");
+    assert!(!objects(|| requests_with(&Real, &data)));
+    assert!(
+        objects(|| requests_with(&LetsThrough, &data)),
+        "a broken limit is not seen"
+    );
+    assert!(
+        objects(|| requests_with(&RefusesOddly, &data)),
+        "an undocumented refusal is not seen"
+    );
+    assert!(
+        objects(|| requests_with(&RefusesAtLength, &data)),
+        "a long refusal is not seen"
+    );
+    assert!(objects(|| requests_with(&Wasteful, &data)), "waste is not seen");
+}
+
+#[test]
+fn the_client_oracle_can_fail() {
+    let _turn = turn();
+    let data = Push::EventsPush(samples::page()).encode(Encoding::Protobuf);
+    assert!(!objects(|| client_direction_with(&Real, &data)));
+    assert!(
+        objects(|| client_direction_with(&DropsEvents, &data)),
+        "lost events are not seen"
+    );
+    assert!(
+        objects(|| client_direction_with(&Wasteful, &data)),
+        "waste is not seen"
+    );
+}
