@@ -25,6 +25,8 @@ use crate::{
 const STAMP_BYTES: usize = 28;
 /// Sends of one connection that may be unanswered; the server's own limit is 32.
 const IN_FLIGHT_MAX: usize = 32;
+/// Latencies beyond a minute count as a minute.
+const LATENCY_MAX_NS: u64 = 60_000_000_000;
 /// How long outstanding messages are waited for at the end.
 const SETTLE: Duration = Duration::from_secs(20);
 
@@ -104,7 +106,7 @@ pub(crate) fn run(server: SocketAddr, pid: Option<u32>, chat: &Chat) -> Result<R
 }
 
 fn histogram() -> Result<Histogram<u64>, BenchError> {
-    Histogram::new(3).map_err(|error| BenchError::Other(error.to_string()))
+    Histogram::new_with_max(LATENCY_MAX_NS, 3).map_err(|error| BenchError::Other(error.to_string()))
 }
 
 fn connect(server: SocketAddr, poll: &mut Poll, chat: &Chat) -> Result<Vec<Pair>, BenchError> {
