@@ -6,30 +6,29 @@ use std::time::Instant;
 
 type Step = fn(&Workspace) -> Result<Outcome>;
 
-const STEPS: [(&str, Step); 5] = [
+const CHECKS: [(&str, Step); 4] = [
     ("format", format),
     ("dependencies", dependencies::run),
     ("lints", lints),
     ("documentation", documentation),
-    ("tests", tests),
 ];
 
-/// Runs the steps and stops at the first that fails.
+/// Runs the checks and then the suite, and stops at the first that fails. The suite ends with its own summary,
+/// which stays the last thing printed.
 pub(crate) fn run(workspace: &Workspace) -> Result<Outcome> {
-    for (name, step) in STEPS {
+    for (name, check) in CHECKS {
         eprintln!("\n=== {name}");
         let began = Instant::now();
-        // The suite ends with its own summary, and that is to stay the last line.
-        let outcome = step(workspace)?;
+        let outcome = check(workspace)?;
+        let seconds = began.elapsed().as_secs();
         if outcome == Outcome::Failed {
-            eprintln!("=== {name} failed");
+            eprintln!("=== {name} failed after {seconds} s");
             return Ok(outcome);
         }
-        if name != "tests" {
-            eprintln!("=== {name} passed in {} s", began.elapsed().as_secs());
-        }
+        eprintln!("=== {name} passed after {seconds} s");
     }
-    Ok(Outcome::Passed)
+    eprintln!("\n=== tests");
+    suite::run(workspace, &suite::Options::default())
 }
 
 fn format(workspace: &Workspace) -> Result<Outcome> {
@@ -51,8 +50,4 @@ fn lints(workspace: &Workspace) -> Result<Outcome> {
 fn documentation(workspace: &Workspace) -> Result<Outcome> {
     let mut command = workspace.cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
     process::run(command.env("RUSTDOCFLAGS", "-Dwarnings"))
-}
-
-fn tests(workspace: &Workspace) -> Result<Outcome> {
-    suite::run(workspace, &suite::Options::default())
 }
