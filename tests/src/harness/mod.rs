@@ -1,0 +1,19 @@
+//! What drives a daemon from outside: processes, sockets, users.
+//!
+//! Everything here fails the test that uses it, with a sentence, instead of returning an error: a test has no
+//! other use for one.
+
+mod call;
+mod connection;
+mod daemon;
+mod user;
+
+use std::time::Duration;
+
+pub use call::Call;
+pub use connection::{Connection, Incoming};
+pub use daemon::{Daemon, Ended, Setup};
+pub use user::{PASSWORD, User, body, hello, login, message_id, refused, text};
+
+/// How long anything awaited may take before the test fails: long enough for a machine that is busy otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(60);

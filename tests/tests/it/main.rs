@@ -1,0 +1,6 @@
+//! The real daemon and the real client through real sockets. Every test has a daemon of its own.
+
+// The allowance for tests does not reach helpers outside of test functions.
+#![allow(clippy::unwrap_used)]
+
+mod session;

@@ -1,0 +1,8 @@
+//! Connecting, logging in, staying and going.
+
+mod accounts;
+mod deadlines;
+mod devices;
+mod encodings;
+mod greeting;
+mod tokens;
