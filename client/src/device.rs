@@ -295,7 +295,9 @@ impl Device {
         let (failure, asked) = match error {
             Error::Refused(refusal) => {
                 let failure = match refusal.code() {
-                    ErrorCode::EpochMismatch => Failure::Epoch,
+                    ErrorCode::EpochMismatch | ErrorCode::OutOfRange => Failure::Epoch,
+                    // No such server wrote this token.
+                    ErrorCode::Invalid if matches!(purpose, Purpose::Sync(_)) => Failure::Epoch,
                     ErrorCode::NotFound | ErrorCode::Forbidden | ErrorCode::Gone
                         if matches!(purpose, Purpose::Pull(_)) =>
                     {

@@ -509,39 +509,25 @@ impl Machine {
         self.look_at(conversation);
     }
 
+    /// A conversation that is new to this device starts from nothing, wherever its first visible event
+    /// is: the pages that are pulled say so. `first_seq` is of no use here, because it is about the
+    /// newest stretch of membership only.
     fn take_conversation(
         &mut self,
         conversation: &v1::Conversation,
         page: Option<&v1::Page>,
     ) -> Result<(), Malformed> {
         let id = conversation.conversation_id;
-        let before_visible = conversation
-            .first_seq
-            .saturating_sub(1)
-            .min(conversation.head_seq);
-        if !self.tracks.contains_key(&id) {
+        let after_list = self.after_list;
+        if after_list && !self.tracks.contains_key(&id) {
             self.check_room(id)?;
-            let cursor = if self.after_list {
-                page.map_or(conversation.head_seq, |page| page.from_seq - 1)
-            } else {
-                before_visible
-            };
+            let cursor = page.map_or(conversation.head_seq, |page| page.from_seq.saturating_sub(1));
             self.tracks.insert(id, Track::at(cursor));
         }
-        let after_list = self.after_list;
         let track = self.track(id)?;
         track.note_head(conversation.head_seq);
         let cursor = track.cursor;
-        if track.received < before_visible {
-            track.received = before_visible;
-            self.ready.push_back(Ready {
-                conversation: id,
-                to: before_visible,
-                event: None,
-            });
-            self.release_held(id);
-        }
-        if !after_list && conversation.delivered_seq < cursor && cursor > before_visible {
+        if !after_list && conversation.delivered_seq < cursor {
             self.unacknowledged.entry(id).or_insert(cursor);
         }
         self.look_at(id);

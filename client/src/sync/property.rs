@@ -130,6 +130,19 @@ impl Log {
         self.visible(conversation).last().copied().unwrap_or(0)
     }
 
+    /// Where the newest run of visible events begins.
+    fn newest_stretch(&self, conversation: u64) -> u64 {
+        let mut start = 1;
+        let mut last = 0;
+        for seq in self.visible(conversation) {
+            if seq > last + 1 {
+                start = seq;
+            }
+            last = seq;
+        }
+        start
+    }
+
     fn page(&self, epoch: u64, conversation: u64, from: u64, to: u64) -> v1::Page {
         let visible = self.visible(conversation).into_iter();
         v1::Page {
@@ -153,7 +166,7 @@ impl Log {
         v1::Conversation {
             conversation_id: conversation,
             head_seq: self.head(conversation),
-            first_seq: self.visible(conversation).first().copied().unwrap_or(1),
+            first_seq: self.newest_stretch(conversation),
             ..v1::Conversation::default()
         }
     }

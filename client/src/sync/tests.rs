@@ -250,10 +250,11 @@ fn a_new_device_begins_at_the_heads_and_what_moved_meanwhile_is_found() {
 }
 
 #[test]
-fn a_conversation_that_appears_later_begins_where_it_becomes_visible() {
+fn a_conversation_that_appears_later_is_pulled_from_its_beginning() {
     let mut machine = live(1, 5);
     machine.handle_disconnected();
     machine.handle_connected(0);
+    // Joined, left and joined again while this device was away: first_seq is of the newest stretch only.
     let joined = v1::SyncResponse {
         conversations: vec![v1::Conversation {
             conversation_id: 2,
@@ -264,7 +265,34 @@ fn a_conversation_that_appears_later_begins_where_it_becomes_visible() {
         ..sync("t1")
     };
     answer_sync(&mut machine, joined);
-    assert_eq!(drain(&mut machine), ["pull 2/50"]);
+    let (id, request) = next_pull(&mut machine);
+    assert_eq!(request.from_seq, 1);
+    let answer = v1::Page {
+        head_seq: 52,
+        ..page(2, 1, 52, [8, 9, 50, 52])
+    };
+    machine.handle_history(id, answer).unwrap();
+    let applied = ["2/8", "2/9", "2/50", "2/52", "store t1", "ack 2:52"];
+    assert_eq!(drain(&mut machine), applied);
+}
+
+#[test]
+fn coming_back_to_a_group_skips_nothing_of_the_time_before() {
+    let mut machine = live(1, 5);
+    let back = v1::SyncResponse {
+        conversations: vec![v1::Conversation {
+            conversation_id: 1,
+            head_seq: 52,
+            first_seq: 50,
+            ..v1::Conversation::default()
+        }],
+        ..sync("t1")
+    };
+    machine.handle_disconnected();
+    machine.handle_connected(0);
+    answer_sync(&mut machine, back);
+    let (_, request) = next_pull(&mut machine);
+    assert_eq!(request.from_seq, 6, "6 to 10 may have been visible");
 }
 
 #[test]

@@ -1,3 +1,67 @@
-//! (skeleton)
+//! `im`, the terminal client: one command per deed, or the full-screen chat.
+//!
+//! It owns what a person or a script sees: arguments, output, exit codes. It must never print remote text
+//! to a terminal with its control characters, nor move a cursor past what it has shown.
 
-fn main() {}
+mod account;
+mod args;
+mod chat;
+mod context;
+mod failure;
+mod group;
+mod history;
+mod list;
+mod message;
+mod names;
+mod output;
+mod raw;
+mod recv;
+mod send;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Arguments, Command},
+    context::Context,
+    failure::Failure,
+    output::Output,
+};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.common.json);
+    match run(arguments, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let command = arguments.command.unwrap_or(Command::Chat);
+    let mut context = Context::open(&arguments.common, output, command.name())?;
+    match command {
+        Command::Register { name, display_name } => account::register(&mut context, name, display_name),
+        Command::Login { name } => account::login(&mut context, name),
+        Command::Logout { others } => account::logout(&mut context, others),
+        Command::Whoami => account::whoami(&context),
+        Command::Devices => account::devices(&context),
+        Command::Send(send) => send::run(&context, &send),
+        Command::Recv { count, timeout } => recv::run(&mut context, count, timeout),
+        Command::History {
+            target,
+            limit,
+            before,
+        } => history::run(&context, &target, limit, before),
+        Command::List => list::run(&context),
+        Command::Group(command) => group::run(&context, &command),
+        Command::Read { target } => list::mark_read(&context, &target),
+        Command::Call { command, json } => raw::run(&context, &command, &json),
+        Command::Chat => chat::run(&mut context),
+    }
+}

@@ -1,0 +1,200 @@
+//! Accounts and sessions: register, login, logout, whoami, devices.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use client::{
+    Device, Error, Update,
+    sync::{Snapshot, Start},
+};
+use protocol::{Reply, Request, v1};
+use serde_json::json;
+
+use crate::{
+    context::{CALL_TIMEOUT, Context, call},
+    failure::Failure,
+    output::{date_and_clock, harmless_line},
+};
+
+/// Hashing a password takes its time, and others may be waiting for theirs.
+const PASSWORD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Reading the list of conversations at login.
+const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(crate) fn register(context: &mut Context, name: String, display_name: String) -> Result<(), Failure> {
+    let password = new_password()?;
+    let (client, _) = context.connect(None)?;
+    let request = v1::RegisterRequest {
+        name,
+        password,
+        display_name,
+    };
+    let session = client.register(request, PASSWORD_TIMEOUT)?;
+    context.profile.log_in(&context.server, &session)?;
+    // For a new account everything there will ever be is new: an empty token asks for all of it.
+    context.profile.save_sync(&Snapshot {
+        epoch: session.epoch,
+        token: Some(Bytes::new()),
+        ..Snapshot::default()
+    })?;
+    print_session(context, "registered", &session)
+}
+
+pub(crate) fn login(context: &mut Context, name: String) -> Result<(), Failure> {
+    let password = password("Password: ")?;
+    let (client, events) = context.connect(None)?;
+    let session = client.login(v1::LoginRequest { name, password }, PASSWORD_TIMEOUT)?;
+    context.profile.log_in(&context.server, &session)?;
+    if context.profile.sync()?.is_none() {
+        let device = Device::new(client, events, Snapshot::default(), Start::Heads);
+        begin_at_heads(context, device)?;
+    }
+    print_session(context, "logged_in", &session)
+}
+
+/// Reads where the account's conversations stand: what was said before is history to this device, what
+/// comes after this is not.
+fn begin_at_heads(context: &mut Context, mut device: Device) -> Result<(), Failure> {
+    let deadline = Instant::now() + BOOTSTRAP_TIMEOUT;
+    loop {
+        if device.is_synced() {
+            return Ok(context.profile.save_sync(&device.snapshot())?);
+        }
+        match device.next(deadline) {
+            Some(Update::Store) => context.profile.save_sync(&device.snapshot())?,
+            // New already: it stays for `im recv`, and so does the cursor that was stored before it.
+            Some(Update::Event(_)) => return Ok(()),
+            Some(Update::Ended(ending)) => return Err(Error::Ended(ending).into()),
+            Some(_) => {}
+            None => return Err(Error::Timeout.into()),
+        }
+    }
+}
+
+pub(crate) fn logout(context: &mut Context, others: bool) -> Result<(), Failure> {
+    let client = context.client()?;
+    if others {
+        let ended = call(
+            &client,
+            Request::LogoutOthers(v1::LogoutOthersRequest {}),
+            |reply| match reply {
+                Reply::LogoutOthers(ended) => Some(ended.sessions),
+                _ => None,
+            },
+        )?;
+        let json = || json!({ "type": "logged_out_others", "sessions": ended });
+        return Ok(context
+            .output
+            .print(json, || format!("{ended} other sessions ended"))?);
+    }
+    match client.call(Request::Logout(v1::LogoutRequest {}), CALL_TIMEOUT) {
+        // A session that the server does not know any more is as good as logged out.
+        Ok(_) | Err(Error::Ended(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    context.profile.log_out()?;
+    Ok(context
+        .output
+        .print(|| json!({ "type": "logged_out" }), || "logged out".to_owned())?)
+}
+
+pub(crate) fn whoami(context: &Context) -> Result<(), Failure> {
+    let (id, _) = context.me()?;
+    let client = context.client()?;
+    let request = Request::GetUsers(v1::GetUsersRequest { user_ids: vec![id] });
+    let user = call(&client, request, |reply| match reply {
+        Reply::GetUsers(users) => users.users.into_iter().next(),
+        _ => None,
+    })?;
+    let json = || {
+        json!({
+            "type": "user",
+            "user_id": user.user_id,
+            "name": user.name,
+            "display_name": user.display_name,
+            "server": context.server,
+            "device_id": context.profile.account().device_id,
+        })
+    };
+    let text = || {
+        let shown = match user.display_name.as_str() {
+            "" => String::new(),
+            name => format!(" ({})", harmless_line(name)),
+        };
+        format!(
+            "{}{shown} on {}",
+            context.output.bold(&harmless_line(&user.name)),
+            context.server
+        )
+    };
+    Ok(context.output.print(json, text)?)
+}
+
+pub(crate) fn devices(context: &Context) -> Result<(), Failure> {
+    let client = context.client()?;
+    let sessions = call(
+        &client,
+        Request::ListDevices(v1::ListDevicesRequest {}),
+        |reply| match reply {
+            Reply::ListDevices(list) => Some(list.sessions),
+            _ => None,
+        },
+    )?;
+    for session in sessions {
+        let device = session.device.clone().unwrap_or_default();
+        let json = || {
+            json!({
+                "type": "device",
+                "session_id": session.session_id.to_string(),
+                "device_id": device.device_id,
+                "class": device.class().as_str_name().trim_start_matches("DEVICE_CLASS_").to_lowercase(),
+                "name": device.name,
+                "created_at_ms": session.created_at_ms,
+                "last_seen_at_ms": session.last_seen_at_ms,
+                "online": session.online,
+                "current": session.current,
+            })
+        };
+        let text = || {
+            let state = match (session.current, session.online) {
+                (true, _) => "this one",
+                (false, true) => "online",
+                (false, false) => "offline",
+            };
+            let seen = date_and_clock(session.last_seen_at_ms);
+            format!("{state:8}  {seen}  {}", harmless_line(&device.name))
+        };
+        context.output.print(json, text)?;
+    }
+    Ok(())
+}
+
+fn print_session(context: &Context, kind: &str, session: &v1::Session) -> Result<(), Failure> {
+    let user = session.user.clone().unwrap_or_default();
+    let json =
+        || json!({ "type": kind, "user_id": user.user_id, "name": user.name, "server": context.server });
+    let text = || format!("logged in as {} on {}", harmless_line(&user.name), context.server);
+    Ok(context.output.print(json, text)?)
+}
+
+/// From the environment, or from the person, twice.
+fn new_password() -> Result<String, Failure> {
+    if std::env::var_os("IM_PASSWORD").is_some() {
+        return password("");
+    }
+    let first = password("New password: ")?;
+    if first == password("Once more: ")? {
+        Ok(first)
+    } else {
+        Err(Failure::Usage("the two passwords differ".to_owned()))
+    }
+}
+
+fn password(prompt: &str) -> Result<String, Failure> {
+    match std::env::var("IM_PASSWORD") {
+        Ok(password) => Ok(password),
+        Err(std::env::VarError::NotUnicode(_)) => Err(Failure::Usage("IM_PASSWORD is no text".to_owned())),
+        Err(std::env::VarError::NotPresent) => rpassword::prompt_password(prompt)
+            .map_err(|error| Failure::Usage(format!("no password: {error}; set IM_PASSWORD"))),
+    }
+}

@@ -1,0 +1,251 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use uuid::Uuid;
+
+/// Chat in the terminal. Without a command: the full-screen chat.
+#[derive(Debug, Parser)]
+#[command(
+    name = "im",
+    version,
+    about,
+    after_help = "TARGET is @user or '#group' (quote it: the shell takes # for a comment), '#<conversation id>', \
+                  or @self for your own notes. MEMBER is a user's name, with or without @.\n\n\
+                  Exit codes: 0 done, 1 refused by the server, 2 wrong usage, 3 no definite outcome (unreachable or \
+                  too late), 4 not enough arrived in time, 5 the profile cannot be used."
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Accepted before and after the command.
+#[derive(Args, Debug)]
+pub(crate) struct Common {
+    /// host:port of the server; otherwise the one the profile knows, or 127.0.0.1:7400
+    #[arg(long, global = true, env = "IM_SERVER", value_name = "ADDR")]
+    pub(crate) server: Option<String>,
+    /// Directory of the profile; otherwise $XDG_DATA_HOME/im or ~/.local/share/im
+    #[arg(long, global = true, env = "IM_PROFILE", value_name = "DIR")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Print one JSON object per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create an account and log in; the password comes from the prompt or from IM_PASSWORD
+    Register {
+        name: String,
+        /// The name that others see
+        #[arg(long, default_value = "")]
+        display_name: String,
+    },
+    /// Log in; the password comes from the prompt or from IM_PASSWORD
+    Login { name: String },
+    /// End this session
+    Logout {
+        /// End all other sessions instead
+        #[arg(long)]
+        others: bool,
+    },
+    /// Show who is logged in
+    Whoami,
+    /// List this account's sessions
+    Devices,
+    /// Send a message, and say when it is stored
+    Send(Send),
+    /// Print messages as they arrive, beginning with those that came since the last time
+    Recv {
+        /// Stop after this many messages
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+        /// Stop after this many seconds
+        #[arg(long, value_parser = seconds, value_name = "SECONDS")]
+        timeout: Option<f64>,
+    },
+    /// Print the newest messages of a conversation
+    History {
+        target: String,
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        limit: u64,
+        /// Only what came before this seq
+        #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..))]
+        before: Option<u64>,
+    },
+    /// List conversations, newest first, with what is unread
+    List,
+    /// Everything about groups
+    #[command(subcommand)]
+    Group(Group),
+    /// Mark a conversation as read
+    Read { target: String },
+    /// Make any request of the protocol and print the reply as JSON
+    Call {
+        /// Its name (find_user) or number (2002)
+        command: String,
+        /// The request message
+        #[arg(default_value = "{}")]
+        json: String,
+    },
+    /// The full-screen chat
+    Chat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Send {
+    pub(crate) target: String,
+    /// What to say; words are joined by spaces. With --react: the reaction, nothing takes it back
+    #[arg(required_unless_present_any = ["recall", "react"], conflicts_with = "recall")]
+    pub(crate) text: Vec<String>,
+    /// Identifies this message over repetitions of the command: it is stored once
+    #[arg(long, value_name = "UUID")]
+    pub(crate) client_id: Option<Uuid>,
+    /// Seconds after which to give up on a definite outcome
+    #[arg(long, default_value = "30", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) timeout: f64,
+    /// The message this one answers
+    #[arg(long, value_name = "SEQ", conflicts_with_all = ["edit", "recall", "react"])]
+    pub(crate) reply_to: Option<u64>,
+    /// Replace the text of this message
+    #[arg(long, value_name = "SEQ", conflicts_with_all = ["recall", "react"])]
+    pub(crate) edit: Option<u64>,
+    /// Take this message back
+    #[arg(long, value_name = "SEQ", conflicts_with = "react")]
+    pub(crate) recall: Option<u64>,
+    /// React to this message
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) react: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    /// Create a group
+    Create {
+        name: String,
+        members: Vec<String>,
+        /// Identifies this creation over repetitions of the command
+        #[arg(long, value_name = "UUID")]
+        client_id: Option<Uuid>,
+    },
+    /// Add members
+    Add {
+        group: String,
+        #[arg(required = true)]
+        members: Vec<String>,
+    },
+    /// Remove a member
+    Remove { group: String, member: String },
+    /// Leave a group
+    Leave { group: String },
+    /// List members
+    Members { group: String },
+    /// Give a group another name
+    Rename { group: String, name: String },
+    /// Give a member a role
+    Role {
+        group: String,
+        member: String,
+        role: RoleName,
+    },
+    /// End a group; its history stays
+    Disband { group: String },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RoleName {
+    Member,
+    Admin,
+    Owner,
+}
+
+impl Command {
+    /// What others are told who wait for the profile.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "im register",
+            Self::Login { .. } => "im login",
+            Self::Logout { .. } => "im logout",
+            Self::Whoami => "im whoami",
+            Self::Devices => "im devices",
+            Self::Send(_) => "im send",
+            Self::Recv { .. } => "im recv",
+            Self::History { .. } => "im history",
+            Self::List => "im list",
+            Self::Group(_) => "im group",
+            Self::Read { .. } => "im read",
+            Self::Call { .. } => "im call",
+            Self::Chat => "im chat",
+        }
+    }
+}
+
+/// Longest time that can be asked for: about a month.
+const SECONDS_MAX: f64 = 2_600_000.0;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=SECONDS_MAX).contains(&seconds) => Ok(seconds),
+        Ok(_) => Err(format!("must be between 0 and {SECONDS_MAX}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn common_options_go_before_and_after_the_command() {
+        for line in [
+            "im --json --profile p --server s:1 send @bob hi",
+            "im send --json @bob --profile p hi --server s:1",
+            "im send @bob hi --json --profile p --server s:1",
+        ] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert!(arguments.common.json, "{line}");
+            assert_eq!(arguments.common.server.as_deref(), Some("s:1"));
+            assert_eq!(arguments.common.profile, Some(PathBuf::from("p")));
+            let Some(Command::Send(send)) = arguments.command else {
+                panic!("{line}");
+            };
+            assert_eq!(send.text, ["hi"]);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "im send @bob",
+            "im send @bob hi --recall 3",
+            "im send @bob hi --edit 3 --react 4",
+            "im recv --count 0",
+            "im recv --timeout -1",
+            "im recv --timeout nan",
+            "im send @bob hi --client-id 12",
+            "im group add g",
+        ] {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+        for line in [
+            "im",
+            "im send @bob --recall 3",
+            "im send @bob --react 3",
+            "im recv --timeout 0.5",
+        ] {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `im group`: everything about groups.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::{Client, new_client_id};
+use protocol::{
+    Reply, Request,
+    v1::{self, Role},
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    args::{Group, RoleName},
+    context::{Context, call},
+    failure::Failure,
+    output::harmless_line,
+    target::Resolver,
+};
+
+/// Changes are repeated under their client id this long.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Members asked for at once.
+const PAGE: u32 = 500;
+
+/// A change of a group on its way: all of them answer like a send.
+struct Change<'a> {
+    context: &'a Context,
+    client: &'a Client,
+    id: Uuid,
+}
+
+pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
+    let client = context.client()?;
+    let resolver = Resolver::new(context, &client, Some(TIMEOUT))?;
+    let given = match command {
+        Group::Create { client_id, .. } => *client_id,
+        _ => None,
+    };
+    let change = Change {
+        context,
+        client: &client,
+        id: given.unwrap_or_else(|| Uuid::from_bytes(new_client_id().0)),
+    };
+    let client_msg_id = Bytes::copy_from_slice(change.id.as_bytes());
+    let users = |members: &[String]| {
+        members
+            .iter()
+            .map(|member| resolver.user(member))
+            .collect::<Result<Vec<u64>, _>>()
+    };
+    match command {
+        Group::Create { name, members, .. } => change.make(
+            "create",
+            Request::CreateGroup(v1::CreateGroupRequest {
+                client_msg_id,
+                name: name.strip_prefix('#').unwrap_or(name).to_owned(),
+                user_ids: users(members)?,
+            }),
+        ),
+        Group::Add { group, members } => change.make(
+            "add",
+            Request::AddMembers(v1::AddMembersRequest {
+                conversation_id: resolver.group(group)?,
+                client_msg_id,
+                user_ids: users(members)?,
+            }),
+        ),
+        Group::Remove { group, member } => change.make(
+            "remove",
+            Request::RemoveMember(v1::RemoveMemberRequest {
+                conversation_id: resolver.group(group)?,
+                client_msg_id,
+                user_id: resolver.user(member)?,
+            }),
+        ),
+        Group::Leave { group } => change.make(
+            "leave",
+            Request::LeaveGroup(v1::LeaveGroupRequest {
+                conversation_id: resolver.group(group)?,
+                client_msg_id,
+            }),
+        ),
+        Group::Rename { group, name } => change.make(
+            "rename",
+            Request::RenameGroup(v1::RenameGroupRequest {
+                conversation_id: resolver.group(group)?,
+                client_msg_id,
+                name: name.strip_prefix('#').unwrap_or(name).to_owned(),
+            }),
+        ),
+        Group::Role { group, member, role } => change.make(
+            "role",
+            Request::SetRole(v1::SetRoleRequest {
+                conversation_id: resolver.group(group)?,
+                client_msg_id,
+                user_id: resolver.user(member)?,
+                role: Role::from(*role).into(),
+            }),
+        ),
+        Group::Disband { group } => change.make(
+            "disband",
+            Request::DisbandGroup(v1::DisbandGroupRequest {
+                conversation_id: resolver.group(group)?,
+                client_msg_id,
+            }),
+        ),
+        Group::Members { group } => members(context, &client, resolver.group(group)?),
+    }
+}
+
+impl Change<'_> {
+    fn make(&self, action: &str, request: Request) -> Result<(), Failure> {
+        let reply = self.client.call_until_definite(request, TIMEOUT)?;
+        let name = reply.command().name();
+        let (Reply::CreateGroup(done)
+        | Reply::AddMembers(done)
+        | Reply::RemoveMember(done)
+        | Reply::LeaveGroup(done)
+        | Reply::SetRole(done)
+        | Reply::RenameGroup(done)
+        | Reply::DisbandGroup(done)) = reply
+        else {
+            return Err(client::Error::Protocol(format!("an unexpected answer: {name}")).into());
+        };
+        let json = || {
+            json!({
+                "type": "group",
+                "action": action,
+                "conversation_id": done.conversation_id.to_string(),
+                "seq": done.seq,
+                "epoch": done.epoch.to_string(),
+                "duplicate": done.duplicate,
+                "client_id": self.id.to_string(),
+                "at_ms": done.sent_at_ms,
+            })
+        };
+        let text = || format!("done, as {} of '#{}'", done.seq, done.conversation_id);
+        Ok(self.context.output.print(json, text)?)
+    }
+}
+
+fn members(context: &Context, client: &Client, conversation_id: u64) -> Result<(), Failure> {
+    let mut after_user_id = 0;
+    loop {
+        let request = Request::ListMembers(v1::ListMembersRequest {
+            conversation_id,
+            after_user_id,
+            limit: PAGE,
+        });
+        let page = call(client, request, |reply| match reply {
+            Reply::ListMembers(page) => Some(page),
+            _ => None,
+        })?;
+        for member in &page.members {
+            let role = member
+                .role()
+                .as_str_name()
+                .trim_start_matches("ROLE_")
+                .to_lowercase();
+            let json = || {
+                json!({
+                    "type": "member",
+                    "user_id": member.user_id,
+                    "name": member.name,
+                    "display_name": member.display_name,
+                    "role": role,
+                    "joined_seq": member.joined_seq,
+                    "delivered_seq": member.delivered_seq,
+                    "read_seq": member.read_seq,
+                })
+            };
+            let text = || {
+                let name = harmless_line(&member.name);
+                format!("{role:6}  {name:20}  {}", harmless_line(&member.display_name))
+                    .trim_end()
+                    .to_owned()
+            };
+            context.output.print(json, text)?;
+        }
+        match page.members.last() {
+            Some(last) if page.more && last.user_id > after_user_id => after_user_id = last.user_id,
+            _ => return Ok(()),
+        }
+    }
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Member => Self::Member,
+            RoleName::Admin => Self::Admin,
+            RoleName::Owner => Self::Owner,
+        }
+    }
+}
