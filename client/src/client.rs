@@ -113,6 +113,7 @@ impl Client {
     /// and repeating it later under the same client id finds out.
     pub fn call_until_definite(&self, request: Request, timeout: Duration) -> Result<Reply, Error> {
         let mut attempts = Attempts::new(Instant::now() + timeout, self.seed ^ clock_noise());
+        let mut telling = None;
         loop {
             let deadline = attempts.deadline().min(Instant::now() + ATTEMPT_TIMEOUT);
             let error = match self.call_until(request.clone(), deadline) {
@@ -120,10 +121,13 @@ impl Client {
                 Err(error) => error,
             };
             let now = Instant::now();
-            match attempts.after(error, now) {
+            match attempts.after(error.clone(), now) {
                 Next::At(at) => thread::sleep(at.saturating_duration_since(now)),
+                // Why it failed before says more than that time is over now.
+                Next::GiveUp(Error::Timeout) => return Err(telling.unwrap_or(Error::Timeout)),
                 Next::GiveUp(error) => return Err(error),
             }
+            telling = Some(error);
         }
     }
 

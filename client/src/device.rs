@@ -43,6 +43,8 @@ pub enum Update {
     Event(Box<v1::Event>),
     /// Store [`Device::snapshot`]: its token has moved.
     Store,
+    /// A sync was answered to its end: where every conversation stands is known.
+    Synced,
     /// Drop what was applied: the store is another one.
     Restarted,
     /// What is known about conversations has changed.
@@ -77,7 +79,6 @@ pub struct Device {
     updates: VecDeque<Update>,
     backoff: Backoff,
     retry_at: Option<Instant>,
-    synced: bool,
     ended: Option<Ending>,
 }
 
@@ -94,7 +95,6 @@ impl Device {
             updates: VecDeque::new(),
             backoff: Backoff::new(RECONNECT_BASE, RECONNECT_CAP, seed),
             retry_at: None,
-            synced: false,
             ended: None,
         }
     }
@@ -112,11 +112,6 @@ impl Device {
     /// Connected, and everything that was heard of has been applied.
     pub fn is_caught_up(&self) -> bool {
         self.machine.is_caught_up()
-    }
-
-    /// A sync was answered on this connection: the cursors of all conversations are known.
-    pub const fn is_synced(&self) -> bool {
-        self.synced
     }
 
     /// The next update; `None` when there is none by `deadline`, or when the session has ended.
@@ -218,12 +213,10 @@ impl Device {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Connected { session, limits } => {
-                self.synced = false;
                 self.machine.handle_connected(limits.page_events_max);
                 self.update(Update::Connected(Box::new(session)));
             }
             Event::Disconnected { reason, .. } => {
-                self.synced = false;
                 self.machine.handle_disconnected();
                 self.update(Update::Disconnected { reason });
             }
@@ -268,15 +261,18 @@ impl Device {
                     self.update(Update::Conversations(list.conversations));
                 }
                 (Purpose::Sync(id), Ok(Reply::Sync(sync))) => {
-                    self.synced |= !sync.more && !sync.restarted;
                     if !sync.conversations.is_empty() {
                         self.update(Update::Conversations(sync.conversations.clone()));
                     }
                     if !sync.cursors.is_empty() {
                         self.update(Update::Cursors(sync.cursors.clone()));
                     }
+                    let complete = !sync.more && !sync.restarted;
                     let taken = self.machine.handle_sync(id, sync);
                     self.check(taken);
+                    if complete {
+                        self.update(Update::Synced);
+                    }
                 }
                 (Purpose::Pull(id), Ok(Reply::History(history))) => {
                     let taken = self.machine.handle_history(id, history.page.unwrap_or_default());

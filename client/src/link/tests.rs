@@ -1,1 +1,491 @@
+use std::time::{Duration, Instant};
 
+use protocol::{
+    Command, Decode, Encoding, Frame, MAGIC, Push, Refusal, Reply, Request, encode_error,
+    v1::{self, ErrorClass, ErrorCode, GoAwayReason},
+};
+
+use super::{
+    Action, DEAD_AFTER, Event, GREETING_TIMEOUT, IN_FLIGHT_MAX, Identity, Link, STABLE_AFTER, WAITING_MAX,
+};
+use crate::{
+    backoff::RECONNECT_CAP,
+    error::{Ending, Error},
+};
+
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// A link, a clock that moves only when told to, and what the link has sent.
+struct World {
+    link: Link,
+    now: Instant,
+    sent: Vec<Frame>,
+    events: Vec<Event>,
+    completed: Vec<(u64, Result<Reply, Error>)>,
+    connects: Vec<Vec<String>>,
+    closes: usize,
+}
+
+impl World {
+    fn new(token: Option<&str>) -> Self {
+        let identity = Identity {
+            device: v1::Device {
+                device_id: "d".to_owned(),
+                ..v1::Device::default()
+            },
+            program: "test".to_owned(),
+            token: token.map(str::to_owned),
+        };
+        let now = Instant::now();
+        let mut world = Self {
+            link: Link::new(identity, 5, now),
+            now,
+            sent: Vec::new(),
+            events: Vec::new(),
+            completed: Vec::new(),
+            connects: Vec::new(),
+            closes: 0,
+        };
+        world.link.start();
+        world.act();
+        world
+    }
+
+    /// Resumed, and the greeting out of the way.
+    fn open() -> Self {
+        let mut world = Self::new(Some("token"));
+        world.connected();
+        world.welcome(Some(v1::Session::default()));
+        world.sent.clear();
+        world.events.clear();
+        world
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.link.next_action() {
+            match action {
+                Action::Connect { preferred } => self.connects.push(preferred),
+                Action::Send(frame) => self.sent.push(frame),
+                Action::Close => self.closes += 1,
+                Action::Complete { ticket, result } => self.completed.push((ticket, result)),
+                Action::Event(event) => self.events.push(event),
+            }
+        }
+    }
+
+    fn connected(&mut self) {
+        self.link.handle_connected(self.now);
+        self.act();
+    }
+
+    fn welcome(&mut self, session: Option<v1::Session>) {
+        let hello = self.sent.last().expect("a hello").seq;
+        self.answer(
+            hello,
+            &Reply::Hello(v1::Welcome {
+                version: 1,
+                limits: Some(v1::Limits {
+                    requests_in_flight_max: 4,
+                    ..v1::Limits::default()
+                }),
+                heartbeat_ms: 15_000,
+                session,
+                ..v1::Welcome::default()
+            }),
+        );
+    }
+
+    fn frame(&mut self, frame: Frame) {
+        self.link.handle_frame(frame, self.now);
+        self.act();
+    }
+
+    fn answer(&mut self, seq: u16, reply: &Reply) {
+        self.frame(reply.to_frame(Encoding::Protobuf, seq));
+    }
+
+    fn refuse(&mut self, seq: u16, refusal: &Refusal) {
+        self.frame(encode_error(refusal, Encoding::Protobuf, seq));
+    }
+
+    fn go_away(&mut self, reason: GoAwayReason, reconnect_in_ms: u32, addresses: &[&str]) {
+        let go_away = v1::GoAway {
+            reason: reason.into(),
+            reconnect_in_ms,
+            addresses: addresses.iter().map(|address| (*address).to_owned()).collect(),
+            ..v1::GoAway::default()
+        };
+        self.frame(Push::GoAway(go_away).to_frame(Encoding::Protobuf));
+    }
+
+    fn submit(&mut self, ticket: u64, request: Request) {
+        self.link
+            .submit(ticket, request, self.now + Duration::from_secs(10), self.now);
+        self.act();
+    }
+
+    fn closed(&mut self) {
+        self.link.handle_closed("gone", self.now);
+        self.act();
+    }
+
+    /// Moves the clock and does what is due on the way, one deadline after the other.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.link.next_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.link.handle_timeout(self.now);
+            self.act();
+        }
+        self.now = end;
+    }
+
+    fn retry_in(&self) -> Option<Duration> {
+        self.events.iter().rev().find_map(|event| match event {
+            Event::Disconnected { retry_in, .. } => *retry_in,
+            _ => None,
+        })
+    }
+
+    fn requests(&self) -> Vec<Command> {
+        let number = |frame: &Frame| Command::from_number(frame.kind.command()).unwrap();
+        self.sent.iter().map(number).collect()
+    }
+}
+
+fn whoever() -> Request {
+    Request::FindUser(v1::FindUserRequest {
+        name: "bob".to_owned(),
+    })
+}
+
+fn found() -> Reply {
+    Reply::FindUser(v1::FindUserResponse::default())
+}
+
+#[test]
+fn the_greeting_says_who_it_is_and_resumes() {
+    let mut world = World::new(Some("token"));
+    assert_eq!(world.connects.len(), 1);
+    world.connected();
+    let hello = world.sent[0].clone();
+    let Ok(Request::Hello(hello)) = Request::decode(Command::Hello, Encoding::Protobuf, hello.body) else {
+        panic!("the first frame is the greeting");
+    };
+    assert_eq!((hello.magic, hello.session_token.as_str()), (MAGIC, "token"));
+    world.welcome(Some(v1::Session {
+        epoch: 9,
+        ..v1::Session::default()
+    }));
+    assert!(matches!(&world.events[..], [Event::Connected { session, .. }] if session.epoch == 9));
+}
+
+#[test]
+fn answers_find_their_requests_in_any_order() {
+    let mut world = World::open();
+    world.submit(1, whoever());
+    world.submit(2, Request::Typing(v1::TypingRequest::default()));
+    let (first, second) = (world.sent[0].seq, world.sent[1].seq);
+    assert_ne!(first, second);
+    world.answer(second, &Reply::Typing(v1::Empty {}));
+    let refusal = Refusal::new(ErrorCode::NotFound, "nobody");
+    world.refuse(first, &refusal);
+    let refused = Err(Error::Refused(refusal.0));
+    assert_eq!(
+        world.completed,
+        [(2, Ok(Reply::Typing(v1::Empty {}))), (1, refused)]
+    );
+}
+
+#[test]
+fn no_more_requests_fly_than_the_server_allows() {
+    let mut world = World::open();
+    for ticket in 0..10 {
+        world.submit(ticket, whoever());
+    }
+    assert_eq!(
+        world.sent.len(),
+        3,
+        "of four places one is kept for the heartbeat"
+    );
+    let seq = world.sent[0].seq;
+    world.answer(seq, &found());
+    assert_eq!(world.sent.len(), 4);
+    const { assert!(IN_FLIGHT_MAX <= 32) };
+}
+
+#[test]
+fn there_is_room_for_a_bounded_number_of_requests() {
+    let mut world = World::new(Some("token"));
+    for ticket in 0..WAITING_MAX as u64 {
+        assert!(world.link.has_room());
+        world.submit(ticket, whoever());
+    }
+    assert!(!world.link.has_room());
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_given_up_and_its_late_answer_is_dropped() {
+    let mut world = World::open();
+    world.submit(1, whoever());
+    let seq = world.sent[0].seq;
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.completed, [(1, Err(Error::Timeout))]);
+    world.answer(seq, &found());
+    assert_eq!(world.completed.len(), 1);
+    assert_eq!(world.closes, 0);
+}
+
+#[test]
+fn a_lost_connection_leaves_what_flew_unknown_and_what_waited_waiting() {
+    let mut world = World::open();
+    for ticket in 1..=4 {
+        world.submit(ticket, whoever());
+    }
+    world.closed();
+    let lost = |ticket| (ticket, Err(Error::ConnectionLost("gone".to_owned())));
+    assert_eq!(world.completed, [lost(1), lost(2), lost(3)]);
+    let delay = world.retry_in().unwrap();
+    world.pass(delay);
+    assert_eq!(world.connects.len(), 2);
+    world.connected();
+    world.welcome(Some(v1::Session::default()));
+    assert_eq!(
+        world.requests().last(),
+        Some(&Command::FindUser),
+        "the fourth goes out now"
+    );
+}
+
+#[test]
+fn whoever_waits_for_an_attempt_that_fails_is_told() {
+    let mut world = World::new(None);
+    assert!(
+        world.connects.is_empty(),
+        "without a session there is no reason to connect"
+    );
+    world.submit(1, Request::Login(v1::LoginRequest::default()));
+    assert_eq!(world.connects.len(), 1);
+    world.closed();
+    assert_eq!(world.completed, [(1, Err(Error::Unreachable("gone".to_owned())))]);
+    assert_eq!(
+        world.retry_in(),
+        None,
+        "and without anyone waiting there is none again"
+    );
+    world.pass(Duration::from_secs(3_600));
+    assert_eq!(world.connects.len(), 1);
+}
+
+#[test]
+fn a_login_makes_a_session_that_is_resumed_from_then_on() {
+    let mut world = World::new(None);
+    world.submit(1, whoever());
+    assert_eq!(world.completed, [(1, Err(Error::NotLoggedIn))]);
+    world.submit(2, Request::Login(v1::LoginRequest::default()));
+    world.connected();
+    world.welcome(None);
+    let login = world.sent.last().unwrap().seq;
+    let session = v1::Session {
+        token: "fresh".to_owned(),
+        ..v1::Session::default()
+    };
+    world.answer(login, &Reply::Login(session.clone()));
+    assert_eq!(world.completed[1], (2, Ok(Reply::Login(session))));
+    assert!(matches!(world.events.last(), Some(Event::Connected { .. })));
+    world.closed();
+    world.pass(RECONNECT_CAP);
+    world.connected();
+    let body = world.sent.last().unwrap().body.clone();
+    let hello: v1::Hello = Encoding::Protobuf.decode(body).unwrap();
+    assert_eq!(hello.session_token, "fresh");
+}
+
+#[test]
+fn a_heartbeat_goes_out_and_silence_is_death() {
+    let mut world = World::open();
+    world.pass(HEARTBEAT);
+    assert_eq!(world.requests(), [Command::Ping]);
+    let pong = v1::Pong {
+        sync_token: "t".into(),
+        ..v1::Pong::default()
+    };
+    let seq = world.sent[0].seq;
+    world.answer(seq, &Reply::Ping(pong.clone()));
+    assert_eq!(world.events, [Event::Pong(pong)]);
+    world.pass(HEARTBEAT);
+    assert_eq!(world.requests(), [Command::Ping, Command::Ping]);
+    world.pass(DEAD_AFTER - HEARTBEAT - Duration::from_millis(1));
+    assert_eq!(world.closes, 0);
+    assert_eq!(world.sent.len(), 2, "one heartbeat at a time");
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.closes, 1);
+    assert!(world.retry_in().is_some());
+}
+
+#[test]
+fn silence_means_nothing_while_nothing_is_read() {
+    let mut world = World::open();
+    world.link.set_reading(false, world.now);
+    world.pass(DEAD_AFTER * 3);
+    assert_eq!(world.closes, 0);
+    world.link.set_reading(true, world.now);
+    world.pass(DEAD_AFTER - Duration::from_millis(1));
+    assert_eq!(world.closes, 0);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.closes, 1);
+}
+
+#[test]
+fn a_greeting_that_is_not_answered_is_a_failed_attempt() {
+    let mut world = World::new(Some("token"));
+    world.connected();
+    world.pass(GREETING_TIMEOUT);
+    assert_eq!(world.closes, 1);
+    assert!(world.retry_in().is_some());
+}
+
+#[test]
+fn delays_grow_over_failed_attempts_and_start_over_after_a_good_connection() {
+    let mut world = World::new(Some("token"));
+    let mut longest = Duration::ZERO;
+    for _ in 0..40 {
+        world.closed();
+        let delay = world.retry_in().unwrap();
+        assert!(delay <= RECONNECT_CAP);
+        longest = longest.max(delay);
+        world.pass(delay);
+    }
+    assert!(longest > RECONNECT_CAP / 2);
+    world.connected();
+    world.welcome(Some(v1::Session::default()));
+    world.pass(STABLE_AFTER);
+    world.closed();
+    assert!(world.retry_in().unwrap() <= Duration::from_millis(500));
+}
+
+#[test]
+fn a_server_that_drains_says_when_and_where_to_come_back() {
+    let mut world = World::open();
+    world.submit(1, whoever());
+    world.go_away(GoAwayReason::Draining, 30_000, &["other:1", "another:2"]);
+    world.submit(2, whoever());
+    assert_eq!(world.sent.len(), 1, "nothing new is begun");
+    let seq = world.sent[0].seq;
+    world.answer(seq, &found());
+    assert_eq!(world.completed, [(1, Ok(found()))], "what flew may finish");
+    assert_eq!(world.closes, 1);
+    assert!(world.retry_in().unwrap() >= Duration::from_secs(30));
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.connects.last().unwrap(), &["other:1", "another:2"]);
+}
+
+#[test]
+fn there_is_no_return_from_some_farewells() {
+    for (reason, ending) in [
+        (GoAwayReason::Replaced, Ending::Replaced),
+        (GoAwayReason::Displaced, Ending::Displaced),
+        (GoAwayReason::Revoked, Ending::Revoked),
+    ] {
+        let mut world = World::open();
+        world.submit(1, whoever());
+        world.go_away(reason, 0, &[]);
+        assert_eq!(world.completed, [(1, Err(Error::Ended(ending.clone())))]);
+        assert_eq!(world.events.last(), Some(&Event::Ended(ending.clone())));
+        world.closed();
+        world.pass(Duration::from_secs(3_600));
+        assert_eq!(world.connects.len(), 1, "{reason:?}");
+        world.submit(2, whoever());
+        assert_eq!(world.completed[1], (2, Err(Error::Ended(ending))));
+    }
+}
+
+#[test]
+fn a_session_that_is_not_accepted_is_over_and_a_busy_server_is_not() {
+    let refused = |code| {
+        let mut world = World::new(Some("token"));
+        world.connected();
+        let seq = world.sent[0].seq;
+        world.refuse(seq, &Refusal::new(code, "").with_retry_after_ms(20_000));
+        world
+    };
+    let world = refused(ErrorCode::Unauthenticated);
+    assert_eq!(world.events, [Event::Ended(Ending::Unauthenticated)]);
+    let world = refused(ErrorCode::UnsupportedVersion);
+    assert!(matches!(
+        world.events[..],
+        [Event::Ended(Ending::UnsupportedVersion { .. })]
+    ));
+    let world = refused(ErrorCode::Overloaded);
+    assert!(
+        world.retry_in().unwrap() >= Duration::from_secs(20),
+        "the server says when"
+    );
+}
+
+#[test]
+fn what_no_server_says_ends_the_connection_and_nothing_else() {
+    let strange: [fn(&mut World, u16); 4] = [
+        |world, seq| world.answer(seq + 1, &found()),
+        |world, seq| world.answer(seq, &Reply::Typing(v1::Empty {})),
+        |world, seq| {
+            let mut frame = found().to_frame(Encoding::Protobuf, seq);
+            frame.body = "\u{7f}\u{7f}".into();
+            world.frame(frame);
+        },
+        |world, _| {
+            let mut frame = Push::HeadsPush(v1::HeadsPush::default()).to_frame(Encoding::Protobuf);
+            frame.body = "\u{7f}\u{7f}".into();
+            world.frame(frame);
+        },
+    ];
+    for (index, act) in strange.into_iter().enumerate() {
+        let mut world = World::open();
+        world.submit(1, whoever());
+        let seq = world.sent[0].seq;
+        act(&mut world, seq);
+        assert_eq!(world.closes, 1, "case {index}");
+        assert_eq!(world.completed.len(), 1, "case {index}");
+        assert!(world.retry_in().is_some(), "case {index}");
+    }
+}
+
+#[test]
+fn what_a_newer_server_pushes_is_passed_over() {
+    let mut world = World::open();
+    world.frame(Frame {
+        kind: protocol::MessageType::request(3_999),
+        seq: 0,
+        body: "anything".into(),
+    });
+    assert_eq!((world.closes, world.events.len()), (0, 0));
+}
+
+#[test]
+fn the_last_words_before_a_close_are_its_reason() {
+    let mut world = World::open();
+    let words = Refusal::new(ErrorCode::Timeout, "too slow").with_class(ErrorClass::NotApplied);
+    world.refuse(0, &words);
+    world.closed();
+    let Some(Event::Disconnected { reason, .. }) = world.events.last() else {
+        panic!("a disconnect is reported");
+    };
+    assert_eq!(reason, "TIMEOUT: too slow");
+}
+
+#[test]
+fn closing_tells_everyone_who_waits() {
+    let mut world = World::open();
+    for ticket in 1..=5 {
+        world.submit(ticket, whoever());
+    }
+    world.link.close();
+    world.act();
+    assert_eq!(world.completed.len(), 5);
+    assert!(
+        world
+            .completed
+            .iter()
+            .all(|(_, result)| *result == Err(Error::Closed))
+    );
+}

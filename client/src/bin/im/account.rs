@@ -57,10 +57,8 @@ pub(crate) fn login(context: &mut Context, name: String) -> Result<(), Failure> 
 fn begin_at_heads(context: &mut Context, mut device: Device) -> Result<(), Failure> {
     let deadline = Instant::now() + BOOTSTRAP_TIMEOUT;
     loop {
-        if device.is_synced() {
-            return Ok(context.profile.save_sync(&device.snapshot())?);
-        }
         match device.next(deadline) {
+            Some(Update::Synced) => return Ok(context.profile.save_sync(&device.snapshot())?),
             Some(Update::Store) => context.profile.save_sync(&device.snapshot())?,
             // New already: it stays for `im recv`, and so does the cursor that was stored before it.
             Some(Update::Event(_)) => return Ok(()),

@@ -88,10 +88,11 @@ pub(crate) enum Command {
     /// Make any request of the protocol and print the reply as JSON
     Call {
         /// Its name (find_user) or number (2002)
-        command: String,
+        #[arg(value_name = "COMMAND")]
+        request: String,
         /// The request message
-        #[arg(default_value = "{}")]
-        json: String,
+        #[arg(value_name = "JSON", default_value = "{}")]
+        body: String,
     },
     /// The full-screen chat
     Chat,
@@ -222,6 +223,37 @@ mod tests {
                 panic!("{line}");
             };
             assert_eq!(send.text, ["hi"]);
+        }
+    }
+
+    #[test]
+    fn every_command_can_be_written() {
+        for line in [
+            "im register anna --display-name Anna",
+            "im login anna",
+            "im logout --others",
+            "im whoami",
+            "im devices",
+            "im send @bob hi --reply-to 3 --timeout 2.5",
+            "im recv --count 3 --timeout 2",
+            "im history #team --limit 5 --before 7",
+            "im list",
+            "im group create team bob @carol",
+            "im group add team bob",
+            "im group remove team bob",
+            "im group leave team",
+            "im group members team",
+            "im group rename team crew",
+            "im group role team bob admin",
+            "im group disband team",
+            "im read @bob",
+            "im call find_user {}",
+            "im call ping",
+            "im chat",
+        ] {
+            let words = line.split(' ').chain(["--json"]);
+            let arguments = Arguments::try_parse_from(words).unwrap();
+            assert!(arguments.common.json && arguments.command.is_some(), "{line}");
         }
     }
 

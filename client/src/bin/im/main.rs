@@ -61,7 +61,7 @@ fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::List => list::run(&context),
         Command::Group(command) => group::run(&context, &command),
         Command::Read { target } => list::mark_read(&context, &target),
-        Command::Call { command, json } => raw::run(&context, &command, &json),
+        Command::Call { request, body } => raw::run(&context, &request, &body),
         Command::Chat => chat::run(&mut context),
     }
 }
