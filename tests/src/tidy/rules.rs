@@ -115,7 +115,10 @@ pub fn length(path: &str, text: &str) -> Vec<Finding> {
 
 /// Every crate says first what it owns.
 pub fn crate_root(path: &str, text: &str) -> Vec<Finding> {
-    let missing = is_crate_root(path) && !text.starts_with("//!");
+    // A document of its own, included, serves as well.
+    let first = text.lines().next().unwrap_or_default();
+    let included = first.starts_with("#![") && first.contains("doc = include_str!");
+    let missing = is_crate_root(path) && !first.starts_with("//!") && !included;
     let findings = missing.then(|| Finding::new(path, 1, "a crate that does not start with what it is for"));
     findings.into_iter().collect()
 }

@@ -113,6 +113,9 @@ fn a_crate_without_a_first_word_is_found() {
         assert_eq!(crate_root(path, "use a;\n//! Too late.\n").len(), 1, "{path}");
         assert_eq!(crate_root(path, "//! What it is for.\n").len(), 0, "{path}");
     }
+    let included = "#![cfg_attr(feature = \"reactor\", doc = include_str!(\"../README.md\"))]\n";
+    assert_eq!(crate_root("netcore/src/lib.rs", included).len(), 0);
+    assert_eq!(crate_root("netcore/src/lib.rs", "#![forbid(unsafe_code)]\n//! Late.\n").len(), 1);
     assert_eq!(crate_root("netcore/src/wheel.rs", "use a;\n").len(), 0);
     assert_eq!(crate_root("protocol/build.rs", "fn main() {}\n").len(), 0);
 }
