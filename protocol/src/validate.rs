@@ -26,7 +26,7 @@ pub const DEVICE_ID_CHARS_MAX: usize = 64;
 /// Bytes of an avatar reference, a blob id, a content type, a client or blob name, at most.
 pub const REFERENCE_BYTES_MAX: usize = 256;
 /// Bytes of a profile's status line, at most.
-pub const STATUS_BYTES_MAX: usize = 512;
+pub const STATUS_BYTES_MAX: usize = 256;
 /// Bytes of a fallback text, at most.
 pub const FALLBACK_BYTES_MAX: usize = 1_024;
 /// Bytes of a reaction, at most: room for the longest emoji sequences.
