@@ -107,9 +107,10 @@ impl SqliteOptions {
 pub struct SqliteStore {
     options: SqliteOptions,
     identity: Identity,
-    lock: Arc<File>,
     checkpointer: Mutex<Checkpointer>,
     writer_taken: AtomicBool,
+    /// After the connections, so that no other process comes before they are closed.
+    lock: Arc<File>,
 }
 
 impl SqliteStore {

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{
-    derive,
+    checkpoint, derive,
     failure::Failure,
     row::{self, event_columns, first, sql},
 };
@@ -49,6 +49,8 @@ pub(super) fn catch_up(connection: &Connection, path: &Path) -> Result<(), Failu
             .prepare_cached("UPDATE store SET watermark = ?1")?
             .execute([sql(done)])?;
         transaction.commit()?;
+        // Nothing else copies the write-ahead log yet.
+        checkpoint::finish_copying(connection);
     }
     connection.execute("UPDATE store SET watermark = position", [])?;
     Ok(())

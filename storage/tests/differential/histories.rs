@@ -53,7 +53,7 @@ pub(crate) fn batches() -> impl Strategy<Value = Vec<Vec<Write>>> {
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
         24 => append().prop_map(Write::Append),
-        5 => vec(cursor(), 0..4).prop_map(Write::Cursors),
+        5 => vec(cursor(), 0..8).prop_map(Write::Cursors),
         1 => other(),
     ]
 }
