@@ -65,7 +65,7 @@ enum Purpose {
     Pull(RequestId),
     Acknowledge,
     /// The program's own; the answer is kept until it is taken.
-    Call(Option<Result<Reply, Error>>),
+    Call(Option<Box<Result<Reply, Error>>>),
 }
 
 /// See the [module](self). Not for use from several threads; the [`Client`] inside is.
@@ -161,7 +161,7 @@ impl Device {
                 && let Some(result) = answer.take()
             {
                 self.requests.remove(&tag);
-                return result;
+                return *result;
             }
             match self.events.recv_deadline(deadline + Duration::from_secs(1)) {
                 Some(event) => self.handle(event),
@@ -252,7 +252,7 @@ impl Device {
     fn handle_reply(&mut self, tag: u64, result: Result<Reply, Error>) {
         match self.requests.remove(&tag) {
             Some(Purpose::Call(_)) => {
-                self.requests.insert(tag, Purpose::Call(Some(result)));
+                self.requests.insert(tag, Purpose::Call(Some(Box::new(result))));
             }
             Some(purpose) => match (purpose, result) {
                 (Purpose::List(id), Ok(Reply::ListConversations(list))) => {

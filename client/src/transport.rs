@@ -4,7 +4,7 @@
 //! the protocol.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io::{Read, Write},
     net::{Shutdown, TcpStream, ToSocketAddrs},
     thread,
@@ -71,8 +71,10 @@ pub(crate) struct Driver {
     orders: Receiver<Order>,
     events: Option<Sender<Event>>,
     /// Events that found the queue full. While there is one, nothing is read.
-    pending: std::collections::VecDeque<Event>,
-    incoming: (Sender<(Generation, Incoming)>, Receiver<(Generation, Incoming)>),
+    pending: VecDeque<Event>,
+    frames: Receiver<(Generation, Incoming)>,
+    /// Given to each connection's reader.
+    frame_queue: Sender<(Generation, Incoming)>,
     generation: Generation,
     stream: Option<TcpStream>,
     sinks: HashMap<u64, Sink>,
@@ -101,13 +103,15 @@ impl Driver {
         orders: Receiver<Order>,
         events: Sender<Event>,
     ) -> std::io::Result<()> {
+        let (frame_queue, frames) = bounded(FRAMES_MAX);
         let mut driver = Self {
             link: Link::new(identity, seed, Instant::now()),
             server,
             orders,
             events: Some(events),
-            pending: std::collections::VecDeque::new(),
-            incoming: bounded(FRAMES_MAX),
+            pending: VecDeque::new(),
+            frames,
+            frame_queue,
             generation: 0,
             stream: None,
             sinks: HashMap::new(),
@@ -160,7 +164,7 @@ impl Driver {
         let events = self.events.as_ref().filter(|_| !self.pending.is_empty());
         let event_index = events.map(|events| select.send(events));
         if event_index.is_none() {
-            select.recv(&self.incoming.1);
+            select.recv(&self.frames);
         }
         let operation = match self.link.next_timeout() {
             Some(at) => match select.select_deadline(at) {
@@ -186,7 +190,7 @@ impl Driver {
                 .send(events, event)
                 .map_or(Wake::EventsGone, |()| Wake::EventTaken);
         }
-        match operation.recv(&self.incoming.1) {
+        match operation.recv(&self.frames) {
             Ok((generation, incoming)) => Wake::Incoming(generation, incoming),
             // This thread holds a sender itself.
             Err(_) => Wake::Timeout,
@@ -244,7 +248,7 @@ impl Driver {
     fn read_from(&mut self, stream: &TcpStream) -> std::io::Result<()> {
         self.generation += 1;
         let generation = self.generation;
-        let frames = self.incoming.0.clone();
+        let frames = self.frame_queue.clone();
         let stream = stream.try_clone()?;
         thread::Builder::new()
             .name("im-client-read".to_owned())

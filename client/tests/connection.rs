@@ -1,4 +1,5 @@
 //! The client over real sockets against a scripted server: what only shows with threads and TCP.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is the failing assertion")]
 
 use std::{
     io::{Read, Write},

@@ -351,7 +351,7 @@ impl Link {
             0 => HEARTBEAT_DEFAULT,
             ms => Duration::from_millis(ms.into()).clamp(HEARTBEAT_MIN, DEAD_AFTER / 2),
         };
-        self.limits = welcome.limits.clone().unwrap_or_default();
+        self.limits = welcome.limits.unwrap_or_default();
         self.stay_away = Duration::ZERO;
         self.phase = Phase::Open(Open {
             since: now,
@@ -376,7 +376,7 @@ impl Link {
         if let Phase::Open(open) = &mut self.phase {
             open.authenticated = true;
         }
-        let limits = self.limits.clone();
+        let limits = self.limits;
         self.actions
             .push_back(Action::Event(Event::Connected { session, limits }));
     }

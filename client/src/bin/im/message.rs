@@ -15,7 +15,7 @@ use crate::{
 /// Whether people see this event as a message. Kinds of a newer server count as well: they bring a
 /// fallback text.
 pub(crate) fn is_message(event: &v1::Event) -> bool {
-    EventKind::try_from(event.kind).map_or((1..32).contains(&event.kind), validate::is_displayable)
+    EventKind::try_from(event.kind).map_or_else(|_| (1..32).contains(&event.kind), validate::is_displayable)
 }
 
 /// The content as it stands now: the newest edit's, where there is one.

@@ -1,5 +1,7 @@
 //! Names of users and groups by their ids, asked for once and then remembered in the profile.
 
+use std::collections::BTreeSet;
+
 use client::{
     Client, Device, Error,
     store::{Names, Profile},
@@ -33,6 +35,7 @@ impl Ask for Device {
 pub(crate) struct Directory {
     me: u64,
     names: Names,
+    asked: BTreeSet<u64>,
     changed: bool,
 }
 
@@ -47,6 +50,20 @@ impl Directory {
         Self {
             me,
             names,
+            asked: BTreeSet::new(),
+            changed: false,
+        }
+    }
+
+    /// A directory that knows one user.
+    #[cfg(test)]
+    pub(crate) fn of(me: u64, name: &str) -> Self {
+        let mut names = Names::default();
+        names.users.insert(me, name.to_owned());
+        Self {
+            me,
+            names,
+            asked: BTreeSet::new(),
             changed: false,
         }
     }
@@ -103,6 +120,22 @@ impl Directory {
             .get(&id)
             .cloned()
             .unwrap_or_else(|| format!("user-{id}"))
+    }
+
+    /// Those of these users whose name is not known and was not asked for yet. They count as asked for
+    /// from here on.
+    pub(crate) fn unknown(&mut self, users: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let mut unknown: Vec<u64> = users
+            .into_iter()
+            .filter(|id| *id != 0 && !self.names.users.contains_key(id) && self.asked.insert(*id))
+            .collect();
+        unknown.sort_unstable();
+        unknown
+    }
+
+    /// Asking for these has failed: they may be asked for again.
+    pub(crate) fn forget_asked(&mut self) {
+        self.asked.clear();
     }
 
     /// How a conversation is called on the command line.

@@ -1,0 +1,242 @@
+//! The threads that wait for the server, so that the screen never does: one for messages, which go out in
+//! the order they were written, and one for everything else.
+
+use std::{thread, time::Duration};
+
+use client::{Client, Error};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use protocol::{
+    Reply, Request,
+    v1::{self, Direction, ErrorCode},
+};
+
+use super::state::{Answer, Effect};
+use crate::failure::Failure;
+
+/// Effects that wait, and answers that wait to be taken.
+const QUEUE_MAX: usize = 256;
+/// Events in a page of history.
+const PAGE: u32 = 60;
+/// Conversations in the list.
+const LIST: u32 = 200;
+/// A question; while offline it fails sooner.
+const ASK_TIMEOUT: Duration = Duration::from_secs(15);
+/// A message is tried this long before the person is told that its outcome is unknown.
+const SEND_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    messages: Sender<Box<v1::SendRequest>>,
+    questions: Sender<Question>,
+    answers: Receiver<Answer>,
+}
+
+#[derive(Debug)]
+enum Question {
+    List,
+    Effect(Effect),
+}
+
+impl Worker {
+    pub(crate) fn start(client: Client) -> Result<Self, Failure> {
+        let (messages, message_queue) = bounded::<Box<v1::SendRequest>>(QUEUE_MAX);
+        let (questions, question_queue) = bounded::<Question>(QUEUE_MAX);
+        let (answer_queue, answers) = bounded::<Answer>(QUEUE_MAX);
+        let (sender, sender_answers) = (client.clone(), answer_queue.clone());
+        spawn("im-send", move || {
+            for request in message_queue {
+                let answer = match sender.send((*request).clone(), SEND_TIMEOUT) {
+                    Ok(sent) => Answer::Sent { request, sent },
+                    Err(error) => Answer::NotSent {
+                        request,
+                        reason: error.to_string(),
+                    },
+                };
+                if sender_answers.send(answer).is_err() {
+                    return;
+                }
+            }
+        })?;
+        spawn("im-ask", move || {
+            for question in question_queue {
+                for answer in ask(&client, question) {
+                    if answer_queue.send(answer).is_err() {
+                        return;
+                    }
+                }
+            }
+        })?;
+        Ok(Self {
+            messages,
+            questions,
+            answers,
+        })
+    }
+
+    pub(crate) fn next_answer(&self) -> Option<Answer> {
+        self.answers.try_recv().ok()
+    }
+
+    /// Asks for the list of conversations.
+    pub(crate) fn list(&self) {
+        // When the queue is full, what waits in it brings more than this would.
+        let _ = self.questions.try_send(Question::List);
+    }
+
+    /// Begins an effect; the answer at once where there is no room for it.
+    pub(crate) fn begin(&self, effect: Effect) -> Option<Answer> {
+        match effect {
+            Effect::Send(request) => {
+                let refused = self.messages.try_send(request).err()?;
+                Some(Answer::NotSent {
+                    request: refused.into_inner(),
+                    reason: "too many messages wait to be sent".to_owned(),
+                })
+            }
+            effect => {
+                let refused = self.questions.try_send(Question::Effect(effect)).err()?;
+                match refused.into_inner() {
+                    Question::Effect(effect) => failed(effect, "too much is under way"),
+                    Question::List => None,
+                }
+            }
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| Failure::Profile(error.to_string()))
+}
+
+fn ask(client: &Client, question: Question) -> Vec<Answer> {
+    match question {
+        Question::List => {
+            let request = Request::ListConversations(v1::ListConversationsRequest {
+                limit: LIST,
+                ..v1::ListConversationsRequest::default()
+            });
+            match client.call(request, ASK_TIMEOUT) {
+                Ok(Reply::ListConversations(list)) => vec![Answer::Conversations(list.conversations)],
+                // It is asked for again on the next connection.
+                _ => Vec::new(),
+            }
+        }
+        Question::Effect(effect) => match answer(client, &effect) {
+            Ok(answers) => answers,
+            Err(error) => failed(effect, &error.to_string()).into_iter().collect(),
+        },
+    }
+}
+
+/// What a failed effect means to the state; signs that pass are not missed.
+fn failed(effect: Effect, reason: &str) -> Option<Answer> {
+    match effect {
+        Effect::LoadHistory { conversation, .. } => Some(Answer::PageFailed {
+            conversation,
+            reason: reason.to_owned(),
+        }),
+        Effect::LoadNames(_) => Some(Answer::NamesFailed),
+        Effect::LoadMembers { .. } | Effect::MarkRead { .. } | Effect::Typing { .. } | Effect::Quit => None,
+        _ => Some(Answer::Note(reason.to_owned())),
+    }
+}
+
+fn answer(client: &Client, effect: &Effect) -> Result<Vec<Answer>, Error> {
+    let ask = |request| client.call(request, ASK_TIMEOUT);
+    // Changes carry a client id, so that they may be repeated.
+    let change = |request| client.call_until_definite(request, ASK_TIMEOUT);
+    let client_msg_id = bytes::Bytes::copy_from_slice(&client::new_client_id().0);
+    let reply = match effect.clone() {
+        Effect::LoadHistory { conversation, before } => return load_history(client, conversation, before),
+        Effect::LoadMembers { conversation } => ask(Request::GetConversation(v1::GetConversationRequest {
+            conversation_id: conversation,
+        }))?,
+        Effect::LoadNames(user_ids) => ask(Request::GetUsers(v1::GetUsersRequest { user_ids }))?,
+        Effect::MarkRead { conversation, seq } => ask(Request::Read(v1::ReadRequest {
+            conversation_id: conversation,
+            seq,
+        }))?,
+        Effect::Typing { conversation } => ask(Request::Typing(v1::TypingRequest {
+            conversation_id: conversation,
+            typing: true,
+        }))?,
+        Effect::FindUser { name, text } => return find_user(client, name, text),
+        Effect::CreateGroup { name, members } => change(Request::CreateGroup(v1::CreateGroupRequest {
+            client_msg_id,
+            name,
+            user_ids: user_ids(client, &members)?,
+        }))?,
+        Effect::AddMembers {
+            conversation,
+            members,
+        } => change(Request::AddMembers(v1::AddMembersRequest {
+            conversation_id: conversation,
+            client_msg_id,
+            user_ids: user_ids(client, &members)?,
+        }))?,
+        Effect::Leave { conversation } => change(Request::LeaveGroup(v1::LeaveGroupRequest {
+            conversation_id: conversation,
+            client_msg_id,
+        }))?,
+        Effect::Send(_) | Effect::Quit => return Ok(Vec::new()),
+    };
+    Ok(match reply {
+        Reply::GetConversation(found) => vec![Answer::Cursors(found.cursors)],
+        Reply::GetUsers(found) => vec![Answer::Users(found.users)],
+        Reply::CreateGroup(created) => vec![Answer::Opened {
+            conversation: created.conversation_id,
+        }],
+        _ => Vec::new(),
+    })
+}
+
+fn load_history(client: &Client, conversation_id: u64, before: u64) -> Result<Vec<Answer>, Error> {
+    let request = Request::History(v1::HistoryRequest {
+        conversation_id,
+        from_seq: before.saturating_sub(1),
+        limit: PAGE,
+        direction: Direction::Backward.into(),
+        ..v1::HistoryRequest::default()
+    });
+    match client.call(request, ASK_TIMEOUT) {
+        Ok(Reply::History(history)) => Ok(vec![Answer::Page(history.page.unwrap_or_default())]),
+        Ok(_) => Ok(Vec::new()),
+        // A conversation of two begins with its first message.
+        Err(Error::Refused(refusal)) if refusal.code() == ErrorCode::NotFound => {
+            Ok(vec![Answer::PageFailed {
+                conversation: conversation_id,
+                reason: String::new(),
+            }])
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn find_user(client: &Client, name: String, text: String) -> Result<Vec<Answer>, Error> {
+    let Some(user) = find(client, &name)? else {
+        return Ok(Vec::new());
+    };
+    Ok(vec![Answer::Found { user, text }])
+}
+
+fn find(client: &Client, name: &str) -> Result<Option<v1::User>, Error> {
+    let request = Request::FindUser(v1::FindUserRequest {
+        name: name.to_owned(),
+    });
+    match client.call(request, ASK_TIMEOUT)? {
+        Reply::FindUser(found) => Ok(found.user),
+        _ => Ok(None),
+    }
+}
+
+fn user_ids(client: &Client, names: &[String]) -> Result<Vec<u64>, Error> {
+    let mut ids = Vec::new();
+    for name in names {
+        ids.extend(find(client, name)?.map(|user| user.user_id));
+    }
+    Ok(ids)
+}
