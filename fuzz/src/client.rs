@@ -7,13 +7,14 @@ use protocol::{
 };
 
 use crate::{
-    bodies::{Bodies, ENCODINGS, Real},
+    bodies::{Bodies, ENCODINGS, Real, commands},
     memory,
     stream::cut,
 };
 
 /// In use at once while a server's message is read, per byte of its body: an event that is all defaults takes two
-/// bytes on the wire and its whole size in memory, and a list grows by doubling.
+/// bytes on the wire and its whole size in memory, and a list grows by doubling. So a server can cost a client
+/// some hundred times what it sends; the largest frame bounds it.
 const MESSAGE_COST: usize = 3 * size_of::<v1::Event>() / 2 + 64;
 
 /// The bytes as a stream of frames from a server, each read as its type says in both encodings; and as the body
@@ -37,8 +38,8 @@ pub fn client_direction_with(bodies: &impl Bodies, data: &[u8]) {
         }
     }
     let body = Bytes::copy_from_slice(data);
-    for command in Command::ALL {
-        read(bodies, *command, !command.is_push(), &body);
+    for command in commands(data) {
+        read(bodies, command, !command.is_push(), &body);
     }
     for encoding in ENCODINGS {
         let _: Result<v1::Error, Refusal> = cheaply(&body, || encoding.decode(body.clone()));
