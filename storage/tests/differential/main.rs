@@ -30,7 +30,7 @@ const RULES: Rules = Rules {
 };
 
 /// Without a word from the environment: what a test run can spare.
-const CASES: u32 = 48;
+const CASES: u32 = 32;
 
 fn config() -> Config {
     let mut config = Config::default();
