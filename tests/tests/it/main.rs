@@ -3,4 +3,6 @@
 // The allowance for tests does not reach helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
+mod hostile;
 mod session;
+mod torture;
