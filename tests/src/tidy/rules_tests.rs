@@ -115,7 +115,10 @@ fn a_crate_without_a_first_word_is_found() {
     }
     let included = "#![cfg_attr(feature = \"reactor\", doc = include_str!(\"../README.md\"))]\n";
     assert_eq!(crate_root("netcore/src/lib.rs", included).len(), 0);
-    assert_eq!(crate_root("netcore/src/lib.rs", "#![forbid(unsafe_code)]\n//! Late.\n").len(), 1);
+    assert_eq!(
+        crate_root("netcore/src/lib.rs", "#![forbid(unsafe_code)]\n//! Late.\n").len(),
+        1
+    );
     assert_eq!(crate_root("netcore/src/wheel.rs", "use a;\n").len(), 0);
     assert_eq!(crate_root("protocol/build.rs", "fn main() {}\n").len(), 0);
 }
