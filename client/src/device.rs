@@ -68,7 +68,8 @@ enum Purpose {
     Call(Option<Box<Result<Reply, Error>>>),
 }
 
-/// See the [module](self). Not for use from several threads; the [`Client`] inside is.
+/// A client and a sync machine, driven together by the thread that takes the updates. Other threads may use
+/// the [`Client`] inside.
 #[derive(Debug)]
 pub struct Device {
     client: Client,

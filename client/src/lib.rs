@@ -30,3 +30,8 @@ pub use client::{ATTEMPT_TIMEOUT, Client, EVENTS_MAX, Events, Options};
 pub use device::{Device, Update};
 pub use error::{Ending, Error, Outcome};
 pub use random::new_client_id;
+
+/// The examples of the readme compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct ReadmeExamples;

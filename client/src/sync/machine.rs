@@ -6,49 +6,49 @@ use bytes::Bytes;
 use protocol::v1;
 
 use super::{
-    ACKNOWLEDGE_EVERY, ACKNOWLEDGE_MAX, Action, CONVERSATIONS_MAX, CONVERSATIONS_PER_PAGE, Failure, HELD_MAX,
-    Malformed, PULL_EVENTS_DEFAULT, PULLS_MAX, READY_MAX, RequestId, Snapshot, Start, page,
+    CONVERSATIONS_MAX, Failure, HELD_MAX, Malformed, PULL_EVENTS_DEFAULT, READY_MAX, RequestId, Snapshot,
+    Start, page,
     token::{Behind, Tokens},
-    track::{Pull, Track, weight},
+    track::{Track, weight},
 };
 
 /// One device's view of all conversations of its user.
 #[derive(Debug)]
 pub struct Machine {
-    start: Start,
-    epoch: u64,
-    tokens: Tokens,
-    tracks: BTreeMap<u64, Track>,
+    pub(super) start: Start,
+    pub(super) epoch: u64,
+    pub(super) tokens: Tokens,
+    pub(super) tracks: BTreeMap<u64, Track>,
     /// Tracks that miss something or have something to apply.
-    unsettled: BTreeSet<u64>,
+    pub(super) unsettled: BTreeSet<u64>,
     /// Tracks with a gap that nothing was asked about yet.
-    gaps: VecDeque<u64>,
-    ready: VecDeque<Ready>,
-    held_events: usize,
+    pub(super) gaps: VecDeque<u64>,
+    pub(super) ready: VecDeque<Ready>,
+    pub(super) held_events: usize,
     /// The conversation of each pull in flight.
-    pulls: BTreeMap<RequestId, u64>,
-    pull_events: u32,
-    last_id: u64,
-    phase: Phase,
-    restart: bool,
+    pub(super) pulls: BTreeMap<RequestId, u64>,
+    pub(super) pull_events: u32,
+    pub(super) last_id: u64,
+    pub(super) phase: Phase,
+    pub(super) restart: bool,
     /// No sync was answered since the list was read: what the first one names and the list did not has
     /// moved in the meantime.
-    after_list: bool,
-    acknowledged: BTreeMap<u64, u64>,
-    unacknowledged: BTreeMap<u64, u64>,
-    applied_since_acknowledged: usize,
+    pub(super) after_list: bool,
+    pub(super) acknowledged: BTreeMap<u64, u64>,
+    pub(super) unacknowledged: BTreeMap<u64, u64>,
+    pub(super) applied_since_acknowledged: usize,
 }
 
 /// One step of a cursor: over an event, or over a stretch in which nothing is visible.
 #[derive(Debug)]
-struct Ready {
-    conversation: u64,
-    to: u64,
-    event: Option<Box<v1::Event>>,
+pub(super) struct Ready {
+    pub(super) conversation: u64,
+    pub(super) to: u64,
+    pub(super) event: Option<Box<v1::Event>>,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     Offline,
     /// A device without cursors reads the list of conversations. Pushes are left aside until the sync
     /// that follows is under way: that brings whatever they said.
@@ -67,17 +67,17 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct Live {
+pub(super) struct Live {
     /// A sync is due, and what was heard since the last one does not count until it is answered.
-    due: bool,
-    asked: Option<Asked>,
-    postponed: bool,
+    pub(super) due: bool,
+    pub(super) asked: Option<Asked>,
+    pub(super) postponed: bool,
 }
 
 #[derive(Debug)]
-struct Asked {
-    id: RequestId,
-    from_nothing: bool,
+pub(super) struct Asked {
+    pub(super) id: RequestId,
+    pub(super) from_nothing: bool,
 }
 
 impl Machine {
@@ -159,7 +159,7 @@ impl Machine {
         self.phase = Phase::Offline;
     }
 
-    /// The answer to [`Action::List`].
+    /// The answer to [`Action::List`](super::Action::List).
     ///
     /// # Errors
     /// More conversations than can be followed.
@@ -203,7 +203,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The answer to [`Action::Sync`].
+    /// The answer to [`Action::Sync`](super::Action::Sync).
     ///
     /// # Errors
     /// Nothing of a page that does not fit was taken, and the sync is asked for again on the next
@@ -242,7 +242,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The answer to [`Action::Pull`].
+    /// The answer to [`Action::Pull`](super::Action::Pull).
     ///
     /// # Errors
     /// The page does not fit, or does not bring what was asked for.
@@ -351,54 +351,12 @@ impl Machine {
         self.lift_postponements();
     }
 
-    /// What to do next; `None` until something is fed. Says at the same time that the action before is
-    /// done.
-    pub fn next_action(&mut self) -> Option<Action> {
-        if self.take_restart() {
-            return Some(Action::Restart);
-        }
-        if let Some(request) = self.next_request() {
-            return Some(request);
-        }
-        let (tracks, unsettled) = (&self.tracks, &self.unsettled);
-        if let Some(token) = self.tokens.take_storable(|| behind(tracks, unsettled)) {
-            return Some(Action::StoreToken(token));
-        }
-        if self.applied_since_acknowledged >= ACKNOWLEDGE_EVERY
-            && let Some(acknowledgement) = self.take_acknowledgement()
-        {
-            return Some(Action::Acknowledge(acknowledgement));
-        }
-        if let Some(event) = self.next_event() {
-            return Some(Action::Apply(event));
-        }
-        self.take_acknowledgement().map(Action::Acknowledge)
-    }
-
-    /// What the server does not know to be delivered yet, at most [`ACKNOWLEDGE_MAX`] conversations; for
-    /// a program that stops before [`next_action`](Self::next_action) says it. `None` while offline.
-    pub fn take_acknowledgement(&mut self) -> Option<v1::DeliveredRequest> {
-        if self.unacknowledged.is_empty() || !matches!(self.phase, Phase::Live(_)) {
-            return None;
-        }
-        self.applied_since_acknowledged = 0;
-        let mut up_to = Vec::new();
-        while up_to.len() < ACKNOWLEDGE_MAX {
-            let Some((conversation_id, seq)) = self.unacknowledged.pop_first() else {
-                break;
-            };
-            self.acknowledged.insert(conversation_id, seq);
-            up_to.push(v1::Head { conversation_id, seq });
-        }
-        Some(v1::DeliveredRequest { up_to })
-    }
-
     #[cfg(test)]
     pub(super) const fn held_events(&self) -> usize {
         self.held_events
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.phase = match (&self.tokens.known, self.start) {
             (Some(_), _) => Phase::Live(Live::due()),
             (None, Start::Beginning) => {
@@ -419,33 +377,6 @@ impl Machine {
     fn start_over(&mut self) {
         self.restart = true;
         self.phase = Phase::Restarting { postponed: false };
-    }
-
-    fn take_restart(&mut self) -> bool {
-        if !std::mem::take(&mut self.restart) {
-            return false;
-        }
-        self.epoch = 0;
-        self.tokens = Tokens::default();
-        self.tracks.clear();
-        self.unsettled.clear();
-        self.gaps.clear();
-        self.ready.clear();
-        self.held_events = 0;
-        self.pulls.clear();
-        self.after_list = false;
-        self.acknowledged.clear();
-        self.unacknowledged.clear();
-        if let Phase::Restarting { postponed: wait } = self.phase {
-            self.begin();
-            if wait
-                && let Phase::Listing { postponed, .. } | Phase::Live(Live { postponed, .. }) =
-                    &mut self.phase
-            {
-                *postponed = true;
-            }
-        }
-        true
     }
 
     /// Whether pushes count: not before the first sync of a device that has just read the list.
@@ -574,96 +505,6 @@ impl Machine {
         }
     }
 
-    fn next_request(&mut self) -> Option<Action> {
-        let id = RequestId(self.last_id + 1);
-        let action = match &mut self.phase {
-            Phase::Offline | Phase::Restarting { .. } => None,
-            Phase::Listing {
-                asked,
-                before,
-                postponed,
-                ..
-            } => (asked.is_none() && !*postponed).then(|| {
-                *asked = Some(id);
-                let request = v1::ListConversationsRequest {
-                    before: before.clone(),
-                    limit: CONVERSATIONS_PER_PAGE,
-                };
-                Action::List { id, request }
-            }),
-            Phase::Live(live) if live.due && live.asked.is_none() && !live.postponed => {
-                let token = self.tokens.known.clone().unwrap_or_default();
-                live.due = false;
-                live.asked = Some(Asked {
-                    id,
-                    from_nothing: token.is_empty(),
-                });
-                let request = v1::SyncRequest {
-                    token,
-                    limit: CONVERSATIONS_PER_PAGE,
-                };
-                Some(Action::Sync { id, request })
-            }
-            Phase::Live(_) => self.next_pull(id),
-        };
-        if action.is_some() {
-            self.last_id = id.0;
-        }
-        action
-    }
-
-    fn next_pull(&mut self, id: RequestId) -> Option<Action> {
-        let expected = self.pull_events as usize * (self.pulls.len() + 1);
-        if self.pulls.len() >= PULLS_MAX || self.ready.len() + expected > READY_MAX {
-            return None;
-        }
-        while let Some(conversation_id) = self.gaps.pop_front() {
-            let Some(track) = self.tracks.get_mut(&conversation_id) else {
-                continue;
-            };
-            track.queued = false;
-            if !track.has_gap() || track.pull.is_some() || track.postponed {
-                continue;
-            }
-            let from_seq = track.received + 1;
-            track.pull = Some(Pull {
-                id,
-                from: from_seq,
-                head_since: 0,
-            });
-            self.pulls.insert(id, conversation_id);
-            let request = v1::HistoryRequest {
-                conversation_id,
-                epoch: self.epoch,
-                from_seq,
-                limit: self.pull_events,
-                direction: v1::Direction::Forward.into(),
-            };
-            return Some(Action::Pull { id, request });
-        }
-        None
-    }
-
-    fn next_event(&mut self) -> Option<Box<v1::Event>> {
-        while let Some(step) = self.ready.pop_front() {
-            let Some(track) = self.tracks.get_mut(&step.conversation) else {
-                continue;
-            };
-            track.cursor = step.to;
-            let settled = track.is_settled();
-            self.tokens.applied(step.conversation, step.to, settled);
-            if settled {
-                self.unsettled.remove(&step.conversation);
-            }
-            if let Some(event) = step.event {
-                self.unacknowledged.insert(step.conversation, step.to);
-                self.applied_since_acknowledged += 1;
-                return Some(event);
-            }
-        }
-        None
-    }
-
     fn track(&mut self, conversation: u64) -> Result<&mut Track, Malformed> {
         self.check_room(conversation)?;
         Ok(self.tracks.entry(conversation).or_default())
@@ -708,7 +549,7 @@ impl Live {
     }
 }
 
-fn behind(tracks: &BTreeMap<u64, Track>, unsettled: &BTreeSet<u64>) -> Behind {
+pub(super) fn behind(tracks: &BTreeMap<u64, Track>, unsettled: &BTreeSet<u64>) -> Behind {
     let missing = |id: &u64| tracks.get(id).map(|track| (*id, track.head.max(track.received)));
     unsettled.iter().filter_map(missing).collect()
 }

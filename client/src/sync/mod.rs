@@ -14,6 +14,7 @@
 //! two calls covers exactly what the program has applied, so a program that stores it then neither loses
 //! nor repeats an event.
 
+mod actions;
 mod machine;
 mod page;
 mod token;

@@ -2,6 +2,7 @@
 
 mod command;
 mod input;
+mod keys;
 mod room;
 mod state;
 mod view;
