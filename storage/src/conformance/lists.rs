@@ -14,6 +14,7 @@ cases![
     changes_end_with_membership,
     changes_are_cut_between_positions,
     cursors_of_one_position_stay_together,
+    what_follows_a_large_position_is_not_skipped,
     changes_of_a_future_position,
 ];
 
@@ -154,6 +155,38 @@ fn cursors_of_one_position_stay_together(world: &mut World) {
     let changes = world.changes(ANN, since, 2);
     assert_eq!((ids(&changes), changes.cursors.len()), (vec![OWN], 0));
     assert_eq!((changes.up_to, changes.more), (first, true));
+}
+
+fn what_follows_a_large_position_is_not_skipped(world: &mut World) {
+    world.people();
+    world.group_of(&[BOB, CAT]);
+    let since = world.position();
+    let (_, first) = world.cursors(&[cursor(GROUP, BOB, 1, 0), cursor(GROUP, CAT, 1, 0)]);
+    let (_, second) = world.cursors(&[cursor(GROUP, BOB, 1, 1), cursor(GROUP, CAT, 1, 1)]);
+    assert!(first < second);
+    let (_, third) = world.cursors(&[cursor(PAIR, BOB, 1, 0)]);
+    assert_eq!(third, Position(0));
+    world.say(PAIR, ANN, "");
+    world.say(GROUP, CAT, "");
+    let (_, last) = world.cursors(&[cursor(PAIR, BOB, 1, 0)]);
+    let changes = world.changes(ANN, since, 1);
+    assert_eq!(
+        (changes.cursors.len(), changes.up_to, changes.more),
+        (2, second, true)
+    );
+    // Nothing but cursors is behind these.
+    let (_, pair) = world.cursors(&[cursor(GROUP, ANN, 2, 2), cursor(GROUP, BOB, 2, 2)]);
+    let (_, end) = world.cursors(&[cursor(PAIR, BOB, 1, 1)]);
+    let changes = world.changes(ANN, last, 1);
+    assert_eq!(
+        (changes.cursors.len(), changes.up_to, changes.more),
+        (2, pair, true)
+    );
+    let changes = world.changes(ANN, pair, 1);
+    assert_eq!(
+        (changes.cursors.len(), changes.up_to, changes.more),
+        (1, end, false)
+    );
 }
 
 fn changes_of_a_future_position(world: &mut World) {

@@ -169,29 +169,30 @@ fn changed_conversations(
     collect(statement.query(key)?, |row| view(row, viewer))
 }
 
-/// More than the limit, if there are more: one more, or all of a first position that alone has more.
+/// More than the limit, if there are more: one more, or all of a first position that alone has more and one
+/// behind it, so that the answer does not end there unnoticed.
 fn moved_cursors(
     connection: &Connection,
     viewer: UserId,
     since: Position,
     limit: usize,
 ) -> Result<Vec<CursorView>, Failure> {
-    let until = i64::MAX;
-    let cursors = cursors_between(connection, viewer, since, until, limit.saturating_add(1))?;
-    match (cursors.first(), cursors.get(limit)) {
-        (Some(first), Some(last)) if first.position == last.position => {
-            let until = row::bound(first.position.0);
-            cursors_between(connection, viewer, since, until, usize::MAX)
-        }
-        _ => Ok(cursors),
-    }
+    let end = Position(u64::MAX);
+    let cursors = cursors_between(connection, viewer, since, end, limit.saturating_add(1))?;
+    let first = match (cursors.first(), cursors.get(limit)) {
+        (Some(first), Some(last)) if first.position == last.position => first.position,
+        _ => return Ok(cursors),
+    };
+    let mut cursors = cursors_between(connection, viewer, since, first, usize::MAX)?;
+    cursors.extend(cursors_between(connection, viewer, first, end, 1)?);
+    Ok(cursors)
 }
 
 fn cursors_between(
     connection: &Connection,
     viewer: UserId,
     since: Position,
-    until: i64,
+    until: Position,
     limit: usize,
 ) -> Result<Vec<CursorView>, Failure> {
     let mut statement = connection.prepare_cached(
@@ -200,7 +201,12 @@ fn cursors_between(
          WHERE m.user = ?1 AND m.left_seq IS NULL AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
          ORDER BY k.position, k.conversation, k.user LIMIT ?4",
     )?;
-    let key = [sql(viewer.0), row::bound(since.0), until, row::limit(limit)];
+    let key = [
+        sql(viewer.0),
+        row::bound(since.0),
+        row::bound(until.0),
+        row::limit(limit),
+    ];
     collect(statement.query(key)?, |row| {
         Ok(CursorView {
             conversation: row::conversation_id(row, 0)?,
