@@ -8,13 +8,14 @@
 //! |---|---|
 //! | `account.json` | server, device id, session token, user (mode 0600, like all of them) |
 //! | `sync.json` | epoch, sync token, cursors |
-//! | `sync.newer.json` | the same, newer, not flushed to the disk |
+//! | `applied.log` | cursors that have moved since, a line each, not flushed to the disk |
 //! | `sent.json` | client ids that this device has sent, a cache |
 //! | `names.json` | names of users and groups, a cache |
 //! | `lock` | held by the program that uses the profile |
 //!
 //! Files are replaced as a whole: written beside, flushed where it matters, renamed.
 
+mod applied;
 mod files;
 mod lock;
 mod profile;

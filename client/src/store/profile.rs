@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{
     NAMES_MAX, SENT_MAX, StoreError,
+    applied::AppliedLog,
     files::{self, Durability},
     lock,
 };
@@ -21,7 +22,7 @@ use crate::sync::Snapshot;
 
 const ACCOUNT: &str = "account.json";
 const SYNC: &str = "sync.json";
-const SYNC_NEWER: &str = "sync.newer.json";
+const APPLIED: &str = "applied.log";
 const SENT: &str = "sent.json";
 const NAMES: &str = "names.json";
 
@@ -71,7 +72,7 @@ pub struct Names {
 #[derive(Deserialize, Serialize)]
 struct SyncFile {
     user_id: u64,
-    /// Counts the snapshots of this profile: of two files the higher one is the newer.
+    /// Counts the snapshots of this profile; a line of the log belongs to one of them.
     generation: u64,
     epoch: u64,
     token: Option<String>,
@@ -89,6 +90,7 @@ pub struct Profile {
     directory: PathBuf,
     account: Account,
     generation: u64,
+    applied: AppliedLog,
     _lock: File,
 }
 
@@ -118,6 +120,7 @@ impl Profile {
             directory: directory.to_owned(),
             account,
             generation: 0,
+            applied: AppliedLog::new(directory.join(APPLIED)),
             _lock: lock,
         })
     }
@@ -170,19 +173,13 @@ impl Profile {
     /// See [`StoreError`].
     pub fn sync(&mut self) -> Result<Option<Snapshot>, StoreError> {
         let path = self.path(SYNC);
-        let flushed = files::read::<SyncFile>(&path)?;
-        // The newer file was not flushed: where a crash of the machine has damaged it, the older one only
-        // brings some events again.
-        let newer = files::read::<SyncFile>(&self.path(SYNC_NEWER)).unwrap_or_default();
-        let newer = newer.filter(|newer| {
-            let same = |flushed: &SyncFile| {
-                flushed.user_id == newer.user_id && flushed.generation < newer.generation
-            };
-            flushed.as_ref().is_some_and(same)
-        });
-        let Some(file) = newer.or(flushed) else {
+        let Some(mut file) = files::read::<SyncFile>(&path)? else {
             return Ok(None);
         };
+        for (conversation, seq) in self.applied.read(file.generation)? {
+            let cursor = file.cursors.entry(conversation).or_default();
+            *cursor = seq.max(*cursor);
+        }
         self.generation = file.generation;
         let token = match file.token.as_deref().map(from_hex) {
             Some(None) => {
@@ -206,25 +203,6 @@ impl Profile {
     /// # Errors
     /// See [`StoreError`].
     pub fn save_sync(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        self.write_sync(SYNC, snapshot, Durability::Machine)
-    }
-
-    /// Stores how far this device has got, safe from the end of this program but without waiting for the
-    /// disk. After a crash of the machine the last [`save_sync`](Self::save_sync) may be what is left:
-    /// then some events come again, and none is missed.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn save_sync_quickly(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        self.write_sync(SYNC_NEWER, snapshot, Durability::Program)
-    }
-
-    fn write_sync(
-        &mut self,
-        name: &str,
-        snapshot: &Snapshot,
-        durability: Durability,
-    ) -> Result<(), StoreError> {
         self.generation += 1;
         let file = SyncFile {
             user_id: self.account.session.as_ref().map_or(0, |session| session.user_id),
@@ -233,7 +211,28 @@ impl Profile {
             token: snapshot.token.as_ref().map(|token| to_hex(token)),
             cursors: snapshot.cursors.clone(),
         };
-        files::replace(&self.path(name), &file, durability)
+        files::replace(&self.path(SYNC), &file, Durability::Machine)?;
+        // Its lines are of an older generation now and count no more, whether this succeeds or not.
+        self.applied.clear()
+    }
+
+    /// Stores that one more event was applied, safe from the end of this program but without waiting for
+    /// the disk. After a crash of the machine the last [`save_sync`](Self::save_sync) may be what is left:
+    /// then some events come again, and none is missed. `snapshot` is asked for when it is time to write
+    /// all of it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn note_applied(
+        &mut self,
+        conversation: u64,
+        seq: u64,
+        snapshot: impl FnOnce() -> Snapshot,
+    ) -> Result<(), StoreError> {
+        if self.applied.is_full() {
+            return self.save_sync(&snapshot());
+        }
+        self.applied.append(self.generation, conversation, seq)
     }
 
     /// Client ids that this device has sent, the newest [`SENT_MAX`] of them. A list that cannot be read is
@@ -289,9 +288,9 @@ impl Profile {
         files::replace(&self.path(NAMES), &names, Durability::Program)
     }
 
-    fn forget(&self) -> Result<(), StoreError> {
-        // The newer one first: it counts only beside the other.
-        for name in [SYNC_NEWER, SYNC, SENT, NAMES] {
+    fn forget(&mut self) -> Result<(), StoreError> {
+        self.applied = AppliedLog::new(self.path(APPLIED));
+        for name in [SYNC, APPLIED, SENT, NAMES] {
             files::remove(&self.path(name))?;
         }
         Ok(())

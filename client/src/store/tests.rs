@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::v1;
 
-use super::{Profile, SENT_MAX, StoreError};
+use super::{Profile, SENT_MAX, StoreError, applied::LINES_MAX};
 use crate::{new_client_id, sync::Snapshot};
 
 fn open(directory: &tempfile::TempDir) -> Result<Profile, StoreError> {
@@ -47,30 +47,66 @@ fn what_is_stored_is_there_the_next_time() {
 }
 
 #[test]
-fn the_newer_file_counts_unless_it_is_damaged() {
+fn single_events_are_noted_between_snapshots_and_a_torn_note_is_not_believed() {
     let directory = tempfile::tempdir().unwrap();
     let mut profile = open(&directory).unwrap();
     profile.log_in("localhost:1", &session(7, "anna")).unwrap();
-    let numbered = |cursor| Snapshot {
-        cursors: [(1, cursor)].into(),
+    let at = |first, second| Snapshot {
+        cursors: [(1, first), (2, second)].into(),
         ..snapshot()
     };
-    profile.save_sync(&numbered(1)).unwrap();
-    profile.save_sync_quickly(&numbered(2)).unwrap();
-    assert_eq!(profile.sync().unwrap(), Some(numbered(2)));
-    profile.save_sync(&numbered(3)).unwrap();
-    assert_eq!(
-        profile.sync().unwrap(),
-        Some(numbered(3)),
-        "the unflushed one is the older one now"
-    );
-    profile.save_sync_quickly(&numbered(4)).unwrap();
+    let unasked = || panic!("no snapshot is due");
+    profile.save_sync(&at(1, 1)).unwrap();
+    profile.note_applied(1, 2, unasked).unwrap();
+    profile.note_applied(2, 5, unasked).unwrap();
     drop(profile);
 
     let mut profile = open(&directory).unwrap();
-    assert_eq!(profile.sync().unwrap(), Some(numbered(4)));
-    std::fs::write(directory.path().join("sync.newer.json"), "").unwrap();
-    assert_eq!(profile.sync().unwrap(), Some(numbered(3)));
+    assert_eq!(profile.sync().unwrap(), Some(at(2, 5)));
+    profile.note_applied(1, 3, unasked).unwrap();
+    let log = directory.path().join("applied.log");
+    let mut text = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(profile.sync().unwrap(), Some(at(3, 5)));
+    text.truncate(text.len() - 1);
+    std::fs::write(&log, &text).unwrap();
+    assert_eq!(profile.sync().unwrap(), Some(at(2, 5)));
+    profile.note_applied(1, 3, || at(3, 5)).unwrap();
+    assert_eq!(
+        profile.sync().unwrap(),
+        Some(at(3, 5)),
+        "nothing is written behind the torn line"
+    );
+
+    // What was noted before a snapshot says nothing about what comes after it.
+    let old = text.clone() + "\n";
+    profile.save_sync(&at(9, 1)).unwrap();
+    std::fs::write(&log, old).unwrap();
+    assert_eq!(profile.sync().unwrap(), Some(at(9, 1)));
+}
+
+#[test]
+fn notes_are_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut profile = open(&directory).unwrap();
+    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    profile.save_sync(&snapshot()).unwrap();
+    let mut asked = 0;
+    for seq in 1..=LINES_MAX as u64 + 1 {
+        let all = || {
+            asked += 1;
+            Snapshot {
+                cursors: [(1, seq)].into(),
+                ..snapshot()
+            }
+        };
+        profile.note_applied(1, seq, all).unwrap();
+    }
+    assert_eq!(asked, 1);
+    assert_eq!(directory.path().join("applied.log").metadata().unwrap().len(), 0);
+    assert_eq!(
+        profile.sync().unwrap().unwrap().cursors,
+        [(1, LINES_MAX as u64 + 1)].into()
+    );
 }
 
 #[test]

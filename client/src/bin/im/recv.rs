@@ -77,7 +77,11 @@ fn receive(
                 if receiver.print(context, &event)? {
                     printed += 1;
                 }
-                context.profile.save_sync_quickly(&receiver.device.snapshot())?;
+                let device = &receiver.device;
+                let snapshot = || device.snapshot();
+                context
+                    .profile
+                    .note_applied(event.conversation_id, event.seq, snapshot)?;
             }
             Update::Store => context.profile.save_sync(&receiver.device.snapshot())?,
             Update::Restarted => {

@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use client::{Device, Update, sync::Start};
+use client::{
+    Device, Update,
+    sync::{Snapshot, Start},
+};
 use protocol::{ClientMessageId, v1};
 use ratatui::{
     DefaultTerminal,
@@ -45,8 +48,6 @@ struct Chat<'a> {
     state: State,
     worker: Worker,
     dirty: bool,
-    /// The cursors have moved since they were stored.
-    unstored: bool,
 }
 
 pub(crate) fn run(context: &mut Context) -> Result<(), Failure> {
@@ -67,7 +68,6 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Failure> {
         state,
         worker,
         dirty: true,
-        unstored: false,
     };
     // Restores the terminal when this program panics as well.
     let mut terminal = ratatui::init();
@@ -121,19 +121,19 @@ impl Chat<'_> {
             };
             self.dirty = true;
             match &update {
-                Update::Event(_) | Update::Restarted => self.unstored = true,
-                Update::Store => {
-                    self.context.profile.save_sync(&self.device.snapshot())?;
-                    self.unstored = false;
+                Update::Event(event) => {
+                    let snapshot = || self.device.snapshot();
+                    self.context
+                        .profile
+                        .note_applied(event.conversation_id, event.seq, snapshot)?;
                 }
+                Update::Store => self.context.profile.save_sync(&self.device.snapshot())?,
+                Update::Restarted => self.context.profile.save_sync(&Snapshot::default())?,
                 Update::Connected(_) => self.worker.list(),
                 _ => {}
             }
             let effects = self.state.handle_update(&update);
             self.carry_out(effects)?;
-        }
-        if std::mem::take(&mut self.unstored) {
-            self.context.profile.save_sync_quickly(&self.device.snapshot())?;
         }
         Ok(())
     }
