@@ -104,7 +104,7 @@ fn run(arguments: &Arguments) -> Result<std::convert::Infallible, Failure> {
                 if let Some(answer) = answer(&event, me) {
                     send(&mut device, answer)?;
                 }
-                profile.save_sync_quickly(&device.snapshot())?;
+                profile.note_applied(event.conversation_id, event.seq, || device.snapshot())?;
             }
             Update::Store => profile.save_sync(&device.snapshot())?,
             Update::Restarted => profile.save_sync(&Snapshot::default())?,
