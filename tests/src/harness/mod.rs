@@ -17,3 +17,11 @@ pub use user::{PASSWORD, User, body, hello, login, message_id, refused, text};
 
 /// How long anything awaited may take before the test fails: long enough for a machine that is busy otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The terminal client under test.
+///
+/// # Panics
+/// It was not built.
+pub fn im_binary() -> std::path::PathBuf {
+    daemon::binary("IM_BIN", "im")
+}

@@ -13,6 +13,9 @@ use super::{Call, Connection};
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse battery";
 
+/// What [`User::pushes_so_far`] writes to the user's own log.
+const MARK: &str = "mark";
+
 /// The events asked for by one page of history.
 const PAGE: u32 = 500;
 
@@ -395,14 +398,19 @@ impl User {
     ///
     /// A text to the user's own log is the mark: pushes keep the order of commits.
     pub fn pushes_so_far(&mut self) -> Vec<Push> {
-        let mark = self.text(self.own(), "mark");
+        let mark = self.text(self.own(), MARK);
+        let is_mark = |page: &v1::Page| {
+            page.conversation_id == mark.conversation_id
+                && page.events.iter().all(|event| body(event) == MARK)
+        };
         let mut pushes = Vec::new();
         loop {
             match self.conn.push() {
-                Push::EventsPush(page)
-                    if page.conversation_id == mark.conversation_id && page.to_seq >= mark.seq =>
-                {
-                    return pushes;
+                Push::EventsPush(page) if is_mark(&page) => {
+                    if page.to_seq >= mark.seq {
+                        return pushes;
+                    }
+                    // Of another device.
                 }
                 push => pushes.push(push),
             }

@@ -3,6 +3,10 @@
 // The allowance for tests does not reach helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
+mod chat;
+mod delivery;
 mod hostile;
+mod im;
+mod restart;
 mod session;
 mod torture;

@@ -1,0 +1,12 @@
+//! Talking: messages, groups, receipts, lists and sync, between sessions that are online and well-behaved.
+
+mod about;
+mod cursors;
+mod groups;
+mod membership;
+mod messages;
+mod people;
+mod reading;
+mod retries;
+mod sync;
+mod transient;
