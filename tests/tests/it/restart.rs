@@ -17,8 +17,9 @@ fn nothing_acknowledged_is_missing_after_a_kill() {
     let conversation = ada.direct(bob.id);
     let mut acked = 0;
     for round in 0..10 {
-        let sends: Vec<v1::SendRequest> =
-            (0..60).map(|number| text(conversation, &format!("{round}.{number}"))).collect();
+        let sends: Vec<v1::SendRequest> = (0..60)
+            .map(|number| text(conversation, &format!("{round}.{number}")))
+            .collect();
         let seqs: Vec<u16> = sends.iter().map(|send| ada.conn.submit(send.clone())).collect();
         // Some are acknowledged when it dies, some are on their way.
         for seq in &seqs[..20] {
@@ -33,12 +34,18 @@ fn nothing_acknowledged_is_missing_after_a_kill() {
         for send in sends {
             ada.get(send);
         }
-        assert_eq!(bob.history(conversation)[..before.len()], before[..], "what was there stays");
+        assert_eq!(
+            bob.history(conversation)[..before.len()],
+            before[..],
+            "what was there stays"
+        );
     }
     let events = bob.history(conversation);
     let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
     assert_eq!(seqs, (1..=600).collect::<Vec<u64>>());
-    let expected: Vec<String> = (0..600).map(|number| format!("{}.{}", number / 60, number % 60)).collect();
+    let expected: Vec<String> = (0..600)
+        .map(|number| format!("{}.{}", number / 60, number % 60))
+        .collect();
     assert_eq!(bob.texts(conversation), expected);
 }
 
@@ -62,8 +69,10 @@ fn told_to_end_it_says_goodbye_and_answers_what_was_asked() {
     let [mut ada, mut idle] = daemon.register_all(["ada", "idle"]);
     let own = ada.own();
     let sends: Vec<v1::SendRequest> = (0..200).map(|number| text(own, &number.to_string())).collect();
-    let mut open: std::collections::BTreeMap<u16, usize> =
-        (0..).zip(&sends).map(|(index, send)| (ada.conn.submit(send.clone()), index)).collect();
+    let mut open: std::collections::BTreeMap<u16, usize> = (0..)
+        .zip(&sends)
+        .map(|(index, send)| (ada.conn.submit(send.clone()), index))
+        .collect();
     // The first answer shows that it is at it.
     let mut goodbyes = 0;
     let mut acked = Vec::new();
@@ -78,7 +87,10 @@ fn told_to_end_it_says_goodbye_and_answers_what_was_asked() {
                 acked.push(open.remove(&seq).expect("answered once"));
             }
             Incoming::Refused(seq, refusal) => {
-                assert_eq!((refusal.code(), refusal.class()), (ErrorCode::Draining, ErrorClass::Retry));
+                assert_eq!(
+                    (refusal.code(), refusal.class()),
+                    (ErrorCode::Draining, ErrorClass::Retry)
+                );
                 open.remove(&seq).expect("answered once");
             }
             Incoming::Push(Push::GoAway(go_away)) => {
@@ -126,7 +138,9 @@ fn told_to_end_without_connections_it_ends_at_once() {
 
 #[test]
 fn a_second_signal_ends_it_without_waiting() {
-    let mut daemon = Setup::config("[timeouts]\ndrain_ms = 3600000\n").allow_errors().start();
+    let mut daemon = Setup::config("[timeouts]\ndrain_ms = 3600000\n")
+        .allow_errors()
+        .start();
     let mut ada = daemon.register("ada");
     let lock = lock(&daemon.database());
     ada.conn.submit(text(ada.own(), "in flight"));
@@ -156,7 +170,9 @@ fn a_drained_store_is_left_clean() {
     assert_eq!(left, 0, "what was in the write-ahead log is in the database");
     // A copy of the one file is a backup now.
     let copy = rusqlite::Connection::open(daemon.database()).unwrap();
-    let sound: String = copy.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let sound: String = copy
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(sound, "ok");
 }
 
@@ -171,7 +187,9 @@ fn a_killed_store_is_sound() {
     ada.conn.next();
     daemon.kill();
     let database = rusqlite::Connection::open(daemon.database()).unwrap();
-    let sound: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let sound: String = database
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(sound, "ok");
 }
 
@@ -179,13 +197,23 @@ fn a_killed_store_is_sound() {
 /// does. `None` where this user may not.
 fn small_disk(directory: &std::path::Path, bytes: u64) -> Option<Vec<OsString>> {
     let script = format!("mount -t tmpfs -o size={bytes},mode=0700 none \"$0\" && exec \"$@\"");
-    let wrapper: Vec<OsString> = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script]
-        .iter()
-        .map(OsString::from)
-        .chain([directory.into()])
-        .collect();
+    let wrapper: Vec<OsString> = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        &script,
+    ]
+    .iter()
+    .map(OsString::from)
+    .chain([directory.into()])
+    .collect();
     let works = Command::new(&wrapper[0]).args(&wrapper[1..]).arg("true").output();
-    works.is_ok_and(|output| output.status.success()).then_some(wrapper)
+    works
+        .is_ok_and(|output| output.status.success())
+        .then_some(wrapper)
 }
 
 #[test]
@@ -208,7 +236,9 @@ fn a_full_disk_refuses_sends_and_nothing_else_and_recovers() {
     let first = ada.text(conversation, "there is room");
     // The daemon's file system is reached through its own root.
     let inside = PathBuf::from(format!("/proc/{}/root", daemon.pid()));
-    let ballast = inside.join(disk.path().strip_prefix("/").unwrap()).join("ballast");
+    let ballast = inside
+        .join(disk.path().strip_prefix("/").unwrap())
+        .join("ballast");
     std::fs::write(&ballast, vec![0; BALLAST as usize]).unwrap();
 
     let large = |number: u32| v1::SendRequest {
@@ -228,7 +258,10 @@ fn a_full_disk_refuses_sends_and_nothing_else_and_recovers() {
             }
         })
         .expect("the disk is full in the end");
-    assert_eq!((refusal.code(), refusal.class()), (ErrorCode::ResourceExhausted, ErrorClass::Retry));
+    assert_eq!(
+        (refusal.code(), refusal.class()),
+        (ErrorCode::ResourceExhausted, ErrorClass::Retry)
+    );
     assert!(refusal.retry_after_ms > 0);
     // Reading and coming back go on.
     let mut bob = bob.resumed();
@@ -252,7 +285,9 @@ fn while_the_store_is_held_up_reading_goes_on_and_sends_wait_or_are_refused() {
     let conversation = ada.direct(bob.id);
     ada.text(conversation, "before");
     let held = lock(&daemon.database());
-    let sends: Vec<v1::SendRequest> = (0..5).map(|number| text(conversation, &number.to_string())).collect();
+    let sends: Vec<v1::SendRequest> = (0..5)
+        .map(|number| text(conversation, &number.to_string()))
+        .collect();
     let seqs: Vec<u16> = sends.iter().map(|send| ada.conn.submit(send.clone())).collect();
     // Somebody else resumes and reads while the sends are stuck.
     let mut bob: User = bob.resumed();
@@ -260,11 +295,18 @@ fn while_the_store_is_held_up_reading_goes_on_and_sends_wait_or_are_refused() {
     bob.get(v1::ListDevicesRequest {});
     for seq in seqs {
         let refusal = ada.conn.answer::<v1::SendRequest>(seq).unwrap_err();
-        assert_eq!((refusal.code(), refusal.class()), (ErrorCode::Unavailable, ErrorClass::Retry));
+        assert_eq!(
+            (refusal.code(), refusal.class()),
+            (ErrorCode::Unavailable, ErrorClass::Retry)
+        );
     }
     drop(held);
     for (expected, send) in (2..).zip(sends) {
         let ack = ada.get(send);
-        assert_eq!((ack.seq, ack.duplicate), (expected, false), "a failed batch leaves no hole");
+        assert_eq!(
+            (ack.seq, ack.duplicate),
+            (expected, false),
+            "a failed batch leaves no hole"
+        );
     }
 }
