@@ -29,7 +29,8 @@ pub enum Incoming {
     Refused(u16, v1::Error),
     /// What the server began.
     Push(Push),
-    /// The server closed.
+    /// The server closed. A killed one, or one that gave up on a peer who did not read, may have done so within
+    /// a frame.
     End,
 }
 
@@ -163,8 +164,8 @@ impl Connection {
                 }
                 assert!(
                     incoming != Incoming::End,
-                    "the connection ended before request {seq} was answered; before it came {:?}",
-                    self.kept
+                    "the connection ended before request {seq} was answered; the last that came was {:?}",
+                    self.kept.back()
                 );
                 self.kept.push_back(incoming);
             },
@@ -220,10 +221,11 @@ impl Connection {
         }
     }
 
-    /// Nothing more comes, and the server closes.
+    /// Nothing more comes, not even a part of a frame, and the server closes.
     pub fn end(&mut self) {
         let incoming = self.next();
         assert_eq!(incoming, Incoming::End, "the end was expected");
+        assert!(self.unread.is_empty(), "the server closed within a frame");
     }
 
     /// Everything until the server closes.
@@ -245,6 +247,11 @@ impl Connection {
         }
     }
 
+    /// Whether something came in while an answer was waited for.
+    pub fn has_kept(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
     fn receive(&mut self) -> Incoming {
         self.read_frame(PATIENCE)
             .unwrap_or_else(|| panic!("nothing came within {PATIENCE:?}"))
@@ -257,7 +264,6 @@ impl Connection {
                 return Some(self.decode(&frame));
             }
             if self.ended {
-                assert!(self.unread.is_empty(), "the server closed within a frame");
                 return Some(Incoming::End);
             }
             // A timeout of zero would mean none.

@@ -27,6 +27,8 @@ pub struct Setup {
     pub errors_allowed: bool,
     /// A program and its arguments that start the daemon, as in `unshare -m`; the daemon's own follow.
     pub wrapper: Vec<OsString>,
+    /// Where it stores, if not in a directory of its own.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Setup {
@@ -132,7 +134,8 @@ impl Daemon {
 
     /// Where it stores.
     pub fn data_dir(&self) -> PathBuf {
-        self.directory.path().join("data")
+        let own = || self.directory.path().join("data");
+        self.setup.data_dir.clone().unwrap_or_else(own)
     }
 
     /// The database file.

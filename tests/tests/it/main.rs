@@ -5,8 +5,10 @@
 
 mod chat;
 mod delivery;
+mod errors;
 mod hostile;
 mod im;
 mod restart;
 mod session;
+mod starting;
 mod torture;
