@@ -59,7 +59,7 @@ impl LazyWrites {
         self.waiting.lock().is_empty()
     }
 
-    /// The next slice, as writes; at most [`CURSORS_PER_WRITE`] of each kind.
+    /// The next slice, as writes; at most `CURSORS_PER_WRITE` of each kind.
     pub fn take(&self) -> Vec<Write> {
         let mut waiting = self.waiting.lock();
         let mut writes = Vec::new();
