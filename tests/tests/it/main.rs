@@ -8,6 +8,7 @@ mod delivery;
 mod errors;
 mod hostile;
 mod im;
+mod pipelined;
 mod restart;
 mod session;
 mod starting;
