@@ -6,8 +6,7 @@ use protocol::{
     v1::{self, ErrorCode},
 };
 use storage::{
-    Changes, ConversationId, ConversationView, CursorView, Direction, EventView, Position, ReadError, Seq,
-    UserId,
+    Changes, ConversationId, ConversationView, CursorView, Direction, Position, ReadError, Seq, UserId,
 };
 
 use super::{
@@ -71,7 +70,8 @@ pub(super) fn history(worker: &mut Worker, who: Established, request: &v1::Histo
     if request.from_seq > page.head.0.saturating_add(1) {
         return reply.refuse(&Refusal::new(ErrorCode::OutOfRange, "beyond the head").with_field("from_seq"));
     }
-    let raw = wire::page(&page, request.conversation_id, epoch, clock::wall());
+    let mut raw = wire::page(&page, request.conversation_id, epoch, clock::wall());
+    wire::fit(&mut raw, forward);
     match reply.encoding() {
         Encoding::Json => reply.ok(&Reply::History(v1::HistoryResponse {
             page: Some(raw.to_page()),
@@ -196,14 +196,15 @@ fn newest_pages(
             None if page.from <= view.first => page,
             None => continue,
         };
-        budget = budget.saturating_sub(page.events.iter().map(body_bytes).sum());
-        pages.push(wire::page(&page, view.id.0, worker.context.epoch, now).to_page());
+        let raw = wire::page(&page, view.id.0, worker.context.epoch, now);
+        // What is not brought along is pulled: the head says that it is there.
+        let Some(left) = budget.checked_sub(raw.encoded_len()) else {
+            continue;
+        };
+        budget = left;
+        pages.push(raw.to_page());
     }
     Ok(pages)
-}
-
-fn body_bytes(view: &EventView) -> usize {
-    view.event.body.len() + view.revision.as_ref().map_or(0, |revision| revision.body.len())
 }
 
 pub(super) fn list(

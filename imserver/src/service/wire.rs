@@ -14,6 +14,9 @@ use storage::{
 /// A message and its newest edit go into one page together up to this size; clients take frames of 1 MiB.
 const BODY_AND_REVISION_MAX: usize = 512 * 1024;
 
+/// Bytes of the events of a page in protobuf. JSON takes up to five times as much, and a frame 1 MiB.
+pub const PAGE_ENCODED_MAX: usize = 192 * 1024;
+
 /// A profile.
 pub fn user(user: &User) -> v1::User {
     v1::User {
@@ -148,6 +151,32 @@ pub fn page(page: &EventPage, conversation_id: u64, epoch: u64, now: Timestamp) 
     }
 }
 
+/// Cuts a page to what every client takes in one frame, in either encoding: what is left out lies at the end
+/// that the next page begins with. The event that a page begins with stays, whatever its size.
+pub fn fit(page: &mut RawPage, forward: bool) {
+    let mut bytes = 0;
+    let mut fits = |event: &RawEvent| {
+        bytes += event.encoded_len();
+        bytes <= PAGE_ENCODED_MAX
+    };
+    let kept = if forward {
+        page.events.iter().take_while(|event| fits(event)).count()
+    } else {
+        page.events.iter().rev().take_while(|event| fits(event)).count()
+    };
+    let kept = kept.max(1);
+    if kept >= page.events.len() {
+        return;
+    }
+    if forward {
+        page.events.truncate(kept);
+        page.to_seq = page.events.last().map_or(page.to_seq, |event| event.seq);
+    } else {
+        page.events.drain(..page.events.len() - kept);
+        page.from_seq = page.events.first().map_or(page.from_seq, |event| event.seq);
+    }
+}
+
 /// A conversation as one user sees it.
 pub fn conversation(view: &ConversationView) -> v1::Conversation {
     v1::Conversation {
@@ -209,4 +238,49 @@ pub fn refused(refused: Refused) -> Refusal {
         Refused::NameTaken => ErrorCode::NameTaken,
     };
     Refusal::new(code, refused.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(events: u64, bytes: usize) -> RawPage {
+        let event = |seq| RawEvent {
+            seq,
+            body: Some(vec![0; bytes].into()),
+            ..RawEvent::default()
+        };
+        RawPage {
+            from_seq: 1,
+            to_seq: events,
+            events: (1..=events).map(event).collect(),
+            ..RawPage::default()
+        }
+    }
+
+    #[test]
+    fn a_page_is_cut_at_the_end_where_the_next_one_begins() {
+        let mut forward = page(10, 50_000);
+        fit(&mut forward, true);
+        assert_eq!(
+            (forward.from_seq, forward.to_seq, forward.events.len()),
+            (1, 3, 3)
+        );
+        let mut backward = page(10, 50_000);
+        fit(&mut backward, false);
+        assert_eq!(
+            (backward.from_seq, backward.to_seq, backward.events.len()),
+            (8, 10, 3)
+        );
+    }
+
+    #[test]
+    fn a_page_that_fits_stays_and_so_does_one_large_event() {
+        let mut small = page(10, 100);
+        fit(&mut small, true);
+        assert_eq!((small.to_seq, small.events.len()), (10, 10));
+        let mut large = page(2, 500_000);
+        fit(&mut large, true);
+        assert_eq!((large.to_seq, large.events.len()), (1, 1));
+    }
 }
