@@ -43,6 +43,7 @@ fn a_removed_member_gets_the_removal_and_nothing_after() {
     ada.rename(group, "better off").unwrap();
     ada.about(EventKind::Edit, group, 2, "edited after you had gone")
         .unwrap();
+    ada.about(EventKind::Reaction, group, 2, "so relieved").unwrap();
     for device in [&mut bob, &mut phone] {
         let kinds: Vec<EventKind> = (0..3).map(|_| device.pushed().kind()).collect();
         assert_eq!(
@@ -51,6 +52,13 @@ fn a_removed_member_gets_the_removal_and_nothing_after() {
         );
         assert!(device.pushes_so_far().is_empty());
         assert_eq!(seqs(device, group), [1, 2, 3]);
+        let message = device.history(group).remove(1);
+        assert_eq!(
+            (message.revision, message.reactions_total),
+            (None, 0),
+            "nor what later became of it"
+        );
+        assert!(message.reactions.is_empty());
         let view = device.view(group);
         assert!(!view.member);
         assert_eq!((view.head_seq, view.role()), (removed, v1::Role::Unspecified));
