@@ -250,6 +250,7 @@ fn start_server(
             high_water: push_queue / 2,
             limit: push_queue,
             reply_reserve,
+            ..Outbound::default()
         })
         .tick(Some(TICK))
         .workers(workers.clone())

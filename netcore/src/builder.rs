@@ -1,20 +1,23 @@
 //! Owns the start of a server: options, listening sockets, threads. Must never leave anything behind when a
 //! part of it fails.
 
-use crate::config::{Budgets, Limits, Outbound, Settings, Timeouts};
+use crate::address::Origin;
+use crate::admission::Admission;
+use crate::config::{Accept, Budgets, Limits, Outbound, Pinning, Settings, Timeouts};
+use crate::context::Spans;
 use crate::handler::Handler;
 use crate::id::LoopId;
-use crate::limits::{LISTEN_BACKLOG, LISTENERS_MAX, LOOPS_MAX};
+use crate::limits::LOOPS_MAX;
+use crate::listen::{Listen, SocketFile};
 use crate::mailbox::Mailbox;
-use crate::reactor::io::MioIo;
-use crate::reactor::{Acceptor, Parts, Reactor, Shared, waker_token};
+use crate::observer::Observer;
+use crate::reactor::io::{Listener, MioIo};
+use crate::reactor::{Acceptor, Handover, ListenerInfo, Parts, Reactor, Shared, waker_token};
 use crate::remote::Remote;
 use crate::server::Server;
 use crate::worker::WorkerPool;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -25,11 +28,11 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    /// Something cannot be listened on.
+    #[error("cannot listen on {on}: {source}")]
     Bind {
-        /// The address asked for.
-        address: SocketAddr,
+        /// The address or path asked for.
+        on: String,
         /// What the operating system said.
         source: io::Error,
     },
@@ -41,9 +44,6 @@ pub enum StartError {
         /// What the factory said.
         source: BoxError,
     },
-    /// A socket that was given cannot be used.
-    #[error("a listening socket cannot be used: {0}")]
-    Listener(#[source] io::Error),
     /// The event queue or thread of a loop could not be made.
     #[error("loop {} could not be started: {source}", loop_id.index())]
     Loop {
@@ -52,41 +52,33 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// More listeners than [`LISTENERS_MAX`].
+    /// A loop could not be put on its processor, see [`Pinning`].
+    #[error("loop {} cannot be put on processor {processor}: {source}", loop_id.index())]
+    Pinning {
+        /// The loop.
+        loop_id: LoopId,
+        /// The processor.
+        processor: usize,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// More listeners than [`LISTENERS_MAX`](crate::limits::LISTENERS_MAX).
     #[error("{0} listeners are too many")]
     TooManyListeners(usize),
-}
-
-/// Something to listen on.
-#[derive(Debug)]
-pub struct Listen(Source);
-
-#[derive(Debug)]
-enum Source {
-    Address(SocketAddr),
-    Socket(TcpListener),
-}
-
-impl From<SocketAddr> for Listen {
-    fn from(address: SocketAddr) -> Self {
-        Self(Source::Address(address))
-    }
-}
-
-impl From<TcpListener> for Listen {
-    fn from(socket: TcpListener) -> Self {
-        Self(Source::Socket(socket))
-    }
 }
 
 /// Collects the options of a server.
 pub struct Builder<H: Handler> {
     loops: usize,
     listen: Vec<Listen>,
+    accept: Accept,
+    pinning: Pinning,
+    admission: Admission,
     limits: Limits,
     timeouts: Timeouts,
     outbound: Outbound,
     budgets: Budgets,
+    observer: Option<Arc<dyn Observer>>,
     posts: usize,
     reservations: usize,
     tick: Option<Duration>,
@@ -108,10 +100,14 @@ impl<H: Handler> Builder<H> {
         Self {
             loops: processors.min(LOOPS_MAX),
             listen: Vec::new(),
+            accept: Accept::default(),
+            pinning: Pinning::default(),
+            admission: Admission::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             outbound: Outbound::default(),
             budgets: Budgets::default(),
+            observer: None,
             posts: 64 * 1024,
             reservations: 64 * 1024,
             tick: Some(Duration::from_millis(100)),
@@ -126,11 +122,40 @@ impl<H: Handler> Builder<H> {
         self
     }
 
-    /// Adds a TCP address, bound when the server starts, or a socket that is listening already. Port 0 lets
-    /// the system choose, see [`Server::local_addrs`].
+    /// Adds something to listen on: a TCP address, bound when the server starts, a socket that is listening
+    /// already, or a [`Listen`] with options. Port 0 lets the system choose, see
+    /// [`Server::local_addrs`].
     #[must_use]
     pub fn listen(mut self, on: impl Into<Listen>) -> Self {
         self.listen.push(on.into());
+        self
+    }
+
+    /// Who takes the connections in; [`Accept::Dispatch`] by default.
+    #[must_use]
+    pub const fn accept(mut self, accept: Accept) -> Self {
+        self.accept = accept;
+        self
+    }
+
+    /// Which processors the loops run on; any by default.
+    #[must_use]
+    pub fn pinning(mut self, pinning: Pinning) -> Self {
+        self.pinning = pinning;
+        self
+    }
+
+    /// Who may connect, and how fast; everybody by default.
+    #[must_use]
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
+    /// Who is told of what happens; nobody by default.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -200,9 +225,15 @@ impl<H: Handler> Builder<H> {
     }
 
     fn start_boxed(mut self, make_handler: &Arc<MakeHandler<H>>) -> Result<Server<H::Msg>, StartError> {
-        let listeners = bind_all(std::mem::take(&mut self.listen))?;
-        let addresses = listeners.iter().map(|(_, address)| *address).collect();
-        let shared = Arc::new(Shared::new(self.loops, self.limits.connections));
+        let opened = Sockets::open(std::mem::take(&mut self.listen), self.accept, self.loops)?;
+        let addresses = opened.infos.iter().map(|info| info.local.clone()).collect();
+        let shared = Arc::new(Shared::new(
+            self.loops,
+            self.limits.connections,
+            std::mem::take(&mut self.admission),
+            opened.infos,
+        ));
+        let handover = Arc::new(Handover::new(self.loops));
         let (mut ios, mut mailboxes) = (Vec::new(), Vec::new());
         for loop_id in (0..self.loops).map(|index| LoopId(index as u8)) {
             let (io, waker) =
@@ -216,27 +247,33 @@ impl<H: Handler> Builder<H> {
             mailboxes.push(Arc::new(Mailbox::new(self.posts, self.reservations, wake)));
         }
         let remote = Remote::new(mailboxes);
-        let mut acceptor = Some(Acceptor::new(listeners));
-        let mut server = Server::new(addresses, remote.clone(), Arc::clone(&shared), Vec::new());
+        let mut server = Server::new(addresses, remote.clone(), Arc::clone(&shared), opened.files);
         let (report, reports) = crossbeam_channel::bounded(self.loops);
-        for ((loop_id, io), mailbox) in ios.into_iter().zip(remote.mailboxes()) {
+        for (((loop_id, io), mailbox), sockets) in
+            ios.into_iter().zip(remote.mailboxes()).zip(opened.per_loop)
+        {
             let parts = Parts {
                 loop_id,
                 io,
-                acceptor: acceptor.take(),
+                acceptor: (!sockets.is_empty())
+                    .then(|| Acceptor::new(sockets, self.accept == Accept::ReusePort)),
                 mailbox: Arc::clone(mailbox),
                 remote: remote.clone(),
                 shared: Arc::clone(&shared),
+                handover: Arc::clone(&handover),
+                observer: self.observer.clone(),
                 pool: self.workers.clone(),
                 settings: Settings::new(&self.timeouts, self.outbound),
+                spans: Spans::new(&self.timeouts),
                 limits: self.limits,
                 budgets: self.budgets,
                 tick: self.tick,
             };
             let (make_handler, report) = (Arc::clone(make_handler), report.clone());
+            let pinning = self.pinning.clone();
             let thread = thread::Builder::new()
                 .name(format!("loop-{}", loop_id.index()))
-                .spawn(move || run_loop(parts, &*make_handler, report))
+                .spawn(move || run_loop(parts, &pinning, &*make_handler, report))
                 .map_err(|source| StartError::Loop { loop_id, source })?;
             server.add_thread(thread);
         }
@@ -246,6 +283,43 @@ impl<H: Handler> Builder<H> {
             outcome?;
         }
         Ok(server)
+    }
+}
+
+/// Everything that is listened on, and who does it.
+struct Sockets {
+    infos: Vec<ListenerInfo>,
+    files: Vec<SocketFile>,
+    /// For every loop.
+    per_loop: Vec<Vec<(Listener, Origin)>>,
+}
+
+impl Sockets {
+    fn open(listen: Vec<Listen>, accept: Accept, loops: usize) -> Result<Self, StartError> {
+        if Listen::is_too_many(listen.len()) {
+            return Err(StartError::TooManyListeners(listen.len()));
+        }
+        let copies = match accept {
+            Accept::Dispatch => 1,
+            Accept::ReusePort => loops,
+        };
+        let mut all = Self {
+            infos: Vec::new(),
+            files: Vec::new(),
+            per_loop: std::iter::repeat_with(Vec::new).take(loops).collect(),
+        };
+        for (index, listen) in listen.into_iter().enumerate() {
+            let on = listen.name();
+            let opened = listen
+                .open(copies)
+                .map_err(|source| StartError::Bind { on, source })?;
+            all.infos.push(opened.info);
+            all.files.extend(opened.file);
+            for (of_loop, socket) in all.per_loop.iter_mut().zip(opened.sockets) {
+                of_loop.push((socket, Origin::listener(index)));
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -265,16 +339,21 @@ impl Drop for AbortOnPanic {
 
 fn run_loop<H: Handler>(
     parts: Parts<H, MioIo>,
+    pinning: &Pinning,
     make_handler: &MakeHandler<H>,
     report: crossbeam_channel::Sender<Result<(), StartError>>,
 ) {
     let loop_id = parts.loop_id;
     let mailbox = Arc::clone(&parts.mailbox);
-    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        make_handler(loop_id, &parts.remote)
-    }))
-    .unwrap_or_else(|_| Err("the factory panicked".into()))
-    .map_err(|source| StartError::Handler { loop_id, source });
+    let make = || {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            make_handler(loop_id, &parts.remote)
+        }))
+        .unwrap_or_else(|_| Err("the factory panicked".into()))
+        .map_err(|source| StartError::Handler { loop_id, source })
+    };
+    // First, so that the memory of the loop is near its processor.
+    let made = pin(loop_id, pinning).and_then(|()| make());
     let reactor = made.and_then(|handler| {
         Reactor::new(parts, handler).map_err(|source| StartError::Loop { loop_id, source })
     });
@@ -303,38 +382,33 @@ fn run_loop<H: Handler>(
     }
 }
 
-fn bind_all(listen: Vec<Listen>) -> Result<Vec<(mio::net::TcpListener, SocketAddr)>, StartError> {
-    if listen.len() > LISTENERS_MAX {
-        return Err(StartError::TooManyListeners(listen.len()));
-    }
-    let open = |Listen(source)| {
-        let socket = match source {
-            Source::Address(address) => {
-                bind(address).map_err(|source| StartError::Bind { address, source })?
-            }
-            Source::Socket(socket) => Socket::from(socket),
-        };
-        prepare(socket).map_err(StartError::Listener)
+/// Puts the calling thread on the processor of its loop.
+fn pin(loop_id: LoopId, pinning: &Pinning) -> Result<(), StartError> {
+    let Pinning::Processors(processors) = pinning else {
+        return Ok(());
     };
-    listen.into_iter().map(open).collect()
+    let Some(processor) = processors.iter().copied().cycle().nth(loop_id.index()) else {
+        return Ok(());
+    };
+    pin_to(processor).map_err(|source| StartError::Pinning {
+        loop_id,
+        processor,
+        source,
+    })
 }
 
-fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // On Windows the option would allow others to take the port over.
-    if cfg!(unix) {
-        socket.set_reuse_address(true)?;
+#[cfg(target_os = "linux")]
+fn pin_to(processor: usize) -> io::Result<()> {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    if processor >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
     }
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(socket)
+    let mut set = CpuSet::new();
+    set.set(processor);
+    sched_setaffinity(None, &set).map_err(Into::into)
 }
 
-fn prepare(socket: Socket) -> io::Result<(mio::net::TcpListener, SocketAddr)> {
-    socket.set_nonblocking(true)?;
-    // Accepted sockets inherit it on Linux.
-    socket.set_tcp_nodelay(true)?;
-    let listener = TcpListener::from(socket);
-    let address = listener.local_addr()?;
-    Ok((mio::net::TcpListener::from_std(listener), address))
+#[cfg(not(target_os = "linux"))]
+fn pin_to(_: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }

@@ -7,6 +7,12 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason<E> {
+    /// The connection we were making could not be made.
+    #[error("cannot connect: {0}")]
+    ConnectFailed(#[source] io::Error),
+    /// The connection we were making took too long.
+    #[error("connecting took too long")]
+    ConnectTimeout,
     /// The server is draining and the drain deadline passed.
     #[error("drain deadline passed")]
     Drained,
@@ -34,9 +40,19 @@ pub enum CloseReason<E> {
     /// The handler offloaded work, but the server was built without workers.
     #[error("work was offloaded, but there is no worker pool")]
     NoWorkers,
+    /// What was to be sent did not fit into the out-queue, and
+    /// [`WhenFull::Close`](crate::WhenFull::Close) is set.
+    #[error("the peer does not keep up: {queued} bytes are queued for it")]
+    OutboundFull {
+        /// Bytes in the out-queue.
+        queued: usize,
+    },
     /// A ping was not answered.
     #[error("a ping was not answered in time")]
     PongTimeout,
+    /// A trusted proxy did not say for whom it connects, or not in time (`None`).
+    #[error("no usable PROXY header")]
+    Proxy(#[source] Option<crate::proxy::ProxyError>),
     /// The peer sent something that is not a frame.
     #[error("protocol error: {0}")]
     Protocol(#[source] E),
@@ -46,6 +62,12 @@ pub enum CloseReason<E> {
     /// The loop, or the worker pool it offloads to, has stopped.
     #[error("the server stopped")]
     Stopped,
+    /// TLS could not be agreed on, or was broken.
+    #[error("TLS error: {0}")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The TLS handshake took too long.
+    #[error("the TLS handshake took too long")]
+    TlsTimeout,
     /// The peer finished sending in the middle of a frame.
     #[error("the peer closed the connection {have} bytes into a frame")]
     TruncatedFrame {
@@ -69,21 +91,56 @@ pub enum Initiator {
 }
 
 impl<E> CloseReason<E> {
+    /// A short name of the kind of reason, for metrics and logs: `snake_case`, never changed.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectFailed(_) => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Drained => "drained",
+            Self::Eof => "eof",
+            Self::FrameTimeout => "frame_timeout",
+            Self::HandlerPanicked => "handler_panicked",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::Io(_) => "io",
+            Self::Local(_) => "local",
+            Self::NoWorkers => "no_workers",
+            Self::OutboundFull { .. } => "outbound_full",
+            Self::PongTimeout => "pong_timeout",
+            Self::Protocol(_) => "protocol",
+            Self::Proxy(_) => "proxy",
+            Self::Reset => "reset",
+            Self::Stopped => "stopped",
+            Self::Tls(_) => "tls",
+            Self::TlsTimeout => "tls_timeout",
+            Self::TruncatedFrame { .. } => "truncated_frame",
+            Self::WriteStalled => "write_stalled",
+        }
+    }
+
     /// Who began the end.
     #[must_use]
     pub const fn initiator(&self) -> Initiator {
         match self {
-            Self::Eof | Self::TruncatedFrame { .. } | Self::Reset | Self::Io(_) => Initiator::Peer,
+            Self::ConnectFailed(_) | Self::Eof | Self::TruncatedFrame { .. } | Self::Reset | Self::Io(_) => {
+                Initiator::Peer
+            }
             Self::Local(_) => Initiator::Local,
-            Self::Drained
+            Self::ConnectTimeout
+            | Self::Drained
             | Self::FrameTimeout
             | Self::HandlerPanicked
             | Self::HandshakeTimeout
             | Self::IdleTimeout
             | Self::NoWorkers
+            | Self::OutboundFull { .. }
             | Self::PongTimeout
             | Self::Protocol(_)
+            | Self::Proxy(_)
             | Self::Stopped
+            | Self::Tls(_)
+            | Self::TlsTimeout
             | Self::WriteStalled => Initiator::Library,
         }
     }

@@ -9,6 +9,13 @@ use std::time::Duration;
 /// deadlines stand still.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timeouts {
+    /// From the beginning of an attempt to connect to the connection, for connections we make.
+    pub connect: Duration,
+    /// From accept to the whole PROXY header, where one is expected.
+    pub proxy_header: Duration,
+    /// From the connection to the end of the TLS handshake, and as much again for waiting to begin it, see
+    /// [`Limits::tls_handshakes`].
+    pub tls_handshake: Duration,
     /// From accept until the application calls `established`, whatever arrives meanwhile. Off by default,
     /// which also means that connections count as established at once: a protocol with a login sets it.
     pub handshake: Duration,
@@ -32,6 +39,9 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            connect: Duration::from_secs(10),
+            proxy_header: Duration::from_secs(5),
+            tls_handshake: Duration::from_secs(10),
             handshake: Duration::MAX,
             frame: Duration::from_secs(30),
             idle: Duration::from_secs(120),
@@ -41,6 +51,17 @@ impl Default for Timeouts {
             linger: Duration::from_secs(2),
         }
     }
+}
+
+/// What happens when a frame does not fit into an out-queue.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum WhenFull {
+    /// The frame is refused and whoever sends it is told; the connection goes on.
+    #[default]
+    Refuse,
+    /// The connection is closed with [`CloseReason::OutboundFull`](crate::CloseReason::OutboundFull): what was
+    /// queued cannot be written to a peer that does not read.
+    Close,
 }
 
 /// Water marks of the bytes queued for one connection, in bytes. Above `high_water` reading of the connection
@@ -55,6 +76,8 @@ pub struct Outbound {
     pub limit: usize,
     /// How far beyond `limit` replies and pongs may go: they answer something that was admitted.
     pub reply_reserve: usize,
+    /// What becomes of a connection whose queue would pass the limit.
+    pub when_full: WhenFull,
 }
 
 impl Default for Outbound {
@@ -64,6 +87,7 @@ impl Default for Outbound {
             high_water: 64 * 1024,
             limit: 1024 * 1024,
             reply_reserve: 256 * 1024,
+            when_full: WhenFull::Refuse,
         }
     }
 }
@@ -81,6 +105,32 @@ impl Outbound {
     }
 }
 
+/// Who takes the connections in.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Accept {
+    /// The first loop accepts and gives each connection to the loop that has the fewest: balanced, whatever
+    /// connects.
+    #[default]
+    Dispatch,
+    /// Every loop listens by itself (`SO_REUSEPORT`) and keeps what the kernel gives it, by a hash of the
+    /// addresses: more connections per second, but a connection waits for its loop even if others are idle, and
+    /// stopping one listener resets what waited there (before Linux 5.14). Another process of the same user
+    /// can listen on the port, too. Addresses only: a listening socket that is given, and Unix sockets, are
+    /// accepted by the first loop, which then keeps them.
+    ReusePort,
+}
+
+/// Which processors the loops run on.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Pinning {
+    /// Wherever the system puts them.
+    #[default]
+    Free,
+    /// The loop `n` on processor `n` of this list, from the beginning again when there are more loops. Linux
+    /// only; a server that is told to elsewhere does not start.
+    Processors(Vec<usize>),
+}
+
 /// How many connections, and what they may hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
@@ -89,6 +139,13 @@ pub struct Limits {
     /// Received but undecoded bytes held by all connections of one loop. Above it the loop reads
     /// [`READ_BYTES_UNDER_PRESSURE`](crate::limits::READ_BYTES_UNDER_PRESSURE) bytes at a time.
     pub undecoded_bytes: usize,
+    /// Bytes queued for the peers of all connections of one loop. Above it, and until it has fallen below again,
+    /// no connection may queue beyond its low water mark; replies and pongs still may. A frame that is shared
+    /// by many connections counts for each of them.
+    pub queued_bytes: usize,
+    /// TLS handshakes of one loop at the same time. Further ones wait: a handshake costs as much as thousands of
+    /// messages.
+    pub tls_handshakes: usize,
 }
 
 impl Default for Limits {
@@ -96,6 +153,8 @@ impl Default for Limits {
         Self {
             connections: 100_000,
             undecoded_bytes: 64 * 1024 * 1024,
+            queued_bytes: 512 * 1024 * 1024,
+            tls_handshakes: 256,
         }
     }
 }

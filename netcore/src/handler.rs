@@ -1,23 +1,14 @@
 //! Owns what an application implements: the callbacks of one event loop. Must never be called from two threads:
 //! each loop has a handler value of its own.
 
+use crate::address::Peer;
 use crate::close::CloseReason;
 use crate::codec::Codec;
 use crate::context::{ConnCx, LoopCx};
 use crate::id::ConnId;
 use crate::worker::Task;
+use bytes::Bytes;
 use std::fmt;
-use std::net::SocketAddr;
-
-/// Who a connection is with.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct Peer {
-    /// The address of the peer.
-    pub address: SocketAddr,
-    /// The address of the listener that accepted the connection.
-    pub local: SocketAddr,
-}
 
 /// The application does not want a connection; it is closed before anything is allocated for it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -61,8 +52,10 @@ pub type Reason<H> = CloseReason<<<H as Handler>::Codec as Codec>::Error>;
 /// The application on one event loop. All methods run on the thread of the loop, so its state needs no lock;
 /// none may block.
 ///
-/// A connection sees, in this order: `on_accept`, `on_open`, any number of `on_frame`, `on_writable` and at
-/// most one `on_drain`, at most one `on_eof`, at most one `on_closing`, and exactly one `on_close`. A panic in
+/// A connection sees, in this order: `on_accept`, `on_open`, any number of `on_frame`, `on_writable`, `on_timer`,
+/// `on_undelivered` and at most one `on_drain`, at most one `on_eof`, at most one `on_closing`, and exactly one
+/// `on_close`. One that we made begins with `on_open`; one that could not be made, or whose TLS handshake failed,
+/// sees `on_close` without `on_open`. A panic in
 /// a callback of a connection closes this connection with [`CloseReason::HandlerPanicked`]; a panic in another
 /// callback is logged and costs what it was called for.
 pub trait Handler: Sized + 'static {
@@ -75,7 +68,11 @@ pub trait Handler: Sized + 'static {
     /// What the application offloads; [`NoTask`](crate::NoTask) if nothing.
     type Task: Task;
 
-    /// A connection was accepted. Nothing has been read, nothing can be sent.
+    /// Once, when the loop begins: the place to make connections.
+    fn on_start(&mut self, _cx: &mut LoopCx<'_, Self>) {}
+
+    /// A connection was accepted. Nothing has been read, nothing can be sent. Behind a proxy that is trusted to
+    /// tell the client's address, it has told it; a TLS handshake is still to come.
     ///
     /// # Errors
     /// The connection is not wanted and is closed at once.
@@ -91,6 +88,13 @@ pub trait Handler: Sized + 'static {
     /// The out-queue has fallen to low water after having been above high water, or after it had refused a
     /// frame.
     fn on_writable(&mut self, _cx: &mut ConnCx<'_, Self>) {}
+
+    /// A timer of the connection is due, see [`ConnCx::set_timer`].
+    fn on_timer(&mut self, _cx: &mut ConnCx<'_, Self>, _key: u32) {}
+
+    /// A frame that another thread sent to the connection, or to a group it is in, did not fit into its
+    /// out-queue, and is dropped after this call. `on_writable` follows once there is room.
+    fn on_undelivered(&mut self, _cx: &mut ConnCx<'_, Self>, _frame: &Bytes) {}
 
     /// A message posted to this loop.
     fn on_msg(&mut self, _cx: &mut LoopCx<'_, Self>, _msg: Self::Msg) {}

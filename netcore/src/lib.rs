@@ -20,15 +20,30 @@
 pub mod codec;
 pub mod conn;
 pub mod limits;
+pub mod proxy;
 pub mod time;
 pub mod wheel;
 
+mod backoff;
 mod close;
 mod config;
 
+pub use backoff::Backoff;
 pub use close::{CloseHow, CloseReason, Initiator, Queued, SendError};
-pub use config::{Budgets, Limits, Outbound, Settings, Timeouts};
+pub use config::{Accept, Budgets, Limits, Outbound, Pinning, Settings, Timeouts, WhenFull};
 
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "tls")]
+pub use rustls;
+#[cfg(all(feature = "reactor", not(feature = "tls")))]
+#[path = "tls_absent.rs"]
+mod tls;
+
+#[cfg(feature = "reactor")]
+mod address;
+#[cfg(feature = "reactor")]
+mod admission;
 #[cfg(feature = "reactor")]
 mod builder;
 #[cfg(feature = "reactor")]
@@ -38,7 +53,11 @@ mod handler;
 #[cfg(feature = "reactor")]
 mod id;
 #[cfg(feature = "reactor")]
+mod listen;
+#[cfg(feature = "reactor")]
 mod mailbox;
+#[cfg(feature = "reactor")]
+mod observer;
 #[cfg(feature = "reactor")]
 mod reactor;
 #[cfg(feature = "reactor")]
@@ -50,11 +69,16 @@ mod worker;
 
 #[cfg(feature = "reactor")]
 pub use {
-    builder::{Builder, Listen, StartError},
-    context::{ConnCx, LoopCx},
-    handler::{Eof, Flow, Handler, Peer, Reason, Refusal},
+    address::{Address, InvalidNetwork, Network, Peer},
+    admission::{Admission, Refused},
+    builder::{Builder, StartError},
+    context::{ConnCx, Connect, ConnectError, Delivery, LoopCx, TooManyGroups, TooManyTimers},
+    handler::{Eof, Flow, Handler, Reason, Refusal},
     id::{ConnId, LoopId},
+    listen::Listen,
+    observer::{Counters, Observer, Totals, Turn},
+    reactor::ServerPhase,
     remote::{Permit, PostError, Remote, ReserveError},
-    server::{DrainReport, Server},
+    server::{Drain, DrainReport, Server},
     worker::{NoTask, PoolBuilder, PoolError, PoolStats, SubmitError, Task, WorkerPool},
 };

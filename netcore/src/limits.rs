@@ -45,6 +45,27 @@ pub const LOOPS_MAX: usize = 256;
 /// Connections of one loop: an id has 24 bits for the slot, the last of which names listeners and the waker.
 pub const CONNECTIONS_PER_LOOP_MAX: usize = (1 << 24) - 1;
 
+/// Connections of one loop that are stored together: the table grows by so many at once.
+pub const SLOTS_PER_CHUNK: usize = 1024;
+
+/// Timers of one connection.
+pub const TIMERS_PER_CONNECTION_MAX: usize = 64;
+
+/// Groups of one connection.
+pub const GROUPS_PER_CONNECTION_MAX: usize = 1024;
+
+/// Bytes of a PROXY header, addresses and extensions included.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
+
+/// Sources that the limits per source remember at the same time.
+pub const SOURCES_REMEMBERED_MAX: usize = 128 * 1024;
+
+/// Bytes that a TLS connection keeps encrypted but unwritten before more of its out-queue is encrypted.
+pub const TLS_UNWRITTEN_BYTES_MAX: usize = 64 * 1024;
+
+/// Commands of other threads that end connections, beyond the places for posts.
+pub const CLOSES_MAX: usize = 4096;
+
 /// Listening sockets of one server.
 pub const LISTENERS_MAX: usize = 64;
 
@@ -75,6 +96,7 @@ pub const WORKER_THREADS_MAX: usize = 1024;
 /// Pause before a worker whose state could not be rebuilt tries again.
 pub const WORKER_REBUILD_RETRY: Duration = Duration::from_millis(200);
 
+const _: () = assert!(CONNECTIONS_PER_LOOP_MAX >= 16_000_000);
 const _: () = assert!(READ_BYTES_UNDER_PRESSURE <= READ_BUFFER_BYTES);
 const _: () = assert!(COALESCE_BYTES_MAX < TAIL_BYTES_MAX);
 const _: () = assert!(TICK.as_millis() > 0);

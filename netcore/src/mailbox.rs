@@ -87,11 +87,16 @@ impl<M> Mailbox<M> {
 
     /// Queues a message if there is room for one without a reservation.
     pub(crate) fn post(&self, message: M) -> Result<(), (Refused, M)> {
+        self.post_beyond(0, message)
+    }
+
+    /// Like [`post`](Self::post), with so many places more.
+    pub(crate) fn post_beyond(&self, beyond: usize, message: M) -> Result<(), (Refused, M)> {
         let mut inner = self.inner.lock();
         if inner.stopped {
             return Err((Refused::Stopped, message));
         }
-        if inner.posts >= self.posts_max {
+        if inner.posts >= self.posts_max.saturating_add(beyond) {
             return Err((Refused::Full, message));
         }
         inner.posts += 1;
@@ -129,6 +134,11 @@ impl<M> Mailbox<M> {
         inner.queue.push_back(message);
         self.unlock_and_wake(inner);
         Ok(())
+    }
+
+    /// Messages that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().queue.len()
     }
 
     /// Gives signals; never refused.

@@ -1,16 +1,33 @@
 //! Owns how other threads reach the loops. Must never block its caller.
 
-use crate::id::LoopId;
+use crate::close::CloseHow;
+use crate::id::{ConnId, LoopId};
+use crate::limits::CLOSES_MAX;
 use crate::mailbox::{Mailbox, Refused};
+use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 
+/// What other threads want of a loop.
+pub(crate) enum Command<M> {
+    Message(M),
+    Send(ConnId, Bytes),
+    SendMany(Box<[ConnId]>, Bytes),
+    SendToGroup {
+        group: u64,
+        except: Option<ConnId>,
+        frame: Bytes,
+    },
+    Close(ConnId, u16, CloseHow),
+}
+
 /// Sends messages to the loops of a server, from any thread. Clones are handles to the same loops.
 ///
-/// What one thread posts to one loop arrives in that order, whether through [`post`](Self::post) or
-/// [`Permit::post`].
+/// What one thread posts to one loop arrives in that order, whatever method it uses. A frame that arrives and does
+/// not fit into the out-queue of its connection is given to
+/// [`on_undelivered`](crate::Handler::on_undelivered); one for a connection that is over is dropped.
 pub struct Remote<M> {
-    mailboxes: Arc<[Arc<Mailbox<M>>]>,
+    mailboxes: Arc<[Arc<Mailbox<Command<M>>>]>,
 }
 
 /// Why a message was not taken; gives it back.
@@ -70,17 +87,17 @@ impl<M> fmt::Debug for Remote<M> {
 }
 
 impl<M> Remote<M> {
-    pub(crate) fn new(mailboxes: Vec<Arc<Mailbox<M>>>) -> Self {
+    pub(crate) fn new(mailboxes: Vec<Arc<Mailbox<Command<M>>>>) -> Self {
         Self {
             mailboxes: mailboxes.into(),
         }
     }
 
-    pub(crate) fn mailbox(&self, of: LoopId) -> Option<&Arc<Mailbox<M>>> {
+    pub(crate) fn mailbox(&self, of: LoopId) -> Option<&Arc<Mailbox<Command<M>>>> {
         self.mailboxes.get(of.index())
     }
 
-    pub(crate) fn mailboxes(&self) -> &[Arc<Mailbox<M>>] {
+    pub(crate) fn mailboxes(&self) -> &[Arc<Mailbox<Command<M>>>] {
         &self.mailboxes
     }
 
@@ -92,10 +109,117 @@ impl<M> Remote<M> {
         let Some(mailbox) = self.mailbox(to) else {
             return Err(PostError::Stopped(message));
         };
-        mailbox.post(message).map_err(|(refused, message)| match refused {
-            Refused::Full => PostError::Full(message),
-            Refused::Stopped => PostError::Stopped(message),
+        mailbox
+            .post(Command::Message(message))
+            .map_err(|(refused, command)| match (refused, command) {
+                (Refused::Full, Command::Message(message)) => PostError::Full(message),
+                (Refused::Stopped, Command::Message(message)) => PostError::Stopped(message),
+                _ => unreachable!("the mailbox gives back what it was given"),
+            })
+    }
+
+    /// Posts a copy of a message to every loop. Never blocks.
+    ///
+    /// # Errors
+    /// The loops that did not take it; the others did.
+    pub fn post_all(&self, message: &M) -> Result<(), Vec<LoopId>>
+    where
+        M: Clone,
+    {
+        self.to_all(|| Command::Message(message.clone()))
+    }
+
+    /// Queues an encoded frame for a connection, of whatever loop. Never blocks.
+    ///
+    /// # Errors
+    /// The frame: the mailbox of the loop holds as many posts as it may, or has stopped.
+    pub fn send(&self, to: ConnId, frame: Bytes) -> Result<(), PostError<Bytes>> {
+        let Some(mailbox) = self.mailbox(to.loop_id()) else {
+            return Err(PostError::Stopped(frame));
+        };
+        mailbox
+            .post(Command::Send(to, frame))
+            .map_err(|(refused, command)| match (refused, command) {
+                (Refused::Full, Command::Send(_, frame)) => PostError::Full(frame),
+                (Refused::Stopped, Command::Send(_, frame)) => PostError::Stopped(frame),
+                _ => unreachable!("the mailbox gives back what it was given"),
+            })
+    }
+
+    /// Queues an encoded frame for many connections: one post, and at most one wake, for each loop that has any
+    /// of them. The bytes are shared. Never blocks.
+    ///
+    /// # Errors
+    /// The connections of loops whose mailboxes did not take the post; it went to all others.
+    pub fn send_many(&self, to: &[ConnId], frame: &Bytes) -> Result<(), Vec<ConnId>> {
+        let mut refused = Vec::new();
+        let mut counts = vec![0_usize; self.loop_count()];
+        for id in to {
+            if let Some(count) = counts.get_mut(id.loop_id().index()) {
+                *count += 1;
+            }
+        }
+        let mut per_loop: Vec<Vec<ConnId>> = counts.into_iter().map(Vec::with_capacity).collect();
+        for id in to {
+            match per_loop.get_mut(id.loop_id().index()) {
+                Some(ids) => ids.push(*id),
+                None => refused.push(*id),
+            }
+        }
+        for (mailbox, ids) in self.mailboxes.iter().zip(per_loop) {
+            if ids.is_empty() {
+                continue;
+            }
+            let posted = mailbox.post(Command::SendMany(ids.into_boxed_slice(), frame.clone()));
+            if let Err((_, Command::SendMany(ids, _))) = posted {
+                refused.extend(ids);
+            }
+        }
+        if refused.is_empty() { Ok(()) } else { Err(refused) }
+    }
+
+    /// Queues an encoded frame for the members of a group on all loops, except one if that is given: one post for
+    /// each loop, however many members there are. Never blocks.
+    ///
+    /// # Errors
+    /// The loops whose mailboxes did not take the post; it went to all others.
+    pub fn send_to_group(
+        &self,
+        group: u64,
+        frame: &Bytes,
+        except: Option<ConnId>,
+    ) -> Result<(), Vec<LoopId>> {
+        self.to_all(|| Command::SendToGroup {
+            group,
+            except,
+            frame: frame.clone(),
         })
+    }
+
+    /// Closes a connection with a code of the application. Never blocks. For closing there are
+    /// [`CLOSES_MAX`] places beyond those for other posts.
+    ///
+    /// # Errors
+    /// The mailbox of the loop is full even so, or the loop has stopped.
+    pub fn close(&self, id: ConnId, code: u16, how: CloseHow) -> Result<(), PostError<ConnId>> {
+        let Some(mailbox) = self.mailbox(id.loop_id()) else {
+            return Err(PostError::Stopped(id));
+        };
+        mailbox
+            .post_beyond(CLOSES_MAX, Command::Close(id, code, how))
+            .map_err(|(refused, _)| match refused {
+                Refused::Full => PostError::Full(id),
+                Refused::Stopped => PostError::Stopped(id),
+            })
+    }
+
+    fn to_all(&self, command: impl Fn() -> Command<M>) -> Result<(), Vec<LoopId>> {
+        let refused: Vec<LoopId> = self
+            .loops()
+            .zip(self.mailboxes.iter())
+            .filter_map(|(loop_id, mailbox)| mailbox.post(command()).is_err().then_some(loop_id))
+            .collect();
+        if refused.is_empty() { Ok(()) } else { Err(refused) }
     }
 
     /// Reserves a place for one message, so that posting it later cannot fail for want of room. Reservations
@@ -132,7 +256,7 @@ impl<M> Remote<M> {
 #[must_use = "dropping a permit gives its place back"]
 pub struct Permit<M> {
     /// `None` once the place has been used.
-    mailbox: Option<Arc<Mailbox<M>>>,
+    mailbox: Option<Arc<Mailbox<Command<M>>>>,
     loop_id: LoopId,
 }
 
@@ -143,7 +267,12 @@ impl<M> Permit<M> {
     /// The message, because the loop has stopped.
     pub fn post(mut self, message: M) -> Result<(), M> {
         match self.mailbox.take() {
-            Some(mailbox) => mailbox.redeem(message),
+            Some(mailbox) => mailbox
+                .redeem(Command::Message(message))
+                .map_err(|command| match command {
+                    Command::Message(message) => message,
+                    _ => unreachable!("the mailbox gives back what it was given"),
+                }),
             None => Err(message),
         }
     }

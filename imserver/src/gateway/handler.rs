@@ -106,10 +106,10 @@ impl Handler for Gateway {
             return Err(NotAccepted);
         }
         let limits = &self.shared.config.limits;
-        let exempt = limits
-            .exempt
-            .iter()
-            .any(|network| network.contains(peer.address.ip()));
+        let exempt = peer
+            .address
+            .ip()
+            .is_some_and(|ip| limits.exempt.iter().any(|network| network.contains(ip)));
         Ok((
             FrameCodec::new(limits.frame_bytes_unauthenticated),
             Connection::new(exempt),

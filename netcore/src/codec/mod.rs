@@ -1,10 +1,12 @@
-//! Owns the meaning of "frame": the trait an application implements, and the ready-made length-prefixed codec.
+//! Owns the meaning of "frame": the trait an application implements, and two ready-made codecs.
 //! Must never do I/O, read a clock, or keep bytes of its input: a codec looks at a slice of a buffer that is
 //! reused for other connections as soon as it returns.
 
 mod length_prefixed;
+mod lines;
 
 pub use length_prefixed::{FrameError, InvalidLayout, LengthPrefixed, LengthPrefixedBuilder};
+pub use lines::{Delimited, DelimiterError};
 
 use bytes::BytesMut;
 use std::num::NonZeroUsize;

@@ -2,9 +2,9 @@
 //! never let the queue of a connection pass its limit plus the reserve for replies.
 
 use super::{Core, NEVER_PING, Pause, Phase, WRITABLE_WANTED};
-use crate::close::{Queued, SendError};
+use crate::close::{CloseHow, CloseReason, Queued, SendError};
 use crate::codec::{Beat, Codec};
-use crate::config::{Outbound, Settings};
+use crate::config::{Outbound, Settings, WhenFull};
 use crate::conn::outbox::{EncodeError, Outbox};
 use crate::limits::WRITE_SLICES_MAX;
 use crate::time::Tick;
@@ -47,7 +47,7 @@ impl<C: Codec> Core<C> {
                     self.outbox = None;
                 }
                 match refusal {
-                    EncodeError::Full => Err(self.note_refused()),
+                    EncodeError::Full => Err(self.note_refused(&marks, now)),
                     EncodeError::Codec(error) => {
                         log::debug!("a frame could not be encoded: {error}");
                         Err(SendError::Encode)
@@ -67,8 +67,8 @@ impl<C: Codec> Core<C> {
         now: Tick,
         frame: Bytes,
     ) -> Result<Queued, SendError> {
-        let limit = self.outbound(settings).limit;
-        self.queue(settings, now, frame, limit)
+        let marks = self.outbound(settings);
+        self.queue(&marks, now, frame, marks.limit)
     }
 
     /// Queues the encoded answer to something that was admitted, for which a place beyond the limit is kept.
@@ -77,12 +77,16 @@ impl<C: Codec> Core<C> {
     /// Nothing was queued; see [`SendError`].
     pub fn send_reply(&mut self, settings: &Settings, now: Tick, frame: Bytes) -> Result<Queued, SendError> {
         let marks = self.outbound(settings);
-        self.queue(
-            settings,
-            now,
-            frame,
-            marks.limit.saturating_add(marks.reply_reserve),
-        )
+        let limit = marks.limit.saturating_add(marks.reply_reserve);
+        self.queue(&marks, now, frame, limit)
+    }
+
+    /// Refuses a frame as if the queue were full: the loop is short of memory, and this connection holds enough of
+    /// it.
+    pub fn refuse(&mut self, settings: &Settings, now: Tick) -> SendError {
+        let marks = self.outbound(settings);
+        self.check_sendable()
+            .map_or_else(|closing| closing, |()| self.note_refused(&marks, now))
     }
 
     /// Fills `slices` with what to write next; returns how many and how many bytes they are.
@@ -139,14 +143,14 @@ impl<C: Codec> Core<C> {
 
     fn queue(
         &mut self,
-        settings: &Settings,
+        marks: &Outbound,
         now: Tick,
         frame: Bytes,
         limit: usize,
     ) -> Result<Queued, SendError> {
         self.check_sendable()?;
         if self.queued_bytes().saturating_add(frame.len()) > limit {
-            return Err(self.note_refused());
+            return Err(self.note_refused(marks, now));
         }
         if frame.is_empty() {
             return Ok(Queued::Buffered);
@@ -154,7 +158,7 @@ impl<C: Codec> Core<C> {
         self.outbox
             .get_or_insert_with(|| Box::new(Outbox::new(now)))
             .push(frame);
-        Ok(self.note_queued(&self.outbound(settings), now))
+        Ok(self.note_queued(marks, now))
     }
 
     const fn check_sendable(&self) -> Result<(), SendError> {
@@ -179,8 +183,12 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    const fn note_refused(&mut self) -> SendError {
+    fn note_refused(&mut self, marks: &Outbound, now: Tick) -> SendError {
         self.flags |= WRITABLE_WANTED;
+        if marks.when_full == WhenFull::Close {
+            let queued = self.queued_bytes();
+            self.close(CloseReason::OutboundFull { queued }, CloseHow::Abort, now);
+        }
         SendError::Full
     }
 }

@@ -3,12 +3,13 @@
 
 use super::io::Io;
 use super::{Reactor, listener_token};
-use crate::handler::{Handler, Peer};
+use crate::address::{Address, CompactPeer, Origin};
+use crate::admission::Refused;
+use crate::handler::Handler;
 use crate::id::LoopId;
 use crate::limits::ACCEPT_RETRY;
 use crate::mailbox::Signals;
 use std::io::{Error, ErrorKind};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 /// The listeners of a server, on the loop that accepts.
@@ -16,11 +17,13 @@ pub(crate) struct Acceptor<I: Io> {
     listeners: Vec<Listening<I>>,
     /// Accepting pauses until then.
     retry_at: Option<Instant>,
+    /// Connections stay on the loop that accepts them.
+    keeps: bool,
 }
 
 struct Listening<I: Io> {
     listener: I::Listener,
-    local: SocketAddr,
+    origin: Origin,
     /// Something may be waiting: stays so until `accept` has said that nothing is.
     ready: bool,
 }
@@ -39,15 +42,16 @@ pub(super) enum AcceptError {
 }
 
 impl<I: Io> Acceptor<I> {
-    pub(crate) fn new(listeners: Vec<(I::Listener, SocketAddr)>) -> Self {
-        let listening = |(listener, local)| Listening {
+    pub(crate) fn new(listeners: Vec<(I::Listener, Origin)>, keeps: bool) -> Self {
+        let listening = |(listener, origin)| Listening {
             listener,
-            local,
+            origin,
             ready: false,
         };
         Self {
             listeners: listeners.into_iter().map(listening).collect(),
             retry_at: None,
+            keeps,
         }
     }
 
@@ -85,8 +89,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             acceptor.retry_at = None;
         }
         for listening in &mut acceptor.listeners {
-            if acceptor.retry_at.is_none() && listening.ready && !self.accept_from(listening) {
-                acceptor.retry_at = Some(self.state.now + ACCEPT_RETRY);
+            if acceptor.retry_at.is_none() && listening.ready {
+                acceptor.retry_at = self.accept_from(listening, acceptor.keeps);
             }
         }
         self.acceptor = Some(acceptor);
@@ -103,31 +107,30 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Opens the sockets that the accepting loop chose this loop for.
+    /// Takes the sockets that the accepting loop chose this loop for.
     pub(super) fn take_over(&mut self) {
-        for (stream, peer) in self.shared.take_over(self.state.loop_id) {
+        for (stream, peer) in self.handover.take(self.state.loop_id) {
             if self.state.draining {
-                self.turn_away(stream);
+                self.turn_away(stream, &peer, Refused::Draining);
             } else {
-                self.open(stream, peer);
+                self.begin(stream, peer);
             }
         }
     }
 
-    /// Whether accepting can go on at once when there is something to accept.
-    fn accept_from(&mut self, listening: &mut Listening<I>) -> bool {
+    /// Accepts; when to go on if not as soon as there is something to accept.
+    fn accept_from(&mut self, listening: &mut Listening<I>, keeps: bool) -> Option<Instant> {
+        let now = self.state.now;
         let mut accepted = 0;
         for _ in 0..self.budgets.accepts.max(1) {
+            if let Err(later) = self.state.shared.next_accept(now) {
+                return Some(later);
+            }
             let error = match self.io.accept(&mut listening.listener) {
                 Ok((stream, address)) => {
                     accepted += 1;
-                    self.dispatch(
-                        stream,
-                        Peer {
-                            address,
-                            local: listening.local,
-                        },
-                    );
+                    self.state.shared.note_accept(now);
+                    self.dispatch(stream, &address, listening.origin, keeps);
                     continue;
                 }
                 Err(error) => error,
@@ -136,21 +139,21 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 AcceptError::Skip => log::debug!("a connection was lost before it was accepted: {error}"),
                 AcceptError::Nothing => {
                     listening.ready = false;
-                    return true;
+                    return None;
                 }
                 AcceptError::Pause => {
                     log::warn!("accepting pauses: {error}");
-                    return false;
+                    return Some(now + ACCEPT_RETRY);
                 }
                 AcceptError::Exhausted => {
                     log::warn!("accepting pauses, waiting connections are turned away: {error}");
                     self.turn_away_waiting(listening);
-                    return false;
+                    return Some(now + ACCEPT_RETRY);
                 }
             }
         }
         // An error that is said to concern one connection, but does not end, must not make the loop spin.
-        accepted > 0
+        (accepted == 0).then(|| now + ACCEPT_RETRY)
     }
 
     /// Without descriptors, waiting peers would hang until they give up. The spare one allows to accept and
@@ -161,30 +164,46 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             if self.io.accept(&mut listening.listener).is_err() {
                 break;
             }
+            self.note_refused(Refused::Descriptors);
         }
         self.io.take_spare();
     }
 
-    fn dispatch(&mut self, stream: I::Stream, peer: Peer) {
-        let Some(target) = self.shared.admit() else {
-            log::debug!("a connection was turned away: there are too many");
-            return;
-        };
-        if target == self.state.loop_id {
-            return self.open(stream, peer);
+    /// Counts a connection and gives it to its loop.
+    fn dispatch(&mut self, stream: I::Stream, address: &Address, origin: Origin, keeps: bool) {
+        let (shared, now) = (&self.state.shared, self.state.now);
+        let mut peer = CompactPeer::new(address, origin);
+        let header = shared
+            .listener(origin)
+            .is_some_and(|listener| listener.expects_header(address));
+        // Behind a proxy the source is not known yet.
+        if let (false, Some(ip)) = (header, address.ip()) {
+            match shared.enter_source(ip, now) {
+                Ok(counted) => peer.counted = counted,
+                Err(why) => return self.note_refused(why),
+            }
         }
-        match self.shared.hand_over(target, stream, peer) {
+        let target = if keeps {
+            self.state.loop_id
+        } else {
+            shared.least_loaded()
+        };
+        if !shared.enter(target) {
+            shared.leave_source(&peer, now);
+            return self.note_refused(Refused::Connections);
+        }
+        if target == self.state.loop_id {
+            return self.begin(stream, peer);
+        }
+        match self.handover.give(target, stream, peer) {
             Ok(()) => {
                 if let Some(mailbox) = self.state.remote.mailbox(target) {
                     mailbox.signal(Signals::HANDOVER);
                 }
             }
             Err(_) => {
-                log::warn!(
-                    "a connection was turned away: loop {} does not keep up",
-                    target.index()
-                );
-                self.shared.leave(target);
+                self.note_refused(Refused::LoopBusy);
+                self.state.shared.leave(target, &peer, now);
             }
         }
     }

@@ -3,38 +3,79 @@
 
 use super::Reactor;
 use super::io::Io;
+use crate::admission::Refused;
 use crate::close::{CloseHow, CloseReason};
 use crate::conn::Phase;
 use crate::handler::{Handler, Reason};
 use crate::limits::DRAIN_NOTICES_PER_TURN_MAX;
-use std::time::Instant;
+use crate::reactor::shared::Phase as ServerPhase;
+use std::time::{Duration, Instant};
 
 /// How far the drain of a loop is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
-    /// The slot to be told next; `None` if nobody is to be told.
-    announce_from: Option<usize>,
+    /// The announcements; `None` if nobody is to be told.
+    announcing: Option<Announcing>,
     /// When the rest is aborted.
     deadline: Option<Instant>,
 }
 
-impl Progress {
-    pub(super) const fn is_announcing(&self) -> bool {
-        self.announce_from.is_some()
-    }
+/// Telling the connections of a loop, one after the other, evenly over some time.
+#[derive(Clone, Copy, Debug)]
+struct Announcing {
+    /// The slot to be told next.
+    from: usize,
+    told: usize,
+    /// How many there are to tell, about.
+    all: usize,
+    began: Instant,
+    spread: Duration,
+}
 
-    pub(super) const fn deadline(&self) -> Option<Instant> {
-        self.deadline
+/// Between announcements that are spread over some time.
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(10);
+
+impl Announcing {
+    /// How many may have been told by now.
+    fn quota(&self, now: Instant) -> usize {
+        let elapsed = now.saturating_duration_since(self.began);
+        if elapsed >= self.spread {
+            return usize::MAX;
+        }
+        let share = elapsed.as_nanos() * self.all as u128 / self.spread.as_nanos().max(1);
+        usize::try_from(share).unwrap_or(usize::MAX)
+    }
+}
+
+impl Progress {
+    /// When the loop has to go on with the drain.
+    pub(super) fn next_step(&self, now: Instant) -> Option<Instant> {
+        let announce = self.announcing.map(|announcing| {
+            if announcing.told < announcing.quota(now) {
+                now
+            } else {
+                now + ANNOUNCE_EVERY
+            }
+        });
+        announce.into_iter().chain(self.deadline).min()
     }
 }
 
 impl<H: Handler, I: Io> Reactor<H, I> {
     pub(super) fn begin_drain(&mut self) {
         self.stop_accepting();
-        self.drain.deadline = self.shared.drain().deadline;
+        let drain = self.state.shared.drain();
+        self.drain.deadline = drain.deadline;
         if !self.state.draining {
             self.state.draining = true;
-            self.drain.announce_from = Some(0);
+            self.fail_pending(|| CloseReason::Drained);
+            self.drain.announcing = Some(Announcing {
+                from: 0,
+                told: 0,
+                all: self.state.slots.len(),
+                began: self.state.now,
+                spread: drain.spread,
+            });
         }
     }
 
@@ -45,16 +86,23 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             .deadline
             .is_some_and(|deadline| deadline <= self.state.now)
         {
-            self.drain = Progress::default();
+            self.drain.deadline = None;
+            self.announced();
+            self.state.shared.advance(ServerPhase::Aborting);
             self.abort_all(|| CloseReason::Drained);
         }
         for _ in 0..DRAIN_NOTICES_PER_TURN_MAX {
-            let Some(from) = self.drain.announce_from else {
+            let Some(announcing) = &mut self.drain.announcing else {
                 return;
             };
-            let next = self.state.slots.first_from(from);
-            self.drain.announce_from = next.map(|id| id.index() + 1);
-            let Some(id) = next else { return };
+            let Some(id) = self.state.slots.first_open_from(announcing.from) else {
+                return self.announced();
+            };
+            if announcing.told >= announcing.quota(self.state.now) {
+                return;
+            }
+            announcing.told += 1;
+            announcing.from = id.index() + 1;
             if self
                 .state
                 .slots
@@ -66,24 +114,32 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
+    fn announced(&mut self) {
+        if self.drain.announcing.take().is_some() {
+            self.state.shared.note_announced();
+        }
+    }
+
     /// Writes what can be written at once and ends every connection and the mailbox.
     pub(super) fn stop(&mut self) {
         self.stop_accepting();
         self.settle_touched();
+        self.fail_pending(|| CloseReason::Stopped);
+        self.give_up_failed();
         self.abort_all(|| CloseReason::Stopped);
         while !self.state.touched.is_empty() {
             self.settle_touched();
         }
         self.remove_over();
         self.mailbox.stop();
-        for (stream, _) in self.shared.take_over(self.state.loop_id) {
-            self.turn_away(stream);
+        for (stream, peer) in self.handover.take(self.state.loop_id) {
+            self.turn_away(stream, &peer, Refused::Draining);
         }
     }
 
     fn abort_all(&mut self, reason: impl Fn() -> Reason<H>) {
         let mut from = 0;
-        while let Some(id) = self.state.slots.first_from(from) {
+        while let Some(id) = self.state.slots.first_open_from(from) {
             from = id.index() + 1;
             if let Some(slot) = self.state.slots.get_mut(id) {
                 slot.core.close(reason(), CloseHow::Abort, self.state.tick);

@@ -1,14 +1,17 @@
 //! Owns the seam between the reactor and the operating system. Only this file imports mio. Must never decide
-//! anything: it waits, accepts, reads and writes as told.
+//! anything: it waits, accepts, connects, reads and writes as told.
 //!
 //! The reactor is generic over [`Io`], so that a scripted or simulated world can take the place of mio.
 
+use crate::address::Address;
 use crate::limits::EVENTS_MAX;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 /// What the operating system said about a source. Everything in it is a hint.
@@ -34,11 +37,15 @@ pub(crate) trait Io: 'static {
     fn wait(&mut self, timeout: Duration, ready: &mut Vec<Readiness>) -> io::Result<()>;
     fn listen(&mut self, listener: &mut Self::Listener, token: u64) -> io::Result<()>;
     fn unlisten(&mut self, listener: Self::Listener);
-    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, SocketAddr)>;
+    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Address)>;
     /// Gives up the spare descriptor, so that one connection can be accepted when there are no others.
     fn release_spare(&mut self);
     /// Takes a spare descriptor again if there is one.
     fn take_spare(&mut self);
+    /// Begins to connect; a writable event says how it went.
+    fn connect(&mut self, to: &Address) -> io::Result<Self::Stream>;
+    /// Whether the connection that was begun is made; `false` is not yet.
+    fn is_connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
     fn open(&mut self, stream: &mut Self::Stream, token: u64) -> io::Result<()>;
     fn close(&mut self, stream: Self::Stream);
     fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
@@ -51,6 +58,31 @@ pub(crate) struct MioIo {
     poll: Poll,
     events: Events,
     spare: Option<std::fs::File>,
+}
+
+/// A connected socket.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// A listening socket.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+/// Does the same with whatever kind of socket it is.
+macro_rules! either {
+    ($kind:ident, $value:expr, $socket:ident => $act:expr) => {
+        match $value {
+            $kind::Tcp($socket) => $act,
+            #[cfg(unix)]
+            $kind::Unix($socket) => $act,
+        }
+    };
 }
 
 impl MioIo {
@@ -76,8 +108,8 @@ impl MioIo {
 }
 
 impl Io for MioIo {
-    type Stream = TcpStream;
-    type Listener = TcpListener;
+    type Stream = Stream;
+    type Listener = Listener;
 
     // Under epoll and kqueue the kernel's readiness is edge-triggered itself; emulations are not exact.
     const SHORT_TRANSFER_MEANS_BLOCKED: bool = cfg!(any(
@@ -111,22 +143,32 @@ impl Io for MioIo {
         Ok(())
     }
 
-    fn listen(&mut self, listener: &mut TcpListener, token: u64) -> io::Result<()> {
-        self.register(listener, token, Interest::READABLE)
+    fn listen(&mut self, listener: &mut Listener, token: u64) -> io::Result<()> {
+        either!(Listener, listener, socket => self.register(socket, token, Interest::READABLE))
     }
 
-    fn unlisten(&mut self, mut listener: TcpListener) {
+    fn unlisten(&mut self, mut listener: Listener) {
         // Closing it would do, were it not for copies of the descriptor in other processes.
-        let _ = self.poll.registry().deregister(&mut listener);
+        let registry = self.poll.registry();
+        let _ = either!(Listener, &mut listener, socket => registry.deregister(socket));
     }
 
-    fn accept(&mut self, listener: &mut TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, address) = listener.accept()?;
-        // Linux inherits the option from the listener, which saves a call per connection.
-        if !cfg!(target_os = "linux") {
-            let _ = stream.set_nodelay(true);
+    fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, Address)> {
+        match listener {
+            Listener::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                // Linux inherits the option from the listener, which saves a call per connection.
+                if !cfg!(target_os = "linux") {
+                    let _ = stream.set_nodelay(true);
+                }
+                Ok((Stream::Tcp(stream), Address::Ip(address)))
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                Ok((Stream::Unix(stream), Address::Unix(None)))
+            }
         }
-        Ok((stream, address))
     }
 
     fn release_spare(&mut self) {
@@ -139,26 +181,56 @@ impl Io for MioIo {
         }
     }
 
-    fn open(&mut self, stream: &mut TcpStream, token: u64) -> io::Result<()> {
-        self.register(stream, token, Interest::READABLE | Interest::WRITABLE)
-    }
-
-    fn close(&mut self, mut stream: TcpStream) {
-        let _ = self.poll.registry().deregister(&mut stream);
-    }
-
-    fn read(&mut self, stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        stream.read(buffer)
-    }
-
-    fn write(&mut self, stream: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match slices {
-            [slice] => stream.write(slice),
-            slices => stream.write_vectored(slices),
+    fn connect(&mut self, to: &Address) -> io::Result<Stream> {
+        match to {
+            Address::Ip(address) => {
+                let stream = TcpStream::connect(*address)?;
+                let _ = stream.set_nodelay(true);
+                Ok(Stream::Tcp(stream))
+            }
+            #[cfg(unix)]
+            Address::Unix(Some(path)) => UnixStream::connect(path).map(Stream::Unix),
+            Address::Unix(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
         }
     }
 
-    fn shut_down(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        stream.shutdown(Shutdown::Write)
+    fn is_connected(&mut self, stream: &mut Stream) -> io::Result<bool> {
+        if let Some(error) = either!(Stream, stream, socket => socket.take_error())? {
+            return Err(error);
+        }
+        let Stream::Tcp(stream) = stream else {
+            return Ok(true);
+        };
+        match stream.peer_addr() {
+            Ok(_) => Ok(true),
+            // A writable event can come before the connection does.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open(&mut self, stream: &mut Stream, token: u64) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        either!(Stream, stream, socket => self.register(socket, token, both))
+    }
+
+    fn close(&mut self, mut stream: Stream) {
+        let registry = self.poll.registry();
+        let _ = either!(Stream, &mut stream, socket => registry.deregister(socket));
+    }
+
+    fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        either!(Stream, stream, socket => socket.read(buffer))
+    }
+
+    fn write(&mut self, stream: &mut Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [slice] => either!(Stream, stream, socket => socket.write(slice)),
+            slices => either!(Stream, stream, socket => socket.write_vectored(slices)),
+        }
+    }
+
+    fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
+        either!(Stream, stream, socket => socket.shutdown(Shutdown::Write))
     }
 }

@@ -2,10 +2,11 @@
 //! Must never decide what a protocol or an application should: the core knows the rules, the handler the
 //! meaning.
 //!
-//! One turn: wait; take messages and signals; note what is ready; handle messages; accept; read what is ready
-//! within budgets; deadlines; `on_tick`; `on_turn_end`; then *settle* every connection that was touched: write
-//! what is queued, once; report low water and the peer's end; shut down; re-arm its timer. Connections that
-//! are over leave at the very end, so no name in use during a turn can change its owner.
+//! One turn: wait; take messages and signals; note what is ready; handle messages; accept; bring connections that
+//! are not open yet a step further; read what is ready within budgets; deadlines; `on_tick`; `on_turn_end`; then
+//! *settle* every connection that was touched: write what is queued, once; report low water and the peer's end;
+//! shut down; re-arm its timer. Connections that are over leave at the very end, so no name of an open connection
+//! can change its owner during a turn.
 //!
 //! Invariants: readiness that was not used up is remembered (`readable`, `writable`), because edge-triggered
 //! events come once. A live connection has one valid entry in the wheel, at or before its deadline. Nothing is
@@ -14,7 +15,9 @@
 mod accept;
 mod drain;
 pub(crate) mod io;
+mod pending;
 mod read;
+mod sealed;
 mod settle;
 mod shared;
 pub(crate) mod slots;
@@ -22,22 +25,28 @@ pub(crate) mod slots;
 mod tests;
 
 pub(crate) use accept::Acceptor;
-pub(crate) use shared::Shared;
+pub use shared::Phase as ServerPhase;
+pub(crate) use shared::{Handover, ListenerInfo, Shared};
 
-use crate::close::{CloseHow, CloseReason};
+use crate::address::CompactPeer;
+use crate::admission::Refused;
+use crate::close::{CloseHow, CloseReason, SendError};
 use crate::config::{Budgets, Limits, Settings};
 use crate::conn::{Core, Expiry, Phase};
-use crate::context::{ConnCx, LoopCx, LoopState, Slot};
-use crate::handler::{Handler, Peer, Reason};
+use crate::context::{ConnCx, LoopCx, LoopState, Slot, Spans};
+use crate::handler::{Handler, Reason};
 use crate::id::{ConnId, LoopId};
 use crate::limits::{CONNECTIONS_PER_LOOP_MAX, EXPIRIES_PER_TURN_MAX, READ_BUFFER_BYTES, SLEEP_MAX};
 use crate::mailbox::{Mailbox, Signals};
-use crate::remote::Remote;
+use crate::observer::{Observer, Turn};
+use crate::remote::{Command, Remote};
 use crate::time::Tick;
+use crate::tls::Session;
 use crate::wheel::Wheel;
 use crate::worker::WorkerPool;
+use bytes::Bytes;
 use io::{Io, Readiness};
-use slots::Slots;
+use slots::{Entry, Slots};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -61,26 +70,39 @@ pub(crate) struct Parts<H: Handler, I: Io> {
     pub(crate) loop_id: LoopId,
     pub(crate) io: I,
     pub(crate) acceptor: Option<Acceptor<I>>,
-    pub(crate) mailbox: Arc<Mailbox<H::Msg>>,
+    pub(crate) mailbox: Arc<Mailbox<Command<H::Msg>>>,
     pub(crate) remote: Remote<H::Msg>,
-    pub(crate) shared: Arc<Shared<I::Stream>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) handover: Arc<Handover<I::Stream>>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) pool: Option<WorkerPool<H::Task>>,
     pub(crate) settings: Settings,
+    pub(crate) spans: Spans,
     pub(crate) limits: Limits,
     pub(crate) budgets: Budgets,
     pub(crate) tick: Option<Duration>,
+}
+
+/// A socket, and what is between it and the connection.
+struct Link<S> {
+    stream: S,
+    tls: Option<Box<Session>>,
 }
 
 pub(crate) struct Reactor<H: Handler, I: Io> {
     handler: H,
     state: LoopState<H>,
     /// The sockets, at the slot numbers of their connections; dropped before the poll in `io`.
-    streams: Vec<Option<I::Stream>>,
+    links: Vec<Option<Link<I::Stream>>>,
     acceptor: Option<Acceptor<I>>,
     io: I,
-    mailbox: Arc<Mailbox<H::Msg>>,
-    shared: Arc<Shared<I::Stream>>,
+    mailbox: Arc<Mailbox<Command<H::Msg>>>,
+    handover: Arc<Handover<I::Stream>>,
+    observer: Option<Arc<dyn Observer>>,
+    /// What the observer will be told of this turn.
+    meter: Turn,
     pool: Option<WorkerPool<H::Task>>,
+    spans: Spans,
     limits: Limits,
     budgets: Budgets,
     start: Instant,
@@ -88,16 +110,24 @@ pub(crate) struct Reactor<H: Handler, I: Io> {
     due: Vec<(Tick, ConnId)>,
     /// The one read buffer.
     buffer: Box<[u8]>,
+    /// What was decrypted; empty until there is a TLS connection.
+    plain: Box<[u8]>,
     /// Sum of the memory that inboxes hold.
     held_bytes: usize,
     events: Vec<Readiness>,
-    messages: VecDeque<H::Msg>,
+    messages: VecDeque<Command<H::Msg>>,
     /// Connections to read in the next turn, each once.
     ready: VecDeque<ConnId>,
     /// Connections whose task the pool refused, in the order of refusal.
     waiting: VecDeque<ConnId>,
+    /// TLS handshakes under way, and the connections whose turn for one has not come.
+    handshakes: usize,
+    handshake_queue: VecDeque<ConnId>,
     /// Connections to remove at the end of the turn, each once.
     over: Vec<ConnId>,
+    started: bool,
+    /// When the earliest deadline was due that the loop went to sleep for.
+    due_at: Option<Instant>,
     tick_every: Option<Duration>,
     tick_at: Instant,
     drain: drain::Progress,
@@ -120,34 +150,47 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         let state = LoopState {
             slots: Slots::new(parts.loop_id),
             touched: Vec::new(),
+            stirred: Vec::new(),
+            groups: Default::default(),
             settings: parts.settings,
             remote: parts.remote,
+            shared: parts.shared,
             now,
             tick: Tick(0),
             loop_id: parts.loop_id,
             draining: false,
+            queued_bytes: 0,
+            queued_bytes_max: parts.limits.queued_bytes,
         };
         Ok(Self {
             handler,
             state,
-            streams: Vec::new(),
+            links: Vec::new(),
             acceptor: parts.acceptor,
             io: parts.io,
             mailbox: parts.mailbox,
-            shared: parts.shared,
+            handover: parts.handover,
+            observer: parts.observer,
+            meter: Turn::default(),
             pool: parts.pool,
+            spans: parts.spans,
             limits: parts.limits,
             budgets: parts.budgets,
             start: now,
             wheel: Wheel::new(Tick(0)),
             due: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            plain: Box::default(),
             held_bytes: 0,
             events: Vec::new(),
             messages: VecDeque::new(),
             ready: VecDeque::new(),
             waiting: VecDeque::new(),
+            handshakes: 0,
+            handshake_queue: VecDeque::new(),
             over: Vec::new(),
+            started: false,
+            due_at: None,
             tick_every: parts.tick,
             tick_at: parts.tick.map_or(now, |every| now + every),
             drain: drain::Progress::default(),
@@ -163,7 +206,12 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.io.wait(timeout, &mut self.events)?;
         self.state.now = self.io.now();
         self.state.tick = Tick::from_elapsed(self.state.now.saturating_duration_since(self.start));
+        self.begin_metering();
         let signals = self.mailbox.receive(&mut self.messages);
+        if !self.started {
+            self.started = true;
+            self.call_loop("on_start", |handler, cx| handler.on_start(cx));
+        }
         self.handle_events();
         if signals.has(Signals::STOP) {
             self.stop();
@@ -172,6 +220,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.handle_signals(signals);
         self.handle_messages();
         self.accept();
+        self.advance_pending();
         self.read_ready();
         self.handle_deadlines();
         self.handle_drain();
@@ -179,15 +228,40 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.call_loop("on_turn_end", |handler, cx| handler.on_turn_end(cx));
         self.settle_touched();
         self.remove_over();
+        self.end_metering();
         Ok(true)
+    }
+
+    fn begin_metering(&mut self) {
+        let lag = self.due_at.take().map_or(Duration::ZERO, |due| {
+            self.state.now.saturating_duration_since(due)
+        });
+        self.meter = Turn {
+            lag,
+            events: self.events.len() as u64,
+            ..Turn::default()
+        };
+    }
+
+    fn end_metering(&mut self) {
+        let Some(observer) = &self.observer else { return };
+        let now = self.io.now();
+        self.meter.work = now.saturating_duration_since(self.state.now);
+        self.meter.connections = self.state.slots.len();
+        self.meter.ready = self.ready.len();
+        self.meter.messages_waiting = self.messages.len() + self.mailbox.len();
+        self.meter.tasks_waiting = self.waiting.len();
+        self.meter.undecoded_bytes = self.held_bytes;
+        self.meter.queued_bytes = self.state.queued_bytes;
+        observer.turn(self.state.loop_id, &self.meter);
     }
 
     /// How long the loop may sleep: not at all while anything is left to do.
     fn timeout(&mut self) -> Duration {
         let work_left = !self.ready.is_empty()
             || !self.state.touched.is_empty()
+            || !self.state.stirred.is_empty()
             || !self.messages.is_empty()
-            || self.drain.is_announcing()
             || self.acceptor.as_ref().is_some_and(Acceptor::has_work);
         if work_left || !self.mailbox.prepare_sleep() {
             return Duration::ZERO;
@@ -196,7 +270,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         let due = self.wheel.next_due().map(|tick| self.start + tick.to_elapsed());
         let tick = self.tick_every.map(|_| self.tick_at);
         let retry = self.acceptor.as_ref().and_then(Acceptor::retry_at);
-        let wake_at = [due, tick, retry, self.drain.deadline()]
+        self.due_at = [due, tick].into_iter().flatten().min();
+        let wake_at = [self.due_at, retry, self.drain.next_step(now)]
             .into_iter()
             .flatten()
             .min();
@@ -214,6 +289,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 continue;
             }
             let Some(slot) = self.state.slots.get_mut(id) else {
+                self.note_pending(id, event);
                 continue;
             };
             slot.readable |= event.readable || event.end;
@@ -223,7 +299,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 slot.queued = true;
                 self.ready.push_back(id);
             }
-            if slot.writable && slot.core.wants_output() {
+            if slot.writable && slot.wants_output() {
                 self.state.touch(id);
             }
         }
@@ -246,10 +322,46 @@ impl<H: Handler, I: Io> Reactor<H, I> {
 
     fn handle_messages(&mut self) {
         for _ in 0..self.budgets.commands.max(1) {
-            let Some(message) = self.messages.pop_front() else {
+            let Some(command) = self.messages.pop_front() else {
                 return;
             };
-            self.call_loop("on_msg", |handler, cx| handler.on_msg(cx, message));
+            self.meter.messages += 1;
+            match command {
+                Command::Message(message) => {
+                    self.call_loop("on_msg", |handler, cx| handler.on_msg(cx, message));
+                }
+                Command::Send(id, frame) => self.deliver_posted(id, &frame),
+                Command::SendMany(ids, frame) => {
+                    for id in ids {
+                        self.deliver_posted(id, &frame);
+                    }
+                }
+                Command::SendToGroup { group, except, frame } => {
+                    // `on_undelivered` may change the group, so the list is one of its own.
+                    for id in self.state.groups.members(group).to_vec() {
+                        if Some(id) != except {
+                            self.deliver_posted(id, &frame);
+                        }
+                    }
+                }
+                Command::Close(id, code, how) => {
+                    if let Some(mut cx) = self.state.context(id) {
+                        cx.close(code, how);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Queues a frame that another thread sent, or tells the connection that it could not.
+    fn deliver_posted(&mut self, id: ConnId, frame: &Bytes) {
+        let queued = self.state.queue(id, |core, settings, now| {
+            core.send_encoded(settings, now, frame.clone())
+        });
+        if queued == Err(SendError::Full) {
+            self.call_conn("on_undelivered", id, |handler, cx| {
+                handler.on_undelivered(cx, frame);
+            });
         }
     }
 
@@ -267,6 +379,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             .expire(self.state.tick, EXPIRIES_PER_TURN_MAX, &mut due);
         for (tick, id) in due.drain(..) {
             let Some(slot) = self.state.slots.get_mut(id) else {
+                self.handle_pending_deadline(id, tick);
                 continue;
             };
             if slot.timer_at != tick {
@@ -274,59 +387,87 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 continue;
             }
             slot.timer_at = Tick::NEVER;
-            let expiry = slot.core.handle_deadline(&self.state.settings, self.state.tick);
+            let stalled = slot.rare.as_ref().is_some_and(|rare| {
+                self.state.tick >= rare.sealed_since.after(self.state.settings.write_stall)
+            });
+            let expiry = if stalled {
+                Expiry::Close(CloseReason::WriteStalled)
+            } else {
+                slot.core.handle_deadline(&self.state.settings, self.state.tick)
+            };
             self.state.touch(id);
             match expiry {
                 Expiry::Close(CloseReason::WriteStalled) => self.abort(id, CloseReason::WriteStalled),
                 Expiry::Close(reason) => self.close_by_library(id, reason),
                 Expiry::Nothing | Expiry::Pinged | Expiry::Closed => {}
             }
+            self.fire_timers(id);
         }
         self.due = due;
     }
 
+    /// Calls back for the timers of a connection that are due.
+    fn fire_timers(&mut self, id: ConnId) {
+        while let Some(slot) = self.state.slots.get_mut(id)
+            && slot.core.phase() == Phase::Open
+            && let Some(rare) = &mut slot.rare
+            && let Some(key) = rare.timers.pop_due(self.state.tick)
+        {
+            self.call_conn("on_timer", id, |handler, cx| handler.on_timer(cx, key));
+        }
+    }
+
     /// Gives a new socket a slot and tells the handler. The socket is closed if anything stands against it.
-    fn open(&mut self, mut stream: I::Stream, peer: Peer) {
-        let accepted = guard("on_accept", || self.handler.on_accept(&peer));
-        let Some(Ok((codec, conn))) = accepted else {
-            return self.turn_away(stream);
-        };
+    fn open(&mut self, stream: I::Stream, peer: CompactPeer, codec: H::Codec, conn: H::Conn) {
         let (settings, now) = (&self.state.settings, self.state.tick);
-        let id = self.state.slots.insert(|id| Slot {
-            core: Core::new(codec, now, jitter(id), settings),
-            conn,
-            peer,
-            task: None,
-            timer_at: Tick::NEVER,
-            held_bytes: 0,
-            readable: false,
-            writable: true,
-            end_announced: false,
-            touched: false,
-            queued: false,
-            over: false,
+        let id = self.state.slots.insert(|id| {
+            let core = Core::new(codec, now, jitter(id), settings);
+            Entry::Open(Slot::new(core, conn, peer))
         });
         let Some(id) = id else {
-            return self.turn_away(stream);
+            return self.turn_away(stream, &peer, Refused::Connections);
         };
-        if let Err(error) = self.io.open(&mut stream, id.as_u64()) {
+        if let Err(error) = self.watch(id, stream) {
             log::warn!("connection {id} cannot be watched: {error}");
-            self.state.slots.remove(id);
-            return self.turn_away(stream);
+            self.abort(id, CloseReason::Io(error));
+            return;
         }
-        if self.streams.len() <= id.index() {
-            self.streams.resize_with(id.index() + 1, || None);
+        self.opened(id);
+    }
+
+    /// Has the system tell us of the socket of this connection.
+    fn watch(&mut self, id: ConnId, mut stream: I::Stream) -> std::io::Result<()> {
+        self.io.open(&mut stream, id.as_u64())?;
+        if self.links.len() <= id.index() {
+            self.links.resize_with(id.index() + 1, || None);
         }
-        if let Some(place) = self.streams.get_mut(id.index()) {
-            *place = Some(stream);
+        if let Some(place) = self.links.get_mut(id.index()) {
+            *place = Some(Link { stream, tls: None });
         }
+        Ok(())
+    }
+
+    /// Tells of a connection that is open now.
+    fn opened(&mut self, id: ConnId) {
         self.state.touch(id);
+        if let Some(observer) = &self.observer {
+            observer.opened(self.state.loop_id);
+        }
         self.call_conn("on_open", id, |handler, cx| handler.on_open(cx));
     }
 
-    fn turn_away(&self, stream: I::Stream) {
+    /// Closes a socket that was counted but has no slot.
+    fn turn_away(&mut self, stream: I::Stream, peer: &CompactPeer, why: Refused) {
         drop(stream);
-        self.shared.leave(self.state.loop_id);
+        self.note_refused(why);
+        self.state.shared.leave(self.state.loop_id, peer, self.state.now);
+    }
+
+    fn note_refused(&self, why: Refused) {
+        log::debug!("a connection was turned away: {why:?}");
+        if let Some(observer) = &self.observer {
+            observer.refused(self.state.loop_id, why);
+        }
     }
 
     /// Ends a connection for a rule or deadline; the handler can say a last word.

@@ -4,6 +4,7 @@
 use super::io::Io;
 use super::{Reactor, guard};
 use crate::close::{CloseHow, CloseReason};
+use crate::config::Budgets;
 use crate::conn::{Pause, Phase, Step};
 use crate::context::ConnCx;
 use crate::handler::{Flow, Handler, Reason};
@@ -23,15 +24,26 @@ enum Stop<H: Handler> {
 }
 
 /// What one connection may still spend in this turn.
-struct Budget {
+pub(super) struct Budget {
     reads: usize,
     bytes: usize,
     frames: usize,
 }
 
+impl Budget {
+    pub(super) fn new(budgets: &Budgets) -> Self {
+        Self {
+            reads: budgets.reads.max(1),
+            bytes: budgets.bytes.max(1),
+            frames: budgets.frames.max(1),
+        }
+    }
+}
+
 /// The outcome of one read.
 enum Received {
     Bytes(usize),
+    Sealed(usize),
     Nothing,
     TryAgain,
 }
@@ -61,19 +73,17 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             let Some(slot) = self.state.slots.get_mut(id) else {
                 continue;
             };
-            let Some(task) = slot.task.take() else { continue };
+            let Some(task) = slot.rare.as_mut().and_then(|rare| rare.task.take()) else {
+                continue;
+            };
             slot.core.resume(Pause::Workers, self.state.tick);
             self.state.touch(id);
-            self.submit(id, *task);
+            self.submit(id, task);
         }
     }
 
     fn read_connection(&mut self, id: ConnId, buffer: &mut [u8]) {
-        let mut budget = Budget {
-            reads: self.budgets.reads.max(1),
-            bytes: self.budgets.bytes.max(1),
-            frames: self.budgets.frames.max(1),
-        };
+        let mut budget = Budget::new(&self.budgets);
         self.deliver(id, &[], &mut budget);
         while budget.reads > 0 && budget.bytes > 0 && budget.frames > 0 {
             match self.receive(id, buffer) {
@@ -84,6 +94,11 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                     budget.bytes = budget.bytes.saturating_sub(count);
                     self.deliver(id, buffer.get(..count).unwrap_or_default(), &mut budget);
                 }
+                Received::Sealed(count) => {
+                    budget.reads -= 1;
+                    budget.bytes = budget.bytes.saturating_sub(count);
+                    self.unseal(id, buffer.get(..count).unwrap_or_default(), &mut budget);
+                }
             }
         }
     }
@@ -92,7 +107,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return Received::Nothing;
         };
-        let Some(stream) = self.streams.get_mut(id.index()).and_then(Option::as_mut) else {
+        let Some(link) = self.links.get_mut(id.index()).and_then(Option::as_mut) else {
             return Received::Nothing;
         };
         if !slot.readable || !slot.core.wants_input() {
@@ -105,7 +120,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             buffer.len()
         }
         .min(buffer.len());
-        match self.io.read(stream, &mut buffer[..room]) {
+        self.meter.reads += 1;
+        match self.io.read(&mut link.stream, &mut buffer[..room]) {
             Ok(0) => {
                 slot.readable = false;
                 slot.core.handle_end();
@@ -117,7 +133,12 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                     slot.readable = false;
                 }
                 slot.core.handle_received(self.state.tick);
-                Received::Bytes(count)
+                self.meter.read_bytes += count as u64;
+                if link.tls.is_some() {
+                    Received::Sealed(count)
+                } else {
+                    Received::Bytes(count)
+                }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 slot.readable = false;
@@ -132,7 +153,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     }
 
     /// Decodes what is held and `input`, and hands the frames to the handler. All of `input` is taken.
-    fn deliver(&mut self, id: ConnId, mut input: &[u8], budget: &mut Budget) {
+    pub(super) fn deliver(&mut self, id: ConnId, mut input: &[u8], budget: &mut Budget) {
         loop {
             let stop = guard("on_frame", || {
                 self.deliver_some(id, &mut input, &mut budget.frames)
@@ -171,6 +192,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 Step::Failed(reason) => return Stop::Failed(reason),
             };
             *frames -= 1;
+            self.meter.frames += 1;
             let mut cx = ConnCx::new(&mut self.state, id);
             match self.handler.on_frame(&mut cx, frame) {
                 Flow::Continue => {}
@@ -201,14 +223,14 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         if slot.core.phase() == Phase::Closed {
             return;
         }
-        slot.task = Some(Box::new(task));
+        slot.rare().task = Some(task);
         slot.core.pause(Pause::Workers, self.state.tick);
         self.waiting.push_back(id);
         if self.waiting.len() > 2 * self.state.slots.len() + 64 {
             // Connections that ended while they waited.
             let slots = &self.state.slots;
             self.waiting
-                .retain(|id| slots.get(*id).is_some_and(|slot| slot.task.is_some()));
+                .retain(|id| slots.get(*id).is_some_and(|slot| slot.has_task()));
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Owns the end of a turn: one write per connection, what follows from it, timers, and the removal of
 //! connections that are over. Must never leave a touched connection without a valid timer.
 
-use super::Reactor;
 use super::io::Io;
+use super::slots::Entry;
+use super::{Reactor, sealed};
+use crate::address::CompactPeer;
 use crate::close::{CloseHow, CloseReason};
 use crate::conn::{Ending, Phase};
-use crate::handler::{Eof, Handler};
+use crate::handler::{Eof, Handler, Reason};
 use crate::id::ConnId;
 use crate::limits::{WRITE_SLICES_MAX, WRITES_PER_TURN_MAX};
 use std::io::{ErrorKind, IoSlice};
@@ -36,23 +38,35 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     pub(super) fn remove_over(&mut self) {
         let mut over = mem::take(&mut self.over);
         for id in over.drain(..) {
-            let Some(mut slot) = self.state.slots.remove(id) else {
+            let Some(Entry::Open(mut slot)) = self.state.slots.remove(id) else {
                 continue;
             };
-            if let Some(stream) = self.streams.get_mut(id.index()).and_then(Option::take) {
-                self.io.close(stream);
+            if let Some(link) = self.links.get_mut(id.index()).and_then(Option::take) {
+                self.io.close(link.stream);
             }
             self.held_bytes -= slot.held_bytes as usize;
-            let reason = slot.core.take_reason().unwrap_or(CloseReason::Stopped);
-            log::debug!("connection {id} is over: {reason}");
-            let conn = slot.conn;
-            self.call_loop("on_close", |handler, cx| handler.on_close(cx, id, conn, &reason));
-            if self.state.draining {
-                self.shared.note_drained(matches!(reason, CloseReason::Drained));
+            slot.count_queued(&mut self.state.queued_bytes);
+            for membership in slot.rare.iter_mut().flat_map(|rare| rare.groups.drain(..)) {
+                self.state.leave_group(membership);
             }
-            self.shared.leave(self.state.loop_id);
+            let reason = slot.core.take_reason().unwrap_or(CloseReason::Stopped);
+            self.closed(id, slot.conn, &slot.peer, &reason);
         }
         self.over = over;
+    }
+
+    /// Tells of a connection that is over.
+    pub(super) fn closed(&mut self, id: ConnId, conn: H::Conn, peer: &CompactPeer, reason: &Reason<H>) {
+        log::debug!("connection {id} is over: {reason}");
+        if let Some(observer) = &self.observer {
+            observer.closed(self.state.loop_id, reason.initiator(), reason.name());
+        }
+        self.call_loop("on_close", |handler, cx| handler.on_close(cx, id, conn, reason));
+        let shared = &self.state.shared;
+        if self.state.draining {
+            shared.note_drained(matches!(reason, CloseReason::Drained));
+        }
+        shared.leave(self.state.loop_id, peer, self.state.now);
     }
 
     fn settle(&mut self, id: ConnId) {
@@ -69,6 +83,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         if slot.over {
             return;
         }
+        slot.count_queued(&mut self.state.queued_bytes);
         let held = slot.core.held_bytes();
         self.held_bytes = self.held_bytes + held - slot.held_bytes as usize;
         slot.held_bytes = u32::try_from(held).unwrap_or(u32::MAX);
@@ -82,7 +97,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             slot.queued = true;
             self.ready.push_back(id);
         }
-        let deadline = slot.core.next_deadline(&self.state.settings);
+        let deadline = slot.next_deadline(&self.state.settings);
         if deadline < slot.timer_at {
             slot.timer_at = self.wheel.insert(deadline, id);
         }
@@ -93,22 +108,30 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return;
         };
-        let Some(stream) = self.streams.get_mut(id.index()).and_then(Option::as_mut) else {
+        let Some(link) = self.links.get_mut(id.index()).and_then(Option::as_mut) else {
             return;
         };
+        if link.tls.is_some() {
+            return self.write_sealed(id);
+        }
         for _ in 0..WRITES_PER_TURN_MAX {
             if !slot.writable || !slot.core.wants_output() {
                 return;
             }
             let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
             let (count, offered) = slot.core.slices(&mut slices);
-            match self.io.write(stream, slices.get(..count).unwrap_or_default()) {
+            self.meter.writes += 1;
+            match self
+                .io
+                .write(&mut link.stream, slices.get(..count).unwrap_or_default())
+            {
                 Ok(0) => {
                     return slot
                         .core
                         .close(CloseReason::Reset, CloseHow::Abort, self.state.tick);
                 }
                 Ok(written) => {
+                    self.meter.written_bytes += written as u64;
                     slot.core
                         .handle_written(&self.state.settings, self.state.tick, written);
                     slot.writable = written == offered || !I::SHORT_TRANSFER_MEANS_BLOCKED;
@@ -161,13 +184,18 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return;
         };
-        if !slot.core.poll_shutdown(self.state.tick) {
+        if slot.sealed_output || !slot.core.poll_shutdown(self.state.tick) {
             return;
         }
-        let Some(stream) = self.streams.get_mut(id.index()).and_then(Option::as_mut) else {
+        let Some(link) = self.links.get_mut(id.index()).and_then(Option::as_mut) else {
             return;
         };
-        if let Err(error) = self.io.shut_down(stream) {
+        if let Some(session) = &mut link.tls {
+            // A farewell that does not fit is not worth waiting for.
+            session.end();
+            let _ = session.write_to(&mut sealed::Socket(&mut self.io, &mut link.stream));
+        }
+        if let Err(error) = self.io.shut_down(&mut link.stream) {
             slot.core
                 .close(CloseReason::from_io(error), CloseHow::Abort, self.state.tick);
         }

@@ -1,48 +1,96 @@
-//! Owns what the loops of a server share: how many connections there are, who takes the next one, and how a
-//! drain goes. Must never be locked while foreign code runs.
+//! Owns what the loops of a server share: how many connections there are, who takes the next one, what the
+//! listeners are, and how a drain goes. Must never be locked while foreign code runs.
 
-use crate::handler::Peer;
+use crate::address::{Address, CompactPeer, Network, Origin, Peer};
+use crate::admission::{Admission, Refused, Sources};
 use crate::id::LoopId;
 use crate::limits::HANDOVER_MAX;
+use crate::tls::TlsServer;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::mem;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-pub(crate) struct Shared<S> {
-    loops: Vec<PerLoop<S>>,
+/// What all loops know, whatever their sockets are.
+pub(crate) struct Shared {
+    listeners: Vec<ListenerInfo>,
+    loads: Vec<AtomicUsize>,
     connections: AtomicUsize,
     connections_max: usize,
+    /// `None` if no limit needs it, so that it is not locked then.
+    sources: Option<Mutex<Sources>>,
     drain: Mutex<Drain>,
     changed: Condvar,
 }
 
-struct PerLoop<S> {
-    /// Accepted sockets on their way to the loop.
-    handover: Mutex<VecDeque<(S, Peer)>>,
-    load: AtomicUsize,
+/// What every connection of a listener has in common.
+#[derive(Debug)]
+pub(crate) struct ListenerInfo {
+    pub(crate) local: Address,
+    /// The proxies that say for whom they connect.
+    pub(crate) proxies: Vec<Network>,
+    pub(crate) tls: Option<TlsServer>,
+    /// Where this listener's connections come from does not matter: it is a Unix socket of a trusted proxy.
+    pub(crate) proxied_always: bool,
+}
+
+impl ListenerInfo {
+    /// Whether a connection from there begins with a PROXY header.
+    pub(crate) fn expects_header(&self, address: &Address) -> bool {
+        match address.ip() {
+            Some(ip) => self.proxies.iter().any(|network| network.contains(ip)),
+            None => self.proxied_always,
+        }
+    }
+}
+
+/// How far a server is on its way from start to end.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Phase {
+    /// Connections come and go.
+    #[default]
+    Running,
+    /// Nothing is accepted, and the connections are being told that the server drains.
+    Announcing,
+    /// All have been told, and finish.
+    Finishing,
+    /// The deadline has passed, and those that are left are aborted.
+    Aborting,
+    /// The loops have stopped.
+    Stopped,
 }
 
 /// A drain so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Drain {
+    pub(crate) phase: Phase,
     /// When connections are aborted; `None` while the server is not draining.
     pub(crate) deadline: Option<Instant>,
+    /// Over how long the connections are told.
+    pub(crate) spread: Duration,
+    /// Loops that have told all of their connections.
+    announced: usize,
     pub(crate) drained: usize,
     pub(crate) aborted: usize,
 }
 
-impl<S> Shared<S> {
-    pub(crate) fn new(loops: usize, connections_max: usize) -> Self {
-        let per_loop = || PerLoop {
-            handover: Mutex::new(VecDeque::new()),
-            load: AtomicUsize::new(0),
-        };
+impl Shared {
+    pub(crate) fn new(
+        loops: usize,
+        connections_max: usize,
+        admission: Admission,
+        listeners: Vec<ListenerInfo>,
+    ) -> Self {
+        let needs_sources =
+            admission.rate.is_some() || admission.per_source.is_some() || admission.per_source_rate.is_some();
         Self {
-            loops: std::iter::repeat_with(per_loop).take(loops).collect(),
+            listeners,
+            loads: std::iter::repeat_with(AtomicUsize::default).take(loops).collect(),
             connections: AtomicUsize::new(0),
             connections_max,
+            sources: needs_sources.then(|| Mutex::new(Sources::new(admission))),
             drain: Mutex::new(Drain::default()),
             changed: Condvar::new(),
         }
@@ -52,28 +100,82 @@ impl<S> Shared<S> {
         self.connections.load(Ordering::Acquire)
     }
 
-    /// Counts a new connection and chooses the loop with the fewest; `None` if there are too many.
-    pub(crate) fn admit(&self) -> Option<LoopId> {
-        let below_max = |count: usize| (count < self.connections_max).then_some(count + 1);
-        self.connections
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, below_max)
-            .ok()?;
+    pub(crate) fn listener(&self, origin: Origin) -> Option<&ListenerInfo> {
+        self.listeners.get(origin.index()?)
+    }
+
+    /// What the embedder sees of a peer.
+    pub(crate) fn peer(&self, compact: &CompactPeer) -> Peer {
+        let address = compact.address();
+        let listener = self.listener(compact.origin);
+        Peer {
+            local: listener.map_or_else(|| address.clone(), |info| info.local.clone()),
+            address,
+            proxied: compact.proxied,
+        }
+    }
+
+    /// Whether another connection may be accepted now, or when.
+    pub(crate) fn next_accept(&self, now: Instant) -> Result<(), Instant> {
+        match &self.sources {
+            Some(sources) => sources.lock().next_accept(now),
+            None => Ok(()),
+        }
+    }
+
+    /// A connection was accepted.
+    pub(crate) fn note_accept(&self, now: Instant) {
+        if let Some(sources) = &self.sources {
+            sources.lock().note_accept(now);
+        }
+    }
+
+    /// Counts a connection by its source; see [`Sources::enter`].
+    pub(crate) fn enter_source(&self, address: IpAddr, now: Instant) -> Result<bool, Refused> {
+        match &self.sources {
+            Some(sources) => sources.lock().enter(address, now),
+            None => Ok(false),
+        }
+    }
+
+    /// A connection that was counted by its source is gone, or will not be.
+    pub(crate) fn leave_source(&self, peer: &CompactPeer, now: Instant) {
+        if peer.counted
+            && let (Some(sources), Some(source)) = (&self.sources, peer.source())
+        {
+            sources.lock().leave(source, now);
+        }
+    }
+
+    /// The loop with the fewest connections.
+    pub(crate) fn least_loaded(&self) -> LoopId {
         let least = self
-            .loops
+            .loads
             .iter()
             .enumerate()
-            .min_by_key(|(_, per_loop)| per_loop.load.load(Ordering::Relaxed))
+            .min_by_key(|(_, load)| load.load(Ordering::Relaxed))
             .map_or(0, |(index, _)| index);
-        if let Some(per_loop) = self.loops.get(least) {
-            per_loop.load.fetch_add(1, Ordering::Relaxed);
+        LoopId(least as u8)
+    }
+
+    /// Counts a new connection of this loop; `false` if there are too many.
+    pub(crate) fn enter(&self, loop_id: LoopId) -> bool {
+        let below_max = |count: usize| (count < self.connections_max).then_some(count + 1);
+        let entered = self
+            .connections
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, below_max)
+            .is_ok();
+        if entered && let Some(load) = self.loads.get(loop_id.index()) {
+            load.fetch_add(1, Ordering::Relaxed);
         }
-        Some(LoopId(least as u8))
+        entered
     }
 
     /// A counted connection of this loop is gone.
-    pub(crate) fn leave(&self, loop_id: LoopId) {
-        if let Some(per_loop) = self.loops.get(loop_id.index()) {
-            per_loop.load.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn leave(&self, loop_id: LoopId, peer: &CompactPeer, now: Instant) {
+        self.leave_source(peer, now);
+        if let Some(load) = self.loads.get(loop_id.index()) {
+            load.fetch_sub(1, Ordering::Relaxed);
         }
         if self.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
             // Whoever waits has checked the count under this lock.
@@ -82,35 +184,36 @@ impl<S> Shared<S> {
         }
     }
 
-    /// Puts a socket on its way to another loop; gives it back if too many are waiting there.
-    pub(crate) fn hand_over(&self, to: LoopId, stream: S, peer: Peer) -> Result<(), S> {
-        let Some(per_loop) = self.loops.get(to.index()) else {
-            return Err(stream);
-        };
-        let mut handover = per_loop.handover.lock();
-        if handover.len() >= HANDOVER_MAX {
-            return Err(stream);
-        }
-        handover.push_back((stream, peer));
-        Ok(())
-    }
-
-    /// The sockets on their way to this loop.
-    pub(crate) fn take_over(&self, loop_id: LoopId) -> VecDeque<(S, Peer)> {
-        self.loops
-            .get(loop_id.index())
-            .map(|per_loop| mem::take(&mut *per_loop.handover.lock()))
-            .unwrap_or_default()
-    }
-
     /// Sets the deadline of a drain; an earlier one stays.
-    pub(crate) fn begin_drain(&self, deadline: Instant) {
+    pub(crate) fn begin_drain(&self, deadline: Instant, spread: Duration) {
         let mut drain = self.drain.lock();
         drain.deadline = Some(drain.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        if drain.phase == Phase::Running {
+            drain.phase = Phase::Announcing;
+            drain.spread = spread;
+        }
+        self.changed.notify_all();
     }
 
     pub(crate) fn drain(&self) -> Drain {
         *self.drain.lock()
+    }
+
+    /// A loop has told all of its connections of the drain.
+    pub(crate) fn note_announced(&self) {
+        let mut drain = self.drain.lock();
+        drain.announced += 1;
+        if drain.announced == self.loads.len() {
+            drop(drain);
+            self.advance(Phase::Finishing);
+        }
+    }
+
+    /// Phases only go forward.
+    pub(crate) fn advance(&self, phase: Phase) {
+        let mut drain = self.drain.lock();
+        drain.phase = drain.phase.max(phase);
+        self.changed.notify_all();
     }
 
     pub(crate) fn note_drained(&self, aborted: bool) {
@@ -131,5 +234,50 @@ impl<S> Shared<S> {
             }
         }
         *drain
+    }
+
+    /// Waits until the phase is at least this, but not beyond `latest`; the phase.
+    pub(crate) fn wait_for_phase(&self, phase: Phase, latest: Instant) -> Phase {
+        let mut drain = self.drain.lock();
+        while drain.phase < phase {
+            if self.changed.wait_until(&mut drain, latest).timed_out() {
+                break;
+            }
+        }
+        drain.phase
+    }
+}
+
+/// Accepted sockets on their way to the loops that will own them.
+pub(crate) struct Handover<S> {
+    per_loop: Vec<Mutex<VecDeque<(S, CompactPeer)>>>,
+}
+
+impl<S> Handover<S> {
+    pub(crate) fn new(loops: usize) -> Self {
+        Self {
+            per_loop: std::iter::repeat_with(Mutex::default).take(loops).collect(),
+        }
+    }
+
+    /// Puts a socket on its way to another loop; gives it back if too many are waiting there.
+    pub(crate) fn give(&self, to: LoopId, stream: S, peer: CompactPeer) -> Result<(), S> {
+        let Some(waiting) = self.per_loop.get(to.index()) else {
+            return Err(stream);
+        };
+        let mut waiting = waiting.lock();
+        if waiting.len() >= HANDOVER_MAX {
+            return Err(stream);
+        }
+        waiting.push_back((stream, peer));
+        Ok(())
+    }
+
+    /// The sockets on their way to this loop.
+    pub(crate) fn take(&self, loop_id: LoopId) -> VecDeque<(S, CompactPeer)> {
+        self.per_loop
+            .get(loop_id.index())
+            .map(|waiting| mem::take(&mut *waiting.lock()))
+            .unwrap_or_default()
     }
 }

@@ -1,145 +1,184 @@
-//! Owns where the connections of a loop live, and that their names are never reused. Must never hand out a
-//! connection for the name of an earlier one.
+//! Owns the table of connections of one loop and their names. Must never give a name twice: a slot whose
+//! generations are used up is retired.
+//!
+//! The table grows by whole chunks, so that it never moves what it holds: with a million connections, growing
+//! by copying would stop the loop.
 
 use crate::id::{ConnId, LoopId};
-use crate::limits::CONNECTIONS_PER_LOOP_MAX;
+use crate::limits::{CONNECTIONS_PER_LOOP_MAX, SLOTS_PER_CHUNK};
 use slab::Slab;
 
-/// A slab whose slots count their owners.
-#[derive(Debug)]
-pub(crate) struct Slots<T> {
+/// Connections by name: open ones, and those on their way to that, which nobody outside the reactor sees.
+pub(crate) struct Slots<T, P> {
     loop_id: LoopId,
-    /// `None` is a retired slot.
-    entries: Slab<Option<T>>,
-    generations: Vec<u32>,
+    chunks: Vec<Chunk<T, P>>,
+    /// Chunks with free slots.
+    with_room: Vec<usize>,
     len: usize,
     retired: usize,
 }
 
-impl<T> Slots<T> {
+struct Chunk<T, P> {
+    /// `None` is a retired slot.
+    entries: Slab<Option<Entry<T, P>>>,
+    generations: Box<[u32]>,
+}
+
+/// What a name stands for.
+pub(crate) enum Entry<T, P> {
+    Open(T),
+    Pending(Box<P>),
+}
+
+impl<T, P> Slots<T, P> {
     pub(crate) const fn new(loop_id: LoopId) -> Self {
         Self {
             loop_id,
-            entries: Slab::new(),
-            generations: Vec::new(),
+            chunks: Vec::new(),
+            with_room: Vec::new(),
             len: 0,
             retired: 0,
         }
     }
 
-    /// Connections, without retired slots.
+    /// Names in use.
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
     /// Stores what `make` makes for the name it is given; `None` if there is no slot left.
-    pub(crate) fn insert(&mut self, make: impl FnOnce(ConnId) -> T) -> Option<ConnId> {
-        if self.entries.len() >= CONNECTIONS_PER_LOOP_MAX {
+    pub(crate) fn insert(&mut self, make: impl FnOnce(ConnId) -> Entry<T, P>) -> Option<ConnId> {
+        if self.len + self.retired >= CONNECTIONS_PER_LOOP_MAX {
             return None;
         }
-        let vacant = self.entries.vacant_entry();
-        let index = vacant.key();
-        if self.generations.len() <= index {
-            self.generations.resize(index + 1, 0);
+        if self.with_room.is_empty() {
+            self.with_room.push(self.chunks.len());
+            self.chunks.push(Chunk {
+                entries: Slab::with_capacity(SLOTS_PER_CHUNK),
+                generations: vec![0; SLOTS_PER_CHUNK].into_boxed_slice(),
+            });
         }
-        let generation = self.generations.get(index).copied().unwrap_or_default();
-        let id = ConnId::new(self.loop_id, generation, index);
+        let number = self.with_room.last().copied()?;
+        let chunk = self.chunks.get_mut(number)?;
+        let vacant = chunk.entries.vacant_entry();
+        let key = vacant.key();
+        let generation = chunk.generations.get(key).copied().unwrap_or_default();
+        let id = ConnId::new(self.loop_id, generation, number * SLOTS_PER_CHUNK + key);
         vacant.insert(Some(make(id)));
+        if chunk.entries.len() == SLOTS_PER_CHUNK {
+            self.with_room.pop();
+        }
         self.len += 1;
         Some(id)
     }
 
+    /// The open connection of this name.
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
-        if !self.is_current(id) {
-            return None;
+        match self.entry_mut(id) {
+            Some(Some(Entry::Open(value))) => Some(value),
+            _ => None,
         }
-        self.entries.get_mut(id.index()).and_then(Option::as_mut)
     }
 
+    /// The open connection of this name.
     pub(crate) fn get(&self, id: ConnId) -> Option<&T> {
-        if !self.is_current(id) {
-            return None;
+        match self.entry(id) {
+            Some(Some(Entry::Open(value))) => Some(value),
+            _ => None,
         }
-        self.entries.get(id.index()).and_then(Option::as_ref)
+    }
+
+    /// The connection of this name, if it is not open yet.
+    pub(crate) fn pending_mut(&mut self, id: ConnId) -> Option<&mut P> {
+        match self.entry_mut(id) {
+            Some(Some(Entry::Pending(pending))) => Some(pending),
+            _ => None,
+        }
+    }
+
+    /// Makes a pending connection an open one; whether there was one.
+    pub(crate) fn promote(&mut self, id: ConnId, make: impl FnOnce(P) -> T) -> bool {
+        let Some(entry) = self.entry_mut(id) else {
+            return false;
+        };
+        match entry.take() {
+            Some(Entry::Pending(pending)) => {
+                *entry = Some(Entry::Open(make(*pending)));
+                true
+            }
+            other => {
+                *entry = other;
+                false
+            }
+        }
     }
 
     /// Takes the connection out and frees its slot for another name, or retires it when it has none left.
-    pub(crate) fn remove(&mut self, id: ConnId) -> Option<T> {
-        if !self.is_current(id) {
-            return None;
-        }
-        let value = self.entries.get_mut(id.index()).and_then(Option::take)?;
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<Entry<T, P>> {
+        let value = self.entry_mut(id)?.take()?;
         self.len -= 1;
-        let generation = self.generations.get_mut(id.index())?;
+        let (number, key) = place(id.index());
+        let chunk = self.chunks.get_mut(number)?;
+        let generation = chunk.generations.get_mut(key)?;
         match generation.checked_add(1) {
             Some(next) => {
                 *generation = next;
-                self.entries.remove(id.index());
+                if chunk.entries.len() == SLOTS_PER_CHUNK {
+                    self.with_room.push(number);
+                }
+                chunk.entries.remove(key);
             }
             None => self.retired += 1,
         }
         Some(value)
     }
 
-    /// The first connection whose slot is at least `from`.
-    pub(crate) fn first_from(&self, from: usize) -> Option<ConnId> {
-        (from..self.generations.len()).find_map(|index| {
-            let value = self.entries.get(index)?;
-            let generation = self.generations.get(index)?;
-            value
-                .as_ref()
-                .map(|_| ConnId::new(self.loop_id, *generation, index))
+    /// The first connection whose slot is at least `from`, and whether it is open.
+    pub(crate) fn first_from(&self, from: usize) -> Option<(ConnId, bool)> {
+        let (first, key) = place(from);
+        (first..self.chunks.len()).find_map(|number| {
+            let chunk = self.chunks.get(number)?;
+            let start = if number == first { key } else { 0 };
+            (start..SLOTS_PER_CHUNK).find_map(|key| {
+                let entry = chunk.entries.get(key)?.as_ref()?;
+                let generation = *chunk.generations.get(key)?;
+                let id = ConnId::new(self.loop_id, generation, number * SLOTS_PER_CHUNK + key);
+                Some((id, matches!(entry, Entry::Open(_))))
+            })
         })
     }
 
-    fn is_current(&self, id: ConnId) -> bool {
-        id.loop_id() == self.loop_id && self.generations.get(id.index()) == Some(&id.generation())
+    /// The first open connection whose slot is at least `from`.
+    pub(crate) fn first_open_from(&self, mut from: usize) -> Option<ConnId> {
+        loop {
+            let (id, open) = self.first_from(from)?;
+            if open {
+                return Some(id);
+            }
+            from = id.index() + 1;
+        }
     }
+
+    fn entry(&self, id: ConnId) -> Option<&Option<Entry<T, P>>> {
+        let (number, key) = place(id.index());
+        let chunk = self.chunks.get(number)?;
+        let current = id.loop_id() == self.loop_id && chunk.generations.get(key) == Some(&id.generation());
+        if current { chunk.entries.get(key) } else { None }
+    }
+
+    fn entry_mut(&mut self, id: ConnId) -> Option<&mut Option<Entry<T, P>>> {
+        let (number, key) = place(id.index());
+        let chunk = self.chunks.get_mut(number)?;
+        let current = id.loop_id() == self.loop_id && chunk.generations.get(key) == Some(&id.generation());
+        if current { chunk.entries.get_mut(key) } else { None }
+    }
+}
+
+/// The chunk of a slot, and where it is in it.
+const fn place(index: usize) -> (usize, usize) {
+    (index / SLOTS_PER_CHUNK, index % SLOTS_PER_CHUNK)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_old_name_does_not_reach_the_next_owner_of_its_slot() {
-        let mut slots = Slots::new(LoopId(3));
-        let first = slots.insert(|_| 'a').unwrap();
-        assert_eq!(slots.remove(first), Some('a'));
-        let second = slots.insert(|_| 'b').unwrap();
-        assert_eq!(first.index(), second.index());
-        assert_ne!(first, second);
-        assert_eq!(slots.get(first), None);
-        assert_eq!(slots.get_mut(first), None);
-        assert_eq!(slots.remove(first), None);
-        assert_eq!(slots.get(second), Some(&'b'));
-        assert_eq!(slots.len(), 1);
-    }
-
-    #[test]
-    fn a_name_of_another_loop_is_unknown() {
-        let mut slots = Slots::new(LoopId(0));
-        let id = slots.insert(|_| ()).unwrap();
-        assert!(
-            slots
-                .get(ConnId::new(LoopId(1), id.generation(), id.index()))
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn a_slot_without_names_left_is_retired() {
-        let mut slots = Slots::new(LoopId(0));
-        let first = slots.insert(|_| ()).unwrap();
-        slots.remove(first).unwrap();
-        slots.generations[0] = u32::MAX;
-        let last = slots.insert(|_| ()).unwrap();
-        assert_eq!((last.index(), last.generation()), (0, u32::MAX));
-        slots.remove(last).unwrap();
-        assert!(slots.get(last).is_none());
-        let next = slots.insert(|_| ()).unwrap();
-        assert_eq!((next.index(), slots.len(), slots.retired), (1, 1, 1));
-        assert_eq!(slots.first_from(0), Some(next));
-        assert_eq!(slots.first_from(2), None);
-    }
-}
+#[path = "slots_tests.rs"]
+mod tests;

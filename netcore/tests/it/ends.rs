@@ -203,7 +203,7 @@ fn an_address_in_use_is_named() {
         .listen(taken)
         .start(|_, _| Err::<crate::support::Commands, _>("not reached"))
         .unwrap_err();
-    assert!(matches!(error, StartError::Bind { address, .. } if address == taken));
+    assert!(matches!(error, StartError::Bind { on, .. } if on == taken.to_string()));
 }
 
 #[test]

@@ -109,12 +109,14 @@ fn settings() -> Settings {
         pong_within: ticks(20),
         write_stall: ticks(40),
         linger: ticks(10),
+        ..Timeouts::default()
     };
     let outbound = Outbound {
         low_water: 10,
         high_water: 20,
         limit: 30,
         reply_reserve: 8,
+        ..Outbound::default()
     };
     Settings::new(&timeouts, outbound)
 }

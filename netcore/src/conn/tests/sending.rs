@@ -70,6 +70,7 @@ fn a_connection_can_have_marks_of_its_own() {
         high_water: 1,
         limit: 2,
         reply_reserve: 0,
+        ..Outbound::default()
     });
     assert_eq!(core.send(&settings(), T0, b"a"), Ok(Queued::AboveHighWater));
     assert_eq!(core.send(&settings(), T0, b""), Err(SendError::Full));

@@ -138,6 +138,6 @@ fn connections_go_to_the_loop_with_the_fewest() {
     for _ in 0..7 {
         loop_.connect();
     }
-    let count = |index| loop_.shared.take_over(crate::id::LoopId(index)).len();
+    let count = |index| loop_.handover.take(crate::id::LoopId(index)).len();
     assert_eq!((loop_.diary().len(), count(1), count(2)), (3, 2, 2));
 }

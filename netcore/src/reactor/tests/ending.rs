@@ -241,7 +241,9 @@ fn a_drain_tells_everyone_and_aborts_the_rest_at_its_deadline() {
     let mut loop_ = harness(Options::default());
     let (quick, stubborn) = (loop_.connect(), loop_.connect());
     loop_.diary();
-    loop_.shared.begin_drain(loop_.world.borrow().now + 10 * SECOND);
+    loop_
+        .shared
+        .begin_drain(loop_.world.borrow().now + 10 * SECOND, Duration::ZERO);
     signal(&loop_, Signals::DRAIN);
     loop_.run();
     assert!(

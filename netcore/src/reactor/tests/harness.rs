@@ -1,14 +1,17 @@
 //! A reactor in a scripted world, with a handler that does what the frames say and keeps a diary.
 
-use super::super::{Acceptor, Parts, Reactor, Shared};
+use super::super::{Acceptor, Handover, ListenerInfo, Parts, Reactor, Shared};
 use super::world::{ScriptedIo, World};
+use crate::address::{Address, Network, Origin, Peer};
+use crate::admission::Admission;
 use crate::close::{CloseHow, SendError};
 use crate::codec::LengthPrefixed;
 use crate::config::{Budgets, Limits, Outbound, Settings, Timeouts};
-use crate::context::{ConnCx, LoopCx};
-use crate::handler::{Eof, Flow, Handler, Peer, Reason, Refusal};
+use crate::context::{ConnCx, LoopCx, Spans};
+use crate::handler::{Eof, Flow, Handler, Reason, Refusal};
 use crate::id::{ConnId, LoopId};
 use crate::mailbox::Mailbox;
+use crate::observer::Observer;
 use crate::remote::Remote;
 use crate::worker::{Task, WorkerPool};
 use bytes::Bytes;
@@ -178,6 +181,9 @@ pub(super) struct Options {
     pub(super) refuse: bool,
     pub(super) loops: usize,
     pub(super) tick: Option<Duration>,
+    pub(super) admission: Admission,
+    pub(super) proxies: Vec<Network>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Options {
@@ -191,6 +197,9 @@ impl Default for Options {
             refuse: false,
             loops: 1,
             tick: None,
+            admission: Admission::default(),
+            proxies: Vec::new(),
+            observer: None,
         }
     }
 }
@@ -200,7 +209,8 @@ pub(super) struct Harness {
     pub(super) world: Rc<RefCell<World>>,
     pub(super) diary: Diary,
     pub(super) remote: Remote<Message>,
-    pub(super) shared: Arc<Shared<usize>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) handover: Arc<Handover<usize>>,
 }
 
 pub(super) fn harness(options: Options) -> Harness {
@@ -210,17 +220,31 @@ pub(super) fn harness(options: Options) -> Harness {
         .map(|_| Arc::new(Mailbox::new(100, 100, || {})))
         .collect();
     let remote = Remote::new(mailboxes);
-    let shared = Arc::new(Shared::new(options.loops, options.limits.connections));
-    let local = SocketAddr::from(([127, 0, 0, 1], 1));
+    let listener = ListenerInfo {
+        local: Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1))),
+        proxies: options.proxies,
+        proxied_always: false,
+        tls: None,
+    };
+    let shared = Arc::new(Shared::new(
+        options.loops,
+        options.limits.connections,
+        options.admission,
+        vec![listener],
+    ));
+    let handover = Arc::new(Handover::new(options.loops));
     let parts = Parts {
         loop_id: LoopId(0),
         io: ScriptedIo(Rc::clone(&world)),
-        acceptor: Some(Acceptor::new(vec![((), local)])),
+        acceptor: Some(Acceptor::new(vec![((), Origin::listener(0))], false)),
         mailbox: Arc::clone(remote.mailbox(LoopId(0)).unwrap()),
         remote: remote.clone(),
         shared: Arc::clone(&shared),
+        handover: Arc::clone(&handover),
+        observer: options.observer,
         pool: options.pool,
         settings: Settings::new(&options.timeouts, options.outbound),
+        spans: Spans::new(&options.timeouts),
         limits: options.limits,
         budgets: options.budgets,
         tick: options.tick,
@@ -240,6 +264,7 @@ pub(super) fn harness(options: Options) -> Harness {
         diary,
         remote,
         shared,
+        handover,
     }
 }
 

@@ -147,6 +147,7 @@ fn a_peer_that_does_not_read_is_not_read_from_and_others_are_not_affected() {
         high_water: 1000,
         limit: 2000,
         reply_reserve: 0,
+        ..Outbound::default()
     };
     let mut loop_ = harness(Options {
         outbound,
@@ -182,6 +183,7 @@ fn a_refused_frame_is_followed_by_on_writable() {
         high_water: 1000,
         limit: 1000,
         reply_reserve: 0,
+        ..Outbound::default()
     };
     let mut loop_ = harness(Options {
         outbound,

@@ -2,6 +2,7 @@
 //! per change and never again.
 
 use super::super::io::{Io, Readiness};
+use crate::address::Address;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, IoSlice, Result};
@@ -23,6 +24,10 @@ pub(super) struct World {
     pub(super) exhausted: bool,
     pub(super) turned_away: usize,
     pub(super) accepts: usize,
+    /// Where connections were begun to.
+    pub(super) connects: Vec<Address>,
+    /// The next connection fails at once.
+    pub(super) connect_error: Option<ErrorKind>,
 }
 
 #[derive(Default)]
@@ -35,6 +40,8 @@ pub(super) struct Socket {
     pub(super) token: Option<u64>,
     pub(super) closed: bool,
     pub(super) shut_down: bool,
+    /// A connection that the reactor makes, and that is not made yet.
+    pub(super) unconnected: bool,
     pub(super) reads: usize,
     pub(super) writes: usize,
 }
@@ -52,6 +59,8 @@ impl World {
             exhausted: false,
             turned_away: 0,
             accepts: 0,
+            connects: Vec::new(),
+            connect_error: None,
         }))
     }
 
@@ -138,7 +147,7 @@ impl Io for ScriptedIo {
         self.0.borrow_mut().listener_token = None;
     }
 
-    fn accept(&mut self, (): &mut ()) -> Result<(usize, SocketAddr)> {
+    fn accept(&mut self, (): &mut ()) -> Result<(usize, Address)> {
         let mut world = self.0.borrow_mut();
         world.accepts += 1;
         let Some(next) = world.backlog.front().copied() else {
@@ -151,8 +160,32 @@ impl Io for ScriptedIo {
         if world.exhausted {
             world.turned_away += 1;
         }
-        next.map(|socket| (socket, SocketAddr::from(([127, 0, 0, 1], 1000 + socket as u16))))
+        let address = |socket: usize| Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1000 + socket as u16)));
+        next.map(|socket| (socket, address(socket)))
             .map_err(Error::from_raw_os_error)
+    }
+
+    fn connect(&mut self, to: &Address) -> Result<usize> {
+        let mut world = self.0.borrow_mut();
+        world.connects.push(to.clone());
+        if let Some(error) = world.connect_error.take() {
+            return Err(error.into());
+        }
+        let socket = world.sockets.len();
+        world.sockets.push(Socket {
+            write_room: usize::MAX,
+            unconnected: true,
+            ..Socket::default()
+        });
+        Ok(socket)
+    }
+
+    fn is_connected(&mut self, stream: &mut usize) -> Result<bool> {
+        let socket = &mut self.0.borrow_mut().sockets[*stream];
+        if socket.reset {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
+        Ok(!socket.unconnected)
     }
 
     fn release_spare(&mut self) {
@@ -171,7 +204,8 @@ impl Io for ScriptedIo {
             ref incoming, ended, ..
         } = world.sockets[*stream];
         let readable = !incoming.is_empty() || ended;
-        world.announce(*stream, readable, true, ended);
+        let writable = !world.sockets[*stream].unconnected;
+        world.announce(*stream, readable, writable, ended);
         Ok(())
     }
 

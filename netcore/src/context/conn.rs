@@ -1,0 +1,272 @@
+//! Owns what a handler can do to one connection.
+
+use super::{LoopCx, LoopState, Slot};
+use crate::address::Peer;
+use crate::close::{CloseHow, CloseReason, Queued, SendError};
+use crate::codec::Codec;
+use crate::config::{Outbound, Settings};
+use crate::conn::{Core, Pause, Phase};
+use crate::handler::Handler;
+use crate::id::ConnId;
+use crate::limits::{GROUPS_PER_CONNECTION_MAX, TIMERS_PER_CONNECTION_MAX};
+use crate::time::{Tick, Ticks};
+use bytes::Bytes;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// A connection, during a callback on its loop.
+pub struct ConnCx<'a, H: Handler> {
+    state: &'a mut LoopState<H>,
+    /// Slots are freed at the end of a turn only, so this one exists as long as the context does.
+    id: ConnId,
+}
+
+/// The connection has as many timers as it may, see [`TIMERS_PER_CONNECTION_MAX`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a connection has at most {TIMERS_PER_CONNECTION_MAX} timers")]
+pub struct TooManyTimers;
+
+/// The connection is in as many groups as it may, see [`GROUPS_PER_CONNECTION_MAX`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a connection is in at most {GROUPS_PER_CONNECTION_MAX} groups")]
+pub struct TooManyGroups;
+
+impl<H: Handler> fmt::Debug for ConnCx<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnCx")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, H: Handler> ConnCx<'a, H> {
+    /// The name of the connection.
+    #[must_use]
+    pub const fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Who the connection is with.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.state.shared.peer(&self.slot().peer)
+    }
+
+    /// What was agreed on with the peer; `None` without TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
+        self.slot().rare.as_ref()?.tls.as_ref()
+    }
+
+    /// When this turn of the loop began.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.state.now
+    }
+
+    /// The application's state of the connection.
+    pub fn conn(&mut self) -> &mut H::Conn {
+        &mut self.slot_mut().conn
+    }
+
+    /// The codec of the connection.
+    pub fn codec(&mut self) -> &mut H::Codec {
+        self.slot_mut().core.codec()
+    }
+
+    /// Encodes a frame and queues it; it is written at the end of the turn.
+    ///
+    /// # Errors
+    /// Nothing was queued; see [`SendError`].
+    pub fn send(&mut self, out: &<H::Codec as Codec>::Out) -> Result<Queued, SendError> {
+        self.state
+            .queue(self.id, |core, settings, now| core.send(settings, now, out))
+    }
+
+    /// Queues an encoded frame, without copying it unless it is small; it is written at the end of the turn.
+    ///
+    /// # Errors
+    /// Nothing was queued; see [`SendError`].
+    pub fn send_encoded(&mut self, frame: Bytes) -> Result<Queued, SendError> {
+        self.state.queue(self.id, |core, settings, now| {
+            core.send_encoded(settings, now, frame)
+        })
+    }
+
+    /// Like [`send_encoded`](Self::send_encoded) for the answer to an admitted request: it may use the
+    /// [`reply_reserve`](Outbound::reply_reserve) beyond the limit, and goes through when the loop is short of
+    /// memory.
+    ///
+    /// # Errors
+    /// Nothing was queued; see [`SendError`].
+    pub fn send_reply(&mut self, frame: Bytes) -> Result<Queued, SendError> {
+        self.with_core(|core, settings, now| core.send_reply(settings, now, frame))
+    }
+
+    /// Bytes queued for the peer and not yet written. Of a TLS connection, up to
+    /// [`TLS_UNWRITTEN_BYTES_MAX`](crate::limits::TLS_UNWRITTEN_BYTES_MAX) more can wait encrypted.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.slot().core.queued_bytes()
+    }
+
+    /// Ends the handshake deadline.
+    pub fn established(&mut self) {
+        self.with_core(|core, _, _| core.establish());
+    }
+
+    /// Gives this connection water marks of its own, in bytes; see [`Outbound`]. The reserve for replies and the
+    /// policy stay as configured.
+    pub fn set_outbound_limit(&mut self, low_water: usize, high_water: usize, limit: usize) {
+        self.with_core(|core, settings, _| {
+            core.set_outbound(Outbound {
+                low_water,
+                high_water,
+                limit,
+                ..settings.outbound
+            });
+        });
+    }
+
+    /// Has `on_timer` called with this key after about `after` (at the next [`TICK`](crate::limits::TICK)), once.
+    /// A timer of this key that is set already is moved. Timers go on while reading is paused, and end with the
+    /// connection.
+    ///
+    /// # Errors
+    /// The connection has too many timers; the old one of this key, if any, is gone.
+    pub fn set_timer(&mut self, key: u32, after: Duration) -> Result<(), TooManyTimers> {
+        let at = self.state.tick.after(Ticks::from_duration(after));
+        let set = self.slot_mut().rare().timers.set(key, at);
+        self.state.touch(self.id);
+        if set { Ok(()) } else { Err(TooManyTimers) }
+    }
+
+    /// Unsets the timer of this key; whether it was set.
+    pub fn clear_timer(&mut self, key: u32) -> bool {
+        let rare = self.slot_mut().rare.as_mut();
+        rare.is_some_and(|rare| rare.timers.clear(key))
+    }
+
+    /// Puts the connection into a group of its loop, to be reached by [`LoopCx::send_to_group`] and
+    /// [`Remote::send_to_group`](crate::Remote::send_to_group). It leaves when it ends. Joining twice is joining
+    /// once.
+    ///
+    /// # Errors
+    /// The connection is in too many groups.
+    pub fn join(&mut self, group: u64) -> Result<(), TooManyGroups> {
+        let id = self.id;
+        let rare = self.slot_mut().rare();
+        if rare.groups.iter().any(|membership| membership.group == group) {
+            return Ok(());
+        }
+        if rare.groups.len() >= GROUPS_PER_CONNECTION_MAX {
+            return Err(TooManyGroups);
+        }
+        let membership = self.state.groups.join(group, id);
+        self.slot_mut().rare().groups.push(membership);
+        Ok(())
+    }
+
+    /// Takes the connection out of a group; whether it was in.
+    pub fn leave(&mut self, group: u64) -> bool {
+        let Some(rare) = self.slot_mut().rare.as_mut() else {
+            return false;
+        };
+        let place = rare
+            .groups
+            .iter()
+            .position(|membership| membership.group == group);
+        let membership = place.map(|place| rare.groups.swap_remove(place));
+        if let Some(membership) = membership {
+            self.state.leave_group(membership);
+        }
+        membership.is_some()
+    }
+
+    /// The groups the connection is in.
+    pub fn groups(&self) -> impl Iterator<Item = u64> {
+        let rare = self.slot().rare.as_ref();
+        rare.into_iter()
+            .flat_map(|rare| rare.groups.iter().map(|membership| membership.group))
+    }
+
+    /// Stops reading of this connection: no `on_frame` until [`resume_reading`](Self::resume_reading). The
+    /// frame, idle and pong deadlines stand still.
+    pub fn pause_reading(&mut self) {
+        self.with_core(|core, _, now| core.pause(Pause::Application, now));
+    }
+
+    /// Goes on reading, unless the library has a reason of its own to pause. What was kept comes first; calls
+    /// of `on_frame` begin after this callback.
+    pub fn resume_reading(&mut self) {
+        self.with_core(|core, _, now| core.resume(Pause::Application, now));
+    }
+
+    /// Reading is paused, by the application or by the library.
+    #[must_use]
+    pub fn is_reading_paused(&self) -> bool {
+        self.slot().core.is_paused()
+    }
+
+    /// The connection is closing: sends are refused.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.slot().core.phase() != Phase::Open
+    }
+
+    /// Closes the connection with a code of the application, which `on_close` gets back as
+    /// [`CloseReason::Local`]. No further frame of it is handled.
+    pub fn close(&mut self, code: u16, how: CloseHow) {
+        self.with_core(|core, _, now| core.close(CloseReason::Local(code), how, now));
+    }
+
+    /// The loop.
+    pub const fn loop_cx(&mut self) -> LoopCx<'_, H> {
+        LoopCx::new(self.state)
+    }
+
+    pub(crate) const fn new(state: &'a mut LoopState<H>, id: ConnId) -> Self {
+        Self { state, id }
+    }
+
+    fn with_core<R>(&mut self, act: impl FnOnce(&mut Core<H::Codec>, &Settings, Tick) -> R) -> R {
+        match self.state.with_core(self.id, act) {
+            Some(result) => result,
+            None => unreachable!("slots are freed at the end of a turn only"),
+        }
+    }
+
+    fn slot(&self) -> &Slot<H> {
+        match self.state.slots.get(self.id) {
+            Some(slot) => slot,
+            None => unreachable!("slots are freed at the end of a turn only"),
+        }
+    }
+
+    fn slot_mut(&mut self) -> &mut Slot<H> {
+        match self.state.slots.get_mut(self.id) {
+            Some(slot) => slot,
+            None => unreachable!("slots are freed at the end of a turn only"),
+        }
+    }
+}
+
+impl<H: Handler> LoopState<H> {
+    /// Takes a connection out of a group, and tells whoever takes its position.
+    pub(crate) fn leave_group(&mut self, membership: super::groups::Membership) {
+        let Some(moved) = self.groups.leave(membership) else {
+            return;
+        };
+        let memberships = self
+            .slots
+            .get_mut(moved)
+            .and_then(|slot| slot.rare.as_mut())
+            .map(|rare| rare.groups.iter_mut());
+        for other in memberships.into_iter().flatten() {
+            if other.group == membership.group {
+                other.position = membership.position;
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Owns what a handler can reach during a callback: its connections and its loop. Must never touch a socket:
+//! sends are queued, closes and connects are noted, and the reactor acts on them at the end of the turn.
+
+mod conn;
+mod groups;
+mod loop_cx;
+mod timers;
+
+pub use conn::{ConnCx, TooManyGroups, TooManyTimers};
+pub use loop_cx::{Connect, ConnectError, Delivery, LoopCx};
+
+use crate::address::{Address, CompactPeer};
+use crate::close::SendError;
+use crate::config::{Settings, Timeouts};
+use crate::conn::{Core, Phase};
+use crate::handler::{Handler, Reason};
+use crate::id::{ConnId, LoopId};
+use crate::reactor::Shared;
+use crate::reactor::slots::Slots;
+use crate::remote::Remote;
+use crate::time::{Tick, Ticks};
+use crate::tls::{TlsClient, TlsInfo};
+use groups::Groups;
+use std::sync::Arc;
+use std::time::Instant;
+use timers::Timers;
+
+/// One open connection of a loop.
+pub(crate) struct Slot<H: Handler> {
+    pub(crate) core: Core<H::Codec>,
+    pub(crate) conn: H::Conn,
+    /// What few connections have.
+    pub(crate) rare: Option<Box<Rare<H>>>,
+    pub(crate) peer: CompactPeer,
+    /// Where the one valid entry of this connection in the wheel is.
+    pub(crate) timer_at: Tick,
+    /// Memory held by the inbox when it was last looked at.
+    pub(crate) held_bytes: u32,
+    /// Bytes in the out-queue when it was last looked at.
+    pub(crate) queued_bytes: u32,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer's end was announced: reads must go on until it is found.
+    pub(crate) end_announced: bool,
+    /// TLS holds ciphertext that has to be written.
+    pub(crate) sealed_output: bool,
+    /// In the list of connections to settle at the end of the turn.
+    pub(crate) touched: bool,
+    /// In the list of connections to read in the next turn.
+    pub(crate) queued: bool,
+    /// Not to be looked up any more: removed at the end of the turn.
+    pub(crate) over: bool,
+}
+
+/// The part of a connection that few have.
+pub(crate) struct Rare<H: Handler> {
+    /// The task that the worker pool refused.
+    pub(crate) task: Option<H::Task>,
+    pub(crate) timers: Timers,
+    /// The groups it is in.
+    pub(crate) groups: Vec<groups::Membership>,
+    pub(crate) tls: Option<TlsInfo>,
+    /// Since when the socket has taken none of the ciphertext.
+    pub(crate) sealed_since: Tick,
+}
+
+impl<H: Handler> Default for Rare<H> {
+    fn default() -> Self {
+        Self {
+            task: None,
+            timers: Timers::default(),
+            groups: Vec::new(),
+            tls: None,
+            sealed_since: Tick::NEVER,
+        }
+    }
+}
+
+impl<H: Handler> Slot<H> {
+    pub(crate) fn new(core: Core<H::Codec>, conn: H::Conn, peer: CompactPeer) -> Self {
+        Self {
+            core,
+            conn,
+            rare: None,
+            peer,
+            timer_at: Tick::NEVER,
+            held_bytes: 0,
+            queued_bytes: 0,
+            readable: false,
+            writable: true,
+            end_announced: false,
+            sealed_output: false,
+            touched: false,
+            queued: false,
+            over: false,
+        }
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare<H> {
+        self.rare.get_or_insert_default()
+    }
+
+    /// A task waits for room in the worker pool.
+    pub(crate) fn has_task(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.task.is_some())
+    }
+
+    /// Brings the sum of what is queued for all connections up to date with this one.
+    pub(crate) fn count_queued(&mut self, sum: &mut usize) {
+        let queued = u32::try_from(self.core.queued_bytes()).unwrap_or(u32::MAX);
+        *sum = (*sum + queued as usize).saturating_sub(self.queued_bytes as usize);
+        self.queued_bytes = queued;
+    }
+
+    /// There is something to write, and a socket that may take it is worth a try.
+    pub(crate) fn wants_output(&self) -> bool {
+        self.core.wants_output() || (self.sealed_output && self.core.phase() != Phase::Closed)
+    }
+
+    /// When the reactor has to look at the connection again, whatever happens.
+    pub(crate) fn next_deadline(&self, settings: &Settings) -> Tick {
+        let core = self.core.next_deadline(settings);
+        match &self.rare {
+            None => core,
+            Some(rare) if self.core.phase() == Phase::Open => core
+                .min(rare.timers.next())
+                .min(rare.sealed_since.after(settings.write_stall)),
+            Some(rare) => core.min(rare.sealed_since.after(settings.write_stall)),
+        }
+    }
+}
+
+/// Where a connection that is not open yet is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    /// Until it is time to connect.
+    Waiting,
+    Connecting,
+    /// The PROXY header is to come.
+    Header,
+    /// Until there is room for another TLS handshake.
+    Queued,
+    Handshaking,
+}
+
+/// A connection on its way to being open.
+pub(crate) struct Pending<H: Handler> {
+    pub(crate) stage: Stage,
+    /// The application knows of it: it has to hear of the end.
+    pub(crate) accepted: Option<(H::Codec, H::Conn)>,
+    pub(crate) target: Option<Target>,
+    pub(crate) peer: CompactPeer,
+    /// When the stage ends, one way or the other.
+    pub(crate) deadline: Tick,
+    /// Where the one valid entry of this connection in the wheel is.
+    pub(crate) timer_at: Tick,
+    /// The beginning of the PROXY header.
+    pub(crate) header: Vec<u8>,
+    /// Why it will not be opened.
+    pub(crate) failed: Option<Reason<H>>,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    pub(crate) end_announced: bool,
+    /// In the list of connections to read in the next turn.
+    pub(crate) queued: bool,
+}
+
+/// How long each stage may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spans {
+    pub(crate) connect: Ticks,
+    pub(crate) proxy_header: Ticks,
+    pub(crate) tls_handshake: Ticks,
+}
+
+impl Spans {
+    pub(crate) fn new(timeouts: &Timeouts) -> Self {
+        Self {
+            connect: Ticks::from_duration(timeouts.connect),
+            proxy_header: Ticks::from_duration(timeouts.proxy_header),
+            tls_handshake: Ticks::from_duration(timeouts.tls_handshake),
+        }
+    }
+}
+
+/// Where a connection is to be made to.
+pub(crate) struct Target {
+    pub(crate) address: Address,
+    pub(crate) tls: Option<TlsClient>,
+    pub(crate) within: Option<Ticks>,
+}
+
+/// The part of a loop that handlers can reach.
+pub(crate) struct LoopState<H: Handler> {
+    pub(crate) slots: Slots<Slot<H>, Pending<H>>,
+    pub(crate) touched: Vec<ConnId>,
+    /// Pending connections that the reactor has to look at.
+    pub(crate) stirred: Vec<ConnId>,
+    pub(crate) groups: Groups,
+    pub(crate) settings: Settings,
+    pub(crate) remote: Remote<H::Msg>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) now: Instant,
+    pub(crate) tick: Tick,
+    pub(crate) loop_id: LoopId,
+    pub(crate) draining: bool,
+    /// Bytes queued for all peers.
+    pub(crate) queued_bytes: usize,
+    pub(crate) queued_bytes_max: usize,
+}
+
+impl<H: Handler> LoopState<H> {
+    /// Puts the connection on the list of those to settle, once.
+    pub(crate) fn touch(&mut self, id: ConnId) {
+        if let Some(slot) = self.slots.get_mut(id)
+            && !slot.touched
+        {
+            slot.touched = true;
+            self.touched.push(id);
+        }
+    }
+
+    /// The connection, unless it is over.
+    pub(crate) fn context(&mut self, id: ConnId) -> Option<ConnCx<'_, H>> {
+        let slot = self.slots.get(id)?;
+        if slot.over || slot.core.phase() == Phase::Closed {
+            return None;
+        }
+        Some(ConnCx::new(self, id))
+    }
+
+    /// Calls `act` on the core, has the reactor settle the connection, and keeps the sum of what is queued.
+    pub(crate) fn with_core<R>(
+        &mut self,
+        id: ConnId,
+        act: impl FnOnce(&mut Core<H::Codec>, &Settings, Tick) -> R,
+    ) -> Option<R> {
+        let slot = self.slots.get_mut(id)?;
+        let result = act(&mut slot.core, &self.settings, self.tick);
+        slot.count_queued(&mut self.queued_bytes);
+        let touched = std::mem::replace(&mut slot.touched, true);
+        if !touched {
+            self.touched.push(id);
+        }
+        Some(result)
+    }
+
+    /// Queues something for a connection, unless the loop is short of memory and the connection has enough.
+    pub(crate) fn queue<R>(
+        &mut self,
+        id: ConnId,
+        act: impl FnOnce(&mut Core<H::Codec>, &Settings, Tick) -> Result<R, SendError>,
+    ) -> Result<R, SendError> {
+        let short = self.queued_bytes >= self.queued_bytes_max;
+        let act = |core: &mut Core<H::Codec>, settings: &Settings, now| {
+            if short && core.queued_bytes() >= core.outbound(settings).low_water {
+                return Err(core.refuse(settings, now));
+            }
+            act(core, settings, now)
+        };
+        self.with_core(id, act).unwrap_or(Err(SendError::Closing))
+    }
+}

@@ -1,0 +1,287 @@
+//! Owns listening sockets until a loop takes them: what to listen on, how, and the sockets themselves. Must never
+//! leave anything behind when one of them cannot be had.
+
+use crate::address::{Address, Network};
+use crate::limits::{LISTEN_BACKLOG, LISTENERS_MAX};
+use crate::reactor::ListenerInfo;
+use crate::reactor::io::Listener;
+use crate::tls::TlsServer;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+
+/// Something to listen on, and how its connections begin.
+///
+/// ```
+/// use netcore::Listen;
+/// use std::net::SocketAddr;
+///
+/// // An address; port 0 is any free one.
+/// let public = Listen::from(SocketAddr::from(([0, 0, 0, 0], 0)));
+/// // Behind a load balancer of ours, which says for whom it connects.
+/// let balanced = Listen::from(SocketAddr::from(([127, 0, 0, 1], 0)))
+///     .proxy_protocol(vec!["10.0.0.0/8".parse()?]);
+/// // A socket that someone else opened.
+/// let given = Listen::from(std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
+/// # Ok::<_, netcore::InvalidNetwork>(())
+/// ```
+#[derive(Debug)]
+pub struct Listen {
+    source: Source,
+    proxies: Vec<Network>,
+    proxied_always: bool,
+    tls: Option<TlsServer>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Address(SocketAddr),
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Path {
+        path: PathBuf,
+        mode: Option<u32>,
+    },
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+impl From<Source> for Listen {
+    fn from(source: Source) -> Self {
+        Self {
+            source,
+            proxies: Vec::new(),
+            proxied_always: false,
+            tls: None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Source::Address(address).into()
+    }
+}
+
+impl From<TcpListener> for Listen {
+    fn from(socket: TcpListener) -> Self {
+        Source::Tcp(socket).into()
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixListener> for Listen {
+    fn from(socket: UnixListener) -> Self {
+        Source::Unix(socket).into()
+    }
+}
+
+impl Listen {
+    /// A Unix socket at this path, which must not exist, or be a socket that nobody listens on any more: that is
+    /// replaced. The file is removed when the server ends. With `mode`, its permission bits are set (`0o660`: the
+    /// owner and the group); without, they are what the process creates files with.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix(path: impl Into<PathBuf>, mode: Option<u32>) -> Self {
+        Source::Path {
+            path: path.into(),
+            mode,
+        }
+        .into()
+    }
+
+    /// The sockets that the service manager opened for this process and passed in `LISTEN_FDS` (systemd's socket
+    /// activation); none if it did not. Takes them: a second call finds none.
+    ///
+    /// # Errors
+    /// What was passed is neither a TCP nor a Unix stream socket that listens.
+    #[cfg(feature = "activation")]
+    pub fn activated() -> io::Result<Vec<Self>> {
+        let mut given = listenfd::ListenFd::from_env();
+        let mut listen = Vec::new();
+        for index in 0..given.len() {
+            let socket = match given.take_tcp_listener(index) {
+                Ok(Some(socket)) => Self::from(socket),
+                Ok(None) => continue,
+                #[cfg(unix)]
+                Err(_) => match given.take_unix_listener(index)? {
+                    Some(socket) => Self::from(socket),
+                    None => continue,
+                },
+                #[cfg(not(unix))]
+                Err(error) => return Err(error),
+            };
+            listen.push(socket);
+        }
+        Ok(listen)
+    }
+
+    /// Connections from these networks begin with a PROXY header, version 1 or 2, and count as connections of the
+    /// client it names; without one they are closed. Connections from elsewhere are direct. On a Unix socket,
+    /// every connection has to begin with one, whatever the networks.
+    #[must_use]
+    pub fn proxy_protocol(mut self, from: Vec<Network>) -> Self {
+        self.proxies = from;
+        self.proxied_always = true;
+        self
+    }
+
+    /// Connections speak TLS, after the PROXY header if there is one.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, server: TlsServer) -> Self {
+        self.tls = Some(server);
+        self
+    }
+
+    /// What it is called in an error.
+    pub(crate) fn name(&self) -> String {
+        match &self.source {
+            Source::Address(address) => address.to_string(),
+            Source::Tcp(_) => "a given socket".to_owned(),
+            #[cfg(unix)]
+            Source::Path { path, .. } => path.display().to_string(),
+            #[cfg(unix)]
+            Source::Unix(_) => "a given socket".to_owned(),
+        }
+    }
+
+    pub(crate) const fn is_too_many(count: usize) -> bool {
+        count > LISTENERS_MAX
+    }
+
+    /// Opens it, as often as `copies` says where the system can share an address between sockets. Where it cannot,
+    /// there is one socket.
+    pub(crate) fn open(self, copies: usize) -> io::Result<Opened> {
+        let mut file = None;
+        let (sockets, local) = match self.source {
+            Source::Address(address) => open_address(address, copies)?,
+            Source::Tcp(socket) => {
+                let (socket, local) = prepare(Socket::from(socket))?;
+                (vec![socket], local)
+            }
+            #[cfg(unix)]
+            Source::Path { path, mode } => {
+                let (listener, guard) = bind_path(path, mode)?;
+                file = Some(guard);
+                let (socket, local) = prepare_unix(listener)?;
+                (vec![socket], local)
+            }
+            #[cfg(unix)]
+            Source::Unix(listener) => {
+                let (socket, local) = prepare_unix(listener)?;
+                (vec![socket], local)
+            }
+        };
+        Ok(Opened {
+            sockets,
+            info: ListenerInfo {
+                local,
+                proxies: self.proxies,
+                proxied_always: self.proxied_always,
+                tls: self.tls,
+            },
+            file,
+        })
+    }
+}
+
+/// Sockets that listen on the same thing.
+pub(crate) struct Opened {
+    /// At least one.
+    pub(crate) sockets: Vec<Listener>,
+    pub(crate) info: ListenerInfo,
+    pub(crate) file: Option<SocketFile>,
+}
+
+/// The file of a Unix socket; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    #[cfg(unix)]
+    path: PathBuf,
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            log::warn!("the socket {} cannot be removed: {error}", self.path.display());
+        }
+    }
+}
+
+fn open_address(address: SocketAddr, copies: usize) -> io::Result<(Vec<Listener>, Address)> {
+    let copies = if cfg!(unix) { copies.max(1) } else { 1 };
+    let (first, local) = prepare(bind(address, copies > 1)?)?;
+    let mut sockets = vec![first];
+    // The others need the port that the first one got.
+    let Address::Ip(bound) = local else {
+        return Ok((sockets, local));
+    };
+    for _ in 1..copies {
+        sockets.push(prepare(bind(bound, true)?)?.0);
+    }
+    Ok((sockets, local))
+}
+
+fn bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // On Windows the option would allow others to take the port over.
+    if cfg!(unix) {
+        socket.set_reuse_address(true)?;
+    }
+    #[cfg(unix)]
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    #[cfg(not(unix))]
+    let _ = share;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket)
+}
+
+fn prepare(socket: Socket) -> io::Result<(Listener, Address)> {
+    socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it on Linux.
+    socket.set_tcp_nodelay(true)?;
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    let listener = mio::net::TcpListener::from_std(listener);
+    Ok((Listener::Tcp(listener), Address::Ip(address)))
+}
+
+#[cfg(unix)]
+fn prepare_unix(listener: UnixListener) -> io::Result<(Listener, Address)> {
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let path = address.as_pathname().map(|path| path.into());
+    let listener = mio::net::UnixListener::from_std(listener);
+    Ok((Listener::Unix(listener), Address::Unix(path)))
+}
+
+/// Binds a path. A file that is a socket without anybody behind it is what a process left that was killed.
+#[cfg(unix)]
+fn bind_path(path: PathBuf, mode: Option<u32>) -> io::Result<(UnixListener, SocketFile)> {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+
+    let abandoned = |path: &Path| {
+        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+        is_socket
+            && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    if abandoned(&path) {
+        std::fs::remove_file(&path)?;
+    }
+    // The backlog of the standard library is the system's largest.
+    let listener = UnixListener::bind(&path)?;
+    let file = SocketFile { path };
+    if let Some(mode) = mode {
+        std::fs::set_permissions(&file.path, std::fs::Permissions::from_mode(mode))?;
+    }
+    Ok((listener, file))
+}

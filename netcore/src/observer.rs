@@ -1,0 +1,229 @@
+//! Owns what a server tells about itself: the trait by which an embedder listens, and a ready-made listener that
+//! counts. Must never decide anything, and must cost nothing when nobody listens.
+
+use crate::admission::Refused;
+use crate::close::Initiator;
+use crate::id::LoopId;
+use crate::limits::LOOPS_MAX;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// One turn of a loop, as [`Observer::turn`] gets it. The counts are those of this turn, except where a field says
+/// "now".
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Turn {
+    /// How much later than its earliest deadline the loop got to it: its lag. Zero if nothing was due.
+    pub lag: Duration,
+    /// From the end of waiting to the end of the turn.
+    pub work: Duration,
+    /// Sockets that became ready.
+    pub events: u64,
+    /// Messages and commands handled.
+    pub messages: u64,
+    /// Frames given to the handler.
+    pub frames: u64,
+    /// Read calls.
+    pub reads: u64,
+    /// Bytes received, before decryption.
+    pub read_bytes: u64,
+    /// Write calls.
+    pub writes: u64,
+    /// Bytes written, after encryption.
+    pub written_bytes: u64,
+    /// Connections of the loop, now.
+    pub connections: usize,
+    /// Connections that have more to be read in the next turn, now.
+    pub ready: usize,
+    /// Messages and commands that wait, now.
+    pub messages_waiting: usize,
+    /// Connections whose task the worker pool refused, now.
+    pub tasks_waiting: usize,
+    /// Received but undecoded bytes held, now.
+    pub undecoded_bytes: usize,
+    /// Bytes queued for peers, now.
+    pub queued_bytes: usize,
+}
+
+/// Listens to what happens in a server. The methods are called on the threads of the loops, and must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// A loop ended a turn.
+    fn turn(&self, _loop_id: LoopId, _turn: &Turn) {}
+
+    /// A connection was opened: its frames can be handled.
+    fn opened(&self, _loop_id: LoopId) {}
+
+    /// A connection ended: who began it, and the [name](crate::CloseReason::name) of the reason.
+    fn closed(&self, _loop_id: LoopId, _by: Initiator, _reason: &'static str) {}
+
+    /// A connection was turned away before it was opened.
+    fn refused(&self, _loop_id: LoopId, _why: Refused) {}
+}
+
+/// Adds up what happens, for each loop by itself.
+///
+/// ```
+/// use netcore::Counters;
+/// use std::sync::Arc;
+///
+/// let counters = Arc::new(Counters::default());
+/// // .observer(counters.clone()) on the builder, and whenever somebody asks:
+/// let now = counters.snapshot();
+/// assert_eq!((now.opened, now.frames), (0, 0));
+/// ```
+#[derive(Debug)]
+pub struct Counters(Box<[Row]>);
+
+/// The numbers of one loop, on cache lines of their own, because each loop writes its row all the time.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Row {
+    turns: AtomicU64,
+    work_nanos: AtomicU64,
+    work_max_nanos: AtomicU64,
+    lag_max_nanos: AtomicU64,
+    messages: AtomicU64,
+    frames: AtomicU64,
+    reads: AtomicU64,
+    read_bytes: AtomicU64,
+    writes: AtomicU64,
+    written_bytes: AtomicU64,
+    opened: AtomicU64,
+    refused: AtomicU64,
+    closed_by_library: AtomicU64,
+    closed_by_application: AtomicU64,
+    closed_by_peer: AtomicU64,
+    undecoded_bytes: AtomicU64,
+    queued_bytes: AtomicU64,
+}
+
+/// Sums over all loops since the start, and the latest or largest values where a field says so.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Turns of the loops.
+    pub turns: u64,
+    /// Time spent in turns, without waiting.
+    pub work: Duration,
+    /// The longest turn.
+    pub work_max: Duration,
+    /// The largest lag.
+    pub lag_max: Duration,
+    /// Messages and commands handled.
+    pub messages: u64,
+    /// Frames given to handlers.
+    pub frames: u64,
+    /// Read calls.
+    pub reads: u64,
+    /// Bytes received.
+    pub read_bytes: u64,
+    /// Write calls.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Connections opened.
+    pub opened: u64,
+    /// Connections turned away.
+    pub refused: u64,
+    /// Connections that the library ended.
+    pub closed_by_library: u64,
+    /// Connections that the application ended.
+    pub closed_by_application: u64,
+    /// Connections that their peers or the network ended.
+    pub closed_by_peer: u64,
+    /// Received but undecoded bytes held at the end of the loops' latest turns.
+    pub undecoded_bytes: u64,
+    /// Bytes queued for peers at the end of the loops' latest turns.
+    pub queued_bytes: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self(std::iter::repeat_with(Row::default).take(LOOPS_MAX).collect())
+    }
+}
+
+impl Counters {
+    /// The numbers as they are now; those of different loops may be of slightly different moments.
+    #[must_use]
+    pub fn snapshot(&self) -> Totals {
+        let sum = |of: fn(&Row) -> &AtomicU64| -> u64 {
+            self.0.iter().map(|row| of(row).load(Ordering::Relaxed)).sum()
+        };
+        let max = |of: fn(&Row) -> &AtomicU64| -> Duration {
+            let nanos = self.0.iter().map(|row| of(row).load(Ordering::Relaxed)).max();
+            Duration::from_nanos(nanos.unwrap_or_default())
+        };
+        Totals {
+            turns: sum(|row| &row.turns),
+            work: Duration::from_nanos(sum(|row| &row.work_nanos)),
+            work_max: max(|row| &row.work_max_nanos),
+            lag_max: max(|row| &row.lag_max_nanos),
+            messages: sum(|row| &row.messages),
+            frames: sum(|row| &row.frames),
+            reads: sum(|row| &row.reads),
+            read_bytes: sum(|row| &row.read_bytes),
+            writes: sum(|row| &row.writes),
+            written_bytes: sum(|row| &row.written_bytes),
+            opened: sum(|row| &row.opened),
+            refused: sum(|row| &row.refused),
+            closed_by_library: sum(|row| &row.closed_by_library),
+            closed_by_application: sum(|row| &row.closed_by_application),
+            closed_by_peer: sum(|row| &row.closed_by_peer),
+            undecoded_bytes: sum(|row| &row.undecoded_bytes),
+            queued_bytes: sum(|row| &row.queued_bytes),
+        }
+    }
+
+    fn add(&self, loop_id: LoopId, of: fn(&Row) -> &AtomicU64, value: u64) {
+        if let Some(row) = self.0.get(loop_id.index())
+            && value > 0
+        {
+            of(row).fetch_add(value, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Observer for Counters {
+    fn turn(&self, loop_id: LoopId, turn: &Turn) {
+        let work = nanos(turn.work);
+        self.add(loop_id, |row| &row.turns, 1);
+        self.add(loop_id, |row| &row.work_nanos, work);
+        self.add(loop_id, |row| &row.messages, turn.messages);
+        self.add(loop_id, |row| &row.frames, turn.frames);
+        self.add(loop_id, |row| &row.reads, turn.reads);
+        self.add(loop_id, |row| &row.read_bytes, turn.read_bytes);
+        self.add(loop_id, |row| &row.writes, turn.writes);
+        self.add(loop_id, |row| &row.written_bytes, turn.written_bytes);
+        let Some(row) = self.0.get(loop_id.index()) else {
+            return;
+        };
+        row.work_max_nanos.fetch_max(work, Ordering::Relaxed);
+        row.lag_max_nanos.fetch_max(nanos(turn.lag), Ordering::Relaxed);
+        row.undecoded_bytes
+            .store(turn.undecoded_bytes as u64, Ordering::Relaxed);
+        row.queued_bytes
+            .store(turn.queued_bytes as u64, Ordering::Relaxed);
+    }
+
+    fn opened(&self, loop_id: LoopId) {
+        self.add(loop_id, |row| &row.opened, 1);
+    }
+
+    fn closed(&self, loop_id: LoopId, by: Initiator, _: &'static str) {
+        let of: fn(&Row) -> &AtomicU64 = match by {
+            Initiator::Library => |row| &row.closed_by_library,
+            Initiator::Local => |row| &row.closed_by_application,
+            Initiator::Peer => |row| &row.closed_by_peer,
+        };
+        self.add(loop_id, of, 1);
+    }
+
+    fn refused(&self, loop_id: LoopId, _: Refused) {
+        self.add(loop_id, |row| &row.refused, 1);
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,217 @@
+//! Owns TLS, by rustls: whose certificate we show, whom we believe, and the encryption of one connection. Must
+//! never touch a socket, and must cost plain connections nothing.
+//!
+//! A [`TlsServer`] or [`TlsClient`] is a handle: what it holds can be replaced while connections go on, which
+//! keep what they were made with. Whatever the two constructors here do not cover is covered by a configuration
+//! of your own, see [`TlsServer::new`].
+
+mod session;
+
+pub(crate) use session::Session;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+/// Why a TLS configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsConfigError {
+    /// A certificate or key cannot be read from its PEM text.
+    #[error("not a usable PEM text: {0}")]
+    Pem(#[source] rustls::pki_types::pem::Error),
+    /// There is no certificate in the text.
+    #[error("there is no certificate in the text")]
+    NoCertificate,
+    /// Certificate and key do not fit each other, or are of a kind that is not supported.
+    #[error("the certificate or its key cannot be used: {0}")]
+    Tls(#[source] rustls::Error),
+    /// The certificates of the authorities that sign the clients' cannot be used.
+    #[error("the clients' authorities cannot be used: {0}")]
+    Authorities(#[source] rustls::server::VerifierBuilderError),
+}
+
+/// Which clients' certificates a server asks for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ClientCertificates<'a> {
+    /// None.
+    #[default]
+    Unwanted,
+    /// Those signed by these authorities, in PEM; a client without one is welcome, too.
+    Optional(&'a [u8]),
+    /// Those signed by these authorities, in PEM; nobody else gets in.
+    Required(&'a [u8]),
+}
+
+/// The TLS side of a listener. Clones are handles to the same configuration; can be used from any thread.
+#[derive(Clone)]
+pub struct TlsServer(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl TlsServer {
+    /// A configuration made with rustls, which [`rustls`](crate::rustls) re-exports.
+    #[must_use]
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(RwLock::new(config)))
+    }
+
+    /// TLS 1.2 and 1.3 with this certificate chain, the server's own first, and its key, both in PEM. `protocols`
+    /// are offered by ALPN (RFC 7301) in this order; with none, ALPN is not spoken.
+    ///
+    /// # Errors
+    /// What cannot be used; see [`TlsConfigError`].
+    pub fn from_pem(
+        certificates: &[u8],
+        key: &[u8],
+        clients: ClientCertificates<'_>,
+        protocols: &[&[u8]],
+    ) -> Result<Self, TlsConfigError> {
+        server_config(certificates, key, clients, protocols).map(|config| Self::new(Arc::new(config)))
+    }
+
+    /// Replaces the configuration for connections that come from now on: a certificate is renewed without
+    /// dropping anybody.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        *self.0.write() = config;
+    }
+
+    /// Replaces the configuration by that of another handle.
+    pub fn replace_by(&self, other: &Self) {
+        let config = other.config();
+        self.replace(config);
+    }
+
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read())
+    }
+}
+
+impl fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsServer").finish_non_exhaustive()
+    }
+}
+
+fn server_config(
+    certificates: &[u8],
+    key: &[u8],
+    clients: ClientCertificates<'_>,
+    protocols: &[&[u8]],
+) -> Result<ServerConfig, TlsConfigError> {
+    let chain = read_certificates(certificates)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsConfigError::Pem)?;
+    let verifier = match clients {
+        ClientCertificates::Unwanted => WebPkiClientVerifier::no_client_auth(),
+        ClientCertificates::Optional(authorities) | ClientCertificates::Required(authorities) => {
+            let roots = Arc::new(read_roots(authorities)?);
+            let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
+            let builder = match clients {
+                ClientCertificates::Optional(_) => builder.allow_unauthenticated(),
+                _ => builder,
+            };
+            builder.build().map_err(TlsConfigError::Authorities)?
+        }
+    };
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsConfigError::Tls)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(TlsConfigError::Tls)?;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+/// The TLS side of connections we make. Clones are cheap; can be used from any thread.
+#[derive(Clone)]
+pub struct TlsClient {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl TlsClient {
+    /// A configuration made with rustls, and the name that the server's certificate must be for.
+    ///
+    /// # Errors
+    /// `name` is neither a DNS name nor an IP address.
+    pub fn new(config: Arc<ClientConfig>, name: &str) -> Result<Self, InvalidDnsNameError> {
+        let name = ServerName::try_from(name.to_owned())?;
+        Ok(Self { config, name })
+    }
+
+    /// TLS 1.2 and 1.3, believing servers whose certificates these authorities signed, in PEM. `own` is the
+    /// certificate chain and the key that the server gets to see if it asks for one. `protocols` are offered by
+    /// ALPN in this order.
+    ///
+    /// # Errors
+    /// What cannot be used; see [`TlsConfigError`].
+    pub fn config_from_pem(
+        authorities: &[u8],
+        own: Option<(&[u8], &[u8])>,
+        protocols: &[&[u8]],
+    ) -> Result<Arc<ClientConfig>, TlsConfigError> {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(TlsConfigError::Tls)?
+            .with_root_certificates(read_roots(authorities)?);
+        let mut config = match own {
+            None => builder.with_no_client_auth(),
+            Some((certificates, key)) => {
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsConfigError::Pem)?;
+                builder
+                    .with_client_auth_cert(read_certificates(certificates)?, key)
+                    .map_err(TlsConfigError::Tls)?
+            }
+        };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+}
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsClient")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was agreed on with a TLS peer.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TlsInfo {
+    /// The application protocol that was agreed on by ALPN.
+    pub alpn: Option<Vec<u8>>,
+    /// The host name that the client asked for.
+    pub server_name: Option<String>,
+    /// The peer's certificates, its own first, in DER; empty if it showed none. They have been verified.
+    pub certificates: Vec<Vec<u8>>,
+    /// The version and cipher suite, for logs.
+    pub parameters: String,
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(TlsConfigError::Pem)?;
+    if certificates.is_empty() {
+        return Err(TlsConfigError::NoCertificate);
+    }
+    Ok(certificates)
+}
+
+fn read_roots(pem: &[u8]) -> Result<RootCertStore, TlsConfigError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(pem)? {
+        roots.add(certificate).map_err(TlsConfigError::Tls)?;
+    }
+    Ok(roots)
+}
