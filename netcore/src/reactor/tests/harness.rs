@@ -7,7 +7,7 @@ use crate::admission::Admission;
 use crate::close::{CloseHow, SendError};
 use crate::codec::LengthPrefixed;
 use crate::config::{Budgets, Limits, Outbound, Settings, Timeouts};
-use crate::context::{ConnCx, LoopCx, Spans};
+use crate::context::{ConnCx, Connect, LoopCx, Spans};
 use crate::handler::{Eof, Flow, Handler, Reason, Refusal};
 use crate::id::{ConnId, LoopId};
 use crate::mailbox::Mailbox;
@@ -24,13 +24,15 @@ use std::time::Duration;
 pub(super) type Diary = Rc<RefCell<Vec<String>>>;
 
 /// Does what frames say: `say:x` sends x, `pause`, `flush`, `abort`, `close`, `panic`, `work`, `many:n` sends n
-/// frames of 100 bytes, `keep` keeps writing after the end; anything else is echoed.
+/// frames of 100 bytes, `keep` keeps writing after the end, `join:g` and `leave:g`, `tell:g` sends "told" to the
+/// group, `timer:k,ms` and `untimer:k`, `who` says who the peer is; anything else is echoed.
 pub(super) struct Obedient {
     pub(super) diary: Diary,
     pub(super) codec: LengthPrefixed,
     pub(super) refuse: bool,
     pub(super) turn_ends: usize,
     say_at_turn_end: Option<(ConnId, &'static str)>,
+    connecting: Option<ConnId>,
 }
 
 #[derive(Default)]
@@ -62,6 +64,8 @@ pub(super) enum Message {
     SayAtTurnEnd(ConnId, &'static str),
     Close(ConnId),
     Panic,
+    Connect(Connect),
+    CancelConnect,
 }
 
 impl Obedient {
@@ -101,6 +105,35 @@ impl Handler for Obedient {
             ("panic", _) => panic!("as told"),
             ("work", _) => return Flow::Offload(Work(cx.id().as_u64())),
             ("keep", _) => cx.conn().keep_writing = true,
+            ("join", group) => cx.join(group.parse().unwrap()).unwrap(),
+            ("leave", group) => {
+                let left = cx.leave(group.parse().unwrap());
+                self.note(format!("left: {left}"));
+            }
+            ("tell", group) => {
+                let (group, id) = (group.parse().unwrap(), cx.id());
+                let told = Bytes::from_static(b"\x04told");
+                let delivery = cx.loop_cx().send_to_group(group, &told, Some(id));
+                self.note(format!("{delivery:?}"));
+            }
+            ("timer", timer) => {
+                let (key, millis) = timer.split_once(',').unwrap();
+                let after = Duration::from_millis(millis.parse().unwrap());
+                cx.set_timer(key.parse().unwrap(), after).unwrap();
+            }
+            ("untimer", key) => {
+                let was = cx.clear_timer(key.parse().unwrap());
+                self.note(format!("cleared: {was}"));
+            }
+            ("who", _) => {
+                let Peer {
+                    address,
+                    local,
+                    proxied,
+                    ..
+                } = cx.peer();
+                self.note(format!("{address} at {local}, proxied: {proxied}"));
+            }
             ("many", count) => {
                 for _ in 0..count.parse().unwrap() {
                     if cx.send_encoded(Bytes::from(vec![b'm'; 100])) == Err(SendError::Full) {
@@ -132,7 +165,27 @@ impl Handler for Obedient {
             Message::SayAtTurnEnd(id, words) => self.say_at_turn_end = Some((id, words)),
             Message::Close(id) => cx.conn(id).unwrap().close(4, CloseHow::Flush),
             Message::Panic => panic!("as told"),
+            Message::Connect(connect) => match cx.connect(connect, self.codec, State::default()) {
+                Ok(id) => self.connecting = Some(id),
+                Err(error) => self.note(format!("not connecting: {error}")),
+            },
+            Message::CancelConnect => {
+                let cancelled = self.connecting.is_some_and(|id| cx.cancel_connect(id, 8));
+                self.note(format!("cancelled: {cancelled}"));
+            }
         }
+    }
+
+    fn on_start(&mut self, _: &mut LoopCx<'_, Self>) {
+        self.note("start");
+    }
+
+    fn on_timer(&mut self, cx: &mut ConnCx<'_, Self>, key: u32) {
+        self.note(format!("{}: timer {key}", cx.id().index()));
+    }
+
+    fn on_undelivered(&mut self, cx: &mut ConnCx<'_, Self>, frame: &Bytes) {
+        self.note(format!("{}: undelivered {}", cx.id().index(), frame.len()));
     }
 
     fn on_turn_end(&mut self, cx: &mut LoopCx<'_, Self>) {
@@ -256,16 +309,20 @@ pub(super) fn harness(options: Options) -> Harness {
         refuse: options.refuse,
         turn_ends: 0,
         say_at_turn_end: None,
+        connecting: None,
     };
-    let reactor = Reactor::new(parts, handler).unwrap();
-    Harness {
-        reactor,
+    let mut harness = Harness {
+        reactor: Reactor::new(parts, handler).unwrap(),
         world,
         diary,
         remote,
         shared,
         handover,
-    }
+    };
+    // The first turn begins with `on_start`.
+    harness.turn();
+    assert_eq!(harness.diary(), ["start"]);
+    harness
 }
 
 /// One frame on the wire.

@@ -3,5 +3,7 @@
 mod accepting;
 mod ending;
 mod harness;
+mod many;
 mod moving;
+mod pending;
 mod world;
