@@ -174,7 +174,7 @@ pub enum Queued {
     /// It is queued, and above the high water mark: reading of this connection pauses until the peer has
     /// caught up.
     AboveHighWater,
-    /// It is queued and will be written at the end of the turn.
+    /// It is queued and will be written in this turn.
     Buffered,
 }
 

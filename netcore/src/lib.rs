@@ -8,7 +8,8 @@
 //!   `None`.
 //! - **Memory.** Connections read into one buffer per loop and own memory only while a frame is incomplete or
 //!   something is unwritten. Whatever is queued anywhere has a limit, and whoever meets it is told.
-//! - **Writing.** Sends are queued and written once, at the end of a turn, in one system call per connection.
+//! - **Writing.** Sends are queued. What the frames of a connection made it send is written in one system call
+//!   when they have been handled; what else was sent to it in the turn, in one at the end of the turn.
 //! - **Backpressure.** A peer that does not read is not read from; a full worker pool stops the reading of
 //!   those who feed it. While *we* do not read, the deadlines that wait for the peer stand still.
 //!

@@ -21,6 +21,9 @@ pub const WRITES_PER_TURN_MAX: usize = 16;
 /// Encoded frames up to this many bytes are copied behind each other instead of taking a slice each.
 pub const COALESCE_BYTES_MAX: usize = 256;
 
+/// What a chunk into which frames are encoded or copied holds at least, to begin with.
+pub const TAIL_BYTES_MIN: usize = 512;
+
 /// A chunk into which frames are encoded or copied is closed once it holds this many bytes.
 pub const TAIL_BYTES_MAX: usize = 16 * 1024;
 

@@ -28,7 +28,10 @@ struct Arguments {
     threads: usize,
 }
 
-struct Echo;
+struct Echo {
+    /// Leaves the length in front of the frame: what goes back is what came, without another copy.
+    codec: LengthPrefixed,
+}
 
 impl Handler for Echo {
     type Codec = LengthPrefixed;
@@ -37,11 +40,11 @@ impl Handler for Echo {
     type Task = NoTask;
 
     fn on_accept(&mut self, _peer: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
-        Ok((LengthPrefixed::new(FRAME_BYTES_MAX), ()))
+        Ok((self.codec, ()))
     }
 
     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: Bytes) -> Flow<Self> {
-        match cx.send(&frame) {
+        match cx.send_encoded(frame) {
             Ok(_) => Flow::Continue,
             Err(_) => Flow::Close(ANSWER_REFUSED),
         }
@@ -60,11 +63,22 @@ fn outbound() -> Outbound {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let codec = LengthPrefixed::builder()
+        .strip(0)
+        .max(4 + FRAME_BYTES_MAX as usize)
+        .build();
+    let codec = match codec {
+        Ok(codec) => codec,
+        Err(error) => {
+            eprintln!("echo: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let server = Server::builder::<Echo>()
         .loops(arguments.threads)
         .listen(arguments.listen)
         .outbound(outbound())
-        .start(|_loop, _remote| Ok::<_, Infallible>(Echo));
+        .start(move |_loop, _remote| Ok::<_, Infallible>(Echo { codec }));
     let server = match server {
         Ok(server) => server,
         Err(error) => {

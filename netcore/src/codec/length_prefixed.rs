@@ -199,8 +199,19 @@ impl Codec for LengthPrefixed {
         if self.total(declared)? != total {
             return Err(FrameError::Unrepresentable { len });
         }
-        let start = dst.len();
         dst.reserve(total);
+        if self.offset == 0 && usize::from(self.strip) == self.header() {
+            // The usual layout: nothing but the length is written before the payload.
+            let mut field = declared.to_be_bytes();
+            let field = &mut field[8 - usize::from(self.width)..];
+            if self.little_endian {
+                field.reverse();
+            }
+            dst.extend_from_slice(field);
+            dst.extend_from_slice(out);
+            return Ok(());
+        }
+        let start = dst.len();
         dst.resize(start + usize::from(self.strip), 0);
         dst.extend_from_slice(out);
         let field = start + usize::from(self.offset)..start + self.header();

@@ -1,7 +1,7 @@
 //! Owns what is queued for one peer, in order. Must never look inside a frame, and never write.
 
 use crate::codec::Codec;
-use crate::limits::{COALESCE_BYTES_MAX, TAIL_BYTES_MAX, WRITE_SLICES_MAX};
+use crate::limits::{COALESCE_BYTES_MAX, TAIL_BYTES_MAX, TAIL_BYTES_MIN, WRITE_SLICES_MAX};
 use crate::time::Tick;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -26,7 +26,8 @@ impl Outbox {
     pub(super) fn new(now: Tick) -> Self {
         Self {
             chunks: VecDeque::new(),
-            tail: BytesMut::new(),
+            // Growing from nothing would take several steps in nearly every turn.
+            tail: BytesMut::with_capacity(TAIL_BYTES_MIN),
             chunk_bytes: 0,
             progress: now,
         }

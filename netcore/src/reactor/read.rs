@@ -57,8 +57,10 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             if let Some(slot) = self.state.slots.get_mut(id) {
                 slot.queued = false;
                 self.read_connection(id, &mut buffer);
-                // Settling puts it back on the list if it has more.
-                self.state.touch(id);
+                // At once and not at the end of the turn: the answers are still in the processor's cache, and
+                // their memory is there for those of the next connection. Settling puts the connection back on
+                // the list if it has more.
+                self.settle(id);
             }
         }
         self.buffer = buffer;

@@ -25,7 +25,10 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             }
             let mut touched = mem::take(&mut self.state.touched);
             for id in touched.drain(..) {
-                self.settle(id);
+                // What was settled since it was put on the list needs it no more.
+                if self.state.slots.get(id).is_some_and(|slot| slot.touched) {
+                    self.settle(id);
+                }
             }
             if self.state.touched.is_empty() {
                 // Keeps the memory of the list.
@@ -69,7 +72,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         shared.leave(self.state.loop_id, peer, self.state.now);
     }
 
-    fn settle(&mut self, id: ConnId) {
+    pub(super) fn settle(&mut self, id: ConnId) {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return;
         };
