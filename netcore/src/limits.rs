@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Bytes of the one read buffer that all connections of a loop share.
-pub const READ_BUFFER_BYTES: usize = 64 * 1024;
+pub const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Bytes read at once while a loop holds more undecoded bytes than [`Limits::undecoded_bytes`] allows, so that
 /// each further connection that has to be paused adds little.
@@ -18,8 +18,12 @@ pub const WRITE_SLICES_MAX: usize = 64;
 /// Vectored writes of one connection in one turn; what is left waits for the next turn.
 pub const WRITES_PER_TURN_MAX: usize = 16;
 
-/// Encoded frames up to this many bytes are copied behind each other instead of taking a slice each.
+/// Encoded frames up to this many bytes are always copied behind each other instead of taking a slice each.
 pub const COALESCE_BYTES_MAX: usize = 256;
+
+/// Encoded frames up to this many bytes are copied if something is queued before them: a slice of its own costs
+/// the system more than the copy. Alone in the queue, and shared perhaps with many others, a frame is not copied.
+pub const COALESCE_BEHIND_BYTES_MAX: usize = 2 * 1024;
 
 /// What a chunk into which frames are encoded or copied holds at least, to begin with.
 pub const TAIL_BYTES_MIN: usize = 512;
@@ -101,5 +105,6 @@ pub const WORKER_REBUILD_RETRY: Duration = Duration::from_millis(200);
 
 const _: () = assert!(CONNECTIONS_PER_LOOP_MAX >= 16_000_000);
 const _: () = assert!(READ_BYTES_UNDER_PRESSURE <= READ_BUFFER_BYTES);
-const _: () = assert!(COALESCE_BYTES_MAX < TAIL_BYTES_MAX);
+const _: () = assert!(COALESCE_BYTES_MAX < COALESCE_BEHIND_BYTES_MAX);
+const _: () = assert!(COALESCE_BEHIND_BYTES_MAX < TAIL_BYTES_MAX);
 const _: () = assert!(TICK.as_millis() > 0);

@@ -1,7 +1,9 @@
 //! Owns what is queued for one peer, in order. Must never look inside a frame, and never write.
 
 use crate::codec::Codec;
-use crate::limits::{COALESCE_BYTES_MAX, TAIL_BYTES_MAX, TAIL_BYTES_MIN, WRITE_SLICES_MAX};
+use crate::limits::{
+    COALESCE_BEHIND_BYTES_MAX, COALESCE_BYTES_MAX, TAIL_BYTES_MAX, TAIL_BYTES_MIN, WRITE_SLICES_MAX,
+};
 use crate::time::Tick;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -26,8 +28,7 @@ impl Outbox {
     pub(super) fn new(now: Tick) -> Self {
         Self {
             chunks: VecDeque::new(),
-            // Growing from nothing would take several steps in nearly every turn.
-            tail: BytesMut::with_capacity(TAIL_BYTES_MIN),
+            tail: BytesMut::new(),
             chunk_bytes: 0,
             progress: now,
         }
@@ -45,7 +46,13 @@ impl Outbox {
 
     /// Queues `frame` without copying it, unless it is small.
     pub(super) fn push(&mut self, frame: Bytes) {
-        if frame.len() <= COALESCE_BYTES_MAX {
+        let copied_up_to = if self.len() == 0 {
+            COALESCE_BYTES_MAX
+        } else {
+            COALESCE_BEHIND_BYTES_MAX
+        };
+        if frame.len() <= copied_up_to {
+            self.reserve(frame.len());
             self.tail.extend_from_slice(&frame);
             self.close_long_tail();
         } else {
@@ -63,6 +70,7 @@ impl Outbox {
         out: &C::Out,
         limit: usize,
     ) -> Result<(), EncodeError<C::Error>> {
+        self.reserve(1);
         let before = self.tail.len();
         if let Err(error) = codec.encode(out, &mut self.tail) {
             self.tail.truncate(before);
@@ -79,6 +87,7 @@ impl Outbox {
     /// Lets `write` append to the open chunk; takes it back if the queue would pass `limit`. Returns the bytes
     /// that it wanted to append.
     pub(super) fn append_within(&mut self, limit: usize, write: impl FnOnce(&mut BytesMut)) -> usize {
+        self.reserve(1);
         let before = self.tail.len();
         write(&mut self.tail);
         let appended = self.tail.len().saturating_sub(before);
@@ -123,6 +132,15 @@ impl Outbox {
         }
     }
 
+    /// Makes room in the open chunk in larger steps than it would by itself: most are written and gone within
+    /// the turn.
+    fn reserve(&mut self, bytes: usize) {
+        if self.tail.capacity() - self.tail.len() < bytes {
+            let step = (3 * self.tail.len()).clamp(TAIL_BYTES_MIN, TAIL_BYTES_MAX);
+            self.tail.reserve(bytes.max(step));
+        }
+    }
+
     fn close_long_tail(&mut self) {
         if self.tail.len() >= TAIL_BYTES_MAX {
             self.close_tail();
@@ -159,7 +177,7 @@ mod tests {
     #[test]
     fn small_frames_share_a_chunk_and_large_ones_are_not_copied() {
         let mut outbox = Outbox::new(Tick(0));
-        let large = Bytes::from(vec![7; COALESCE_BYTES_MAX + 1]);
+        let large = Bytes::from(vec![7; COALESCE_BEHIND_BYTES_MAX + 1]);
         outbox.push(Bytes::from("a"));
         outbox.push(Bytes::from("b"));
         outbox.push(large.clone());
@@ -201,9 +219,23 @@ mod tests {
     #[test]
     fn more_chunks_than_slices_are_offered_in_parts() {
         let mut outbox = Outbox::new(Tick(0));
+        let size = COALESCE_BEHIND_BYTES_MAX + 1;
         for _ in 0..WRITE_SLICES_MAX + 3 {
-            outbox.push(Bytes::from(vec![1; 300]));
+            outbox.push(Bytes::from(vec![1; size]));
         }
-        assert_eq!(content(&outbox).len(), WRITE_SLICES_MAX * 300);
+        assert_eq!(content(&outbox).len(), WRITE_SLICES_MAX * size);
+    }
+
+    #[test]
+    fn frames_of_middle_size_are_copied_only_behind_others() {
+        let mut outbox = Outbox::new(Tick(0));
+        let middle = Bytes::from(vec![7; COALESCE_BEHIND_BYTES_MAX]);
+        outbox.push(middle.clone());
+        outbox.push(middle.clone());
+        outbox.push(middle.clone());
+        assert_eq!(outbox.chunks.len(), 1);
+        assert_eq!(outbox.chunks[0].as_ptr(), middle.as_ptr());
+        assert_eq!(outbox.tail.len(), 2 * middle.len());
+        assert_eq!(content(&outbox), [&middle[..]; 3].concat());
     }
 }

@@ -18,6 +18,8 @@ use std::mem;
 enum Stop<H: Handler> {
     /// Everything has been delivered or is kept.
     Done,
+    /// The out-queue is above high water; if the socket takes it, there is no reason to pause.
+    Write,
     Offload(H::Task),
     Close(u16),
     Failed(Reason<H>),
@@ -162,6 +164,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             });
             match stop {
                 Some(Stop::Done) => return,
+                Some(Stop::Write) => self.write(id),
                 Some(Stop::Offload(task)) => self.submit(id, task),
                 Some(Stop::Close(code)) => {
                     if let Some(slot) = self.state.slots.get_mut(id) {
@@ -180,6 +183,9 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             let Some(slot) = self.state.slots.get_mut(id) else {
                 return Stop::Done;
             };
+            if slot.core.is_paused_by(Pause::Outbound) && slot.writable && slot.wants_output() {
+                return Stop::Write;
+            }
             if *frames == 0 {
                 slot.core.keep(input);
                 return Stop::Done;

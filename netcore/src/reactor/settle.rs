@@ -107,7 +107,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     }
 
     /// Writes what is queued until there is nothing left, the socket takes no more, or the budget is spent.
-    fn write(&mut self, id: ConnId) {
+    pub(super) fn write(&mut self, id: ConnId) {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return;
         };
