@@ -110,7 +110,8 @@ impl<C: Codec> Core<C> {
             let share = u64::from(span.0) * u64::from(self.jitter) / u64::from(u16::MAX);
             quiet.min(self.opened.after(Ticks(share as u32)))
         } else {
-            quiet
+            // A ping for which there was no room is tried again after as long.
+            quiet.max(self.pinged.after(self.jittered(span)))
         }
     }
 
@@ -124,9 +125,9 @@ impl<C: Codec> Core<C> {
 
     fn ping(&mut self, settings: &Settings, now: Tick) -> Expiry<C::Error> {
         self.flags |= FIRST_PING_PASSED;
+        self.pinged = now;
         if self.queue_beat(settings, now, Beat::Ping, None) {
             self.flags |= AWAITING_PONG;
-            self.pinged = now;
             Expiry::Pinged
         } else {
             Expiry::Nothing

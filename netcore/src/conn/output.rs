@@ -117,7 +117,7 @@ impl<C: Codec> Core<C> {
         std::mem::replace(&mut self.writable, false)
     }
 
-    /// Queues a ping or pong; returns whether the codec has one.
+    /// Queues a ping or pong; returns whether it did: the codec may have none, or the queue no room.
     pub(super) fn queue_beat(
         &mut self,
         settings: &Settings,
@@ -129,8 +129,10 @@ impl<C: Codec> Core<C> {
         let limit = marks.limit.saturating_add(marks.reply_reserve);
         let outbox = self.outbox.get_or_insert_with(|| Box::new(Outbox::new(now)));
         let codec = &self.codec;
+        let before = outbox.len();
         let appended = outbox.append_within(limit, |tail| codec.encode_beat(beat, answer_to, tail));
-        if outbox.len() == 0 {
+        let queued = outbox.len();
+        if queued == 0 {
             self.outbox = None;
         } else {
             self.note_queued(&marks, now);
@@ -138,7 +140,7 @@ impl<C: Codec> Core<C> {
         if appended == 0 && beat == Beat::Ping {
             self.flags |= NEVER_PING;
         }
-        appended > 0
+        queued > before
     }
 
     fn queue(

@@ -76,6 +76,29 @@ fn a_codec_without_pings_is_not_asked_again() {
 }
 
 #[test]
+fn a_ping_for_which_there_is_no_room_is_not_awaited() {
+    let mut core = core();
+    core.set_outbound(Outbound {
+        low_water: 30,
+        high_water: 30,
+        limit: 30,
+        reply_reserve: 0,
+    });
+    let due = T0.after(Ticks(100));
+    core.send(&settings(), due, &[1; 28]).unwrap();
+    assert!(matches!(expire(&mut core, due), Expiry::Nothing));
+    write_all(&mut core, due);
+    let again = due.after(Ticks(110));
+    assert_eq!(
+        core.next_deadline(&settings()),
+        T0.after(Ticks(200)),
+        "idle, and no pong"
+    );
+    core.handle_received(due);
+    assert!(matches!(expire(&mut core, again), Expiry::Pinged));
+}
+
+#[test]
 fn received_bytes_do_not_extend_the_handshake() {
     let mut core = Core::new(Beating, T0, 0, &settings());
     frames(&mut core, T0.after(Ticks(49)), b"\x01a");

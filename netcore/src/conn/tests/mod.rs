@@ -2,8 +2,10 @@
 
 mod cutting;
 mod deadlines;
+mod explore;
 mod phases;
 mod sending;
+mod table;
 
 use super::*;
 use crate::close::{CloseHow, Queued, SendError};
