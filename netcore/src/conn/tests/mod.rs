@@ -3,6 +3,7 @@
 mod cutting;
 mod deadlines;
 mod explore;
+mod model;
 mod phases;
 mod sending;
 mod table;
