@@ -66,6 +66,8 @@ mod remote;
 #[cfg(feature = "reactor")]
 mod server;
 #[cfg(feature = "reactor")]
+mod sync;
+#[cfg(feature = "reactor")]
 mod worker;
 
 #[cfg(feature = "reactor")]

@@ -95,7 +95,7 @@ pub const SLEEP_MAX: Duration = Duration::from_secs(60);
 pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// Tasks of one key a worker runs before other keys get their turn.
-pub const TASKS_PER_TURN_MAX: usize = 32;
+pub const TASKS_PER_TURN_MAX: usize = if cfg!(loom) { 2 } else { 32 };
 
 /// Threads of one worker pool.
 pub const WORKER_THREADS_MAX: usize = 1024;

@@ -4,7 +4,7 @@
 //! All of it is under one lock, which nobody holds while calling foreign code. Invariant: whenever the loop
 //! sleeps and something is in here, exactly one wake is under way.
 
-use parking_lot::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -179,7 +179,7 @@ impl<M> Mailbox<M> {
         drop(dropped);
     }
 
-    fn unlock_and_wake(&self, mut inner: parking_lot::MutexGuard<'_, Inner<M>>) {
+    fn unlock_and_wake(&self, mut inner: MutexGuard<'_, Inner<M>>) {
         let wake = mem::replace(&mut inner.sleeping, false);
         drop(inner);
         if wake {
@@ -191,3 +191,7 @@ impl<M> Mailbox<M> {
 #[cfg(test)]
 #[path = "mailbox_tests.rs"]
 mod tests;
+
+#[cfg(all(test, loom))]
+#[path = "mailbox_models.rs"]
+mod loom_models;

@@ -222,7 +222,8 @@ impl<T: Task> WorkerPool<T> {
     }
 
     /// Registers `call` to be called whenever there is room again after a refusal: for the whole pool when the
-    /// queue has fallen to half its limit, for a key when one of its tasks has begun. Called on a worker
+    /// queue has fallen to half its limit, for a key when one of its tasks has begun. Also called when a stopping
+    /// pool without workers throws tasks away: trying again then gives [`SubmitError::Stopped`]. Called on a worker
     /// thread without locks held; must not block. Stays registered as long as the pool lives.
     pub fn on_room(&self, call: impl Fn() + Send + Sync + 'static) {
         self.queue.on_room(Arc::new(call));

@@ -2,7 +2,7 @@
 //! lock.
 
 use super::{PoolStats, SubmitError, Task};
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
@@ -188,7 +188,8 @@ impl<T: Task> Queue<T> {
         inner.stopping
     }
 
-    /// Throws away what is left when there is no worker that could run it.
+    /// Throws away what is left when there is no worker that could run it. Whoever waits for room learns that the
+    /// pool has stopped.
     pub(super) fn drop_rest(&self) {
         let mut inner = self.inner.lock();
         let dropped = inner.stats.queued;
@@ -196,6 +197,12 @@ impl<T: Task> Queue<T> {
         inner.stats.queued = 0;
         inner.runnable.clear();
         let strands = mem::take(&mut inner.strands);
+        let waited_for = mem::take(&mut inner.refused) || strands.values().any(|strand| strand.refused);
+        let calls = if waited_for {
+            inner.room_calls.clone()
+        } else {
+            Vec::new()
+        };
         drop(inner);
         self.work.notify_all();
         if dropped > 0 {
@@ -203,5 +210,8 @@ impl<T: Task> Queue<T> {
         }
         // Tasks can own anything, so they go without the lock.
         drop(strands);
+        for call in calls {
+            call();
+        }
     }
 }

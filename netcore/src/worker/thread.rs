@@ -151,3 +151,7 @@ impl<T: Task> WorkerThread<T> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "models.rs"]
+mod loom_models;

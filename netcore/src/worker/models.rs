@@ -1,0 +1,208 @@
+//! The pool's threads under every interleaving that loom can find: the code that serves in production, on threads
+//! of the model.
+
+use super::*;
+use crate::worker::SubmitError;
+use loom::sync::atomic::AtomicUsize as LoomAtomicUsize;
+use loom::thread;
+
+/// What the tasks of one model have done.
+struct Log {
+    /// Numbers per key, in the order in which they ran.
+    ran: [std::sync::Mutex<Vec<usize>>; 2],
+    /// Tasks of each key under way; loom lets others run between its changes.
+    under_way: [LoomAtomicUsize; 2],
+}
+
+struct Job {
+    key: u64,
+    number: usize,
+    log: Arc<Log>,
+    panics: bool,
+}
+
+impl Task for Job {
+    type Worker = ();
+
+    fn key(&self) -> u64 {
+        self.key
+    }
+
+    fn run(self, (): &mut ()) {
+        let key = self.key as usize;
+        let before = self.log.under_way[key].fetch_add(1, Ordering::SeqCst);
+        self.log.ran[key].lock().unwrap().push(self.number);
+        self.log.under_way[key].fetch_sub(1, Ordering::SeqCst);
+        assert_eq!(before, 0, "two tasks of one key at once");
+        if self.panics {
+            // Without the message that a panic prints in every interleaving.
+            std::panic::resume_unwind(Box::new("as told"));
+        }
+    }
+}
+
+struct Model {
+    queue: Arc<Queue<Job>>,
+    log: Arc<Log>,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Model {
+    fn new(limit: usize, per_key: usize) -> Self {
+        let log = Log {
+            ran: Default::default(),
+            under_way: [LoomAtomicUsize::new(0), LoomAtomicUsize::new(0)],
+        };
+        Self {
+            queue: Arc::new(Queue::new(limit, per_key)),
+            log: Arc::new(log),
+            alive: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+
+    fn push(&self, key: u64, number: usize) -> Result<(), SubmitError<Job>> {
+        self.push_job(key, number, false)
+    }
+
+    fn push_job(&self, key: u64, number: usize, panics: bool) -> Result<(), SubmitError<Job>> {
+        let log = Arc::clone(&self.log);
+        self.queue.push(Job {
+            key,
+            number,
+            log,
+            panics,
+        })
+    }
+
+    /// A thread that serves until the pool has stopped; its state can be made again if `lasting`.
+    fn worker(&self, lasting: bool) -> thread::JoinHandle<()> {
+        self.alive.fetch_add(1, Ordering::SeqCst);
+        let made = std::sync::atomic::AtomicBool::new(false);
+        let make = move |_| {
+            let first = !made.swap(true, Ordering::SeqCst);
+            if first || lasting {
+                Ok(())
+            } else {
+                Err("no more".into())
+            }
+        };
+        let worker = WorkerThread {
+            index: 0,
+            queue: Arc::clone(&self.queue),
+            make_worker: Arc::new(make),
+            alive: Arc::clone(&self.alive),
+        };
+        let (report, _reports) = crossbeam_channel::bounded(1);
+        thread::spawn(move || worker.main(report))
+    }
+
+    fn ran(&self, key: usize) -> Vec<usize> {
+        self.log.ran[key].lock().unwrap().clone()
+    }
+
+    /// Stops, waits, and checks that nothing is left over.
+    fn end(&self, workers: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+        self.queue.stop();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        let stats = self.queue.stats();
+        assert_eq!((stats.queued, stats.running), (0, 0));
+    }
+}
+
+#[test]
+fn loom_tasks_of_a_key_run_one_at_a_time_and_in_order() {
+    loom::model(|| {
+        let model = Model::new(10, 10);
+        let workers = [model.worker(true), model.worker(true)];
+        // One more than a turn, so that the key changes hands.
+        for number in 0..3 {
+            model.push(0, number).unwrap();
+        }
+        model.end(workers);
+        assert_eq!(model.ran(0), [0, 1, 2]);
+        assert_eq!(model.queue.stats().panicked, 0);
+    });
+}
+
+#[test]
+fn loom_no_task_is_lost_whoever_submits_and_however_it_ends() {
+    loom::model(|| {
+        let model = Arc::new(Model::new(10, 10));
+        let worker = model.worker(true);
+        let submitter = {
+            let model = Arc::clone(&model);
+            thread::spawn(move || model.push(1, 0).is_ok())
+        };
+        model.push(0, 0).unwrap();
+        model.queue.stop();
+        let refused = model.push(0, 1).unwrap_err();
+        assert!(matches!(refused, SubmitError::Stopped(_)));
+        let accepted = submitter.join().unwrap();
+        model.end([worker]);
+        assert_eq!(model.ran(0), [0]);
+        assert_eq!(model.ran(1).len(), usize::from(accepted), "accepted means run");
+    });
+}
+
+#[test]
+fn loom_whoever_was_refused_is_told_of_room() {
+    loom::model(|| {
+        let model = Model::new(2, 1);
+        let told = Arc::new(LoomAtomicUsize::new(0));
+        let calls = Arc::clone(&told);
+        model.queue.on_room(Arc::new(move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+        }));
+        let worker = model.worker(true);
+        model.push(0, 0).unwrap();
+        // For a key that is full, and for the pool; the worker can have been faster both times.
+        let mut refusals = usize::from(model.push(0, 1).is_err());
+        refusals += usize::from(model.push(1, 0).is_err());
+        model.end([worker]);
+        let told = told.load(Ordering::SeqCst);
+        assert!(
+            told <= refusals && (told > 0) == (refusals > 0),
+            "{told} calls for {refusals} refusals"
+        );
+    });
+}
+
+#[test]
+fn loom_a_panic_costs_its_task_and_hands_the_key_on() {
+    loom::model(|| {
+        let model = Model::new(10, 10);
+        let workers = [model.worker(true), model.worker(true)];
+        model.push_job(0, 0, true).unwrap();
+        model.push(0, 1).unwrap();
+        model.end(workers);
+        assert_eq!(model.ran(0), [0, 1]);
+        let stats = model.queue.stats();
+        assert_eq!((stats.panicked, stats.completed, stats.dropped), (1, 1, 0));
+    });
+}
+
+#[test]
+fn loom_a_pool_without_workers_left_still_ends() {
+    loom::model(|| {
+        let model = Model::new(10, 1);
+        let told = Arc::new(LoomAtomicUsize::new(0));
+        let calls = Arc::clone(&told);
+        model.queue.on_room(Arc::new(move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+        }));
+        let worker = model.worker(false);
+        model.push_job(0, 0, true).unwrap();
+        let accepted = model.push(0, 1).is_ok();
+        let refused = accepted && model.push(0, 2).is_err();
+        model.end([worker]);
+        let stats = model.queue.stats();
+        let all = stats.panicked + stats.completed + stats.dropped;
+        assert_eq!(all, 1 + u64::from(accepted), "every task has an end");
+        assert!(
+            !refused || told.load(Ordering::SeqCst) > 0,
+            "whoever was refused waits for ever"
+        );
+    });
+}
