@@ -9,16 +9,14 @@
 //! | [`codec`] | frames take no more than is there, cost what arrived, and are those that a naive reader finds |
 //! | [`splits`] | however a stream is cut, it gives the same frames and the same error |
 //! | [`length_prefixed`] | both, for netcore's own codec in any layout |
+//! | [`conn_operations`] | whatever is done to a connection in whatever order, it holds little, loses nothing and ends |
 //! | [`round_trip`] | whatever decodes is the same after encoding and decoding, in both encodings |
 //! | [`requests`] | what validation lets through respects every limit; what it does not is refused briefly |
 //! | [`client_direction`] | a server's bytes cost a client what arrived; pages and raw pages are twins |
-//!
-//! The connection core of netcore is not public, so no target drives it with sequences of operations. If it is
-//! opened one day, such a target belongs here as `connection`: operations decoded from the input (bytes arrive,
-//! time passes, the peer takes bytes, a worker answers), checked against a table of the legal states.
 
 mod bodies;
 mod client;
+mod connection;
 mod input;
 mod limits;
 pub mod memory;
@@ -28,6 +26,7 @@ mod stream;
 
 pub use bodies::{Bodies, Real, requests, requests_with, round_trip, round_trip_with};
 pub use client::{client_direction, client_direction_with};
+pub use connection::{Beating, Driven, conn_operations, conn_operations_with};
 pub use prefixed::{length_prefixed, length_prefixed_with};
 pub use stream::{Bounds, codec, codec_with, frames_with, splits, splits_with};
 
@@ -35,9 +34,10 @@ pub use stream::{Bounds, codec, codec_with, frames_with, splits, splits_with};
 pub type Oracle = fn(&[u8]);
 
 /// Every oracle, by the name of its target and its corpus.
-pub const ORACLES: [(&str, Oracle); 6] = [
+pub const ORACLES: [(&str, Oracle); 7] = [
     ("client_direction", client_direction),
     ("codec", codec),
+    ("conn_operations", conn_operations),
     ("length_prefixed", length_prefixed),
     ("requests", requests),
     ("round_trip", round_trip),

@@ -21,6 +21,7 @@ pub struct Seed {
 /// All of them.
 pub fn all() -> Vec<Seed> {
     let mut seeds = codec();
+    seeds.extend(conn_operations());
     seeds.extend(splits());
     seeds.extend(length_prefixed());
     seeds.extend(bodies());
@@ -195,6 +196,58 @@ fn length_prefixed() -> Vec<Seed> {
         vec![0, 0, 0, 0, 2, 0, 1, 3, 0xFF, 0xFF, 0xFF, 0xFF],
     ));
     seeds.push(seed("length_prefixed", "unusable", vec![2, 255, 4, 0, 1, 255, 0]));
+    seeds
+}
+
+/// Water marks, deadlines and jitter, then one life of a connection each.
+fn conn_operations() -> Vec<Seed> {
+    let wide: &[u8] = &[100, 100, 50, 50, 50, 30, 100, 40, 20, 60, 10, 128];
+    let narrow: &[u8] = &[8, 0, 0, 0, 255, 30, 100, 2, 20, 60, 10, 0];
+    let patient: &[u8] = &[50, 50, 20, 20, 255, 255, 255, 255, 255, 255, 255, 255];
+    let lives: [(&str, &[u8]); 9] = [
+        // The numbers of operations are those of `Run::operation`.
+        (
+            "frames",
+            &[
+                2, 2, 2, b'h', b'i', 0xF2, 2, b'y', b'o', 3, 9, 0, 6, 9, 0, 0, 0, 4, b'x', b'y', 0, 2, 9,
+                b'z', b'a',
+            ],
+        ),
+        (
+            "beats",
+            &[14, 0xF2, 1, b'?', 0xF2, 1, b'!', 9, 13, 0xF2, 1, b'!', 13, 13],
+        ),
+        (
+            "slow-reader",
+            &[
+                5, 30, 6, 60, 6, 60, 7, 60, 7, 90, 0xF2, 2, b'n', b'o', 8, 60, 8, 200, 9, 3, 9,
+            ],
+        ),
+        (
+            "refused",
+            &[5, 255, 6, 255, 7, 255, 5, 40, 5, 40, 5, 40, 5, 40, 5, 40, 9, 5, 1],
+        ),
+        ("half-frame", &[0, 3, 9, 0, 0, 0, 12, 5, 13, 9, 13]),
+        (
+            "paused",
+            &[
+                14, 10, 2, 2, b'h', b'i', 138, 11, 12, 50, 139, 3, 9, 10, 13, 11, 13,
+            ],
+        ),
+        ("ends", &[2, 2, b'h', b'i', 4, 3, 9, 5, 9, 47, 9, 13]),
+        ("closes", &[5, 9, 15, 31, 8, 2, 5, 9, 9, 13, 63]),
+        ("garbage", &[0, 4, 9, 255, 255, 255, 255, 9, 4]),
+    ];
+    let mut seeds = Vec::new();
+    for (name, life) in lives {
+        for (kind, settings) in [("wide", wide), ("narrow", narrow), ("patient", patient)] {
+            seeds.push(seed(
+                "conn_operations",
+                &format!("{name}-{kind}"),
+                [settings, life].concat(),
+            ));
+        }
+    }
     seeds
 }
 

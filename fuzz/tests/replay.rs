@@ -15,10 +15,13 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use fuzz::{
-    Bodies, Bounds, ORACLES, Real, client_direction_with, codec_with, frames_with, length_prefixed_with,
-    requests_with, round_trip_with, seeds, splits_with,
+    Beating, Bodies, Bounds, Driven, ORACLES, Real, client_direction_with, codec_with, conn_operations_with,
+    frames_with, length_prefixed_with, requests_with, round_trip_with, seeds, splits_with,
 };
-use netcore::codec::{Codec, Decoded, LengthPrefixed};
+use netcore::codec::{Codec, Decoded, FrameError as PrefixError, LengthPrefixed};
+use netcore::conn::{Core, Step};
+use netcore::time::Tick;
+use netcore::{CloseHow, CloseReason, Settings};
 use protocol::{
     Command, Decode, Encoding, Frame, FrameCodec, FrameError, Push, RawPage, Refusal, Request, samples,
     v1::{self, ErrorCode},
@@ -358,6 +361,68 @@ fn the_length_prefixed_oracle_can_fail() {
     assert!(!run(false, false));
     assert!(run(true, false), "a frame that lost its beginning is not seen");
     assert!(run(false, true), "a wrong length is not seen");
+}
+
+/// netcore's connection core with one thing wrong.
+struct BrokenCore {
+    real: Core<Beating>,
+    wrong: Wrong,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wrong {
+    Nothing,
+    LosesAFrame,
+    WritesTwice,
+    ForgetsTheReason,
+}
+
+impl Driven for BrokenCore {
+    fn core(&mut self) -> &mut Core<Beating> {
+        &mut self.real
+    }
+
+    fn handle_written(&mut self, settings: &Settings, now: Tick, written: usize) {
+        let taken = if self.wrong == Wrong::WritesTwice {
+            written / 2
+        } else {
+            written
+        };
+        self.real.handle_written(settings, now, taken);
+    }
+
+    fn next_frame(&mut self, settings: &Settings, now: Tick, input: &mut &[u8]) -> Step<Bytes, PrefixError> {
+        let first = self.real.next_frame(settings, now, input);
+        match first {
+            Step::Frame(_) if self.wrong == Wrong::LosesAFrame => self.real.next_frame(settings, now, input),
+            other => other,
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason<PrefixError>, how: CloseHow, now: Tick) {
+        if self.wrong == Wrong::ForgetsTheReason {
+            self.real.take_reason();
+        }
+        self.real.close(reason, how, now);
+    }
+}
+
+#[test]
+fn the_conn_operations_oracle_can_fail() {
+    let _turn = turn();
+    let run = |wrong, name: &str| {
+        let data = &corpus("conn_operations")[name];
+        objects(|| conn_operations_with(|real| BrokenCore { real, wrong }, data))
+    };
+    let sees = [
+        (Wrong::LosesAFrame, "seed-frames-wide"),
+        (Wrong::WritesTwice, "seed-slow-reader-wide"),
+        (Wrong::ForgetsTheReason, "seed-closes-wide"),
+    ];
+    for (wrong, name) in sees {
+        assert!(!run(Wrong::Nothing, name));
+        assert!(run(wrong, name), "{wrong:?} is not seen");
+    }
 }
 
 /// The bodies' code with one thing wrong.
