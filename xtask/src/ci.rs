@@ -1,16 +1,17 @@
 //! Everything a change must pass, in the order in which it fails soonest.
 
 use crate::process::{self, Outcome, Result, Workspace};
-use crate::{dependencies, suite};
+use crate::{dependencies, models, suite};
 use std::time::Instant;
 
 type Step = fn(&Workspace) -> Result<Outcome>;
 
-const CHECKS: [(&str, Step); 4] = [
+const CHECKS: [(&str, Step); 5] = [
     ("format", format),
     ("dependencies", dependencies::run),
     ("lints", lints),
     ("documentation", documentation),
+    ("models", models::bounded),
 ];
 
 /// Runs the checks and then the suite, and stops at the first that fails. The suite ends with its own summary,

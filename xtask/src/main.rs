@@ -1,14 +1,16 @@
 //! `cargo xtask`: what this repository needs beyond plain cargo.
 //!
-//! It owns how the suite is run (`test`), what a change must pass (`ci`) and how the fuzz targets are driven
-//! (`fuzz`). It must never be needed to build or run the product, and it never changes files under version
+//! It owns how the suite is run (`test`), what a change must pass (`ci`), how the fuzz targets are driven
+//! (`fuzz`) and how the models are checked (`models`). It must never be needed to build or run the product, and it never changes files under version
 //! control.
 
 mod ci;
 mod dependencies;
 mod fuzz;
+mod models;
 mod process;
 mod suite;
+mod toolchain;
 
 use clap::{Parser, Subcommand};
 use process::{Outcome, Result, Workspace};
@@ -32,6 +34,8 @@ enum Command {
     Dependencies,
     /// Run the fuzz targets; needs a nightly toolchain and a C++ compiler.
     Fuzz(fuzz::Options),
+    /// Check netcore's threads with loom, and its other parts with Miri where a nightly toolchain has it.
+    Models(models::Options),
 }
 
 fn main() -> ExitCode {
@@ -52,5 +56,6 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Ci => ci::run(&workspace),
         Command::Dependencies => dependencies::run(&workspace),
         Command::Fuzz(options) => fuzz::run(&workspace, options),
+        Command::Models(options) => models::run(&workspace, options),
     }
 }

@@ -2,6 +2,7 @@
 //! target directory if the machine has none.
 
 use crate::process::{self, Failure, Outcome, Result, Workspace};
+use crate::toolchain;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,8 +22,7 @@ pub(super) struct Tools {
 impl Tools {
     /// Finds or installs everything, or says what is missing and how to get it.
     pub(super) fn find(workspace: &Workspace) -> Result<Self> {
-        let installed = process::answer(workspace.command("rustup").args(["toolchain", "list"]));
-        let toolchain = nightly(&installed.unwrap_or_default()).ok_or_else(|| {
+        let toolchain = toolchain::nightly_of(workspace).ok_or_else(|| {
             Failure::new(
                 "fuzzing needs a nightly toolchain: rustup toolchain install nightly --profile minimal",
             )
@@ -44,25 +44,13 @@ impl Tools {
 
     /// `cargo fuzz` on the nightly toolchain.
     pub(super) fn cargo_fuzz(&self, workspace: &Workspace) -> Command {
-        let mut command = workspace.command("rustup");
-        // Cargo tells its children which toolchain they run on; here it is another.
-        for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH"] {
-            command.env_remove(name);
-        }
-        command.env("PATH", &self.path).env("CXX", &self.compiler);
-        command.args(["run", &self.toolchain, "cargo", "fuzz"]);
+        let mut command = toolchain::cargo(workspace, &self.toolchain);
+        command
+            .arg("fuzz")
+            .env("PATH", &self.path)
+            .env("CXX", &self.compiler);
         command
     }
-}
-
-/// The nightly toolchain in rustup's list: the moving one if it is there, else the newest dated one.
-fn nightly(list: &str) -> Option<String> {
-    let names = list.lines().filter_map(|line| line.split_whitespace().next());
-    let nightlies: Vec<&str> = names.filter(|name| name.starts_with("nightly-")).collect();
-    let moving = nightlies.iter().find(|name| !name.contains("nightly-20"));
-    moving
-        .or_else(|| nightlies.iter().max())
-        .map(|&name| name.to_owned())
 }
 
 fn compiler(workspace: &Workspace) -> Option<OsString> {
@@ -92,19 +80,5 @@ fn install(workspace: &Workspace, root: &std::path::Path) -> Result<()> {
     match process::run(command.arg("--root").arg(root))? {
         Outcome::Passed => Ok(()),
         Outcome::Failed => Err(Failure::new("cargo-fuzz is missing and could not be installed")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_moving_nightly_is_preferred_to_the_newest_dated_one() {
-        let dated = "stable-x86_64 (default)\nnightly-2026-01-02-x86_64\nnightly-2026-03-01-x86_64\n";
-        assert_eq!(nightly(dated).as_deref(), Some("nightly-2026-03-01-x86_64"));
-        let moving = "stable-x86_64 (active, default)\nnightly-2026-01-02-x86_64\nnightly-x86_64\n";
-        assert_eq!(nightly(moving).as_deref(), Some("nightly-x86_64"));
-        assert_eq!(nightly("stable-x86_64 (default)\n"), None);
     }
 }
