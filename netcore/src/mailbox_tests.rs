@@ -1,6 +1,7 @@
 //! One wake per sleep, no message lost, and places that are accounted for.
 
 use super::*;
+use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -163,4 +164,138 @@ fn nothing_is_lost_between_threads_and_each_producer_keeps_its_order() {
         producer.join().unwrap();
     }
     assert!(mailbox.prepare_sleep());
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Post,
+    Reserve,
+    Release,
+    Redeem,
+    Signal(Signals),
+    Sleep,
+    Receive { handle: bool },
+    Stop,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    use Operation::*;
+    prop_oneof![
+        6 => Just(Post),
+        4 => Just(Reserve),
+        1 => Just(Release),
+        4 => Just(Redeem),
+        2 => proptest::sample::select(vec![Signal(Signals::DRAIN), Signal(Signals::WORKERS_ROOM)]),
+        4 => Just(Sleep),
+        4 => any::<bool>().prop_map(|handle| Receive { handle }),
+        1 => Just(Stop),
+    ]
+}
+
+/// Everything in one list, counted anew each time.
+#[derive(Default)]
+struct Model {
+    /// With whether it came with a reservation.
+    queue: Vec<(u64, bool)>,
+    places: usize,
+    signals: Vec<u8>,
+    sleeping: bool,
+    stopped: bool,
+    wakes: usize,
+}
+
+impl Model {
+    fn kind(&self, reserved: bool) -> usize {
+        self.queue.iter().filter(|(_, kind)| *kind == reserved).count()
+    }
+
+    fn wake(&mut self) {
+        self.wakes += usize::from(mem::replace(&mut self.sleeping, false));
+    }
+}
+
+proptest! {
+    #[test]
+    fn behaves_like_the_model(
+        (posts_max, places_max) in (0_usize..5, 0_usize..4),
+        operations in proptest::collection::vec(operation(), 0..120),
+    ) {
+        let (mailbox, wakes) = mailbox(posts_max, places_max);
+        let mut model = Model::default();
+        let mut handled = VecDeque::new();
+        for (number, operation) in (0_u64..).zip(operations) {
+            match operation {
+                Operation::Post => {
+                    let expected = match model.kind(false) {
+                        _ if model.stopped => Err((Refused::Stopped, number)),
+                        queued if queued >= posts_max => Err((Refused::Full, number)),
+                        _ => Ok(()),
+                    };
+                    prop_assert_eq!(mailbox.post(number), expected);
+                    if expected.is_ok() {
+                        model.queue.push((number, false));
+                        model.wake();
+                    }
+                }
+                Operation::Reserve => {
+                    let taken = model.places + model.kind(true);
+                    let expected = match taken {
+                        _ if model.stopped => Err(Refused::Stopped),
+                        taken if taken >= places_max => Err(Refused::Full),
+                        _ => Ok(()),
+                    };
+                    prop_assert_eq!(mailbox.reserve(), expected);
+                    model.places += usize::from(expected.is_ok());
+                }
+                // Only who has a place can give it back or use it.
+                Operation::Release if model.places > 0 => {
+                    mailbox.release();
+                    model.places -= 1;
+                }
+                Operation::Redeem if model.places > 0 => {
+                    model.places -= 1;
+                    let expected = if model.stopped { Err(number) } else { Ok(()) };
+                    prop_assert_eq!(mailbox.redeem(number), expected);
+                    if expected.is_ok() {
+                        model.queue.push((number, true));
+                        model.wake();
+                    }
+                }
+                Operation::Release | Operation::Redeem => {}
+                Operation::Signal(signal) => {
+                    mailbox.signal(signal);
+                    model.signals.push(signal.0);
+                    model.wake();
+                }
+                Operation::Sleep => {
+                    model.sleeping = model.queue.is_empty() && model.signals.is_empty();
+                    prop_assert_eq!(mailbox.prepare_sleep(), model.sleeping);
+                }
+                Operation::Receive { handle } => {
+                    let before = handled.clone();
+                    let signals = mailbox.receive(&mut handled);
+                    let expected = model.signals.drain(..).fold(0, |all, one| all | one);
+                    prop_assert_eq!(signals, Signals(expected));
+                    model.sleeping = false;
+                    // What was taken before has to be handled first; then everything comes at once, in order.
+                    let queued: Vec<_> = model.queue.iter().map(|(message, _)| *message).collect();
+                    if before.is_empty() {
+                        prop_assert_eq!(&handled, &queued);
+                        model.queue.clear();
+                    } else {
+                        prop_assert_eq!(&handled, &before);
+                    }
+                    if handle {
+                        handled.clear();
+                    }
+                }
+                Operation::Stop => {
+                    mailbox.stop();
+                    model.stopped = true;
+                    model.queue.clear();
+                }
+            }
+            prop_assert_eq!(wakes.load(Ordering::SeqCst), model.wakes);
+        }
+    }
 }

@@ -47,6 +47,7 @@ proptest! {
                     prop_assert!(due.len() <= max);
                     let expected = model.values().filter(|at| **at <= now).count();
                     prop_assert_eq!(due.len(), expected.min(max));
+                    prop_assert!(due.is_sorted_by_key(|(tick, _)| *tick), "the earliest first");
                     for (tick, id) in due {
                         prop_assert_eq!(model.remove(&id), Some(tick));
                     }
@@ -55,6 +56,51 @@ proptest! {
             prop_assert_eq!(wheel.len(), model.len());
             prop_assert_eq!(wheel.next_due(), model.values().min().copied());
         }
+    }
+}
+
+proptest! {
+    /// Owners as the reactor has them: a deadline that moves later is not told to the wheel, one that moves
+    /// earlier gets a second entry, and an entry that comes up early is put back.
+    #[test]
+    fn owners_that_put_themselves_back_are_called_exactly_in_time(
+        deadlines in proptest::collection::vec(1_u32..5000, 1..20),
+        changes in proptest::collection::vec((1_u32..3000, any::<proptest::sample::Index>(), 1_u32..4000), 0..20),
+    ) {
+        let mut wheel = Wheel::new(Tick(0));
+        let mut deadlines: Vec<Option<Tick>> = deadlines.into_iter().map(|at| Some(Tick(at))).collect();
+        let mut entries: Vec<Tick> = Vec::new();
+        for (owner, deadline) in deadlines.iter().flatten().enumerate() {
+            entries.push(wheel.insert(*deadline, owner));
+        }
+        let mut due = Vec::new();
+        for now in (1..10_000).map(Tick) {
+            for (_, owner, ahead) in changes.iter().filter(|(at, ..)| *at == now.0) {
+                let owner = owner.index(deadlines.len());
+                if deadlines[owner].is_some() {
+                    let deadline = now.after(Ticks(*ahead));
+                    deadlines[owner] = Some(deadline);
+                    if deadline < entries[owner] {
+                        entries[owner] = wheel.insert(deadline, owner);
+                    }
+                }
+            }
+            wheel.expire(now, usize::MAX, &mut due);
+            for (tick, owner) in due.drain(..) {
+                let Some(deadline) = deadlines[owner].filter(|_| tick == entries[owner]) else {
+                    continue;
+                };
+                if deadline <= now {
+                    prop_assert_eq!(deadline, now);
+                    deadlines[owner] = None;
+                } else {
+                    entries[owner] = wheel.insert(deadline, owner);
+                }
+            }
+            let late = deadlines.iter().flatten().any(|deadline| *deadline <= now);
+            prop_assert!(!late, "somebody was not called at {:?}", now);
+        }
+        prop_assert!(deadlines.iter().all(Option::is_none));
     }
 }
 
