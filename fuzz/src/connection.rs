@@ -1,7 +1,7 @@
 //! What must hold for netcore's connection core, whatever is done to it in whatever order.
 
 use bytes::{Bytes, BytesMut};
-use netcore::codec::{Beat, Codec, Decoded, FrameError, LengthPrefixed};
+use netcore::codec::{Beat, Codec, Decoded, FrameError, LengthPrefixed, Owned};
 use netcore::conn::{Core, Ending, Expiry, Pause, Phase, Step};
 use netcore::limits::{INBOX_RESERVE_BYTES_MAX, READ_BUFFER_BYTES, WRITE_SLICES_MAX};
 use netcore::time::{Tick, Ticks};
@@ -44,10 +44,10 @@ impl Driven for Core<Beating> {
 
 /// netcore's length-prefixed codec with the payloads "?" and "!" as ping and pong.
 #[derive(Clone, Copy, Debug)]
-pub struct Beating(LengthPrefixed);
+pub struct Beating(Owned<LengthPrefixed>);
 
 impl Codec for Beating {
-    type In = Bytes;
+    type In<'a> = Bytes;
     type Out = [u8];
     type Error = FrameError;
 
@@ -91,7 +91,7 @@ pub fn conn_operations_with<D: Driven>(make: impl FnOnce(Core<Beating>) -> D, da
     let settings = settings(&mut input);
     let jitter = u16::from(input.byte()) * 257;
     let core = Core::new(
-        Beating(LengthPrefixed::new(PAYLOAD_MAX)),
+        Beating(Owned(LengthPrefixed::new(PAYLOAD_MAX))),
         Tick(0),
         jitter,
         &settings,
@@ -123,6 +123,7 @@ fn settings(input: &mut Input<'_>) -> Settings {
         high_water,
         limit: high_water + usize::from(input.byte()) * 8,
         reply_reserve: usize::from(input.byte()) * 4,
+        ..Outbound::default()
     };
     let seconds = |count: u8| match count {
         255 => Duration::MAX,
@@ -139,6 +140,7 @@ fn settings(input: &mut Input<'_>) -> Settings {
         pong_within: seconds(input.byte() % 64),
         write_stall: seconds(input.byte() % 128),
         linger: seconds(input.byte() % 64),
+        ..Timeouts::default()
     };
     Settings::new(&timeouts, outbound)
 }
@@ -241,6 +243,7 @@ impl<D: Driven> Run<D> {
             let queued = self.core().queued_bytes();
             match self.driven.next_frame(&settings, now, input) {
                 Step::Idle => break,
+                Step::Again => {}
                 Step::Frame(frame) => {
                     assert!(may, "a frame that nobody may have");
                     assert!(!matches!(&frame[..], PING | PONG), "a beat came out");

@@ -1,7 +1,7 @@
 //! What must hold for netcore's length-prefixed codec, whatever its layout.
 
 use bytes::{Bytes, BytesMut};
-use netcore::codec::{Codec, Decoded, LengthPrefixed};
+use netcore::codec::{Codec, Decoded, LengthPrefixed, Owned};
 
 use crate::{
     input::Input,
@@ -20,7 +20,7 @@ pub fn length_prefixed(data: &[u8]) {
     let mut input = Input::new(data);
     let Some(layout) = layout(&mut input) else { return };
     let sizes = cuts(&mut input);
-    length_prefixed_with(|| layout, layout.max() as usize, &sizes, input.rest());
+    length_prefixed_with(|| Owned(layout), layout.max() as usize, &sizes, input.rest());
 }
 
 /// A layout that can be built, or none.
@@ -52,7 +52,7 @@ fn layout(input: &mut Input<'_>) -> Option<LengthPrefixed> {
 /// A promise is broken.
 pub fn length_prefixed_with<C>(make: impl Fn() -> C, total_max: usize, sizes: &[usize], stream: &[u8])
 where
-    C: Codec<In = Bytes, Out = [u8]>,
+    C: for<'f> Codec<In<'f> = Bytes, Out = [u8]>,
     C::Error: PartialEq,
 {
     // A frame's need is never below its first byte, whatever its largest size.

@@ -46,7 +46,11 @@ pub fn codec(data: &[u8]) {
 ///
 /// # Panics
 /// They differ.
-pub fn frames_with(mut codec: impl Codec<In = Frame, Error = FrameError>, limit: u32, stream: &[u8]) {
+pub fn frames_with(
+    mut codec: impl for<'f> Codec<In<'f> = Frame, Error = FrameError>,
+    limit: u32,
+    stream: &[u8],
+) {
     let read = cut(&mut codec, std::iter::once(stream));
     assert_eq!(read, naive(limit, stream), "a naive reader finds something else");
     let mut again = BytesMut::new();
@@ -61,7 +65,10 @@ pub fn frames_with(mut codec: impl Codec<In = Frame, Error = FrameError>, limit:
 /// # Panics
 /// A frame takes more than is there, holds more than it takes, or costs more memory than has arrived; what a codec
 /// says to wait for is there already or can never be.
-pub fn codec_with<C: Codec>(mut codec: C, stream: &[u8], bounds: Bounds<C::In>) {
+pub fn codec_with<F, C>(mut codec: C, stream: &[u8], bounds: Bounds<F>)
+where
+    C: for<'f> Codec<In<'f> = F>,
+{
     let mut rest = stream;
     while !rest.is_empty() {
         match memory::within(rest.len(), COST, || codec.decode(rest)) {
@@ -97,10 +104,10 @@ pub(crate) struct Cut<F, E> {
 ///
 /// # Panics
 /// More is taken than is there.
-pub(crate) fn cut<'a, C: Codec>(
-    codec: &mut C,
-    pieces: impl Iterator<Item = &'a [u8]>,
-) -> Cut<C::In, C::Error> {
+pub(crate) fn cut<'a, F, C>(codec: &mut C, pieces: impl Iterator<Item = &'a [u8]>) -> Cut<F, C::Error>
+where
+    C: for<'f> Codec<In<'f> = F>,
+{
     let (mut frames, mut held, mut taken) = (Vec::new(), Vec::new(), 0);
     for piece in pieces {
         held.extend_from_slice(piece);
@@ -155,9 +162,10 @@ pub(crate) fn cuts(input: &mut Input<'_>) -> Vec<usize> {
 ///
 /// # Panics
 /// The frames, the error or the number of bytes left over are not the same.
-pub fn splits_with<C: Codec>(make: impl Fn() -> C, sizes: &[usize], stream: &[u8])
+pub fn splits_with<F, C>(make: impl Fn() -> C, sizes: &[usize], stream: &[u8])
 where
-    C::In: Debug + PartialEq,
+    C: for<'f> Codec<In<'f> = F>,
+    F: Debug + PartialEq,
     C::Error: PartialEq,
 {
     let whole = cut(&mut make(), std::iter::once(stream));

@@ -18,7 +18,7 @@ use fuzz::{
     Beating, Bodies, Bounds, Driven, ORACLES, Real, client_direction_with, codec_with, conn_operations_with,
     frames_with, length_prefixed_with, requests_with, round_trip_with, seeds, splits_with,
 };
-use netcore::codec::{Codec, Decoded, FrameError as PrefixError, LengthPrefixed};
+use netcore::codec::{Codec, Decoded, FrameError as PrefixError, LengthPrefixed, Owned};
 use netcore::conn::{Core, Step};
 use netcore::time::Tick;
 use netcore::{CloseHow, CloseReason, Settings};
@@ -161,7 +161,7 @@ enum Fault {
 }
 
 impl Codec for Broken {
-    type In = Frame;
+    type In<'a> = Frame;
     type Out = Frame;
     type Error = FrameError;
 
@@ -298,7 +298,7 @@ fn the_splits_oracle_can_fail() {
 struct Impatient(FrameCodec);
 
 impl Codec for Impatient {
-    type In = Frame;
+    type In<'a> = Frame;
     type Out = Frame;
     type Error = FrameError;
 
@@ -317,13 +317,13 @@ impl Codec for Impatient {
 /// netcore's codec with one thing wrong.
 #[derive(Clone, Copy)]
 struct BrokenPrefix {
-    real: LengthPrefixed,
+    real: Owned<LengthPrefixed>,
     forgets: bool,
     shifts: bool,
 }
 
 impl Codec for BrokenPrefix {
-    type In = Bytes;
+    type In<'a> = Bytes;
     type Out = [u8];
     type Error = netcore::codec::FrameError;
 
@@ -352,7 +352,7 @@ fn the_length_prefixed_oracle_can_fail() {
     let _turn = turn();
     let run = |forgets, shifts| {
         let codec = BrokenPrefix {
-            real: LengthPrefixed::new(1_000),
+            real: Owned(LengthPrefixed::new(1_000)),
             forgets,
             shifts,
         };

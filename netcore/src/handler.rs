@@ -81,9 +81,9 @@ pub trait Handler: Sized + 'static {
     /// The connection is ready: frames can be sent.
     fn on_open(&mut self, _cx: &mut ConnCx<'_, Self>) {}
 
-    /// A frame arrived. Not called while reading is paused: what has been received already is kept and comes
+    /// A frame arrived; it may borrow from the read buffer, see [`Codec`]. Not called while reading is paused: what has been received already is kept and comes
     /// after `resume_reading`.
-    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: <Self::Codec as Codec>::In) -> Flow<Self>;
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: <Self::Codec as Codec>::In<'_>) -> Flow<Self>;
 
     /// The out-queue has fallen to low water after having been above high water, or after it had refused a
     /// frame.

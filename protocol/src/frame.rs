@@ -192,7 +192,7 @@ pub enum Split {
 }
 
 impl Codec for FrameCodec {
-    type In = Frame;
+    type In<'a> = Frame;
     type Out = Frame;
     type Error = FrameError;
 

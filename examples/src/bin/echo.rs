@@ -3,7 +3,6 @@
 //! A frame is a length of 4 bytes, big-endian, and that many bytes. `echo --listen 127.0.0.1:7500 --threads 2`
 //! prints `listening on ADDRESS` and serves until it is ended.
 
-use bytes::Bytes;
 use clap::Parser;
 use netcore::codec::LengthPrefixed;
 use netcore::{ConnCx, Flow, Handler, NoTask, Outbound, Peer, Refusal, Server};
@@ -28,10 +27,7 @@ struct Arguments {
     threads: usize,
 }
 
-struct Echo {
-    /// Leaves the length in front of the frame: what goes back is what came, without another copy.
-    codec: LengthPrefixed,
-}
+struct Echo;
 
 impl Handler for Echo {
     type Codec = LengthPrefixed;
@@ -40,11 +36,11 @@ impl Handler for Echo {
     type Task = NoTask;
 
     fn on_accept(&mut self, _peer: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
-        Ok((self.codec, ()))
+        Ok((LengthPrefixed::new(FRAME_BYTES_MAX), ()))
     }
 
-    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: Bytes) -> Flow<Self> {
-        match cx.send_encoded(frame) {
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+        match cx.send(frame) {
             Ok(_) => Flow::Continue,
             Err(_) => Flow::Close(ANSWER_REFUSED),
         }
@@ -63,22 +59,11 @@ fn outbound() -> Outbound {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let codec = LengthPrefixed::builder()
-        .strip(0)
-        .max(4 + FRAME_BYTES_MAX as usize)
-        .build();
-    let codec = match codec {
-        Ok(codec) => codec,
-        Err(error) => {
-            eprintln!("echo: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let server = Server::builder::<Echo>()
         .loops(arguments.threads)
         .listen(arguments.listen)
         .outbound(outbound())
-        .start(move |_loop, _remote| Ok::<_, Infallible>(Echo { codec }));
+        .start(|_loop, _remote| Ok::<_, Infallible>(Echo));
     let server = match server {
         Ok(server) => server,
         Err(error) => {

@@ -2,7 +2,7 @@
 //! frame that its declared length already condemns.
 
 use super::{Codec, Decoded};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::num::NonZeroUsize;
 
 /// Frames that carry their length in a field near their beginning.
@@ -160,11 +160,11 @@ impl LengthPrefixed {
 }
 
 impl Codec for LengthPrefixed {
-    type In = Bytes;
+    type In<'a> = &'a [u8];
     type Out = [u8];
     type Error = FrameError;
 
-    fn decode(&mut self, src: &[u8]) -> Result<Decoded<Bytes>, FrameError> {
+    fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<&'a [u8]>, FrameError> {
         let header = self.header();
         let Some(field) = src.get(usize::from(self.offset)..header) else {
             return Ok(Decoded::Need {
@@ -174,7 +174,7 @@ impl Codec for LengthPrefixed {
         let total = self.total(self.declared(field))?;
         match src.get(usize::from(self.strip)..total) {
             Some(frame) => Ok(Decoded::Frame {
-                frame: Bytes::copy_from_slice(frame),
+                frame,
                 used: at_least_one(total),
             }),
             None => Ok(Decoded::Need {

@@ -1,11 +1,12 @@
 //! The layouts in use out there, both ways, and everything a peer can get wrong.
 
 use super::*;
+use bytes::Bytes;
 use proptest::prelude::*;
 
 fn frame(codec: &mut LengthPrefixed, src: &[u8]) -> (Bytes, usize) {
     match codec.decode(src) {
-        Ok(Decoded::Frame { frame, used }) => (frame, used.get()),
+        Ok(Decoded::Frame { frame, used }) => (Bytes::copy_from_slice(frame), used.get()),
         other => panic!("no frame: {other:?}"),
     }
 }

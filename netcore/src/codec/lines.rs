@@ -2,7 +2,7 @@
 //! has looked at, and never wait for the end of a line that is too long already.
 
 use super::{Codec, Decoded};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::num::NonZeroUsize;
 
 /// Frames that end with a delimiter: a line feed, or any other sequence of bytes. A frame is what is before it.
@@ -14,7 +14,7 @@ use std::num::NonZeroUsize;
 /// let Decoded::Frame { frame, used } = lines.decode(b"PING\r\nPI")? else {
 ///     panic!("there is a whole line");
 /// };
-/// assert_eq!((&frame[..], used.get()), (&b"PING"[..], 6));
+/// assert_eq!((frame, used.get()), (&b"PING"[..], 6));
 /// # Ok::<_, netcore::codec::DelimiterError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,11 +85,11 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 impl Codec for Delimited {
-    type In = Bytes;
+    type In<'a> = &'a [u8];
     type Out = [u8];
     type Error = DelimiterError;
 
-    fn decode(&mut self, src: &[u8]) -> Result<Decoded<Bytes>, DelimiterError> {
+    fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<&'a [u8]>, DelimiterError> {
         let too_long = DelimiterError::TooLong { max: self.max };
         let window = src.get(..self.longest()).unwrap_or(src);
         // A delimiter can begin among the bytes seen, but end behind them.
@@ -113,7 +113,7 @@ impl Codec for Delimited {
             return Err(too_long);
         }
         Ok(Decoded::Frame {
-            frame: Bytes::copy_from_slice(frame),
+            frame,
             used: NonZeroUsize::new(used).unwrap_or(NonZeroUsize::MIN),
         })
     }

@@ -1,4 +1,5 @@
 use super::*;
+use bytes::Bytes;
 use proptest::prelude::*;
 
 fn decode_all(mut codec: Delimited, stream: &[u8], cuts: &[usize]) -> (Vec<Bytes>, Option<DelimiterError>) {
@@ -14,7 +15,7 @@ fn decode_all(mut codec: Delimited, stream: &[u8], cuts: &[usize]) -> (Vec<Bytes
         while start < end {
             match codec.decode(&stream[start..end]) {
                 Ok(Decoded::Frame { frame, used }) => {
-                    frames.push(frame);
+                    frames.push(Bytes::copy_from_slice(frame));
                     start += used.get();
                 }
                 Ok(Decoded::Need { total }) => {

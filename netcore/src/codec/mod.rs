@@ -4,9 +4,12 @@
 
 mod length_prefixed;
 mod lines;
+mod owned;
 
 pub use length_prefixed::{FrameError, InvalidLayout, LengthPrefixed, LengthPrefixedBuilder};
 pub use lines::{Delimited, DelimiterError};
+
+pub use owned::Owned;
 
 use bytes::BytesMut;
 use std::num::NonZeroUsize;
@@ -16,7 +19,7 @@ use std::num::NonZeroUsize;
 pub enum Decoded<F> {
     /// One whole frame.
     Frame {
-        /// The frame; owns its bytes.
+        /// The frame.
         frame: F,
         /// How many bytes from the start of the input it took. At most the length of the input.
         used: NonZeroUsize,
@@ -42,9 +45,40 @@ pub enum Beat {
 
 /// Cuts a byte stream into frames and writes frames as bytes. One value per connection, so it may hold state
 /// such as the limits in force.
+///
+/// A received frame may borrow from the bytes it was decoded from, and so cost neither an allocation nor a copy:
+/// the handler copies what it keeps. Or it owns what it holds, and can be moved to a worker as it is.
+///
+/// ```
+/// use netcore::codec::{Codec, Decoded};
+/// use bytes::BytesMut;
+/// use std::convert::Infallible;
+/// use std::num::NonZeroUsize;
+///
+/// /// Frames of one byte.
+/// struct Single;
+///
+/// impl Codec for Single {
+///     type In<'a> = u8;
+///     type Out = u8;
+///     type Error = Infallible;
+///
+///     fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<u8>, Infallible> {
+///         Ok(match src.first() {
+///             Some(byte) => Decoded::Frame { frame: *byte, used: NonZeroUsize::MIN },
+///             None => Decoded::Need { total: NonZeroUsize::MIN },
+///         })
+///     }
+///
+///     fn encode(&self, out: &u8, dst: &mut BytesMut) -> Result<(), Infallible> {
+///         dst.extend_from_slice(&[*out]);
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Codec: 'static {
-    /// A received frame. Owns its bytes and may move to a worker thread.
-    type In: Send + 'static;
+    /// A received frame.
+    type In<'a>;
     /// What can be sent.
     type Out: ?Sized;
     /// Why bytes are not a frame. Ends the connection.
@@ -56,7 +90,7 @@ pub trait Codec: 'static {
     /// # Errors
     /// The bytes can never become a frame. A frame above the allowed length must be refused here as soon as its
     /// length is known, not when it is complete.
-    fn decode(&mut self, src: &[u8]) -> Result<Decoded<Self::In>, Self::Error>;
+    fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<Self::In<'a>>, Self::Error>;
 
     /// Appends `out` to `dst`, which may already hold other frames.
     ///
@@ -65,11 +99,11 @@ pub trait Codec: 'static {
     fn encode(&self, out: &Self::Out, dst: &mut BytesMut) -> Result<(), Self::Error>;
 
     /// Classifies a received frame.
-    fn beat(&self, _frame: &Self::In) -> Beat {
+    fn beat(&self, _frame: &Self::In<'_>) -> Beat {
         Beat::Data
     }
 
     /// Appends a ping, or the pong that answers the ping `answer_to`, to `dst`. A protocol without heartbeats
     /// appends nothing and is never pinged.
-    fn encode_beat(&self, _beat: Beat, _answer_to: Option<&Self::In>, _dst: &mut BytesMut) {}
+    fn encode_beat(&self, _beat: Beat, _answer_to: Option<&Self::In<'_>>, _dst: &mut BytesMut) {}
 }

@@ -29,14 +29,16 @@ mod deadlines;
 mod inbox;
 mod outbox;
 mod output;
+mod source;
 #[cfg(test)]
 mod tests;
 
 pub use closing::Ending;
 pub use deadlines::Expiry;
+pub use source::Source;
 
 use crate::close::CloseReason;
-use crate::codec::{Beat, Codec, Decoded};
+use crate::codec::Codec;
 use crate::config::{Outbound, Settings};
 use crate::time::Tick;
 use inbox::Inbox;
@@ -74,6 +76,8 @@ pub enum Step<F, E> {
     Frame(F),
     /// A ping or pong, already taken care of.
     Beat,
+    /// Neither, but there may be more to decode.
+    Again,
     /// Nothing more for now. All input has been taken.
     Idle,
     /// The connection has to be closed for this reason.
@@ -92,7 +96,7 @@ const BY_LIBRARY: u8 = 1 << 7;
 /// One connection.
 ///
 /// The methods fall into four classes. *Events from outside* are `receive`-like and carry the time:
-/// [`next_frame`](Self::next_frame), [`handle_received`](Self::handle_received),
+/// [`step`](Self::step), [`handle_received`](Self::handle_received),
 /// [`handle_end`](Self::handle_end), [`handle_written`](Self::handle_written),
 /// [`handle_deadline`](Self::handle_deadline). *Application calls* are [`send`](Self::send),
 /// [`send_encoded`](Self::send_encoded), [`pause`](Self::pause), [`resume`](Self::resume),
@@ -213,31 +217,6 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// The next frame out of what is held and `input`, the newly received bytes that have not been decoded.
-    /// Whatever of `input` it takes it removes from its front. To be called until it says `Idle`, or else
-    /// [`keep`](Self::keep) must be called with the rest.
-    pub fn next_frame(&mut self, settings: &Settings, now: Tick, input: &mut &[u8]) -> Step<C::In, C::Error> {
-        loop {
-            if self.phase != Phase::Open || self.pauses != 0 {
-                self.keep(input);
-                return Step::Idle;
-            }
-            match self.decode(now, input) {
-                Some(Ok(frame)) => match self.codec.beat(&frame) {
-                    Beat::Data => return Step::Frame(frame),
-                    Beat::Pong => return Step::Beat,
-                    Beat::Ping => {
-                        self.queue_beat(settings, now, Beat::Pong, Some(&frame));
-                        return Step::Beat;
-                    }
-                },
-                Some(Err(error)) => return Step::Failed(CloseReason::Protocol(error)),
-                None if input.is_empty() => return Step::Idle,
-                None => {}
-            }
-        }
-    }
-
     /// Holds the rest of `input` until decoding goes on; drops it if the connection is closing.
     pub fn keep(&mut self, input: &mut &[u8]) {
         if self.phase != Phase::Open {
@@ -270,54 +249,6 @@ impl<C: Codec> Core<C> {
             if let Some(inbox) = &mut self.inbox {
                 inbox.shift(paused);
             }
-        }
-    }
-
-    /// One attempt to decode; `None` means that all that was tried was not a whole frame.
-    fn decode(&mut self, now: Tick, input: &mut &[u8]) -> Option<Result<C::In, C::Error>> {
-        let Some(inbox) = &mut self.inbox else {
-            return self.decode_in_place(now, input);
-        };
-        if inbox.is_partial() {
-            inbox.fill(input);
-            if inbox.is_partial() {
-                return None;
-            }
-        }
-        match self.codec.decode(inbox.bytes()) {
-            Ok(Decoded::Frame { frame, used }) => {
-                inbox.consume(used.get());
-                if inbox.len() == 0 {
-                    self.inbox = None;
-                }
-                Some(Ok(frame))
-            }
-            Ok(Decoded::Need { total }) => {
-                inbox.need(total.get(), now);
-                None
-            }
-            Err(error) => Some(Err(error)),
-        }
-    }
-
-    /// The usual way: nothing is held, so the frame is decoded out of the shared buffer.
-    fn decode_in_place(&mut self, now: Tick, input: &mut &[u8]) -> Option<Result<C::In, C::Error>> {
-        if input.is_empty() {
-            return None;
-        }
-        match self.codec.decode(input) {
-            Ok(Decoded::Frame { frame, used }) => {
-                *input = input.get(used.get()..).unwrap_or_default();
-                Some(Ok(frame))
-            }
-            Ok(Decoded::Need { total }) => {
-                let mut inbox = Box::new(Inbox::new());
-                inbox.append(input);
-                inbox.need(total.get(), now);
-                self.inbox = Some(inbox);
-                None
-            }
-            Err(error) => Some(Err(error)),
         }
     }
 }

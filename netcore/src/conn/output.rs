@@ -123,7 +123,7 @@ impl<C: Codec> Core<C> {
         settings: &Settings,
         now: Tick,
         beat: Beat,
-        answer_to: Option<&C::In>,
+        answer_to: Option<&C::In<'_>>,
     ) -> bool {
         let marks = self.outbound(settings);
         let limit = marks.limit.saturating_add(marks.reply_reserve);

@@ -5,7 +5,7 @@ use super::io::Io;
 use super::{Reactor, guard};
 use crate::close::{CloseHow, CloseReason};
 use crate::config::Budgets;
-use crate::conn::{Pause, Phase, Step};
+use crate::conn::{Pause, Phase, Source, Step};
 use crate::context::ConnCx;
 use crate::handler::{Flow, Handler, Reason};
 use crate::id::ConnId;
@@ -157,13 +157,18 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     }
 
     /// Decodes what is held and `input`, and hands the frames to the handler. All of `input` is taken.
-    pub(super) fn deliver(&mut self, id: ConnId, mut input: &[u8], budget: &mut Budget) {
+    pub(super) fn deliver(&mut self, id: ConnId, input: &[u8], budget: &mut Budget) {
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        // Apart from the connection, so that a frame can lie in it while the handler uses the connection.
+        let mut source = slot.core.source(input);
         loop {
             let stop = guard("on_frame", || {
-                self.deliver_some(id, &mut input, &mut budget.frames)
+                self.deliver_some(id, &mut source, &mut budget.frames)
             });
             match stop {
-                Some(Stop::Done) => return,
+                Some(Stop::Done) => break,
                 Some(Stop::Write) => self.write(id),
                 Some(Stop::Offload(task)) => self.submit(id, task),
                 Some(Stop::Close(code)) => {
@@ -176,9 +181,12 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 None => self.close_by_library(id, CloseReason::HandlerPanicked),
             }
         }
+        if let Some(slot) = self.state.slots.get_mut(id) {
+            slot.core.finish(source);
+        }
     }
 
-    fn deliver_some(&mut self, id: ConnId, input: &mut &[u8], frames: &mut usize) -> Stop<H> {
+    fn deliver_some(&mut self, id: ConnId, source: &mut Source<'_>, frames: &mut usize) -> Stop<H> {
         loop {
             let Some(slot) = self.state.slots.get_mut(id) else {
                 return Stop::Done;
@@ -187,15 +195,15 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 return Stop::Write;
             }
             if *frames == 0 {
-                slot.core.keep(input);
                 return Stop::Done;
             }
-            let frame = match slot.core.next_frame(&self.state.settings, self.state.tick, input) {
+            let frame = match slot.core.step(&self.state.settings, self.state.tick, source) {
                 Step::Frame(frame) => frame,
                 Step::Beat => {
                     *frames -= 1;
                     continue;
                 }
+                Step::Again => continue,
                 Step::Idle => return Stop::Done,
                 Step::Failed(reason) => return Stop::Failed(reason),
             };

@@ -85,7 +85,7 @@ impl Handler for Commands {
         let _ = self.events.send(Event::Opened(cx.id()));
     }
 
-    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: Bytes) -> Flow<Self> {
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
         if frame.starts_with(b"work:") {
             let (loop_id, connection) = (cx.id().loop_id(), cx.id());
             let Ok(permit) = cx.loop_cx().remote().reserve(loop_id) else {
@@ -94,16 +94,16 @@ impl Handler for Commands {
             cx.conn().answers += 1;
             return Flow::Offload(Answer {
                 connection,
-                frame,
+                frame: Bytes::copy_from_slice(frame),
                 permit,
             });
         }
-        match &frame[..] {
+        match frame {
             b"panic" => panic!("as told"),
             b"close" => return Flow::Close(3),
             b"flood" => while let Ok(Queued::Buffered | Queued::AboveHighWater) = cx.send(&[0; 10_000]) {},
             _ => {
-                cx.send(&frame).unwrap();
+                cx.send(frame).unwrap();
             }
         }
         Flow::Continue

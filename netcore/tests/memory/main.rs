@@ -4,7 +4,6 @@
 // In tests a failed unwrap is the failing assertion.
 #![allow(clippy::unwrap_used)]
 
-use bytes::Bytes;
 use netcore::codec::LengthPrefixed;
 use netcore::limits::TICK;
 use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal, Server};
@@ -44,9 +43,9 @@ impl Handler for Echo {
         Ok((LengthPrefixed::new(1024), [0; 2]))
     }
 
-    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: Bytes) -> Flow<Self> {
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
         cx.conn()[0] += 1;
-        cx.send(&frame).unwrap();
+        cx.send(frame).unwrap();
         Flow::Continue
     }
 

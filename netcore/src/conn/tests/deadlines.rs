@@ -83,6 +83,7 @@ fn a_ping_for_which_there_is_no_room_is_not_awaited() {
         high_water: 30,
         limit: 30,
         reply_reserve: 0,
+        ..Outbound::default()
     });
     let due = T0.after(Ticks(100));
     core.send(&settings(), due, &[1; 28]).unwrap();

@@ -115,7 +115,9 @@ impl Run {
         for _ in 0..frames {
             let open = self.core.phase() == Phase::Open && !self.core.is_paused();
             match self.core.next_frame(&settings(), self.now, input) {
-                Step::Frame(_) | Step::Beat => assert!(open, "a frame although nobody may have it"),
+                Step::Frame(_) | Step::Beat | Step::Again => {
+                    assert!(open, "a frame although nobody may have it")
+                }
                 Step::Idle => return,
                 Step::Failed(reason) => {
                     assert!(open);
@@ -314,6 +316,7 @@ fn nor_with_marks_that_leave_no_room_between_them() {
         high_water: 10,
         limit: 10,
         reply_reserve: 0,
+        ..Outbound::default()
     };
     let states = explore(marks);
     assert!(states > if cfg!(miri) { 50 } else { 1000 }, "{states} states");

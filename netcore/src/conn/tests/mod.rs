@@ -11,6 +11,7 @@ mod table;
 use super::*;
 use crate::close::{CloseHow, Queued, SendError};
 use crate::codec::LengthPrefixed;
+use crate::codec::{Beat, Decoded};
 use crate::config::Timeouts;
 use crate::limits::{TICK, WRITE_SLICES_MAX};
 use crate::time::Ticks;
@@ -28,7 +29,7 @@ struct Beating;
 struct AnX;
 
 impl Codec for Beating {
-    type In = Bytes;
+    type In<'a> = Bytes;
     type Out = [u8];
     type Error = AnX;
 
@@ -75,7 +76,7 @@ impl Codec for Beating {
 struct Lines;
 
 impl Codec for Lines {
-    type In = Vec<u8>;
+    type In<'a> = Vec<u8>;
     type Out = [u8];
     type Error = AnX;
 
@@ -130,12 +131,15 @@ fn core() -> Core<Beating> {
     core
 }
 
-fn frames<C: Codec>(core: &mut Core<C>, now: Tick, mut input: &[u8]) -> Vec<C::In> {
+fn frames<F, C>(core: &mut Core<C>, now: Tick, mut input: &[u8]) -> Vec<F>
+where
+    C: for<'f> Codec<In<'f> = F>,
+{
     let mut frames = Vec::new();
     loop {
         match core.next_frame(&settings(), now, &mut input) {
             Step::Frame(frame) => frames.push(frame),
-            Step::Beat => {}
+            Step::Beat | Step::Again => {}
             Step::Idle => {
                 assert!(input.is_empty(), "all input is taken");
                 return frames;

@@ -474,6 +474,7 @@ fn marks() -> impl Strategy<Value = Outbound> {
             high_water,
             limit,
             reply_reserve,
+            ..Outbound::default()
         }
     })
 }

@@ -154,7 +154,7 @@ fn receive(core: &mut Core<Beating>, mut input: &[u8]) -> &'static str {
     let word = match core.next_frame(&settings(), T0, &mut input) {
         Step::Frame(_) => "frame",
         Step::Beat if core.queued_bytes() > queued => "pong",
-        Step::Beat => "beat",
+        Step::Beat | Step::Again => "beat",
         Step::Failed(reason) => {
             assert!(matches!(reason, CloseReason::Protocol(AnX)));
             "fail"

@@ -91,7 +91,7 @@ impl Handler for Obedient {
         self.note(format!("open {}", cx.id().index()));
     }
 
-    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: Bytes) -> Flow<Self> {
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
         let text = String::from_utf8(frame.to_vec()).unwrap();
         self.note(format!("{}: {text}", cx.id().index()));
         match text.split_once(':').unwrap_or((&text, "")) {
@@ -142,7 +142,7 @@ impl Handler for Obedient {
                 }
             }
             _ => {
-                cx.send(&frame).unwrap();
+                cx.send(frame).unwrap();
             }
         }
         Flow::Continue

@@ -1,0 +1,156 @@
+//! Owns the bytes that frames are being decoded from: what was held, and what was just received. Must never copy
+//! received bytes unless a frame is incomplete or has to wait.
+
+use super::{Core, Phase, Step};
+use crate::close::CloseReason;
+use crate::codec::{Beat, Codec, Decoded};
+use crate::config::Settings;
+use crate::conn::inbox::Inbox;
+use crate::time::Tick;
+
+/// What frames are decoded from, apart from the connection while that goes on: so a frame can borrow from it while
+/// the connection is used.
+#[derive(Debug)]
+pub struct Source<'a> {
+    held: Option<Box<Inbox>>,
+    input: &'a [u8],
+    /// Bytes of the frame that was handed out last: they go when the next one is asked for.
+    taken: usize,
+    /// What the codec asked for, and when.
+    need: Option<(usize, Tick)>,
+}
+
+impl<'a> Source<'a> {
+    /// Received bytes that are in no frame yet.
+    #[must_use]
+    pub const fn input(&self) -> &'a [u8] {
+        self.input
+    }
+
+    /// Does what was left to do after the last attempt.
+    fn advance(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        match &mut self.held {
+            Some(inbox) => {
+                if taken > 0 {
+                    inbox.consume(taken);
+                }
+                if inbox.len() == 0 {
+                    self.held = None;
+                }
+            }
+            None => self.input = self.input.get(taken..).unwrap_or_default(),
+        }
+        if let Some((total, now)) = self.need.take() {
+            let input = &mut self.input;
+            let held = self.held.get_or_insert_with(|| {
+                let mut inbox = Box::new(Inbox::new());
+                inbox.append(input);
+                inbox
+            });
+            held.need(total, now);
+        }
+    }
+
+    /// Whether there are bytes that the codec has not said to be too few.
+    fn fill(&mut self) -> bool {
+        match &mut self.held {
+            Some(inbox) if inbox.is_partial() => {
+                inbox.fill(&mut self.input);
+                !inbox.is_partial()
+            }
+            Some(_) => true,
+            None => !self.input.is_empty(),
+        }
+    }
+}
+
+impl<C: Codec> Core<C> {
+    /// Takes what is held, to decode frames from it and from `input`, the newly received bytes. Until
+    /// [`finish`](Self::finish) the connection seems to hold nothing.
+    pub const fn source<'a>(&mut self, input: &'a [u8]) -> Source<'a> {
+        Source {
+            held: self.inbox.take(),
+            input,
+            taken: 0,
+            need: None,
+        }
+    }
+
+    /// The next frame. To be called until it says [`Step::Idle`] or [`Step::Failed`], or the caller has had enough;
+    /// then [`finish`](Self::finish).
+    pub fn step<'s>(
+        &mut self,
+        settings: &Settings,
+        now: Tick,
+        source: &'s mut Source<'_>,
+    ) -> Step<C::In<'s>, C::Error> {
+        source.advance();
+        if self.phase != Phase::Open || self.pauses != 0 || !source.fill() {
+            return Step::Idle;
+        }
+        let Source {
+            held,
+            input,
+            taken,
+            need,
+        } = source;
+        let bytes: &'s [u8] = match held {
+            Some(inbox) => inbox.bytes(),
+            None => input,
+        };
+        let len = bytes.len();
+        match self.codec.decode(bytes) {
+            Ok(Decoded::Frame { frame, used }) => {
+                *taken = used.get().min(len);
+                match self.codec.beat(&frame) {
+                    Beat::Data => Step::Frame(frame),
+                    Beat::Pong => Step::Beat,
+                    Beat::Ping => {
+                        self.queue_beat(settings, now, Beat::Pong, Some(&frame));
+                        Step::Beat
+                    }
+                }
+            }
+            Ok(Decoded::Need { total }) => {
+                *need = Some((total.get(), now));
+                Step::Again
+            }
+            Err(error) => Step::Failed(CloseReason::Protocol(error)),
+        }
+    }
+
+    /// Holds what is left of the source until decoding goes on; drops it if the connection is closing.
+    pub fn finish(&mut self, mut source: Source<'_>) {
+        source.advance();
+        self.inbox = source.held;
+        let mut input = source.input;
+        self.keep(&mut input);
+        if self.phase != Phase::Open {
+            self.inbox = None;
+        }
+    }
+
+    /// The next frame, for codecs whose frames own what they hold: out of what is held and `input`, the newly
+    /// received bytes that have not been decoded. Whatever of `input` it takes it removes from its front. To be
+    /// called until it says [`Step::Idle`], or else [`keep`](Self::keep) must be called with the rest.
+    pub fn next_frame<F>(&mut self, settings: &Settings, now: Tick, input: &mut &[u8]) -> Step<F, C::Error>
+    where
+        C: for<'f> Codec<In<'f> = F>,
+    {
+        let mut source = self.source(input);
+        let step = loop {
+            match self.step(settings, now, &mut source) {
+                Step::Again => {}
+                step => break step,
+            }
+        };
+        source.advance();
+        self.inbox = source.held;
+        *input = source.input;
+        if matches!(step, Step::Idle) || self.phase != Phase::Open {
+            self.keep(input);
+        }
+        step
+    }
+}
