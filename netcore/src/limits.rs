@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Bytes of the one read buffer that all connections of a loop share.
-pub const READ_BUFFER_BYTES: usize = 256 * 1024;
+pub const READ_BUFFER_BYTES: usize = 288 * 1024;
 
 /// Bytes read at once while a loop holds more undecoded bytes than [`Limits::undecoded_bytes`] allows, so that
 /// each further connection that has to be paused adds little.
@@ -28,8 +28,11 @@ pub const COALESCE_BEHIND_BYTES_MAX: usize = 2 * 1024;
 /// What a chunk into which frames are encoded or copied holds at least, to begin with.
 pub const TAIL_BYTES_MIN: usize = 512;
 
-/// A chunk into which frames are encoded or copied is closed once it holds this many bytes.
-pub const TAIL_BYTES_MAX: usize = 16 * 1024;
+/// A chunk into which frames are encoded or copied takes no more once it holds this many bytes.
+pub const TAIL_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of memory that a loop keeps of an out-queue that is empty, for the next connection that needs one.
+pub const SPARE_OUTBOX_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes a partial frame reserves ahead of what has arrived, whatever length it declares.
 pub const INBOX_RESERVE_BYTES_MAX: usize = 64 * 1024;

@@ -35,6 +35,7 @@ mod tests;
 
 pub use closing::Ending;
 pub use deadlines::Expiry;
+pub use output::Spare;
 pub use source::Source;
 
 use crate::close::CloseReason;

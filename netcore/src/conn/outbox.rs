@@ -2,7 +2,8 @@
 
 use crate::codec::Codec;
 use crate::limits::{
-    COALESCE_BEHIND_BYTES_MAX, COALESCE_BYTES_MAX, TAIL_BYTES_MAX, TAIL_BYTES_MIN, WRITE_SLICES_MAX,
+    COALESCE_BEHIND_BYTES_MAX, COALESCE_BYTES_MAX, SPARE_OUTBOX_BYTES_MAX, TAIL_BYTES_MAX, TAIL_BYTES_MIN,
+    WRITE_SLICES_MAX,
 };
 use crate::time::Tick;
 use bytes::{Buf, Bytes, BytesMut};
@@ -54,7 +55,6 @@ impl Outbox {
         if frame.len() <= copied_up_to {
             self.reserve(frame.len());
             self.tail.extend_from_slice(&frame);
-            self.close_long_tail();
         } else {
             self.close_tail();
             self.chunk_bytes += frame.len();
@@ -80,7 +80,6 @@ impl Outbox {
             self.tail.truncate(before);
             return Err(EncodeError::Full);
         }
-        self.close_long_tail();
         Ok(())
     }
 
@@ -94,7 +93,6 @@ impl Outbox {
         if self.len() > limit {
             self.tail.truncate(before);
         }
-        self.close_long_tail();
         appended
     }
 
@@ -108,6 +106,20 @@ impl Outbox {
             bytes += chunk.len();
         }
         (count, bytes)
+    }
+
+    /// Makes it as good as new, if it is empty and its memory is worth keeping; whether it is.
+    pub(super) fn recycle(&mut self) -> bool {
+        let worth_keeping = self.len() == 0 && self.tail.capacity() <= SPARE_OUTBOX_BYTES_MAX;
+        if worth_keeping {
+            self.tail.clear();
+        }
+        worth_keeping
+    }
+
+    /// Begins to be stalled `now`.
+    pub(super) const fn begin(&mut self, now: Tick) {
+        self.progress = now;
     }
 
     /// Drops the first `written` bytes.
@@ -132,18 +144,15 @@ impl Outbox {
         }
     }
 
-    /// Makes room in the open chunk in larger steps than it would by itself: most are written and gone within
-    /// the turn.
+    /// Makes room in the open chunk, in larger steps than it would by itself, because most are written and gone
+    /// within the turn; or in a new one.
     fn reserve(&mut self, bytes: usize) {
+        if self.tail.len() >= TAIL_BYTES_MAX {
+            self.close_tail();
+        }
         if self.tail.capacity() - self.tail.len() < bytes {
             let step = (3 * self.tail.len()).clamp(TAIL_BYTES_MIN, TAIL_BYTES_MAX);
             self.tail.reserve(bytes.max(step));
-        }
-    }
-
-    fn close_long_tail(&mut self) {
-        if self.tail.len() >= TAIL_BYTES_MAX {
-            self.close_tail();
         }
     }
 
@@ -212,8 +221,10 @@ mod tests {
         for _ in 0..TAIL_BYTES_MAX / COALESCE_BYTES_MAX {
             outbox.push(Bytes::from(vec![1; COALESCE_BYTES_MAX]));
         }
-        assert!(outbox.tail.is_empty());
-        assert_eq!(outbox.len(), TAIL_BYTES_MAX);
+        assert_eq!((outbox.chunks.len(), outbox.tail.len()), (0, TAIL_BYTES_MAX));
+        outbox.push(Bytes::from_static(b"more"));
+        assert_eq!((outbox.chunks.len(), outbox.tail.len()), (1, 4));
+        assert_eq!(outbox.len(), TAIL_BYTES_MAX + 4);
     }
 
     #[test]

@@ -11,6 +11,11 @@ use crate::time::Tick;
 use bytes::Bytes;
 use std::io::IoSlice;
 
+/// The memory of an out-queue, for whichever connection of a loop sends next: most queues live for less than a
+/// turn.
+#[derive(Debug, Default)]
+pub struct Spare(Option<Box<Outbox>>);
+
 impl<C: Codec> Core<C> {
     /// Bytes queued and not yet written.
     pub fn queued_bytes(&self) -> usize {
@@ -98,16 +103,43 @@ impl<C: Codec> Core<C> {
 
     /// `written` bytes of what [`slices`](Self::slices) offered are gone.
     pub fn handle_written(&mut self, settings: &Settings, now: Tick, written: usize) {
+        self.written(settings, now, written, &mut Spare::default());
+    }
+
+    /// The same, keeping the memory of an out-queue that has become empty.
+    pub fn written(&mut self, settings: &Settings, now: Tick, written: usize, spare: &mut Spare) {
         let Some(outbox) = &mut self.outbox else { return };
         outbox.advance(written, now);
         let queued = outbox.len();
         if queued == 0 {
-            self.outbox = None;
+            self.give_back(spare);
         }
         if written > 0 && queued <= self.outbound(settings).low_water && self.flags & WRITABLE_WANTED != 0 {
             self.resume(Pause::Outbound, now);
             self.flags &= !WRITABLE_WANTED;
             self.writable = self.phase == Phase::Open;
+        }
+    }
+
+    /// Has the next frame queued in memory that was used before, if nothing is queued. Something has to be queued
+    /// then, or [`give_back`](Self::give_back) called.
+    pub fn lend(&mut self, now: Tick, spare: &mut Spare) {
+        if self.outbox.is_none()
+            && let Some(mut outbox) = spare.0.take()
+        {
+            outbox.begin(now);
+            self.outbox = Some(outbox);
+        }
+    }
+
+    /// Gives an out-queue back that is empty.
+    pub fn give_back(&mut self, spare: &mut Spare) {
+        if self.outbox.as_ref().is_some_and(|outbox| outbox.len() == 0)
+            && let Some(mut outbox) = self.outbox.take()
+            && spare.0.is_none()
+            && outbox.recycle()
+        {
+            spare.0 = Some(outbox);
         }
     }
 

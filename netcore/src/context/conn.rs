@@ -101,7 +101,9 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     /// # Errors
     /// Nothing was queued; see [`SendError`].
     pub fn send_reply(&mut self, frame: Bytes) -> Result<Queued, SendError> {
-        self.with_core(|core, settings, now| core.send_reply(settings, now, frame))
+        self.state.queue_in_any_case(self.id, |core, settings, now| {
+            core.send_reply(settings, now, frame)
+        })
     }
 
     /// Bytes queued for the peer and not yet written. Of a TLS connection, up to

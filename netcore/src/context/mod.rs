@@ -12,7 +12,7 @@ pub use loop_cx::{Connect, ConnectError, Delivery, LoopCx};
 use crate::address::{Address, CompactPeer};
 use crate::close::SendError;
 use crate::config::{Settings, Timeouts};
-use crate::conn::{Core, Phase};
+use crate::conn::{Core, Phase, Spare};
 use crate::handler::{Handler, Reason};
 use crate::id::{ConnId, LoopId};
 use crate::reactor::Shared;
@@ -207,6 +207,7 @@ pub(crate) struct LoopState<H: Handler> {
     /// Bytes queued for all peers.
     pub(crate) queued_bytes: usize,
     pub(crate) queued_bytes_max: usize,
+    pub(crate) spare: Spare,
 }
 
 impl<H: Handler> LoopState<H> {
@@ -258,6 +259,24 @@ impl<H: Handler> LoopState<H> {
             }
             act(core, settings, now)
         };
-        self.with_core(id, act).unwrap_or(Err(SendError::Closing))
+        self.queue_in_any_case(id, act)
+    }
+
+    /// Queues something for a connection.
+    pub(crate) fn queue_in_any_case<R>(
+        &mut self,
+        id: ConnId,
+        act: impl FnOnce(&mut Core<H::Codec>, &Settings, Tick) -> Result<R, SendError>,
+    ) -> Result<R, SendError> {
+        // The closure has it, because the whole of `self` is needed to call it.
+        let mut spare = std::mem::take(&mut self.spare);
+        let queued = self.with_core(id, |core, settings, now| {
+            core.lend(now, &mut spare);
+            let queued = act(core, settings, now);
+            core.give_back(&mut spare);
+            queued
+        });
+        self.spare = spare;
+        queued.unwrap_or(Err(SendError::Closing))
     }
 }

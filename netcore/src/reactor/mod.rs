@@ -32,7 +32,7 @@ use crate::address::CompactPeer;
 use crate::admission::Refused;
 use crate::close::{CloseHow, CloseReason, SendError};
 use crate::config::{Budgets, Limits, Settings};
-use crate::conn::{Core, Expiry, Phase};
+use crate::conn::{Core, Expiry, Phase, Spare};
 use crate::context::{ConnCx, LoopCx, LoopState, Slot, Spans};
 use crate::handler::{Handler, Reason};
 use crate::id::{ConnId, LoopId};
@@ -161,6 +161,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             draining: false,
             queued_bytes: 0,
             queued_bytes_max: parts.limits.queued_bytes,
+            spare: Spare::default(),
         };
         Ok(Self {
             handler,

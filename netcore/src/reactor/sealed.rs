@@ -93,7 +93,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
                 let (count, _) = slot.core.slices(&mut slices);
                 let taken = session.encrypt(slices.get(..count).unwrap_or_default());
-                slot.core.handle_written(&self.state.settings, now, taken);
+                slot.core
+                    .written(&self.state.settings, now, taken, &mut self.state.spare);
             }
             if !slot.writable {
                 break;

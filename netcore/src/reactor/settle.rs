@@ -135,8 +135,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 }
                 Ok(written) => {
                     self.meter.written_bytes += written as u64;
-                    slot.core
-                        .handle_written(&self.state.settings, self.state.tick, written);
+                    let (settings, spare) = (&self.state.settings, &mut self.state.spare);
+                    slot.core.written(settings, self.state.tick, written, spare);
                     slot.writable = written == offered || !I::SHORT_TRANSFER_MEANS_BLOCKED;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => slot.writable = false,
