@@ -31,6 +31,10 @@ pub const TAIL_BYTES_MIN: usize = 512;
 /// A chunk into which frames are encoded or copied takes no more once it holds this many bytes.
 pub const TAIL_BYTES_MAX: usize = 64 * 1024;
 
+/// A chunk into which frames are encoded or copied is grown, which copies it, up to this many bytes; a longer one
+/// is closed, and another begun.
+pub const TAIL_BYTES_COPIED_MAX: usize = 8 * 1024;
+
 /// Bytes of memory that a loop keeps of an out-queue that is empty, for the next connection that needs one.
 pub const SPARE_OUTBOX_BYTES_MAX: usize = 256 * 1024;
 

@@ -5,6 +5,7 @@
 
 use clap::Parser;
 use netcore::codec::LengthPrefixed;
+use netcore::limits::READ_BUFFER_BYTES;
 use netcore::{ConnCx, Flow, Handler, NoTask, Outbound, Peer, Refusal, Server};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -47,13 +48,15 @@ impl Handler for Echo {
     }
 }
 
-/// A peer that does not read is not read from once it has `high_water` bytes to come. From there one more frame
-/// must always fit.
+/// A peer that does not read is not read from once it has `high_water` bytes to come: what one read can bring, so
+/// that it is answered with one write. From there one more frame must always fit.
 fn outbound() -> Outbound {
-    let marks = Outbound::default();
+    let high_water = READ_BUFFER_BYTES;
     Outbound {
-        limit: marks.high_water + 4 + FRAME_BYTES_MAX as usize,
-        ..marks
+        low_water: high_water / 2,
+        high_water,
+        limit: high_water + 4 + FRAME_BYTES_MAX as usize,
+        ..Outbound::default()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::codec::Codec;
 use crate::limits::{
-    COALESCE_BEHIND_BYTES_MAX, COALESCE_BYTES_MAX, SPARE_OUTBOX_BYTES_MAX, TAIL_BYTES_MAX, TAIL_BYTES_MIN,
-    WRITE_SLICES_MAX,
+    COALESCE_BEHIND_BYTES_MAX, COALESCE_BYTES_MAX, SPARE_OUTBOX_BYTES_MAX, TAIL_BYTES_COPIED_MAX,
+    TAIL_BYTES_MAX, TAIL_BYTES_MIN, WRITE_SLICES_MAX,
 };
 use crate::time::Tick;
 use bytes::{Buf, Bytes, BytesMut};
@@ -21,6 +21,8 @@ pub(super) struct Outbox {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
     chunk_bytes: usize,
+    /// Bytes of the frame that was encoded last, as a guess at the next.
+    encoded: usize,
     progress: Tick,
 }
 
@@ -31,6 +33,7 @@ impl Outbox {
             chunks: VecDeque::new(),
             tail: BytesMut::new(),
             chunk_bytes: 0,
+            encoded: 0,
             progress: now,
         }
     }
@@ -70,7 +73,7 @@ impl Outbox {
         out: &C::Out,
         limit: usize,
     ) -> Result<(), EncodeError<C::Error>> {
-        self.reserve(1);
+        self.reserve(self.encoded.max(1));
         let before = self.tail.len();
         if let Err(error) = codec.encode(out, &mut self.tail) {
             self.tail.truncate(before);
@@ -80,6 +83,7 @@ impl Outbox {
             self.tail.truncate(before);
             return Err(EncodeError::Full);
         }
+        self.encoded = self.tail.len() - before;
         Ok(())
     }
 
@@ -147,11 +151,20 @@ impl Outbox {
     /// Makes room in the open chunk, in larger steps than it would by itself, because most are written and gone
     /// within the turn; or in a new one.
     fn reserve(&mut self, bytes: usize) {
-        if self.tail.len() >= TAIL_BYTES_MAX {
+        let missing = self.tail.capacity() - self.tail.len() < bytes;
+        // Where much is in the chunk already, growing it would copy that.
+        if self.tail.len() >= TAIL_BYTES_MAX || (missing && self.tail.len() >= TAIL_BYTES_COPIED_MAX) {
             self.close_tail();
         }
         if self.tail.capacity() - self.tail.len() < bytes {
-            let step = (3 * self.tail.len()).clamp(TAIL_BYTES_MIN, TAIL_BYTES_MAX);
+            let step = if bytes >= TAIL_BYTES_COPIED_MAX {
+                // Of large frames, as many as a chunk may hold; what is not used is not touched either.
+                TAIL_BYTES_MAX + bytes
+            } else if self.chunks.is_empty() {
+                (3 * self.tail.len()).max(TAIL_BYTES_MIN)
+            } else {
+                TAIL_BYTES_COPIED_MAX
+            };
             self.tail.reserve(bytes.max(step));
         }
     }
@@ -216,15 +229,32 @@ mod tests {
     }
 
     #[test]
-    fn a_long_tail_is_closed() {
+    fn a_long_queue_is_made_of_few_chunks_and_grows_without_copying_them() {
         let mut outbox = Outbox::new(Tick(0));
+        let frame = Bytes::from(vec![1; COALESCE_BYTES_MAX]);
+        let mut first = None;
         for _ in 0..TAIL_BYTES_MAX / COALESCE_BYTES_MAX {
-            outbox.push(Bytes::from(vec![1; COALESCE_BYTES_MAX]));
+            outbox.push(frame.clone());
+            first = first.or(outbox.chunks.front().map(|chunk| chunk.as_ptr()));
         }
-        assert_eq!((outbox.chunks.len(), outbox.tail.len()), (0, TAIL_BYTES_MAX));
-        outbox.push(Bytes::from_static(b"more"));
-        assert_eq!((outbox.chunks.len(), outbox.tail.len()), (1, 4));
-        assert_eq!(outbox.len(), TAIL_BYTES_MAX + 4);
+        assert_eq!(outbox.len(), TAIL_BYTES_MAX);
+        assert_eq!(first, outbox.chunks.front().map(|chunk| chunk.as_ptr()));
+        assert!(
+            outbox.chunks.len() <= TAIL_BYTES_MAX / TAIL_BYTES_COPIED_MAX,
+            "{}",
+            outbox.chunks.len()
+        );
+    }
+
+    #[test]
+    fn one_large_frame_is_not_moved_for_the_next() {
+        let mut outbox = Outbox::new(Tick(0));
+        let codec = crate::codec::LengthPrefixed::new(1 << 20);
+        for _ in 0..3 {
+            assert!(outbox.encode(&codec, &[7; 16 * 1024], usize::MAX).is_ok());
+        }
+        assert_eq!(outbox.chunks.len(), 2);
+        assert_eq!(outbox.len(), 3 * (4 + 16 * 1024));
     }
 
     #[test]
