@@ -1,0 +1,81 @@
+//! Owns the example program that a test runs, as a process of its own. Must never leave one behind.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A running program; ended when the test is over.
+pub(crate) struct Program {
+    process: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Program {
+    /// Starts the program at `path` on a free port and waits until it says where it listens.
+    pub(crate) fn start(path: &str) -> Self {
+        let mut process = Command::new(path)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("a line");
+        let address = line
+            .trim_end()
+            .strip_prefix("listening on ")
+            .expect("the announcement");
+        Self {
+            address: address.parse().expect("an address"),
+            process,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        // A test that would hang is to fail; nothing depends on how long.
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a timeout");
+        stream
+    }
+
+    /// Everything the program sends in answer to `sent` until it closes the connection, which is its own doing:
+    /// our side stays open.
+    pub(crate) fn until_closed(&self, sent: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(sent).expect("written");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an end");
+        String::from_utf8(answer).expect("text")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself, which the test has noticed then.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What a program that should not start says, and its exit code.
+pub(crate) fn refusal(path: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(path)
+        .args(arguments)
+        .output()
+        .expect("the program starts");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), complaint)
+}
+
+/// Checks that `expected` is what comes next.
+#[track_caller]
+pub(crate) fn expect(stream: &mut TcpStream, expected: &str) {
+    let mut answer = vec![0; expected.len()];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&answer), expected);
+}
