@@ -63,11 +63,24 @@ impl Drop for Program {
 }
 
 /// What a program that should not start says, and its exit code.
+#[track_caller]
 pub(crate) fn refusal(path: &str, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(path)
+    let mut process = Command::new(path)
         .args(arguments)
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("the program starts");
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("a line or none");
+    if !line.is_empty() {
+        // It runs, and would for ever.
+        process.kill().expect("it is ended");
+    }
+    let output = process.wait_with_output().expect("an end");
+    assert_eq!(line, "", "it started");
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), complaint)
 }

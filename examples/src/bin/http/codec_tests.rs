@@ -127,6 +127,21 @@ fn bodies_are_dropped_before_the_request_is_answered() {
 }
 
 #[test]
+fn all_that_has_come_of_a_body_is_dropped_at_once_and_no_more() {
+    for (left, received, dropped, event) in [
+        (10, 4, 4, Event::Dropped),
+        (10, 10, 10, Event::Request(GET)),
+        (10, 14, 10, Event::Request(GET)),
+    ] {
+        let mut codec = Http {
+            body: Some((GET, left)),
+        };
+        let decoded = codec.decode(&vec![b'x'; received]);
+        assert_eq!(decoded, Ok(frame(event, dropped)));
+    }
+}
+
+#[test]
 fn a_client_that_waits_before_its_body_is_told_to_go_on() {
     let post = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
     assert_eq!(whole(post), (vec![Event::Expectation], None));

@@ -332,6 +332,28 @@ fn a_full_store_takes_nothing_but_can_be_emptied() {
 }
 
 #[test]
+fn what_is_left_counts_as_if_nothing_else_had_been_there() {
+    for (commands, same) in [
+        ("RPUSH k a bb\nLPOP k", "RPUSH k bb"),
+        ("RPUSH k a\nLPOP k", "GET k"),
+        ("SADD k a\nSADD k a b", "SADD k a b"),
+        ("HSET k f a g b\nHSET k f long", "HSET k f long g b"),
+        ("SET k long\nSET k a", "SET k a"),
+        ("HSET k f a\nSET k a", "SET k a"),
+        ("INCR k\nDEL k", "GET k"),
+    ] {
+        let bytes = [commands, same].map(|lines| {
+            let mut world = World::new();
+            for line in lines.lines() {
+                world.ask(line);
+            }
+            world.store.bytes()
+        });
+        assert_eq!(bytes[0], bytes[1], "{commands}");
+    }
+}
+
+#[test]
 fn a_reply_that_repeats_what_was_sent_stays_one_line() {
     let failure = Failure::UnknownSubcommand("a\r\n+OK".to_owned());
     let mut bytes = BytesMut::new();
