@@ -281,7 +281,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
 
     /// Notes what became ready. Events are hints: those of connections that are gone find nobody.
     fn handle_events(&mut self) {
-        for event in std::mem::take(&mut self.events).drain(..) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
             let id = ConnId::from_bits(event.token);
             if id.index() == SPECIAL_INDEX {
                 if let Some(acceptor) = &mut self.acceptor {
@@ -304,6 +305,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 self.state.touch(id);
             }
         }
+        // Keeps the memory of the list.
+        self.events = events;
     }
 
     fn handle_signals(&mut self, signals: Signals) {

@@ -26,7 +26,7 @@ pub(crate) struct Http {
 }
 
 impl Codec for Http {
-    type In = Event;
+    type In<'a> = Event;
     type Out = Response;
     type Error = Refused;
 

@@ -55,11 +55,11 @@ pub(crate) enum ProtocolError {
 }
 
 impl Codec for Resp {
-    type In = Command;
+    type In<'a> = Command<'a>;
     type Out = Reply;
     type Error = Failed;
 
-    fn decode(&mut self, src: &[u8]) -> Result<Decoded<Command>, Failed> {
+    fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<Command<'a>>, Failed> {
         let mut progress = self.progress.take().map_or_else(Progress::default, |held| *held);
         let step = if src.first() == Some(&b'*') {
             progress.array(src)?

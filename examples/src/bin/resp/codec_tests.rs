@@ -15,8 +15,8 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
         while !held.is_empty() {
             match codec.decode(&held) {
                 Ok(Decoded::Frame { frame, used }) => {
-                    held.drain(..used.get());
                     commands.push(frame.arguments_from(0).map(<[u8]>::to_vec).collect());
+                    held.drain(..used.get());
                 }
                 Ok(Decoded::Need { total }) => {
                     assert!(total.get() > held.len(), "asks for what it has");

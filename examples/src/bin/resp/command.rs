@@ -16,20 +16,18 @@ pub(crate) struct Span {
     pub(crate) end: u32,
 }
 
-/// A command as it was received, the name being its first argument. It owns a copy of its bytes, made at once.
+/// A command as it was received, the name being its first argument. Its bytes lie in the read buffer: what is kept
+/// of them has to be copied.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Command {
-    bytes: Box<[u8]>,
+pub(crate) struct Command<'a> {
+    bytes: &'a [u8],
     spans: Spans,
 }
 
-impl Command {
+impl<'a> Command<'a> {
     /// The command in `bytes` whose arguments are at `spans`.
-    pub(crate) fn new(bytes: &[u8], spans: Spans) -> Self {
-        Self {
-            bytes: bytes.into(),
-            spans,
-        }
+    pub(crate) const fn new(bytes: &'a [u8], spans: Spans) -> Self {
+        Self { bytes, spans }
     }
 
     /// How many arguments there are, the name included.

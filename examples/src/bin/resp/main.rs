@@ -67,7 +67,7 @@ impl Handler for KeyValue {
         Ok((Resp::default(), ()))
     }
 
-    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, command: Command) -> Flow<Self> {
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, command: Command<'_>) -> Flow<Self> {
         if command.len() == 0 {
             // An empty line or array is no command and has no reply.
             return Flow::Continue;

@@ -5,7 +5,7 @@ use crate::command::Command;
 use crate::reply::Reply;
 use crate::store::{Hash, MEMBER_OVERHEAD_BYTES, Set, Shared};
 
-pub(super) fn sadd(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn sadd(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let added = context
         .store
         .update(context.now, command.argument(1), |set: &mut Set, bytes| {
@@ -22,18 +22,18 @@ pub(super) fn sadd(context: &mut Context<'_>, command: &Command) -> Outcome {
     Ok(Reply::Integer(added))
 }
 
-pub(super) fn scard(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn scard(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let set = context.store.read::<Set>(context.now, command.argument(1))?;
     Ok(Reply::count(set.map_or(0, Set::len)))
 }
 
-pub(super) fn smembers(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn smembers(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let set = context.store.read::<Set>(context.now, command.argument(1))?;
     let members = set.into_iter().flatten().cloned().map(Some);
     Ok(Reply::Array(members.collect()))
 }
 
-pub(super) fn hset(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn hset(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     if !command.len().is_multiple_of(2) {
         return Err(arity(command));
     }
@@ -57,12 +57,12 @@ pub(super) fn hset(context: &mut Context<'_>, command: &Command) -> Outcome {
     Ok(Reply::Integer(added))
 }
 
-pub(super) fn hget(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn hget(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let hash = context.store.read::<Hash>(context.now, command.argument(1))?;
     Ok(Reply::bulk(hash.and_then(|hash| hash.get(command.argument(2)))))
 }
 
-pub(super) fn hgetall(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn hgetall(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let hash = context.store.read::<Hash>(context.now, command.argument(1))?;
     let pairs = hash.into_iter().flatten();
     let both = pairs.flat_map(|(field, value)| [field, value]);

@@ -6,13 +6,13 @@ use crate::reply::Reply;
 use crate::store::Value;
 use std::time::Duration;
 
-pub(super) fn del(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn del(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let keys = command.arguments_from(1);
     let removed = keys.filter(|key| context.store.remove(context.now, key)).count();
     Ok(Reply::count(removed))
 }
 
-pub(super) fn exists(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn exists(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let keys = command.arguments_from(1);
     let found = keys
         .filter(|key| context.store.get(context.now, key).is_some())
@@ -20,7 +20,7 @@ pub(super) fn exists(context: &mut Context<'_>, command: &Command) -> Outcome {
     Ok(Reply::count(found))
 }
 
-pub(super) fn type_of(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn type_of(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let name = match context.store.get(context.now, command.argument(1)) {
         None => "none",
         Some(Value::Text(_)) => "string",
@@ -31,7 +31,7 @@ pub(super) fn type_of(context: &mut Context<'_>, command: &Command) -> Outcome {
     Ok(Reply::Status(name))
 }
 
-pub(super) fn expire(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn expire(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let (now, key) = (context.now, command.argument(1));
     let seconds = integer(command.argument(2))?;
     if context.store.get(now, key).is_none() {
@@ -51,7 +51,7 @@ pub(super) fn expire(context: &mut Context<'_>, command: &Command) -> Outcome {
     Ok(Reply::Integer(1))
 }
 
-pub(super) fn ttl(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn ttl(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let seconds = match context.store.deadline(context.now, command.argument(1)) {
         None => -2,
         Some(None) => -1,

@@ -5,15 +5,15 @@ use crate::command::Command;
 use crate::reply::Reply;
 use crate::store::{List, MEMBER_OVERHEAD_BYTES, Shared};
 
-pub(super) fn lpush(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn lpush(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     push(context, command, List::push_front)
 }
 
-pub(super) fn rpush(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn rpush(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     push(context, command, List::push_back)
 }
 
-fn push(context: &mut Context<'_>, command: &Command, place: fn(&mut List, Shared)) -> Outcome {
+fn push(context: &mut Context<'_>, command: &Command<'_>, place: fn(&mut List, Shared)) -> Outcome {
     let length = context
         .store
         .update(context.now, command.argument(1), |list: &mut List, bytes| {
@@ -26,7 +26,7 @@ fn push(context: &mut Context<'_>, command: &Command, place: fn(&mut List, Share
     Ok(Reply::count(length))
 }
 
-pub(super) fn lpop(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn lpop(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let count = match command.len() {
         2 => None,
         _ => {
@@ -52,12 +52,12 @@ pub(super) fn lpop(context: &mut Context<'_>, command: &Command) -> Outcome {
     })
 }
 
-pub(super) fn llen(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn llen(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let list = context.store.read::<List>(context.now, command.argument(1))?;
     Ok(Reply::count(list.map_or(0, List::len)))
 }
 
-pub(super) fn lrange(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn lrange(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let (first, last) = (integer(command.argument(2))?, integer(command.argument(3))?);
     let Some(list) = context.store.read::<List>(context.now, command.argument(1))? else {
         return Ok(Reply::Array(Vec::new()));

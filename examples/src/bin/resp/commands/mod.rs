@@ -64,7 +64,7 @@ impl From<WrongType> for Failure {
 }
 
 type Outcome = Result<Reply, Failure>;
-type Run = fn(&mut Context<'_>, &Command) -> Outcome;
+type Run = fn(&mut Context<'_>, &Command<'_>) -> Outcome;
 
 /// How many arguments a command takes, its name included.
 #[derive(Clone, Copy, Debug)]
@@ -84,11 +84,11 @@ struct Entry {
 }
 
 /// Runs a command.
-pub(crate) fn run(context: &mut Context<'_>, command: &Command) -> Reply {
+pub(crate) fn run(context: &mut Context<'_>, command: &Command<'_>) -> Reply {
     try_run(context, command).unwrap_or_else(Reply::Failure)
 }
 
-fn try_run(context: &mut Context<'_>, command: &Command) -> Outcome {
+fn try_run(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let Some(entry) = find(command.argument(0)) else {
         return Err(unknown(command));
     };
@@ -151,11 +151,11 @@ fn find(name: &[u8]) -> Option<Entry> {
 }
 
 /// The failure of a command with too few or too many arguments.
-fn arity(command: &Command) -> Failure {
+fn arity(command: &Command<'_>) -> Failure {
     Failure::Arity(quoted(command.argument(0)).to_lowercase())
 }
 
-fn unknown(command: &Command) -> Failure {
+fn unknown(command: &Command<'_>) -> Failure {
     let mut arguments = String::new();
     for argument in command.arguments_from(1) {
         if arguments.len() >= QUOTED_BYTES_MAX {

@@ -7,33 +7,33 @@ use crate::reply::Reply;
 /// The settings that clients ask for, as they are here: nothing is written to a disk.
 const SETTINGS: [(&str, &str); 3] = [("save", ""), ("appendonly", "no"), ("databases", "1")];
 
-pub(super) fn ping(_: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn ping(_: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     Ok(match command.len() {
         1 => Reply::Status("PONG"),
         _ => Reply::Bulk(command.argument(1).into()),
     })
 }
 
-pub(super) fn echo(_: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn echo(_: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     Ok(Reply::Bulk(command.argument(1).into()))
 }
 
-pub(super) fn quit(_: &mut Context<'_>, _: &Command) -> Outcome {
+pub(super) fn quit(_: &mut Context<'_>, _: &Command<'_>) -> Outcome {
     Ok(Reply::Goodbye)
 }
 
-pub(super) fn select(_: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn select(_: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     match integer(command.argument(1))? {
         0 => Ok(Reply::OK),
         _ => Err(Failure::Database),
     }
 }
 
-pub(super) fn dbsize(context: &mut Context<'_>, _: &Command) -> Outcome {
+pub(super) fn dbsize(context: &mut Context<'_>, _: &Command<'_>) -> Outcome {
     Ok(Reply::count(context.store.len()))
 }
 
-pub(super) fn flush(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn flush(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let known = [&b"async"[..], b"sync"];
     for option in command.arguments_from(1) {
         if !known.iter().any(|known| option.eq_ignore_ascii_case(known)) {
@@ -44,7 +44,7 @@ pub(super) fn flush(context: &mut Context<'_>, command: &Command) -> Outcome {
     Ok(Reply::OK)
 }
 
-pub(super) fn info(context: &mut Context<'_>, _: &Command) -> Outcome {
+pub(super) fn info(context: &mut Context<'_>, _: &Command<'_>) -> Outcome {
     let store = &context.store;
     let text = format!(
         "# Server\r\nserver_name:resp\r\nserver_version:{}\r\n\r\n\
@@ -58,7 +58,7 @@ pub(super) fn info(context: &mut Context<'_>, _: &Command) -> Outcome {
     Ok(Reply::Bulk(text.into_bytes().into()))
 }
 
-pub(super) fn config(_: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn config(_: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let subcommand = command.argument(1);
     if !subcommand.eq_ignore_ascii_case(b"get") {
         return Err(Failure::UnknownSubcommand(quoted(subcommand)));
@@ -78,6 +78,6 @@ pub(super) fn config(_: &mut Context<'_>, command: &Command) -> Outcome {
 }
 
 /// Clients ask for descriptions of the commands to help their users, and go on without.
-pub(super) fn command(_: &mut Context<'_>, _: &Command) -> Outcome {
+pub(super) fn command(_: &mut Context<'_>, _: &Command<'_>) -> Outcome {
     Ok(Reply::Array(Vec::new()))
 }

@@ -6,12 +6,12 @@ use crate::reply::Reply;
 use crate::store::{Deadline, Shared};
 use std::time::{Duration, Instant};
 
-pub(super) fn get(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn get(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let text = context.store.text(context.now, command.argument(1))?;
     Ok(Reply::bulk(text))
 }
 
-pub(super) fn mget(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn mget(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let values = command.arguments_from(1).map(|key| {
         // A value of another type counts as none here.
         let text = context.store.text(context.now, key).unwrap_or_default();
@@ -20,7 +20,7 @@ pub(super) fn mget(context: &mut Context<'_>, command: &Command) -> Outcome {
     Ok(Reply::Array(values.collect()))
 }
 
-pub(super) fn mset(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn mset(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     if command.len().is_multiple_of(2) {
         return Err(arity(command));
     }
@@ -32,7 +32,7 @@ pub(super) fn mset(context: &mut Context<'_>, command: &Command) -> Outcome {
     Ok(Reply::OK)
 }
 
-pub(super) fn set(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn set(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let (key, value) = (command.argument(1), command.argument(2));
     let options = match command.len() {
         3 => Options::default(),
@@ -48,15 +48,15 @@ pub(super) fn set(context: &mut Context<'_>, command: &Command) -> Outcome {
     Ok(Reply::OK)
 }
 
-pub(super) fn incr(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn incr(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     add(context, command.argument(1), 1)
 }
 
-pub(super) fn decr(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn decr(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     add(context, command.argument(1), -1)
 }
 
-pub(super) fn incrby(context: &mut Context<'_>, command: &Command) -> Outcome {
+pub(super) fn incrby(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     add(context, command.argument(1), integer(command.argument(2))?)
 }
 
@@ -80,7 +80,7 @@ struct Options {
 }
 
 impl Options {
-    fn parse(now: Instant, command: &Command) -> Result<Self, Failure> {
+    fn parse(now: Instant, command: &Command<'_>) -> Result<Self, Failure> {
         let mut options = Self::default();
         let mut arguments = command.arguments_from(3);
         while let Some(option) = arguments.next() {
