@@ -192,6 +192,7 @@ impl<M> Mailbox<M> {
 #[path = "mailbox_tests.rs"]
 mod tests;
 
-#[cfg(all(test, loom))]
+#[cfg(test)]
+#[cfg(loom)]
 #[path = "mailbox_models.rs"]
 mod loom_models;

@@ -25,7 +25,7 @@ impl<C: for<'a> Codec<In<'a> = &'a [u8]>> Codec for Owned<C> {
     type Out = C::Out;
     type Error = C::Error;
 
-    fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<Bytes>, C::Error> {
+    fn decode(&mut self, src: &[u8]) -> Result<Decoded<Bytes>, C::Error> {
         Ok(match self.0.decode(src)? {
             Decoded::Frame { frame, used } => Decoded::Frame {
                 frame: Bytes::copy_from_slice(frame),

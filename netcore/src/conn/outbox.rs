@@ -191,7 +191,10 @@ mod tests {
     fn content(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
         let (count, bytes) = outbox.slices(&mut slices);
-        let content: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+        let mut content = Vec::new();
+        slices[..count]
+            .iter()
+            .for_each(|slice| content.extend_from_slice(slice));
         assert_eq!(content.len(), bytes);
         content
     }
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn any_sequence_of_short_writes_keeps_the_rest_in_order() {
-        for step in 1..40 {
+        for step in if cfg!(miri) { 36..40 } else { 1..40 } {
             let mut outbox = Outbox::new(Tick(0));
             for index in 0..20_u8 {
                 let size = if index % 3 == 0 { COALESCE_BYTES_MAX + 5 } else { 3 };
@@ -235,7 +238,7 @@ mod tests {
         let mut first = None;
         for _ in 0..TAIL_BYTES_MAX / COALESCE_BYTES_MAX {
             outbox.push(frame.clone());
-            first = first.or(outbox.chunks.front().map(|chunk| chunk.as_ptr()));
+            first = first.or_else(|| outbox.chunks.front().map(|chunk| chunk.as_ptr()));
         }
         assert_eq!(outbox.len(), TAIL_BYTES_MAX);
         assert_eq!(first, outbox.chunks.front().map(|chunk| chunk.as_ptr()));
@@ -253,8 +256,9 @@ mod tests {
         for _ in 0..3 {
             assert!(outbox.encode(&codec, &[7; 16 * 1024], usize::MAX).is_ok());
         }
-        assert_eq!(outbox.chunks.len(), 2);
-        assert_eq!(outbox.len(), 3 * (4 + 16 * 1024));
+        let frame = 4 + 16 * 1024;
+        assert_eq!((outbox.chunks.len(), outbox.tail.len()), (1, 2 * frame));
+        assert_eq!(outbox.chunks[0].len(), frame);
     }
 
     #[test]

@@ -12,6 +12,8 @@ struct Log {
     ran: [std::sync::Mutex<Vec<usize>>; 2],
     /// Tasks of each key under way; loom lets others run between its changes.
     under_way: [LoomAtomicUsize; 2],
+    count: loom::sync::Mutex<usize>,
+    counted: loom::sync::Condvar,
 }
 
 struct Job {
@@ -33,6 +35,8 @@ impl Task for Job {
         let before = self.log.under_way[key].fetch_add(1, Ordering::SeqCst);
         self.log.ran[key].lock().unwrap().push(self.number);
         self.log.under_way[key].fetch_sub(1, Ordering::SeqCst);
+        *self.log.count.lock().unwrap() += 1;
+        self.log.counted.notify_one();
         assert_eq!(before, 0, "two tasks of one key at once");
         if self.panics {
             // Without the message that a panic prints in every interleaving.
@@ -52,6 +56,8 @@ impl Model {
         let log = Log {
             ran: Default::default(),
             under_way: [LoomAtomicUsize::new(0), LoomAtomicUsize::new(0)],
+            count: loom::sync::Mutex::new(0),
+            counted: loom::sync::Condvar::new(),
         };
         Self {
             queue: Arc::new(Queue::new(limit, per_key)),
@@ -98,6 +104,14 @@ impl Model {
 
     fn ran(&self, key: usize) -> Vec<usize> {
         self.log.ran[key].lock().unwrap().clone()
+    }
+
+    /// Waits until so many tasks have run, for ever if they do not without being told of a stop.
+    fn wait_for(&self, count: usize) {
+        let mut ran = self.log.count.lock().unwrap();
+        while *ran < count {
+            ran = self.log.counted.wait(ran).unwrap();
+        }
     }
 
     /// Stops, waits, and checks that nothing is left over.
@@ -147,9 +161,22 @@ fn loom_no_task_is_lost_whoever_submits_and_however_it_ends() {
 }
 
 #[test]
-fn loom_whoever_was_refused_is_told_of_room() {
+fn loom_a_task_is_enough_to_wake_a_worker() {
     loom::model(|| {
-        let model = Model::new(2, 1);
+        let model = Model::new(10, 10);
+        let workers = [model.worker(true), model.worker(true)];
+        model.push(0, 0).unwrap();
+        model.push(1, 0).unwrap();
+        model.wait_for(2);
+        model.end(workers);
+        assert_eq!((model.ran(0), model.ran(1)), (vec![0], vec![0]));
+    });
+}
+
+/// Whoever is refused is told later, and nobody else is.
+fn refusals(limit: usize, per_key: usize, second_key: u64) {
+    loom::model(move || {
+        let model = Model::new(limit, per_key);
         let told = Arc::new(LoomAtomicUsize::new(0));
         let calls = Arc::clone(&told);
         model.queue.on_room(Arc::new(move || {
@@ -157,15 +184,47 @@ fn loom_whoever_was_refused_is_told_of_room() {
         }));
         let worker = model.worker(true);
         model.push(0, 0).unwrap();
-        // For a key that is full, and for the pool; the worker can have been faster both times.
-        let mut refusals = usize::from(model.push(0, 1).is_err());
-        refusals += usize::from(model.push(1, 0).is_err());
+        // The worker can have been faster.
+        let refused = model.push(second_key, 1).is_err();
+        model.wait_for(2 - usize::from(refused));
         model.end([worker]);
-        let told = told.load(Ordering::SeqCst);
-        assert!(
-            told <= refusals && (told > 0) == (refusals > 0),
-            "{told} calls for {refusals} refusals"
-        );
+        assert_eq!(told.load(Ordering::SeqCst), usize::from(refused));
+    });
+}
+
+#[test]
+fn loom_who_found_the_key_full_is_told_of_room() {
+    refusals(10, 1, 0);
+}
+
+#[test]
+fn loom_who_found_the_pool_full_is_told_of_room() {
+    refusals(1, 10, 1);
+}
+
+#[test]
+fn loom_a_worker_that_is_lost_leaves_its_key_to_another() {
+    loom::model(|| {
+        let model = Model::new(10, 10);
+        let workers = [model.worker(false), model.worker(false)];
+        model.push_job(0, 0, true).unwrap();
+        model.push(0, 1).unwrap();
+        model.wait_for(2);
+        model.end(workers);
+        assert_eq!(model.queue.stats().dropped, 0);
+    });
+}
+
+#[test]
+fn loom_a_worker_that_is_lost_during_the_stop_leaves_its_key_to_another() {
+    loom::model(|| {
+        let model = Model::new(10, 10);
+        let workers = [model.worker(false), model.worker(false)];
+        model.push_job(0, 0, true).unwrap();
+        model.push(0, 1).unwrap();
+        model.end(workers);
+        assert_eq!(model.ran(0), [0, 1]);
+        assert_eq!(model.queue.stats().dropped, 0);
     });
 }
 

@@ -152,6 +152,7 @@ impl<T: Task> WorkerThread<T> {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(test)]
+#[cfg(loom)]
 #[path = "models.rs"]
 mod loom_models;

@@ -139,6 +139,46 @@ fn a_frame_has_a_deadline_from_its_first_byte() {
 }
 
 #[test]
+fn a_codec_that_asks_again_and_again_does_not_move_the_deadline() {
+    let mut lines = Core::new(Lines, T0, u16::MAX, &settings());
+    let mut prefixed = Core::new(
+        crate::codec::Owned(LengthPrefixed::new(100)),
+        T0,
+        u16::MAX,
+        &settings(),
+    );
+    for (late, byte) in [(0, 0), (10, 0), (20, 0), (29, 9)] {
+        assert!(frames(&mut lines, T0.after(Ticks(late)), b"a").is_empty());
+        assert!(frames(&mut prefixed, T0.after(Ticks(late)), &[byte]).is_empty());
+    }
+    assert_eq!(lines.next_deadline(&settings()), T0.after(Ticks(30)));
+    assert_eq!(prefixed.next_deadline(&settings()), T0.after(Ticks(30)));
+}
+
+#[test]
+fn a_frame_that_waited_behind_another_has_its_own_deadline() {
+    let (mut core, later) = (core(), T0.after(Ticks(20)));
+    frames(&mut core, T0, b"\x05h");
+    // The budget of the turn is spent, so that the rest is kept together with the beginning of the next frame.
+    core.keep(&mut &b"ello\x05h"[..]);
+    assert_eq!(frames(&mut core, later, b""), [Bytes::from("hello")]);
+    core.handle_received(later);
+    assert_eq!(core.next_deadline(&settings()), later.after(Ticks(30)));
+}
+
+#[test]
+fn a_peer_that_finishes_instead_of_answering_a_ping_can_idle_out() {
+    let mut core = core();
+    expire(&mut core, T0.after(Ticks(100)));
+    write_all(&mut core, T0.after(Ticks(100)));
+    core.handle_end();
+    assert!(matches!(
+        expire(&mut core, T0.after(Ticks(200))),
+        Expiry::Close(CloseReason::IdleTimeout)
+    ));
+}
+
+#[test]
 fn deadlines_that_wait_for_the_peer_stand_still_while_paused() {
     let mut core = core();
     core.flags |= FIRST_PING_PASSED;

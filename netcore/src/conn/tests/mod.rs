@@ -152,7 +152,11 @@ where
 fn output<C: Codec>(core: &Core<C>) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
     let (count, _) = core.slices(&mut slices);
-    slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+    let mut content = Vec::new();
+    slices[..count]
+        .iter()
+        .for_each(|slice| content.extend_from_slice(slice));
+    content
 }
 
 fn write_all<C: Codec>(core: &mut Core<C>, now: Tick) {

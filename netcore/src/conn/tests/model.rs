@@ -32,7 +32,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     // Frames of up to 300 bytes do not share a chunk with others.
     let size = prop_oneof![6 => 0_usize..12, 1 => 250_usize..300];
     let frames = prop_oneof![3 => Just(99_usize), 1 => 0_usize..4];
-    let span = prop_oneof![3 => 0_u32..5, 1 => 0_u32..130];
+    let span = prop_oneof![3 => 0_u32..5, 2 => 15_u32..45, 1 => 0_u32..130];
     prop_oneof![
         8 => (0_usize..25, frames).prop_map(|(bytes, frames)| Receive { bytes, frames }),
         1 => Just(End),
@@ -484,6 +484,7 @@ proptest! {
     fn behaves_like_the_model(
         marks in marks(),
         jitter in prop_oneof![Just(0), Just(u16::MAX), any::<u16>()],
+        established in any::<bool>(),
         payloads in proptest::collection::vec(payload(), 0..40),
         operations in proptest::collection::vec(operation(), 0..120),
     ) {
@@ -491,6 +492,9 @@ proptest! {
         let bytes = frames.concat();
         let mut stream = &bytes[..];
         let mut pair = Pair::new(marks, jitter);
+        if established {
+            pair.apply(&Operation::Establish, &mut stream);
+        }
         for operation in &operations {
             pair.apply(operation, &mut stream);
         }
