@@ -2,8 +2,11 @@
 //!
 //! It owns how the suite is run (`test`), what a change must pass (`ci`), how the fuzz targets are driven
 //! (`fuzz`) and how the models are checked (`models`). It must never be needed to build or run the product, and it never changes files under version
+//! It owns how the suite is run (`test`), what a change must pass (`ci`), what is measured (`bench`) and how the
+//! fuzz targets are driven (`fuzz`). It must never be needed to build or run the product, and it never changes files under version
 //! control.
 
+mod bench;
 mod ci;
 mod dependencies;
 mod fuzz;
@@ -32,6 +35,8 @@ enum Command {
     Ci,
     /// Check the dependency tree alone: layers, runtimes, licences, sources.
     Dependencies,
+    /// Measure; the results depend on the machine and on what else it does.
+    Bench(bench::Options),
     /// Run the fuzz targets; needs a nightly toolchain and a C++ compiler.
     Fuzz(fuzz::Options),
     /// Check netcore's threads with loom, and its other parts with Miri where a nightly toolchain has it.
@@ -55,6 +60,7 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Test(options) => suite::run(&workspace, options),
         Command::Ci => ci::run(&workspace),
         Command::Dependencies => dependencies::run(&workspace),
+        Command::Bench(options) => bench::run(&workspace, options),
         Command::Fuzz(options) => fuzz::run(&workspace, options),
         Command::Models(options) => models::run(&workspace, options),
     }

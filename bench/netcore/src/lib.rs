@@ -4,6 +4,9 @@
 pub mod children;
 pub mod cpu;
 pub mod frames;
+pub mod holder;
 pub mod load;
+pub mod memory;
 pub mod poller;
+pub mod rival;
 pub mod statistics;

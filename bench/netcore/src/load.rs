@@ -103,7 +103,9 @@ pub fn run(plan: &Plan) -> io::Result<Report> {
         )));
     }
     if plan.connections == 0 || plan.window == 0 || plan.size < Plan::SIZE_MIN {
-        return Err(io::Error::other("a load needs connections, a window, and payloads of 8 bytes"));
+        return Err(io::Error::other(
+            "a load needs connections, a window, and payloads of 8 bytes",
+        ));
     }
     let mut load = Load::connect(plan)?;
     match plan.until {

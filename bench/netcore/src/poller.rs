@@ -125,16 +125,25 @@ impl Poller {
 /// # Errors
 /// The address cannot be had.
 pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     net::bind(&socket, &address)?;
     net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// A connection to `server` from the address `source`; it does not block any more.
+///
+/// # Errors
+/// The connection is refused, or the source has no port left.
+pub fn connect(source: SocketAddr, server: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = net::socket_with(family(server), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    net::bind(&socket, &source)?;
+    net::connect(&socket, &server)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
 }
 
@@ -144,6 +153,13 @@ pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
 /// It has none.
 pub fn local_address(socket: impl AsFd) -> io::Result<SocketAddr> {
     Ok(SocketAddr::try_from(net::getsockname(socket)?)?)
+}
+
+const fn family(address: SocketAddr) -> AddressFamily {
+    match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    }
 }
 
 /// The next connection that waits, or `None` when there is none.

@@ -23,7 +23,7 @@ impl Summary {
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let middle = sorted.len() / 2;
         let upper = *sorted.get(middle)?;
-        let lower = if sorted.len() % 2 == 0 {
+        let lower = if sorted.len().is_multiple_of(2) {
             *sorted.get(middle - 1)?
         } else {
             upper
@@ -47,6 +47,15 @@ impl Summary {
     }
 }
 
+/// A median and the extremes behind it, as a table shows them.
+#[must_use]
+pub fn show(summary: Option<Summary>, digits: usize) -> String {
+    summary.map_or_else(
+        || "-".to_owned(),
+        |Summary { min, median, max }| format!("{median:.digits$} ({min:.digits$}..{max:.digits$})"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +74,12 @@ mod tests {
     fn nothing_has_no_median() {
         assert_eq!(Summary::of(&[]), None);
         assert_eq!(Summary::of(&[1.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn the_extremes_are_shown() {
+        assert_eq!(show(Summary::of(&[1.0, 2.126, 3.5]), 2), "2.13 (1.00..3.50)");
+        assert_eq!(show(None, 2), "-");
     }
 
     #[test]

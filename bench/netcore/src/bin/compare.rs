@@ -6,7 +6,7 @@
 
 use bench_netcore::children::{self, Core, Server};
 use bench_netcore::load::Report;
-use bench_netcore::statistics::Summary;
+use bench_netcore::statistics::{Summary, show};
 use clap::Parser;
 use std::fmt;
 use std::io;
@@ -153,22 +153,14 @@ fn row(cell: Cell, servers: &[Rounds; SERVERS]) -> String {
     };
     let ratios = others
         .each_ref()
-        .map(|other| spread(Summary::of_ratios(&other.cpu_ns, &limit.cpu_ns), 2));
+        .map(|other| show(Summary::of_ratios(&other.cpu_ns, &limit.cpu_ns), 2));
     format!(
         "| {cell} | {} | {} | {} | {} | {} |",
-        spread(Summary::of(&limit.cpu_ns), 0),
+        show(Summary::of(&limit.cpu_ns), 0),
         ratios.join(" | "),
         list(|rounds| &rounds.user_ns),
         list(|rounds| &rounds.per_second),
         list(|rounds| &rounds.p99_us),
-    )
-}
-
-/// A median and the extremes behind it.
-fn spread(summary: Option<Summary>, digits: usize) -> String {
-    summary.map_or_else(
-        || "-".to_owned(),
-        |Summary { min, median, max }| format!("{median:.digits$} ({min:.digits$}..{max:.digits$})"),
     )
 }
 
