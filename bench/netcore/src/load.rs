@@ -361,3 +361,7 @@ fn stamp_of(place: usize, number: u32) -> [u8; STAMP_BYTES] {
 fn wrong(what: &str) -> io::Error {
     io::Error::other(format!("the server changed {what}"))
 }
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

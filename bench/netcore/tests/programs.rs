@@ -125,6 +125,15 @@ fn a_load_without_a_right_answer_fails() {
 }
 
 #[test]
+fn a_server_ends_with_its_owner() {
+    let server = start(LIMIT, &[]);
+    let process = format!("/proc/{}", server.pid());
+    assert!(Path::new(&process).exists());
+    drop(server);
+    assert!(!Path::new(&process).exists());
+}
+
+#[test]
 fn compare_reports_every_server_in_every_cell() {
     // netcore's example belongs to another package; any echo server can stand for it.
     let flags = [
@@ -186,9 +195,13 @@ fn the_answer_to_a_ping_is_not_echoed() {
     let server = start(HEARTBEATS, &["--ping-after-ms", "1000000000"]);
     let mut stream = connect(&server);
     stream
-        .write_all(&[frame(b""), frame(b"hello")].concat())
+        .write_all(&[frame(b"").repeat(10), frame(b"hello")].concat())
         .expect("written");
-    assert_eq!(receive(&mut stream), b"hello");
+    let pings = std::iter::repeat_with(|| receive(&mut stream))
+        .take_while(|body| body != b"hello")
+        .count();
+    // The first ping may come at once, the second one only after days.
+    assert!(pings <= 1, "{pings} empty frames");
 }
 
 #[test]
