@@ -44,11 +44,11 @@ impl UserMemory {
     }
 }
 
-/// Memory that the kernel has in use for everybody.
+/// Memory of the whole machine: differences are as good as the machine is quiet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KernelMemory {
-    /// Bytes that nobody uses.
-    pub free: u64,
+    /// Bytes that programs could still have; unlike free ones, these do not change when files are cached.
+    pub available: u64,
     /// Bytes of kernel objects, sockets and files among them.
     pub slab: u64,
     /// Bytes of data in the buffers of TCP sockets.
@@ -64,7 +64,7 @@ impl KernelMemory {
         let sockets = fs::read_to_string("/proc/net/sockstat")?;
         let pages = parse_tcp_pages(&sockets).ok_or_else(|| malformed("sockstat"))?;
         Ok(Self {
-            free: kibibytes("/proc/meminfo", "MemFree:")?,
+            available: kibibytes("/proc/meminfo", "MemAvailable:")?,
             slab: kibibytes("/proc/meminfo", "Slab:")?,
             tcp_buffers: pages * PAGE_BYTES,
         })

@@ -87,7 +87,7 @@ struct Report {
     kernel_slab_bytes: f64,
     /// Data in socket buffers of both ends.
     kernel_tcp_buffer_bytes: f64,
-    /// All memory that is not free any more, of servers, clients and kernel.
+    /// All memory that is not available any more: of servers, clients and kernel, and whoever else there is.
     all_bytes: f64,
     /// For so long heartbeats were measured.
     heartbeat_seconds: f64,
@@ -236,7 +236,7 @@ fn measure(arguments: &Arguments) -> io::Result<Report> {
         user_pss_bytes: each(user_at_end.proportional, user.proportional),
         kernel_slab_bytes: each(kernel_at_end.slab, kernel.slab),
         kernel_tcp_buffer_bytes: each(kernel_at_end.tcp_buffers, kernel.tcp_buffers),
-        all_bytes: each(kernel.free, kernel_at_end.free),
+        all_bytes: each(kernel.available, kernel_at_end.available),
         heartbeat_seconds: elapsed.as_secs_f64(),
         pings,
         servers_busy: cpu.as_secs_f64() / elapsed.as_secs_f64(),
@@ -262,7 +262,7 @@ fn print(report: &Report, json: bool) -> io::Result<()> {
         "  kernel, both ends: {:.0} of objects, {:.0} of data in buffers",
         report.kernel_slab_bytes, report.kernel_tcp_buffer_bytes
     );
-    println!("  everything, clients too: {:.0}", report.all_bytes);
+    println!("  everything on this machine: {:.0}", report.all_bytes);
     println!(
         "heartbeats for {:.0} s: {} pings, servers {:.2} % of a processor, {:.1} us per ping",
         report.heartbeat_seconds,
