@@ -1,8 +1,10 @@
 //! The limit that netcore is measured against: an echo server that does only what no server can leave out.
 //!
 //! One thread, one epoll instance, one read buffer for all connections, one read and one write per readiness;
-//! whole frames go back out of the very buffer they were read into. There are no deadlines, no limits of
-//! connections and no callbacks, and nothing may be added that a server could do without.
+//! whole frames go back out of the very buffer they were read into. Events are edge-triggered: level-triggered
+//! ones make the kernel look once more at every connection it has reported, which measures slower. There are
+//! no deadlines, no limits of connections and no callbacks, and nothing may be added that a server could do
+//! without.
 
 use bench_netcore::frames::{HEADER_BYTES, PAYLOAD_BYTES_MAX, whole_frames};
 use bench_netcore::poller::{self, Events, Poller};
