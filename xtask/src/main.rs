@@ -1,10 +1,8 @@
 //! `cargo xtask`: what this repository needs beyond plain cargo.
 //!
-//! It owns how the suite is run (`test`), what a change must pass (`ci`), how the fuzz targets are driven
-//! (`fuzz`) and how the models are checked (`models`). It must never be needed to build or run the product, and it never changes files under version
-//! It owns how the suite is run (`test`), what a change must pass (`ci`), what is measured (`bench`) and how the
-//! fuzz targets are driven (`fuzz`). It must never be needed to build or run the product, and it never changes files under version
-//! control.
+//! It owns how the suite is run (`test`), what a change must pass (`ci`), what is measured (`bench`), how the fuzz
+//! targets are driven (`fuzz`) and how the models are checked (`models`). It must never be needed to build or run
+//! the product, and it never changes files under version control.
 
 mod bench;
 mod ci;

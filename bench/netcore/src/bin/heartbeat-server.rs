@@ -6,7 +6,7 @@
 
 use bench_netcore::frames::PAYLOAD_BYTES_MAX;
 use bench_netcore::poller;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use clap::Parser;
 use netcore::codec::{Beat, Codec, Decoded, FrameError, LengthPrefixed};
 use netcore::{ConnCx, Flow, Handler, Limits, NoTask, Peer, Refusal, Server, Timeouts};
@@ -38,11 +38,11 @@ struct Arguments {
 struct WithHeartbeat(LengthPrefixed);
 
 impl Codec for WithHeartbeat {
-    type In = Bytes;
+    type In<'a> = &'a [u8];
     type Out = [u8];
     type Error = FrameError;
 
-    fn decode(&mut self, src: &[u8]) -> Result<Decoded<Bytes>, FrameError> {
+    fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<&'a [u8]>, FrameError> {
         self.0.decode(src)
     }
 
@@ -50,11 +50,11 @@ impl Codec for WithHeartbeat {
         self.0.encode(out, dst)
     }
 
-    fn beat(&self, frame: &Bytes) -> Beat {
+    fn beat(&self, frame: &&[u8]) -> Beat {
         if frame.is_empty() { Beat::Pong } else { Beat::Data }
     }
 
-    fn encode_beat(&self, beat: Beat, _answer_to: Option<&Bytes>, dst: &mut BytesMut) {
+    fn encode_beat(&self, beat: Beat, _answer_to: Option<&&[u8]>, dst: &mut BytesMut) {
         // Clients never ask, so there is nothing to answer.
         if beat == Beat::Ping {
             dst.extend_from_slice(&HEARTBEAT);
@@ -74,8 +74,8 @@ impl Handler for Echo {
         Ok((WithHeartbeat(LengthPrefixed::new(PAYLOAD_BYTES_MAX as u32)), ()))
     }
 
-    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: Bytes) -> Flow<Self> {
-        match cx.send(&frame) {
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+        match cx.send(frame) {
             Ok(_) => Flow::Continue,
             Err(_) => Flow::Close(ANSWER_REFUSED),
         }
