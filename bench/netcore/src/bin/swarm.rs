@@ -41,7 +41,8 @@ struct Arguments {
     /// Connections of one pair of processes at most; as many as there are descriptors otherwise.
     #[arg(long, value_name = "N")]
     per_process: Option<usize>,
-    /// Seconds for which heartbeats are measured.
+    /// Seconds for which heartbeats are measured. The exchange before makes all pings wait, so less than twice
+    /// `--ping-after-ms` says little.
     #[arg(long, value_name = "S", default_value_t = 30.0)]
     seconds: f64,
     /// Silence after which a connection is pinged, in milliseconds.
