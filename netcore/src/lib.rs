@@ -1,4 +1,5 @@
 #![cfg_attr(feature = "reactor", doc = include_str!("../README.md"))]
+//!
 //! # Rules of the house
 //!
 //! - **Threads.** A handler value and its connections belong to one loop and are never shared; other threads
@@ -7,14 +8,15 @@
 //! - **Names.** A [`ConnId`] is never used for a second connection. Asking for a connection that is over gives
 //!   `None`.
 //! - **Memory.** Connections read into one buffer per loop and own memory only while a frame is incomplete or
-//!   something is unwritten. Whatever is queued anywhere has a limit, and whoever meets it is told.
+//!   something is unwritten. A frame may lie in that buffer: what is kept of it is copied. Whatever is queued
+//!   anywhere has a limit, and whoever meets it is told.
 //! - **Writing.** Sends are queued. What the frames of a connection made it send is written in one system call
 //!   when they have been handled; what else was sent to it in the turn, in one at the end of the turn.
 //! - **Backpressure.** A peer that does not read is not read from; a full worker pool stops the reading of
 //!   those who feed it. While *we* do not read, the deadlines that wait for the peer stand still.
 //!
 //! Without the feature `reactor` (on by default) only the parts without sockets and threads are built:
-//! [`codec`], [`conn`], [`wheel`] and what they need.
+//! [`codec`], [`conn`], [`proxy`], [`wheel`] and what they need.
 
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic))]
 
@@ -49,6 +51,8 @@ mod admission;
 mod builder;
 #[cfg(feature = "reactor")]
 mod context;
+#[cfg(feature = "reactor")]
+pub mod guide;
 #[cfg(feature = "reactor")]
 mod handler;
 #[cfg(feature = "reactor")]

@@ -549,5 +549,6 @@ fn guard<R>(name: &'static str, call: impl FnOnce() -> R) -> Option<R> {
 
 /// A number that differs between connections, to spread what they do over time.
 const fn jitter(id: ConnId) -> u16 {
-    (id.as_u64().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+    // One more, so that the first connection of the first loop is not the one without any.
+    ((id.as_u64().wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
 }

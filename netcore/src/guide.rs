@@ -1,0 +1,317 @@
+//! A chat server, step by step.
+//!
+//! # 1. A codec and a handler
+//!
+//! netcore asks two things of an application. A [`Codec`](crate::codec::Codec) cuts the stream of bytes into
+//! frames. A [`Handler`](crate::Handler) says what they mean. For lines of text there is a codec in the box, so
+//! this is a whole server; it sends every line back:
+//!
+//! ```
+//! use netcore::codec::Delimited;
+//! use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal, Server};
+//! use std::convert::Infallible;
+//! use std::net::SocketAddr;
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type Codec = Delimited;
+//!     type Conn = ();
+//!     type Msg = ();
+//!     type Task = NoTask;
+//!
+//!     fn on_accept(&mut self, _peer: &Peer) -> Result<(Delimited, ()), Refusal> {
+//!         Ok((Delimited::lines(1024), ()))
+//!     }
+//!
+//!     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, line: &[u8]) -> Flow<Self> {
+//!         match cx.send(line) {
+//!             Ok(_) => Flow::Continue,
+//!             Err(_) => Flow::Close(1),
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = Server::builder::<Echo>()
+//!         .listen("127.0.0.1:0".parse::<SocketAddr>()?)
+//!         .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+//!     println!("listening on {}", server.local_addrs()[0]);
+//!     # Ok(())
+//! }
+//! ```
+//!
+//! `start` makes one handler for each event loop, on the thread of that loop. The handler and its connections stay
+//! there: no callback of it ever runs at the same time as another, so it needs no lock. What it must not do is
+//! block, because then all connections of its loop wait.
+//!
+//! # 2. Something to know about each connection
+//!
+//! `type Conn` is what the application keeps per connection; it is stored with the connection itself, and
+//! [`ConnCx::conn`](crate::ConnCx::conn) reaches it. Our chat keeps a name. A frame is borrowed from the read
+//! buffer, so what is kept of it is copied.
+//!
+//! # 3. Everybody hears it
+//!
+//! A connection joins [groups](crate::ConnCx::join), which are numbers. A frame for a group is encoded once and
+//! shared by all who get it: on this loop by [`LoopCx::send_to_group`](crate::LoopCx::send_to_group), on all loops
+//! by [`Remote::send_to_group`](crate::Remote::send_to_group), which costs one message and at most one wake for
+//! each loop, however many members there are. This is the chat, complete:
+//!
+//! ```
+//! use bytes::{Bytes, BytesMut};
+//! use netcore::codec::{Codec, Delimited};
+//! use netcore::{CloseHow, ConnCx, ConnId, Flow, Handler, LoopCx, NoTask, Peer, Reason, Refusal, Server};
+//! use std::convert::Infallible;
+//! use std::net::SocketAddr;
+//!
+//! const LINE_MAX: u32 = 1024;
+//! const EVERYBODY: u64 = 0;
+//!
+//! struct Chat;
+//!
+//! #[derive(Default)]
+//! struct Guest { name: String }
+//!
+//! fn line(text: &str) -> Bytes {
+//!     let mut bytes = BytesMut::new();
+//!     // The longest name and the longest line do not make too long a line together.
+//!     let _ = Delimited::lines(2 * LINE_MAX).encode(text.as_bytes(), &mut bytes);
+//!     bytes.freeze()
+//! }
+//!
+//! impl Handler for Chat {
+//!     type Codec = Delimited;
+//!     type Conn = Guest;
+//!     type Msg = ();
+//!     type Task = NoTask;
+//!
+//!     fn on_accept(&mut self, _peer: &Peer) -> Result<(Delimited, Guest), Refusal> {
+//!         Ok((Delimited::lines(LINE_MAX), Guest::default()))
+//!     }
+//!
+//!     fn on_open(&mut self, cx: &mut ConnCx<'_, Self>) {
+//!         // A connection that cannot take one line is nothing to wait for.
+//!         let _ = cx.send(b"What is your name?");
+//!     }
+//!
+//!     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+//!         let text = String::from_utf8_lossy(frame).into_owned();
+//!         let said = if cx.conn().name.is_empty() {
+//!             cx.conn().name = text;
+//!             cx.established();
+//!             if cx.join(EVERYBODY).is_err() {
+//!                 return Flow::Close(1);
+//!             }
+//!             format!("{} is here", cx.conn().name)
+//!         } else if text == "/quit" {
+//!             cx.close(0, CloseHow::Flush);
+//!             return Flow::Continue;
+//!         } else {
+//!             format!("{}: {text}", cx.conn().name)
+//!         };
+//!         let from = cx.id();
+//!         // A loop that is too busy for it misses a line, and says so nowhere: it is only a chat.
+//!         let _ = cx.loop_cx().remote().send_to_group(EVERYBODY, &line(&said), Some(from));
+//!         Flow::Continue
+//!     }
+//!
+//!     fn on_close(&mut self, cx: &mut LoopCx<'_, Self>, _id: ConnId, guest: Guest, why: &Reason<Self>) {
+//!         let said = line(&format!("{} is gone: {why}", guest.name));
+//!         let _ = cx.remote().send_to_group(EVERYBODY, &said, None);
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = Server::builder::<Chat>()
+//!         .listen("127.0.0.1:0".parse::<SocketAddr>()?)
+//!         .start(|_loop, _remote| Ok::<_, Infallible>(Chat))?;
+//!     # use std::io::{BufRead, BufReader, Write};
+//!     # let join = |name: &str| -> std::io::Result<(BufReader<std::net::TcpStream>, std::net::TcpStream)> {
+//!     #     let mut stream = std::net::TcpStream::connect(server.local_addrs()[0])?;
+//!     #     let mut reader = BufReader::new(stream.try_clone()?);
+//!     #     reader.read_line(&mut String::new())?;
+//!     #     writeln!(stream, "{name}")?;
+//!     #     Ok((reader, stream))
+//!     # };
+//!     # let (mut ann, mut to_ann) = join("ann")?;
+//!     # let (mut bob, mut to_bob) = join("bob")?;
+//!     # let mut heard = String::new();
+//!     # ann.read_line(&mut heard)?;
+//!     # assert_eq!(heard, "bob is here\r\n");
+//!     # writeln!(to_ann, "hello")?;
+//!     # heard.clear();
+//!     # bob.read_line(&mut heard)?;
+//!     # assert_eq!(heard, "ann: hello\r\n");
+//!     # writeln!(to_bob, "/quit")?;
+//!     # heard.clear();
+//!     # ann.read_line(&mut heard)?;
+//!     # assert_eq!(heard, "bob is gone: closed by the application with code 0\r\n");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # 4. Peers that do nothing, or everything
+//!
+//! A peer that connects and never says its name holds a connection for nothing. One that sends a byte per minute
+//! does the same. Deadlines end both, and heartbeats find peers whose network has gone:
+//!
+//! ```
+//! use netcore::{Admission, Limits, Network, Timeouts};
+//! use std::time::Duration;
+//!
+//! let timeouts = Timeouts {
+//!     // Until `ConnCx::established` is called.
+//!     handshake: Duration::from_secs(10),
+//!     // From the first byte of a frame to its last.
+//!     frame: Duration::from_secs(20),
+//!     // Without any byte. Lines have no ping; a codec that has one sets `ping_after`.
+//!     idle: Duration::from_secs(600),
+//!     ..Timeouts::default()
+//! };
+//! let limits = Limits { connections: 10_000, ..Limits::default() };
+//! let admission = Admission {
+//!     per_source: Some(50),
+//!     per_source_rate: Some(10),
+//!     exempt: Network::loopback(),
+//!     ..Admission::default()
+//! };
+//! # let _ = (timeouts, limits, admission);
+//! // .timeouts(timeouts).limits(limits).admission(admission) on the builder
+//! ```
+//!
+//! # 5. Peers that do not read
+//!
+//! What is sent to a connection waits in its out-queue until the peer takes it. [`Outbound`](crate::Outbound) has
+//! three marks: above `high_water` the connection is not read from, because whoever does not read answers should not
+//! ask; at `limit` frames are refused, and the sender is told, or the connection is closed
+//! ([`WhenFull`](crate::WhenFull)). A frame that another thread sent, or a group, and that did not fit, comes to
+//! [`on_undelivered`](crate::Handler::on_undelivered). Nothing grows without a bound, and nothing is lost in silence.
+//!
+//! # 6. Work that takes long
+//!
+//! A query or a password hash must not run on the loop. [`Flow::Offload`](crate::Flow::Offload) gives a
+//! [`Task`](crate::Task) to a [`WorkerPool`](crate::WorkerPool): tasks with the same key run one at a time, in
+//! order. When the pool is full, the connection that feeds it is not read from until there is room; the task is
+//! kept. The answer comes back as a message. The place for it is reserved before the work begins, so that the worker
+//! never has to wait for the loop:
+//!
+//! ```
+//! use netcore::codec::LengthPrefixed;
+//! use netcore::{ConnCx, ConnId, Flow, Handler, LoopCx, Peer, Permit, Refusal, Task};
+//!
+//! struct Reverse { bytes: Vec<u8>, from: ConnId, answer: Permit<Answer> }
+//! struct Answer { to: ConnId, bytes: Vec<u8> }
+//!
+//! impl Task for Reverse {
+//!     /// What each worker thread has for itself: a database connection, say.
+//!     type Worker = ();
+//!
+//!     fn key(&self) -> u64 {
+//!         self.from.as_u64()
+//!     }
+//!
+//!     fn run(mut self, _worker: &mut ()) {
+//!         self.bytes.reverse();
+//!         // The loop can only have stopped.
+//!         let _ = self.answer.post(Answer { to: self.from, bytes: self.bytes });
+//!     }
+//! }
+//!
+//! struct Reverser;
+//!
+//! impl Handler for Reverser {
+//!     type Codec = LengthPrefixed;
+//!     type Conn = ();
+//!     type Msg = Answer;
+//!     type Task = Reverse;
+//!
+//!     fn on_accept(&mut self, _peer: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+//!         Ok((LengthPrefixed::new(64 * 1024), ()))
+//!     }
+//!
+//!     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+//!         let (from, bytes) = (cx.id(), frame.to_vec());
+//!         match cx.loop_cx().remote().reserve(from.loop_id()) {
+//!             Ok(answer) => Flow::Offload(Reverse { bytes, from, answer }),
+//!             // Too many answers are under way: a real protocol says so.
+//!             Err(_) => Flow::Close(2),
+//!         }
+//!     }
+//!
+//!     fn on_msg(&mut self, cx: &mut LoopCx<'_, Self>, answer: Answer) {
+//!         // The connection may be over meanwhile.
+//!         if let Some(mut cx) = cx.conn(answer.to) {
+//!             let _ = cx.send(&answer.bytes);
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # 7. Connections of our own
+//!
+//! [`LoopCx::connect`](crate::LoopCx::connect) makes a connection that is like any other: `on_open` is called when it
+//! is made, `on_close` when it is over or could not be made. To connect again, call it in `on_close` with a pause:
+//!
+//! ```
+//! use netcore::codec::Delimited;
+//! use netcore::{Backoff, Connect, ConnCx, ConnId, Flow, Handler, LoopCx, NoTask, Peer, Reason, Refusal};
+//! use std::net::SocketAddr;
+//!
+//! struct Client { server: SocketAddr, backoff: Backoff }
+//!
+//! impl Client {
+//!     fn connect(&mut self, cx: &mut LoopCx<'_, Self>, connect: Connect) {
+//!         if let Err(error) = cx.connect(connect, Delimited::lines(1024), ()) {
+//!             eprintln!("not connecting: {error}");
+//!         }
+//!     }
+//! }
+//!
+//! impl Handler for Client {
+//!     type Codec = Delimited;
+//!     type Conn = ();
+//!     type Msg = ();
+//!     type Task = NoTask;
+//!
+//!     fn on_start(&mut self, cx: &mut LoopCx<'_, Self>) {
+//!         self.connect(cx, Connect::to(self.server));
+//!     }
+//!
+//!     fn on_accept(&mut self, _peer: &Peer) -> Result<(Delimited, ()), Refusal> {
+//!         Err(Refusal)
+//!     }
+//!
+//!     fn on_open(&mut self, _cx: &mut ConnCx<'_, Self>) {
+//!         self.backoff.reset();
+//!     }
+//!
+//!     fn on_frame(&mut self, _cx: &mut ConnCx<'_, Self>, line: &[u8]) -> Flow<Self> {
+//!         println!("{}", String::from_utf8_lossy(line));
+//!         Flow::Continue
+//!     }
+//!
+//!     fn on_close(&mut self, cx: &mut LoopCx<'_, Self>, id: ConnId, _conn: (), why: &Reason<Self>) {
+//!         eprintln!("not connected: {why}");
+//!         // A real program has a random number generator.
+//!         let pause = self.backoff.next_pause(id.as_u64().wrapping_mul(0x9e37_79b9_7f4a_7c15));
+//!         if !cx.draining() {
+//!             self.connect(cx, Connect::to(self.server).after(pause));
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # 8. The end
+//!
+//! [`Server::drain`](crate::Server::drain) closes the listeners and calls `on_drain` for every connection, which says
+//! goodbye and closes when its work is done; what is left at the deadline is aborted. With
+//! [`drain_with`](crate::Server::drain_with) the goodbyes are spread over some time, so that ten thousand clients do
+//! not connect elsewhere in the same second. Then [`Server::shutdown`](crate::Server::shutdown) stops the loops.
+//!
+//! # 9. In the open
+//!
+//! [`Listen`](crate::Listen) adds what a public server needs: TLS with certificates that can be renewed while
+//! connections go on, the PROXY protocol behind a load balancer, Unix sockets, sockets from the service manager. An
+//! [`Observer`](crate::Observer) hears how long turns take, what is queued, who is refused and why connections end;
+//! [`Counters`](crate::Counters) is one that adds it up.
