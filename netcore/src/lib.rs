@@ -10,8 +10,8 @@
 //! - **Memory.** Connections read into one buffer per loop and own memory only while a frame is incomplete or
 //!   something is unwritten. A frame may lie in that buffer: what is kept of it is copied. Whatever is queued
 //!   anywhere has a limit, and whoever meets it is told.
-//! - **Writing.** Sends are queued. What the frames of a connection made it send is written in one system call
-//!   when they have been handled; what else was sent to it in the turn, in one at the end of the turn.
+//! - **Writing.** Sends are queued and written in one system call per connection, at the end of the turn; long
+//!   answers (1 KiB) already when the frames of their connection have been handled.
 //! - **Backpressure.** A peer that does not read is not read from; a full worker pool stops the reading of
 //!   those who feed it. While *we* do not read, the deadlines that wait for the peer stand still.
 //!

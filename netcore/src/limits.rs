@@ -35,8 +35,12 @@ pub const TAIL_BYTES_MAX: usize = 64 * 1024;
 /// is closed, and another begun.
 pub const TAIL_BYTES_COPIED_MAX: usize = 8 * 1024;
 
-/// Bytes of memory that a loop keeps of an out-queue that is empty, for the next connection that needs one.
-pub const SPARE_OUTBOX_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of memory that a loop keeps of out-queues that are empty, for the next connections that need one.
+pub const SPARE_OUTBOX_BYTES_MAX: usize = 1024 * 1024;
+
+/// A connection that has been read and has this many bytes queued is written to at once, others at the end of the
+/// turn.
+pub const WRITE_EARLY_BYTES: usize = 1024;
 
 /// Bytes a partial frame reserves ahead of what has arrived, whatever length it declares.
 pub const INBOX_RESERVE_BYTES_MAX: usize = 64 * 1024;

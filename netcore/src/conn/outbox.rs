@@ -2,8 +2,8 @@
 
 use crate::codec::Codec;
 use crate::limits::{
-    COALESCE_BEHIND_BYTES_MAX, COALESCE_BYTES_MAX, SPARE_OUTBOX_BYTES_MAX, TAIL_BYTES_COPIED_MAX,
-    TAIL_BYTES_MAX, TAIL_BYTES_MIN, WRITE_SLICES_MAX,
+    COALESCE_BEHIND_BYTES_MAX, COALESCE_BYTES_MAX, TAIL_BYTES_COPIED_MAX, TAIL_BYTES_MAX, TAIL_BYTES_MIN,
+    WRITE_SLICES_MAX,
 };
 use crate::time::Tick;
 use bytes::{Buf, Bytes, BytesMut};
@@ -23,6 +23,8 @@ pub(super) struct Outbox {
     chunk_bytes: usize,
     /// Bytes of the frame that was encoded last, as a guess at the next.
     encoded: usize,
+    /// Bytes of memory of the open chunk: the chunk itself no longer counts what was written from its front.
+    tail_bytes: usize,
     progress: Tick,
 }
 
@@ -34,6 +36,7 @@ impl Outbox {
             tail: BytesMut::new(),
             chunk_bytes: 0,
             encoded: 0,
+            tail_bytes: 0,
             progress: now,
         }
     }
@@ -58,6 +61,7 @@ impl Outbox {
         if frame.len() <= copied_up_to {
             self.reserve(frame.len());
             self.tail.extend_from_slice(&frame);
+            self.note_tail();
         } else {
             self.close_tail();
             self.chunk_bytes += frame.len();
@@ -84,6 +88,7 @@ impl Outbox {
             return Err(EncodeError::Full);
         }
         self.encoded = self.tail.len() - before;
+        self.note_tail();
         Ok(())
     }
 
@@ -97,6 +102,7 @@ impl Outbox {
         if self.len() > limit {
             self.tail.truncate(before);
         }
+        self.note_tail();
         appended
     }
 
@@ -112,13 +118,22 @@ impl Outbox {
         (count, bytes)
     }
 
-    /// Makes it as good as new, if it is empty and its memory is worth keeping; whether it is.
-    pub(super) fn recycle(&mut self) -> bool {
-        let worth_keeping = self.len() == 0 && self.tail.capacity() <= SPARE_OUTBOX_BYTES_MAX;
-        if worth_keeping {
-            self.tail.clear();
+    /// Makes it as good as new. It must be empty.
+    pub(super) fn recycle(&mut self) {
+        self.tail.clear();
+    }
+
+    /// Gives up memory that is much more than what is queued needs.
+    pub(super) fn shrink(&mut self) {
+        if self.tail_bytes > 4 * self.tail.len() + TAIL_BYTES_COPIED_MAX {
+            self.tail = BytesMut::from(&self.tail[..]);
+            self.tail_bytes = self.tail.capacity();
         }
-        worth_keeping
+    }
+
+    /// Bytes of memory it holds, about.
+    pub(super) fn held(&self) -> usize {
+        size_of::<Self>() + self.tail_bytes + self.chunks.capacity() * size_of::<Bytes>()
     }
 
     /// Begins to be stalled `now`.
@@ -169,8 +184,13 @@ impl Outbox {
         }
     }
 
+    fn note_tail(&mut self) {
+        self.tail_bytes = self.tail_bytes.max(self.tail.capacity());
+    }
+
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
+            self.tail_bytes = 0;
             let closed = std::mem::take(&mut self.tail).freeze();
             self.chunk_bytes += closed.len();
             self.chunks.push_back(closed);
@@ -247,6 +267,18 @@ mod tests {
             "{}",
             outbox.chunks.len()
         );
+    }
+
+    #[test]
+    fn a_queue_that_has_to_wait_gives_up_memory_it_does_not_need() {
+        let mut outbox = Outbox::new(Tick(0));
+        let codec = crate::codec::LengthPrefixed::new(1 << 20);
+        assert!(outbox.encode(&codec, &[7; 60_000], usize::MAX).is_ok());
+        outbox.advance(60_000, Tick(1));
+        assert!(outbox.held() > 50_000);
+        outbox.shrink();
+        assert!(outbox.held() < 1000, "{}", outbox.held());
+        assert_eq!(content(&outbox), [7; 4]);
     }
 
     #[test]

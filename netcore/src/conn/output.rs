@@ -6,15 +6,38 @@ use crate::close::{CloseHow, CloseReason, Queued, SendError};
 use crate::codec::{Beat, Codec};
 use crate::config::{Outbound, Settings, WhenFull};
 use crate::conn::outbox::{EncodeError, Outbox};
-use crate::limits::WRITE_SLICES_MAX;
+use crate::limits::{SPARE_OUTBOX_BYTES_MAX, WRITE_SLICES_MAX};
 use crate::time::Tick;
 use bytes::Bytes;
 use std::io::IoSlice;
 
-/// The memory of an out-queue, for whichever connection of a loop sends next: most queues live for less than a
-/// turn.
+/// The memory of out-queues, for whichever connections of a loop send next: most queues live for less than a turn.
+/// Holds up to [`SPARE_OUTBOX_BYTES_MAX`](crate::limits::SPARE_OUTBOX_BYTES_MAX).
 #[derive(Debug, Default)]
-pub struct Spare(Option<Box<Outbox>>);
+pub struct Spare {
+    // Boxed as connections have them, so that they are not moved about.
+    #[allow(clippy::vec_box)]
+    outboxes: Vec<Box<Outbox>>,
+    bytes: usize,
+}
+
+impl Spare {
+    fn take(&mut self, now: Tick) -> Option<Box<Outbox>> {
+        let mut outbox = self.outboxes.pop()?;
+        self.bytes = self.bytes.saturating_sub(outbox.held());
+        outbox.begin(now);
+        Some(outbox)
+    }
+
+    fn put(&mut self, mut outbox: Box<Outbox>) {
+        outbox.recycle();
+        let held = outbox.held();
+        if self.bytes + held <= SPARE_OUTBOX_BYTES_MAX {
+            self.bytes += held;
+            self.outboxes.push(outbox);
+        }
+    }
+}
 
 impl<C: Codec> Core<C> {
     /// Bytes queued and not yet written.
@@ -121,25 +144,27 @@ impl<C: Codec> Core<C> {
         }
     }
 
+    /// What is queued has to wait for the peer: gives up memory that it does not need.
+    pub fn shrink(&mut self) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.shrink();
+        }
+    }
+
     /// Has the next frame queued in memory that was used before, if nothing is queued. Something has to be queued
     /// then, or [`give_back`](Self::give_back) called.
     pub fn lend(&mut self, now: Tick, spare: &mut Spare) {
-        if self.outbox.is_none()
-            && let Some(mut outbox) = spare.0.take()
-        {
-            outbox.begin(now);
-            self.outbox = Some(outbox);
+        if self.outbox.is_none() {
+            self.outbox = spare.take(now);
         }
     }
 
     /// Gives an out-queue back that is empty.
     pub fn give_back(&mut self, spare: &mut Spare) {
         if self.outbox.as_ref().is_some_and(|outbox| outbox.len() == 0)
-            && let Some(mut outbox) = self.outbox.take()
-            && spare.0.is_none()
-            && outbox.recycle()
+            && let Some(outbox) = self.outbox.take()
         {
-            spare.0 = Some(outbox);
+            spare.put(outbox);
         }
     }
 

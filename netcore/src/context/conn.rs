@@ -75,7 +75,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         self.slot_mut().core.codec()
     }
 
-    /// Encodes a frame and queues it; it is written after the frames of this turn, once.
+    /// Encodes a frame and queues it; it is written in this turn, once.
     ///
     /// # Errors
     /// Nothing was queued; see [`SendError`].
@@ -84,7 +84,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
             .queue(self.id, |core, settings, now| core.send(settings, now, out))
     }
 
-    /// Queues an encoded frame, without copying it unless it is small; it is written after the frames of this turn, once.
+    /// Queues an encoded frame, without copying it unless it is small; it is written in this turn, once.
     ///
     /// # Errors
     /// Nothing was queued; see [`SendError`].

@@ -3,10 +3,10 @@
 //! meaning.
 //!
 //! One turn: wait; take messages and signals; note what is ready; handle messages; accept; bring connections that
-//! are not open yet a step further; read what is ready within budgets, and *settle* each connection that was read:
-//! write what is queued, once; report low water and the peer's end; shut down; re-arm its timer. Then deadlines;
-//! `on_tick`; `on_turn_end`; and settle whatever else was touched. Connections that are over leave at the very end,
-//! so no name of an open connection can change its owner during a turn.
+//! are not open yet a step further; read what is ready within budgets; deadlines; `on_tick`; `on_turn_end`; then
+//! *settle* every connection that was touched: write what is queued, once; report low water and the peer's end;
+//! shut down; re-arm its timer. A connection with a long answer is settled right after it was read. Connections
+//! that are over leave at the very end, so no name of an open connection can change its owner during a turn.
 //!
 //! Invariants: readiness that was not used up is remembered (`readable`, `writable`), because edge-triggered
 //! events come once. A live connection has one valid entry in the wheel, at or before its deadline. Nothing is

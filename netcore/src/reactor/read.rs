@@ -9,7 +9,7 @@ use crate::conn::{Pause, Phase, Source, Step};
 use crate::context::ConnCx;
 use crate::handler::{Flow, Handler, Reason};
 use crate::id::ConnId;
-use crate::limits::READ_BYTES_UNDER_PRESSURE;
+use crate::limits::{READ_BYTES_UNDER_PRESSURE, WRITE_EARLY_BYTES};
 use crate::worker::SubmitError;
 use std::io::ErrorKind;
 use std::mem;
@@ -59,10 +59,9 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             if let Some(slot) = self.state.slots.get_mut(id) {
                 slot.queued = false;
                 self.read_connection(id, &mut buffer);
-                // At once and not at the end of the turn: the answers are still in the processor's cache, and
-                // their memory is there for those of the next connection. Settling puts the connection back on
-                // the list if it has more.
-                self.settle(id);
+                // Settling puts the connection back on the list if it has more.
+                self.state.touch(id);
+                self.settle_early(id);
             }
         }
         self.buffer = buffer;
@@ -83,6 +82,17 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             slot.core.resume(Pause::Workers, self.state.tick);
             self.state.touch(id);
             self.submit(id, task);
+        }
+    }
+
+    /// Writes long answers at once and not at the end of the turn: they are still in the processor's cache, and
+    /// their memory is there for those of the next connection. Short ones wait, because more may come, and because
+    /// peers are woken more cheaply together.
+    fn settle_early(&mut self, id: ConnId) {
+        if let Some(slot) = self.state.slots.get(id)
+            && slot.core.queued_bytes() >= WRITE_EARLY_BYTES
+        {
+            self.settle(id);
         }
     }
 

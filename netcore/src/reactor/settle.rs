@@ -119,7 +119,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
         for _ in 0..WRITES_PER_TURN_MAX {
             if !slot.writable || !slot.core.wants_output() {
-                return;
+                return slot.core.shrink();
             }
             let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
             let (count, offered) = slot.core.slices(&mut slices);

@@ -53,7 +53,7 @@ pub enum ClientCertificates<'a> {
 pub struct TlsServer(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl TlsServer {
-    /// A configuration made with rustls, which [`rustls`](crate::rustls) re-exports.
+    /// A configuration made with rustls, which this crate re-exports.
     #[must_use]
     pub fn new(config: Arc<ServerConfig>) -> Self {
         Self(Arc::new(RwLock::new(config)))

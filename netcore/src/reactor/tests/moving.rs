@@ -320,8 +320,7 @@ fn the_end_of_a_turn_is_called_once_and_what_it_sends_is_written_at_once() {
     loop_.turn();
     assert_eq!(loop_.reactor.handler.turn_ends, before + 1);
     assert_eq!(loop_.written(socket), ["a", "b", "together"]);
-    // One for the answers, one for the rest.
-    assert_eq!(loop_.world.borrow().sockets[socket].writes, 2);
+    assert_eq!(loop_.world.borrow().sockets[socket].writes, 1);
 }
 
 #[test]
