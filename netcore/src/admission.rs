@@ -13,6 +13,18 @@ use std::time::{Duration, Instant};
 /// A connection beyond `per_source` or `per_source_rate` is accepted and closed at once; the application does not
 /// hear of it. Beyond `rate` nothing is accepted until there is room again: connections wait in the queue of the
 /// operating system. Unix sockets and connections we make have no source.
+///
+/// ```
+/// use netcore::{Admission, Network};
+///
+/// let admission = Admission {
+///     per_source: Some(100),
+///     per_source_rate: Some(20),
+///     rate: Some(5_000),
+///     exempt: Network::loopback(),
+/// };
+/// # assert!(!admission.exempt.is_empty());
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Admission {
     /// Connections of one source at the same time.

@@ -4,6 +4,18 @@
 use std::io;
 
 /// Why a connection ended. `E` is the error of the codec.
+///
+/// ```
+/// use netcore::{CloseReason, Initiator};
+///
+/// fn should_log<E>(why: &CloseReason<E>) -> bool {
+///     // What peers do all day is not worth a line.
+///     why.initiator() == Initiator::Library
+/// }
+/// assert!(!should_log::<()>(&CloseReason::Eof));
+/// assert!(should_log::<()>(&CloseReason::PongTimeout));
+/// assert_eq!(CloseReason::<()>::PongTimeout.name(), "pong_timeout");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason<E> {
@@ -179,6 +191,21 @@ pub enum Queued {
 }
 
 /// Why a frame was not queued.
+///
+/// ```
+/// use netcore::{ConnCx, Handler, SendError};
+/// use bytes::Bytes;
+///
+/// /// Sends what is worth sending; whether the connection is worth keeping.
+/// fn offer<H: Handler>(cx: &mut ConnCx<'_, H>, frame: Bytes) -> bool {
+///     match cx.send_encoded(frame) {
+///         Ok(_) | Err(SendError::Closing) => true,
+///         // Later, in `on_writable`.
+///         Err(SendError::Full) => true,
+///         Err(SendError::Encode) => false,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum SendError {
     /// The connection is closing.

@@ -7,6 +7,20 @@ use std::time::Duration;
 /// How long things may take. [`Duration::MAX`] switches a deadline off; the resolution is
 /// [`TICK`](crate::limits::TICK). While reading of a connection is paused by us, its `frame`, `idle` and pong
 /// deadlines stand still.
+///
+/// ```
+/// use netcore::Timeouts;
+/// use std::time::Duration;
+///
+/// // Mobile clients: pinged every five minutes, dead half a minute later.
+/// let timeouts = Timeouts {
+///     ping_after: Some(Duration::from_secs(300)),
+///     pong_within: Duration::from_secs(30),
+///     idle: Duration::MAX,
+///     ..Timeouts::default()
+/// };
+/// # assert!(timeouts.handshake == Duration::MAX);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timeouts {
     /// From the beginning of an attempt to connect to the connection, for connections we make.
@@ -66,6 +80,14 @@ pub enum WhenFull {
 
 /// Water marks of the bytes queued for one connection, in bytes. Above `high_water` reading of the connection
 /// pauses until the queue has fallen to `low_water`; frames that would pass `limit` are refused.
+///
+/// ```
+/// use netcore::{Outbound, WhenFull};
+///
+/// // A market feed: who is a megabyte behind is cut off.
+/// let outbound = Outbound { limit: 1024 * 1024, when_full: WhenFull::Close, ..Outbound::default() };
+/// # assert!(outbound.low_water < outbound.high_water);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Outbound {
     /// Where the application is told to go on.
@@ -121,6 +143,14 @@ pub enum Accept {
 }
 
 /// Which processors the loops run on.
+///
+/// ```
+/// use netcore::Pinning;
+///
+/// // Four loops on the first four processors; the workers keep away from them by other means.
+/// let pinning = Pinning::Processors((0..4).collect());
+/// # assert_ne!(pinning, Pinning::Free);
+/// ```
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Pinning {
     /// Wherever the system puts them.
@@ -132,6 +162,14 @@ pub enum Pinning {
 }
 
 /// How many connections, and what they may hold.
+///
+/// ```
+/// use netcore::Limits;
+///
+/// // A small machine.
+/// let limits = Limits { connections: 5_000, queued_bytes: 32 * 1024 * 1024, ..Limits::default() };
+/// # assert!(limits.undecoded_bytes > 0);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Connections of the whole server; further ones are accepted and closed at once.
@@ -161,6 +199,14 @@ impl Default for Limits {
 
 /// What one turn of a loop spends before it looks at everything else again. Work left over continues in the
 /// next turn without sleeping. All are at least 1.
+///
+/// ```
+/// use netcore::Budgets;
+///
+/// // Frames are expensive here: after a few of them it is the others' turn.
+/// let budgets = Budgets { frames: 8, ..Budgets::default() };
+/// # assert!(budgets.reads > 0);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Budgets {
     /// Read calls per connection and turn.

@@ -12,6 +12,18 @@ const _: () = assert!(LOOPS_MAX <= 1 << (64 - INDEX_BITS - GENERATION_BITS));
 const _: () = assert!(usize::BITS == 64);
 
 /// The name of an event loop of a server, counted from 0.
+///
+/// ```
+/// # use netcore::Remote;
+/// /// As many counters as loops.
+/// fn counters<M>(remote: &Remote<M>) -> Vec<u64> {
+///     let mut counters = vec![0; remote.loop_count()];
+///     for loop_id in remote.loops() {
+///         counters[loop_id.index()] += 1;
+///     }
+///     counters
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct LoopId(pub(crate) u8);
 
@@ -25,6 +37,15 @@ impl LoopId {
 
 /// The name of a connection, never given to another one while the server runs: 8 bits of loop, 32 bits of
 /// generation, 24 bits of slot.
+///
+/// ```
+/// # use netcore::{ConnId, ConnCx, Handler};
+/// # use std::collections::HashMap;
+/// /// Who is online: a name that is over can stay in the map, it will never mean anybody else.
+/// fn note<H: Handler>(online: &mut HashMap<u64, ConnId>, user: u64, cx: &ConnCx<'_, H>) {
+///     online.insert(user, cx.id());
+/// }
+/// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ConnId(u64);
 

@@ -46,6 +46,21 @@ pub struct Turn {
 }
 
 /// Listens to what happens in a server. The methods are called on the threads of the loops, and must not block.
+///
+/// ```
+/// use netcore::{LoopId, Observer, Turn};
+/// use std::time::Duration;
+///
+/// struct Watchdog;
+///
+/// impl Observer for Watchdog {
+///     fn turn(&self, loop_id: LoopId, turn: &Turn) {
+///         if turn.work > Duration::from_millis(50) {
+///             eprintln!("loop {} was away for {:?}", loop_id.index(), turn.work);
+///         }
+///     }
+/// }
+/// ```
 pub trait Observer: Send + Sync + 'static {
     /// A loop ended a turn.
     fn turn(&self, _loop_id: LoopId, _turn: &Turn) {}

@@ -26,6 +26,25 @@ pub(crate) enum Command<M> {
 /// What one thread posts to one loop arrives in that order, whatever method it uses. A frame that arrives and does
 /// not fit into the out-queue of its connection is given to
 /// [`on_undelivered`](crate::Handler::on_undelivered); one for a connection that is over is dropped.
+///
+/// ```
+/// use bytes::Bytes;
+/// use netcore::{ConnId, PostError, Remote};
+///
+/// /// From any thread: the same bytes to many; those that have to wait for another time are returned.
+/// fn announce<M>(remote: &Remote<M>, to: &[ConnId], frame: &Bytes) -> Vec<ConnId> {
+///     remote.send_many(to, frame).err().unwrap_or_default()
+/// }
+///
+/// /// Nothing is lost in silence: what is refused comes back.
+/// fn tell<M>(remote: &Remote<M>, to: ConnId, message: M) -> Option<M> {
+///     match remote.post(to.loop_id(), message) {
+///         Ok(()) => None,
+///         Err(PostError::Full(message)) => Some(message),
+///         Err(PostError::Stopped(_)) => None,
+///     }
+/// }
+/// ```
 pub struct Remote<M> {
     mailboxes: Arc<[Arc<Mailbox<Command<M>>>]>,
 }

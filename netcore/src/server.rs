@@ -18,6 +18,23 @@ use std::time::{Duration, Instant};
 
 /// A running server, whose handlers take messages of type `M`. Can be used from any thread; dropping it is
 /// [`shutdown`](Self::shutdown).
+///
+/// ```
+/// use netcore::{Server, ServerPhase};
+/// use std::time::Duration;
+///
+/// /// What to do on SIGTERM.
+/// fn end<M>(server: Server<M>) {
+///     let report = server.drain(Duration::from_secs(20));
+///     println!("{} ended by themselves, {} were cut off", report.drained, report.aborted);
+///     server.shutdown();
+/// }
+///
+/// /// What a health check asks.
+/// fn ready<M>(server: &Server<M>) -> bool {
+///     server.phase() == ServerPhase::Running
+/// }
+/// ```
 pub struct Server<M> {
     addresses: Vec<Address>,
     tcp_addresses: Vec<SocketAddr>,

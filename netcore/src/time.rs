@@ -5,6 +5,15 @@ use crate::limits::TICK;
 use std::time::Duration;
 
 /// A point in time in units of [`TICK`] since the loop started. `u32` lasts for 6.8 years.
+///
+/// ```
+/// use netcore::limits::TICK;
+/// use netcore::time::{Tick, Ticks};
+///
+/// let now = Tick::from_elapsed(TICK * 3);
+/// assert_eq!(now.after(Ticks(2)), Tick(5));
+/// assert_eq!(now.after(Ticks::NEVER), Tick::NEVER);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Tick(pub u32);
 

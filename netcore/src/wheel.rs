@@ -13,6 +13,18 @@ const _: () = assert!(WHEEL_SLOTS.is_multiple_of(WORD_BITS));
 
 /// Values that come up at given ticks, or earlier if they lie more than a revolution ahead, but never later
 /// than asked for.
+///
+/// ```
+/// use netcore::time::Tick;
+/// use netcore::wheel::Wheel;
+///
+/// let mut wheel = Wheel::new(Tick(0));
+/// wheel.insert(Tick(5), "tea");
+/// wheel.insert(Tick(2), "egg");
+/// let mut due = Vec::new();
+/// wheel.expire(Tick(3), 10, &mut due);
+/// assert_eq!(due, [(Tick(2), "egg")]);
+/// ```
 #[derive(Debug)]
 pub struct Wheel<T> {
     slots: Vec<Vec<T>>,

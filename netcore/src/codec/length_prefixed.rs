@@ -17,6 +17,24 @@ use std::num::NonZeroUsize;
 ///
 /// Encoding is the inverse of decoding: bytes that `strip` removes are written as zeros, except for the length
 /// field, which is always filled in.
+///
+/// ```
+/// use netcore::codec::{Codec, Decoded, LengthPrefixed};
+///
+/// // A type of one byte, then a little-endian length of two that counts itself and the type.
+/// let mut codec = LengthPrefixed::builder()
+///     .offset(1)
+///     .width(2)
+///     .little_endian()
+///     .adjustment(-3)
+///     .strip(0)
+///     .max(4096)
+///     .build()?;
+/// let Decoded::Frame { frame, .. } = codec.decode(b"T\x05\0hi")? else { panic!("it is whole") };
+/// assert_eq!(frame, b"T\x05\0hi");
+/// assert!(codec.decode(b"T\xff\xff").is_err());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LengthPrefixed {
     max: u32,

@@ -105,6 +105,28 @@ const BY_LIBRARY: u8 = 1 << 7;
 /// [`slices`](Self::slices), [`poll_writable`](Self::poll_writable), [`poll_end`](Self::poll_end),
 /// [`poll_shutdown`](Self::poll_shutdown), [`next_deadline`](Self::next_deadline). The rest are getters. Times
 /// given to one value must not go backwards.
+///
+/// ```
+/// use netcore::codec::LengthPrefixed;
+/// use netcore::conn::{Core, Step};
+/// use netcore::time::Tick;
+/// use netcore::{Outbound, Settings, Timeouts};
+///
+/// let settings = Settings::new(&Timeouts::default(), Outbound::default());
+/// let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+///
+/// // Bytes in: a whole frame and the beginning of another.
+/// core.handle_received(Tick(1));
+/// let mut source = core.source(b"\0\0\0\x02hi\0\0");
+/// assert!(matches!(core.step(&settings, Tick(1), &mut source), Step::Frame(b"hi")));
+/// while !matches!(core.step(&settings, Tick(1), &mut source), Step::Idle) {}
+/// core.finish(source);
+/// assert!(core.held_bytes() > 0);
+///
+/// // A frame out.
+/// core.send(&settings, Tick(1), b"ho").unwrap();
+/// assert_eq!(core.queued_bytes(), 6);
+/// ```
 #[derive(Debug)]
 pub struct Core<C: Codec> {
     inbox: Option<Box<Inbox>>,

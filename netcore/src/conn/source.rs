@@ -10,6 +10,8 @@ use crate::time::Tick;
 
 /// What frames are decoded from, apart from the connection while that goes on: so a frame can borrow from it while
 /// the connection is used.
+///
+/// See [`Core`].
 #[derive(Debug)]
 pub struct Source<'a> {
     held: Option<Box<Inbox>>,

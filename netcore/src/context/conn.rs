@@ -15,6 +15,20 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// A connection, during a callback on its loop.
+///
+/// ```
+/// use netcore::{CloseHow, ConnCx, Handler};
+/// use std::time::Duration;
+///
+/// const LAST_CALL: u32 = 1;
+///
+/// /// To be called in `on_drain`: a word, and half a minute for it to be heeded.
+/// fn last_call<H: Handler>(cx: &mut ConnCx<'_, H>, word: bytes::Bytes) {
+///     if cx.send_encoded(word).is_err() || cx.set_timer(LAST_CALL, Duration::from_secs(30)).is_err() {
+///         cx.close(0, CloseHow::Abort);
+///     }
+/// }
+/// ```
 pub struct ConnCx<'a, H: Handler> {
     state: &'a mut LoopState<H>,
     /// Slots are freed at the end of a turn only, so this one exists as long as the context does.

@@ -14,11 +14,37 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// A loop, during a callback on it.
+///
+/// ```
+/// use netcore::{Handler, LoopCx};
+///
+/// /// To be called in `on_tick`: everybody on this loop hears how many they are.
+/// fn count<H: Handler>(cx: &mut LoopCx<'_, H>) {
+///     let frame = bytes::Bytes::from(format!("{} here\n", cx.connections()));
+///     let ids = cx.connection_ids();
+///     let delivery = cx.send_to(ids, &frame);
+///     if delivery.full > 0 {
+///         eprintln!("{} do not keep up", delivery.full);
+///     }
+/// }
+/// ```
 pub struct LoopCx<'a, H: Handler> {
     state: &'a mut LoopState<H>,
 }
 
 /// A connection to be made, see [`LoopCx::connect`].
+///
+/// ```
+/// use netcore::Connect;
+/// use std::net::SocketAddr;
+/// use std::time::Duration;
+///
+/// let connect = Connect::to("192.0.2.1:7000".parse::<SocketAddr>()?)
+///     .after(Duration::from_millis(250))
+///     .within(Duration::from_secs(3));
+/// # let _ = connect;
+/// # Ok::<_, std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Connect {
     to: Address,

@@ -49,6 +49,24 @@ pub enum ClientCertificates<'a> {
 }
 
 /// The TLS side of a listener. Clones are handles to the same configuration; can be used from any thread.
+///
+/// ```no_run
+/// use netcore::Listen;
+/// use netcore::tls::{ClientCertificates, TlsServer};
+/// use std::net::SocketAddr;
+///
+/// fn load() -> Result<TlsServer, Box<dyn std::error::Error>> {
+///     let (chain, key) = (std::fs::read("chain.pem")?, std::fs::read("key.pem")?);
+///     Ok(TlsServer::from_pem(&chain, &key, ClientCertificates::Unwanted, &[b"chat/1"])?)
+/// }
+///
+/// let tls = load()?;
+/// let listen = Listen::from("0.0.0.0:7443".parse::<SocketAddr>()?).tls(tls.clone());
+/// // When the certificate was renewed:
+/// tls.replace_by(&load()?);
+/// # let _ = listen;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct TlsServer(Arc<RwLock<Arc<ServerConfig>>>);
 
@@ -127,6 +145,18 @@ fn server_config(
 }
 
 /// The TLS side of connections we make. Clones are cheap; can be used from any thread.
+///
+/// ```no_run
+/// use netcore::Connect;
+/// use netcore::tls::TlsClient;
+/// use std::net::SocketAddr;
+///
+/// let config = TlsClient::config_from_pem(&std::fs::read("authorities.pem")?, None, &[b"chat/1"])?;
+/// let tls = TlsClient::new(config, "chat.example.org")?;
+/// let connect = Connect::to("192.0.2.1:7443".parse::<SocketAddr>()?).tls(tls);
+/// # let _ = connect;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct TlsClient {
     config: Arc<ClientConfig>,

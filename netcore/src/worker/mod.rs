@@ -177,6 +177,41 @@ impl<T: Task> PoolBuilder<T> {
 /// A handle to a pool of worker threads; clones are handles to the same pool. The pool stops when
 /// [`shutdown`](Self::shutdown) is called or the last handle is dropped, in both cases after all accepted tasks
 /// have run.
+///
+/// ```
+/// use netcore::{Task, WorkerPool};
+/// use std::convert::Infallible;
+/// use std::sync::mpsc;
+///
+/// /// Tells a number; those of the same account in order.
+/// struct Tell { account: u64, number: u32, to: mpsc::Sender<u32> }
+///
+/// impl Task for Tell {
+///     type Worker = ();
+///
+///     fn key(&self) -> u64 {
+///         self.account
+///     }
+///
+///     fn run(self, _worker: &mut ()) {
+///         // Nobody may be listening any more.
+///         let _ = self.to.send(self.number);
+///     }
+/// }
+///
+/// let pool = WorkerPool::builder().threads(2).queue(100).start(|_thread| Ok::<_, Infallible>(()))?;
+/// let (to, told) = mpsc::channel();
+/// for number in 1..=3 {
+///     // A full pool gives the task back.
+///     if let Err(error) = pool.try_submit(Tell { account: 7, number, to: to.clone() }) {
+///         eprintln!("not now: {error}");
+///     }
+/// }
+/// pool.shutdown();
+/// drop(to);
+/// assert_eq!(told.iter().collect::<Vec<_>>(), [1, 2, 3]);
+/// # Ok::<_, netcore::PoolError>(())
+/// ```
 pub struct WorkerPool<T: Task> {
     queue: Arc<Queue<T>>,
     threads: Arc<thread::Threads<T>>,

@@ -58,6 +58,33 @@ fn a_group_has_those_who_joined_and_have_not_left() {
 }
 
 #[test]
+fn whoever_leaves_or_ends_leaves_nobody_else_behind() {
+    let mut loop_ = harness(Options::default());
+    let sockets: Vec<usize> = (0..4).map(|_| loop_.connect()).collect();
+    for socket in &sockets {
+        loop_.feed(*socket, &["join:7"]);
+    }
+    loop_.run();
+    // The last one takes the place of the first, and leaves from there.
+    loop_.feed(sockets[0], &["leave:7"]);
+    loop_.run();
+    loop_.feed(sockets[3], &["leave:7"]);
+    loop_.run();
+    loop_.diary();
+    loop_.feed(sockets[3], &["tell:7"]);
+    loop_.run();
+    let delivery = |loop_: &Harness| loop_.diary()[1].clone();
+    assert_eq!(delivery(&loop_), "Delivery { queued: 2, full: 0, gone: 0 }");
+    loop_.world.borrow_mut().end(sockets[1]);
+    loop_.run();
+    loop_.diary();
+    loop_.feed(sockets[3], &["tell:7"]);
+    loop_.run();
+    assert_eq!(delivery(&loop_), "Delivery { queued: 1, full: 0, gone: 0 }");
+    assert_eq!(loop_.written(sockets[2]), ["told", "told"]);
+}
+
+#[test]
 fn frames_from_other_threads_reach_those_they_are_for() {
     let mut loop_ = harness(Options::default());
     let (first, second, third) = (loop_.connect(), loop_.connect(), loop_.connect());
