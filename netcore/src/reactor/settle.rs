@@ -48,7 +48,6 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 self.io.close(link.stream);
             }
             self.held_bytes -= slot.held_bytes as usize;
-            slot.count_queued(&mut self.state.queued_bytes);
             for membership in slot.rare.iter_mut().flat_map(|rare| rare.groups.drain(..)) {
                 self.state.leave_group(membership);
             }

@@ -240,6 +240,20 @@ fn timers_fire_once_and_in_order_and_end_with_the_connection() {
 }
 
 #[test]
+fn timers_of_a_connection_that_is_closing_do_not_fire() {
+    let mut loop_ = harness(Options::default());
+    let socket = loop_.connect();
+    loop_.world.borrow_mut().make_room(socket, 0);
+    loop_.feed(socket, &["timer:1,100"]);
+    loop_.run();
+    loop_.feed(socket, &["say:x", "flush"]);
+    loop_.run();
+    loop_.diary();
+    loop_.pass(TICK * 20);
+    assert_eq!(loop_.diary(), Vec::<String>::new());
+}
+
+#[test]
 fn a_message_for_all_loops_is_refused_by_those_that_are_full() {
     let mut loop_ = harness(Options {
         loops: 2,
