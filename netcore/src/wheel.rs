@@ -1,13 +1,16 @@
 //! Owns the order of deadlines of one loop: a hashed timer wheel. Must never cancel or move an entry; owners
 //! keep their true deadline and put themselves back when an entry comes up before it.
 //!
-//! An entry is the value alone, so a million of them cost 8 MB. What lies beyond one revolution is put at its
+//! An entry is the value alone, so a million numbers of slots cost 4 MB. What lies beyond one revolution is put at its
 //! end and comes up early.
 
 use crate::limits::WHEEL_SLOTS;
 use crate::time::{Tick, Ticks};
 
 const WORD_BITS: usize = u64::BITS as usize;
+
+/// A slot that has come up keeps the memory of so many entries.
+const KEPT_ENTRIES_MAX: usize = 64;
 
 const _: () = assert!(WHEEL_SLOTS.is_multiple_of(WORD_BITS));
 
@@ -95,6 +98,9 @@ impl<T> Wheel<T> {
             room -= taken;
             if rest > 0 {
                 return;
+            }
+            if entries.capacity() > KEPT_ENTRIES_MAX {
+                *entries = Vec::new();
             }
             self.occupied[slot / WORD_BITS] &= !(1 << (slot % WORD_BITS));
             self.next = self.next.after(Ticks(1));

@@ -7,7 +7,7 @@ use crate::handler::Handler;
 use crate::id::{ConnId, LoopId};
 use crate::reactor::slots::Entry;
 use crate::remote::Remote;
-use crate::time::{Tick, Ticks};
+use crate::time::Ticks;
 use crate::tls::TlsClient;
 use bytes::Bytes;
 use std::fmt;
@@ -172,7 +172,6 @@ impl<'a, H: Handler> LoopCx<'a, H> {
                 }),
                 peer,
                 deadline: start,
-                timer_at: Tick::NEVER,
                 header: Vec::new(),
                 failed: None,
                 readable: false,

@@ -32,8 +32,6 @@ pub(crate) struct Slot<H: Handler> {
     /// What few connections have.
     pub(crate) rare: Option<Box<Rare<H>>>,
     pub(crate) peer: CompactPeer,
-    /// Where the one valid entry of this connection in the wheel is.
-    pub(crate) timer_at: Tick,
     /// Memory held by the inbox when it was last looked at.
     pub(crate) held_bytes: u32,
     /// Bytes in the out-queue when it was last looked at.
@@ -83,7 +81,6 @@ impl<H: Handler> Slot<H> {
             conn,
             rare: None,
             peer,
-            timer_at: Tick::NEVER,
             held_bytes: 0,
             queued_bytes: 0,
             readable: false,
@@ -152,8 +149,6 @@ pub(crate) struct Pending<H: Handler> {
     pub(crate) peer: CompactPeer,
     /// When the stage ends, one way or the other.
     pub(crate) deadline: Tick,
-    /// Where the one valid entry of this connection in the wheel is.
-    pub(crate) timer_at: Tick,
     /// The beginning of the PROXY header.
     pub(crate) header: Vec<u8>,
     /// Why it will not be opened.

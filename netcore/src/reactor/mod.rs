@@ -9,7 +9,8 @@
 //! that are over leave at the very end, so no name of an open connection can change its owner during a turn.
 //!
 //! Invariants: readiness that was not used up is remembered (`readable`, `writable`), because edge-triggered
-//! events come once. A live connection has one valid entry in the wheel, at or before its deadline. Nothing is
+//! events come once. A live connection has one valid entry in the wheel, at or before its deadline;
+//! the entry belongs to its slot, and the next owner takes it over. Nothing is
 //! written while a callback runs.
 
 mod accept;
@@ -106,8 +107,9 @@ pub(crate) struct Reactor<H: Handler, I: Io> {
     limits: Limits,
     budgets: Budgets,
     start: Instant,
-    wheel: Wheel<ConnId>,
-    due: Vec<(Tick, ConnId)>,
+    /// Slots by the deadlines of the connections in them.
+    wheel: Wheel<u32>,
+    due: Vec<(Tick, u32)>,
     /// The one read buffer.
     buffer: Box<[u8]>,
     /// What was decrypted; empty until there is a TLS connection.
@@ -381,16 +383,21 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         let mut due = std::mem::take(&mut self.due);
         self.wheel
             .expire(self.state.tick, EXPIRIES_PER_TURN_MAX, &mut due);
-        for (tick, id) in due.drain(..) {
-            let Some(slot) = self.state.slots.get_mut(id) else {
-                self.handle_pending_deadline(id, tick);
-                continue;
-            };
-            if slot.timer_at != tick {
+        for (tick, index) in due.drain(..) {
+            let index = index as usize;
+            if self.state.slots.timer(index) != tick {
                 // An earlier deadline was set after this entry was made.
                 continue;
             }
-            slot.timer_at = Tick::NEVER;
+            self.state.slots.set_timer(index, Tick::NEVER);
+            // Whose deadline it was may be gone; for whoever is here now it is as good.
+            let Some(id) = self.state.slots.at(index) else {
+                continue;
+            };
+            let Some(slot) = self.state.slots.get_mut(id) else {
+                self.handle_pending_deadline(id);
+                continue;
+            };
             let stalled = slot.rare.as_ref().is_some_and(|rare| {
                 self.state.tick >= rare.sealed_since.after(self.state.settings.write_stall)
             });

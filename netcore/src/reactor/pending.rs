@@ -21,7 +21,6 @@ use crate::handler::{Handler, Reason};
 use crate::id::ConnId;
 use crate::limits::READ_BUFFER_BYTES;
 use crate::proxy::{self, Header};
-use crate::time::Tick;
 use crate::tls::Session;
 use std::io::ErrorKind;
 use std::mem;
@@ -96,7 +95,6 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 target: None,
                 peer,
                 deadline,
-                timer_at: Tick::NEVER,
                 header: Vec::new(),
                 failed: None,
                 readable: false,
@@ -129,14 +127,10 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     }
 
     /// The wheel came to the place of a connection that is not open.
-    pub(super) fn handle_pending_deadline(&mut self, id: ConnId, tick: Tick) {
+    pub(super) fn handle_pending_deadline(&mut self, id: ConnId) {
         let Some(pending) = self.state.slots.pending_mut(id) else {
             return;
         };
-        if pending.timer_at != tick {
-            return;
-        }
-        pending.timer_at = Tick::NEVER;
         if self.state.tick >= pending.deadline {
             let reason = match pending.stage {
                 Stage::Waiting => None,
@@ -216,10 +210,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 Step::Open(rest) => return self.promote(id, &rest),
             }
         }
-        if let Some(pending) = self.state.slots.pending_mut(id)
-            && pending.deadline < pending.timer_at
-        {
-            pending.timer_at = self.wheel.insert(pending.deadline, id);
+        if let Some(deadline) = self.state.slots.pending_mut(id).map(|pending| pending.deadline) {
+            self.remind(id, deadline);
         }
     }
 
@@ -475,7 +467,6 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         let (settings, now) = (&self.state.settings, self.state.tick);
         let core = Core::new(codec, now, jitter(id), settings);
         self.state.slots.promote(id, |pending| Slot {
-            timer_at: pending.timer_at,
             readable: pending.readable,
             writable: pending.writable,
             end_announced: pending.end_announced,

@@ -10,6 +10,7 @@ use crate::conn::{Ending, Phase};
 use crate::handler::{Eof, Handler, Reason};
 use crate::id::ConnId;
 use crate::limits::{WRITE_SLICES_MAX, WRITES_PER_TURN_MAX};
+use crate::time::Tick;
 use std::io::{ErrorKind, IoSlice};
 use std::mem;
 
@@ -100,8 +101,14 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             self.ready.push_back(id);
         }
         let deadline = slot.next_deadline(&self.state.settings);
-        if deadline < slot.timer_at {
-            slot.timer_at = self.wheel.insert(deadline, id);
+        self.remind(id, deadline);
+    }
+
+    /// Sees to it that the wheel comes up with this connection at its deadline, or earlier.
+    pub(super) fn remind(&mut self, id: ConnId, deadline: Tick) {
+        if deadline < self.state.slots.timer(id.index()) {
+            let at = self.wheel.insert(deadline, id.index() as u32);
+            self.state.slots.set_timer(id.index(), at);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::id::{ConnId, LoopId};
 use crate::limits::{CONNECTIONS_PER_LOOP_MAX, SLOTS_PER_CHUNK};
+use crate::time::Tick;
 use slab::Slab;
 
 /// Connections by name: open ones, and those on their way to that, which nobody outside the reactor sees.
@@ -22,6 +23,9 @@ struct Chunk<T, P> {
     /// `None` is a retired slot.
     entries: Slab<Option<Entry<T, P>>>,
     generations: Box<[u32]>,
+    /// Where the one valid entry of each slot in the wheel is. It stays when the slot changes its owner, so that
+    /// connections that come and go do not leave entries behind.
+    timers: Box<[Tick]>,
 }
 
 /// What a name stands for.
@@ -56,6 +60,7 @@ impl<T, P> Slots<T, P> {
             self.chunks.push(Chunk {
                 entries: Slab::with_capacity(SLOTS_PER_CHUNK),
                 generations: vec![0; SLOTS_PER_CHUNK].into_boxed_slice(),
+                timers: vec![Tick::NEVER; SLOTS_PER_CHUNK].into_boxed_slice(),
             });
         }
         let number = self.with_room.last().copied()?;
@@ -131,6 +136,32 @@ impl<T, P> Slots<T, P> {
             None => self.retired += 1,
         }
         Some(value)
+    }
+
+    /// Where the valid entry of this slot in the wheel is; `NEVER` if there is none.
+    pub(crate) fn timer(&self, index: usize) -> Tick {
+        let (number, key) = place(index);
+        let timer = self.chunks.get(number).and_then(|chunk| chunk.timers.get(key));
+        timer.copied().unwrap_or(Tick::NEVER)
+    }
+
+    pub(crate) fn set_timer(&mut self, index: usize, at: Tick) {
+        let (number, key) = place(index);
+        if let Some(timer) = self
+            .chunks
+            .get_mut(number)
+            .and_then(|chunk| chunk.timers.get_mut(key))
+        {
+            *timer = at;
+        }
+    }
+
+    /// The connection in this slot, if there is one.
+    pub(crate) fn at(&self, index: usize) -> Option<ConnId> {
+        let (number, key) = place(index);
+        let chunk = self.chunks.get(number)?;
+        chunk.entries.get(key)?.as_ref()?;
+        Some(ConnId::new(self.loop_id, *chunk.generations.get(key)?, index))
     }
 
     /// The first connection whose slot is at least `from`, and whether it is open.

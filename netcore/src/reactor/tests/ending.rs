@@ -284,3 +284,18 @@ fn a_stop_writes_what_it_can_and_closes_everything() {
             .is_err()
     );
 }
+
+#[test]
+fn connections_that_come_and_go_leave_no_timers_behind() {
+    let mut loop_ = harness(Options::default());
+    for _ in 0..100 {
+        let socket = loop_.connect();
+        // Half a frame has a deadline of its own.
+        loop_.world.borrow_mut().feed(socket, &[5, b'h']);
+        loop_.run();
+        loop_.world.borrow_mut().end(socket);
+        loop_.run();
+        assert!(loop_.is_closed(socket));
+    }
+    assert!(loop_.reactor.wheel.len() <= 2, "{}", loop_.reactor.wheel.len());
+}

@@ -38,8 +38,8 @@ fn it_does_not_grow_without_end() {
     drop(place.with_messages(1));
     let store = place.open();
     let mut writer = store.open_writer().unwrap();
-    // By itself, while the writer never pauses: 150 MB would have to go by.
-    let longest = until_it_restarts(&mut writer, 3_000).expect("a restart");
+    // By itself, while the writer never pauses, as soon as the thread that copies gets its turn on a busy machine.
+    let longest = until_it_restarts(&mut writer, 60_000).expect("a restart");
     assert!(longest > 0);
 }
 

@@ -193,9 +193,9 @@ fn many_conversations_at_once_become_one_word_to_sync() {
     let groups: Vec<u64> = (0..GROUPS)
         .map(|number| ada.group(&number.to_string(), &[bob_id]))
         .collect();
-    // The socket's own buffers have to be full before anything is owed.
+    // The buffers of the sockets, up to 37 MB on some systems, have to be full before anything is owed.
     let direct = ada.direct(bob_id);
-    send_many(&mut ada, direct, 3_000, 4_000);
+    send_many(&mut ada, direct, 10_000, 4_000);
     for group in &groups {
         ada.text(*group, "one word");
         drain(&mut ada);
@@ -232,7 +232,7 @@ fn many_conversations_at_once_become_one_word_to_sync() {
             break;
         }
     }
-    assert_eq!((heads.len(), heads[&direct]), (GROUPS + 1, 3_000));
+    assert_eq!((heads.len(), heads[&direct]), (GROUPS + 1, 10_000));
     assert!(groups.iter().all(|group| heads[group] == 2));
     // Settled: pushes come again.
     ada.text(groups[7], "after");
