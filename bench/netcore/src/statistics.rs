@@ -1,7 +1,9 @@
 //! Owns the arithmetic of repeated measurements. Must never hide how far they lie apart.
 
+use serde::Serialize;
+
 /// The middle of some measurements, and the extremes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// The smallest.
     pub min: f64,

@@ -33,6 +33,9 @@ struct Arguments {
     /// What the peer has to answer, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 25_000)]
     pong_within_ms: u64,
+    /// What a frame may take from its first byte to its last, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 30_000)]
+    frame_deadline_ms: u64,
 }
 
 struct WithHeartbeat(LengthPrefixed);
@@ -94,6 +97,7 @@ fn serve(arguments: &Arguments) -> Result<Server<()>, Box<dyn std::error::Error>
         .timeouts(Timeouts {
             ping_after: Some(Duration::from_millis(arguments.ping_after_ms)),
             pong_within: Duration::from_millis(arguments.pong_within_ms),
+            frame: Duration::from_millis(arguments.frame_deadline_ms),
             idle: Duration::MAX,
             ..Timeouts::default()
         })
