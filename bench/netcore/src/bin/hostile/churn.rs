@@ -43,7 +43,8 @@ pub(crate) struct Options {
     /// Connections of each kind, one after the other.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     cycles: u64,
-    /// Connections before them, after which the server's memory is first looked at.
+    /// Connections before them, after which the server's memory is first looked at. What a server remembers for
+    /// some time grows for as long: to see that it stops then, these must take longer.
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     warmup: u64,
     /// Connections open at the same time.
@@ -105,6 +106,8 @@ struct Row {
     kind: Kind,
     /// Connections, the warm-up not among them.
     cycles: u64,
+    /// Those of them that left by a reset, and not in good order.
+    resets: u64,
     cycles_per_second: f64,
     /// Anonymous memory of the server after the warm-up, when all connections were gone.
     warm_bytes: u64,
@@ -120,15 +123,16 @@ struct Row {
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(
-            "| peers | cycles | cycles/s | bytes after the warm-up | bytes at the end | growth % \
-             | descriptors before | after |\n|--|--:|--:|--:|--:|--:|--:|--:|",
+            "| peers | cycles | resets | cycles/s | bytes after the warm-up | bytes at the end | growth % \
+             | descriptors before | after |\n|--|--:|--:|--:|--:|--:|--:|--:|--:|",
         )?;
         for row in &self.rows {
             write!(
                 formatter,
-                "\n| {} | {} | {:.0} | {} | {} | {:.2} | {} | {} |",
+                "\n| {} | {} | {} | {:.0} | {} | {} | {:.2} | {} | {} |",
                 row.kind,
                 row.cycles,
+                row.resets,
                 row.cycles_per_second,
                 row.warm_bytes,
                 row.end_bytes,
@@ -150,6 +154,7 @@ struct Peers {
     sends: Vec<u8>,
     /// Connections so far: the source address of the next one.
     number: u64,
+    resets: u64,
     present: VecDeque<OwnedFd>,
     /// Those that have finished sending and wait for the server to do so.
     leaving: VecDeque<OwnedFd>,
@@ -185,6 +190,7 @@ impl Peers {
         };
         // Its number is known by those behind it.
         if (self.number - self.present.len() as u64).is_multiple_of(2) {
+            self.resets += 1;
             sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
             return Ok(());
         }
@@ -265,12 +271,14 @@ fn measure_kind(options: &Options, cores: Cores, kind: Kind) -> io::Result<Row> 
         server: server.address(),
         sends: kind.sends()?,
         number: 0,
+        resets: 0,
         present: VecDeque::new(),
         leaving: VecDeque::new(),
         most: (options.open / 2).max(1),
     };
     peers.cycle(options.warmup)?;
     settle(&server, before)?;
+    let resets = peers.resets;
     let (warm, start) = (UserMemory::of(server.pid())?.anonymous, Instant::now());
     peers.cycle(options.cycles)?;
     let elapsed = start.elapsed();
@@ -283,6 +291,7 @@ fn measure_kind(options: &Options, cores: Cores, kind: Kind) -> io::Result<Row> 
     Ok(Row {
         kind,
         cycles: options.cycles,
+        resets: peers.resets - resets,
         cycles_per_second: options.cycles as f64 / elapsed.as_secs_f64(),
         warm_bytes: warm,
         end_bytes: end,

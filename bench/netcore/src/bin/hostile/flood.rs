@@ -96,9 +96,13 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     }
 }
 
+/// Gives this thread, and no other, the lowest priority: it shares a processor with peers whose latency is measured.
+pub(crate) fn stand_back() -> io::Result<()> {
+    Ok(rustix::process::setpriority_process(None, NICE_MAX)?)
+}
+
 fn flood(to: SocketAddr, batch: &[u8], returned: &AtomicU64) -> io::Result<()> {
-    // Of this thread only.
-    rustix::process::setpriority_process(None, NICE_MAX)?;
+    stand_back()?;
     let stream = poller::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), to)?;
     let poller = Poller::new()?;
     poller.add_connection(&stream, 0)?;

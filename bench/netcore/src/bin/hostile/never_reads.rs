@@ -2,7 +2,7 @@
 //! whether it still answers who behaves. Must never read a byte from it on their behalf.
 
 use crate::Cores;
-use crate::flood::batch;
+use crate::flood::{batch, stand_back};
 use crate::quiet::{Latency, Quiet};
 use bench_netcore::frames::{HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use bench_netcore::memory::UserMemory;
@@ -155,6 +155,7 @@ fn send(
     batch: &[u8],
     shared: &Shared,
 ) -> io::Result<()> {
+    stand_back()?;
     let mut events = Events::new();
     while !shared.stop.load(Ordering::Relaxed) {
         poller.wait(&mut events, Some(WAIT))?;
