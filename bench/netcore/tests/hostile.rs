@@ -19,7 +19,7 @@ const FAIRNESS: [&str; 9] = [
     "--connections",
     "3",
     "--rounds",
-    "2",
+    "1",
     "--seconds",
     "0.03",
     "--server",
@@ -100,6 +100,12 @@ fn quiet_peers_are_measured_alone_and_beside_each_size() {
             "{row}"
         );
     }
+    // There is one round, so that the median is of one ratio.
+    let ratio = number(&small["beside_us_p99"]["median"]) / number(&small["alone_us_p99"]["median"]);
+    assert!(
+        (number(&small["ratio_p99"]["median"]) - ratio).abs() < 1e-9,
+        "{small}"
+    );
     assert_eq!(rows(&FAIRNESS).len(), 3);
 }
 
