@@ -2,7 +2,7 @@
 //! limit of descriptors. Must never buffer or retry anything.
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
@@ -106,6 +106,18 @@ impl Poller {
         events.0.clear();
         match epoll::wait(&self.0, spare_capacity(&mut events.0), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// As [`wait`](Self::wait), but a timeout is not rounded up to whole milliseconds, for one system call more.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn wait_exactly(&self, events: &mut Events, timeout: Duration) -> io::Result<()> {
+        let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => self.wait(events, Some(Duration::ZERO)),
             Err(error) => Err(error.into()),
         }
     }
