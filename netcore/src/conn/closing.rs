@@ -1,6 +1,6 @@
 //! Owns the end of a connection: who began it, and the steps to it. Must never lose the first reason given.
 
-use super::{BY_LIBRARY, Core, END_REPORTED, END_SEEN, Phase};
+use super::{BY_LIBRARY, Core, END_REPORTED, END_SEEN, Phase, Sending};
 use crate::close::{CloseHow, CloseReason, Initiator};
 use crate::codec::Codec;
 use crate::time::Tick;
@@ -84,21 +84,42 @@ impl<C: Codec> Core<C> {
         Some(ending)
     }
 
+    /// Nothing more is to be sent: when what is queued has been written, our side is shut down. The peer can go
+    /// on sending.
+    pub fn finish_sending(&mut self) {
+        if self.phase == Phase::Open && self.sending == Sending::Open {
+            self.sending = Sending::Finishing;
+        }
+    }
+
+    /// Everything is written behind which our side is to be shut down.
+    pub const fn is_shutdown_due(&self) -> bool {
+        self.outbox.is_none()
+            && match self.phase {
+                Phase::Open => matches!(self.sending, Sending::Finishing),
+                Phase::Flushing => true,
+                Phase::Lingering | Phase::Closed => false,
+            }
+    }
+
     /// Whether everything is written and our side of the socket is to be shut down; says so once and moves on.
-    /// If the peer has finished, too, the connection is closed thereby.
+    /// If the peer has finished, too, a connection that is being closed is closed thereby.
     pub fn poll_shutdown(&mut self, now: Tick) -> bool {
-        if self.phase != Phase::Flushing || self.outbox.is_some() {
+        if !self.is_shutdown_due() {
             return false;
         }
-        if self.end_seen() {
-            self.enter_closed();
-        } else {
-            self.phase = Phase::Lingering;
-            if self.flags & BY_LIBRARY == 0 {
-                self.since = now;
+        let finished = std::mem::replace(&mut self.sending, Sending::Finished);
+        if self.phase == Phase::Flushing {
+            if self.end_seen() {
+                self.enter_closed();
+            } else {
+                self.phase = Phase::Lingering;
+                if self.flags & BY_LIBRARY == 0 {
+                    self.since = now;
+                }
             }
         }
-        true
+        finished != Sending::Finished
     }
 
     pub(super) fn enter_closed(&mut self) {

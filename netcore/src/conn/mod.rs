@@ -16,6 +16,7 @@
 //! | end of input | noted, reported after the last frame | noted | Closed | – |
 //! | send | queued | refused ¹ | refused | refused |
 //! | all written | on_writable | shut down, then Lingering, or Closed if the peer has ended | – | – |
+//! | finish_sending | sends are refused; all written: shut down, still Open | – | – | – |
 //! | close(Flush) | Flushing | – | – | – |
 //! | close(Abort) | Closed | Closed | Closed | – |
 //! | deadline | ping, or a reason to close | Closed | Closed | – |
@@ -144,7 +145,18 @@ pub struct Core<C: Codec> {
     phase: Phase,
     last_words: bool,
     writable: bool,
+    sending: Sending,
     codec: C,
+}
+
+/// How far our side is on its way to a half-close.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sending {
+    Open,
+    /// What is queued is the last.
+    Finishing,
+    /// Our side is shut down.
+    Finished,
 }
 
 impl<C: Codec> Core<C> {
@@ -166,6 +178,7 @@ impl<C: Codec> Core<C> {
             phase: Phase::Open,
             last_words: false,
             writable: false,
+            sending: Sending::Open,
             codec,
         }
     }

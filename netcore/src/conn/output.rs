@@ -1,7 +1,7 @@
 //! Owns the sending half of a connection: what may be queued, and when the application is told to go on. Must
 //! never let the queue of a connection pass its limit plus the reserve for replies.
 
-use super::{Core, NEVER_PING, Pause, Phase, WRITABLE_WANTED};
+use super::{Core, NEVER_PING, Pause, Phase, Sending, WRITABLE_WANTED};
 use crate::close::{CloseHow, CloseReason, Queued, SendError};
 use crate::codec::{Beat, Codec};
 use crate::config::{Outbound, Settings, WhenFull};
@@ -182,6 +182,11 @@ impl<C: Codec> Core<C> {
         beat: Beat,
         answer_to: Option<&C::In<'_>>,
     ) -> bool {
+        if self.sending != Sending::Open {
+            // Behind our end nobody can be pinged or answered.
+            self.flags |= NEVER_PING;
+            return false;
+        }
         let marks = self.outbound(settings);
         let limit = marks.limit.saturating_add(marks.reply_reserve);
         let outbox = self.outbox.get_or_insert_with(|| Box::new(Outbox::new(now)));
@@ -221,9 +226,9 @@ impl<C: Codec> Core<C> {
     }
 
     const fn check_sendable(&self) -> Result<(), SendError> {
-        match self.phase {
-            Phase::Open => Ok(()),
-            Phase::Flushing if self.last_words => Ok(()),
+        match (self.phase, self.sending) {
+            (Phase::Open, Sending::Open) => Ok(()),
+            (Phase::Flushing, Sending::Open) if self.last_words => Ok(()),
             _ => Err(SendError::Closing),
         }
     }

@@ -120,6 +120,13 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         })
     }
 
+    /// Ends our side: what is queued is written, then the peer is told that nothing more will come (a half-close).
+    /// Sends are refused from now on, pings and pongs go unsent. The peer can go on sending; the connection stays
+    /// open until it is closed, which [`Eof::Close`](crate::Eof::Close) does when the peer has finished, too.
+    pub fn finish_sending(&mut self) {
+        self.with_core(|core, _, _| core.finish_sending());
+    }
+
     /// Bytes queued for the peer and not yet written. Of a TLS connection, up to
     /// [`TLS_UNWRITTEN_BYTES_MAX`](crate::limits::TLS_UNWRITTEN_BYTES_MAX) more can wait encrypted.
     #[must_use]

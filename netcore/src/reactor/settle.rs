@@ -1,9 +1,9 @@
 //! Owns the end of a turn: one write per connection, what follows from it, timers, and the removal of
 //! connections that are over. Must never leave a touched connection without a valid timer.
 
+use super::Reactor;
 use super::io::Io;
 use super::slots::Entry;
-use super::{Reactor, sealed};
 use crate::address::CompactPeer;
 use crate::close::{CloseHow, CloseReason};
 use crate::conn::{Ending, Phase};
@@ -193,17 +193,25 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return;
         };
+        if slot.sealed_output || !slot.core.is_shutdown_due() {
+            return;
+        }
+        let link = self.links.get_mut(id.index()).and_then(Option::as_mut);
+        if let Some(session) = link.and_then(|link| link.tls.as_mut()) {
+            // The farewell is the last of what is to be written: a peer that misses it has to take the end for an
+            // attack.
+            session.end();
+            self.write_sealed(id);
+        }
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
         if slot.sealed_output || !slot.core.poll_shutdown(self.state.tick) {
             return;
         }
         let Some(link) = self.links.get_mut(id.index()).and_then(Option::as_mut) else {
             return;
         };
-        if let Some(session) = &mut link.tls {
-            // A farewell that does not fit is not worth waiting for.
-            session.end();
-            let _ = session.write_to(&mut sealed::Socket(&mut self.io, &mut link.stream));
-        }
         if let Err(error) = self.io.shut_down(&mut link.stream) {
             slot.core
                 .close(CloseReason::from_io(error), CloseHow::Abort, self.state.tick);

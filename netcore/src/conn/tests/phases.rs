@@ -213,3 +213,24 @@ fn a_codec_error_is_a_failure() {
     let step = core.next_frame(&settings(), T0, &mut input);
     assert!(matches!(step, Step::Failed(CloseReason::Protocol(AnX))));
 }
+
+#[test]
+fn finishing_to_send_is_the_end_of_sending_only() {
+    let mut core = in_phase(Phase::Open);
+    core.send(&settings(), T0, b"bye").unwrap();
+    core.finish_sending();
+    assert!(!core.poll_shutdown(T0), "something is queued");
+    assert_eq!(core.send(&settings(), T0, b"more"), Err(SendError::Closing));
+    write_all(&mut core, T0);
+    assert!(core.poll_shutdown(T0));
+    assert!(!core.poll_shutdown(T0), "said once");
+    assert_eq!(core.phase(), Phase::Open);
+    core.finish_sending();
+    assert!(!core.poll_shutdown(T0), "it has been said");
+    // A ping cannot be answered any more.
+    assert_eq!(frames(&mut core, T0, b"\x01?\x01a"), ["a"]);
+    assert_eq!(core.queued_bytes(), 0);
+    core.close(CloseReason::Local(1), CloseHow::Flush, T0);
+    assert!(!core.poll_shutdown(T0), "our side was shut down before");
+    assert_eq!(core.phase(), Phase::Lingering);
+}

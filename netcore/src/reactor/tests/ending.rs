@@ -59,6 +59,31 @@ fn an_application_can_keep_writing_after_the_end() {
 }
 
 #[test]
+fn finishing_to_send_writes_shuts_down_and_reads_on() {
+    let mut loop_ = harness(Options::default());
+    let socket = loop_.connect();
+    loop_.diary();
+    loop_.world.borrow_mut().sockets[socket].write_room = 2;
+    loop_.feed(socket, &["say:last", "finish"]);
+    loop_.run();
+    assert!(!loop_.world.borrow().sockets[socket].shut_down);
+    loop_.world.borrow_mut().make_room(socket, usize::MAX);
+    loop_.run();
+    assert_eq!(loop_.written(socket), ["last"]);
+    assert!(loop_.world.borrow().sockets[socket].shut_down);
+    loop_.feed(socket, &["many:1"]);
+    loop_.run();
+    loop_.world.borrow_mut().end(socket);
+    loop_.run();
+    assert!(loop_.is_closed(socket), "both sides have ended");
+    assert_eq!(
+        loop_.diary(),
+        ["0: say:last", "0: finish", "0: many:1", "0: eof", "0: closed Eof"]
+    );
+    assert!(loop_.written(socket).is_empty(), "nothing comes behind the end");
+}
+
+#[test]
 fn a_flushed_close_writes_shuts_down_and_waits_for_the_peer() {
     let mut loop_ = harness(Options::default());
     let socket = loop_.connect();

@@ -24,7 +24,8 @@ use std::time::Duration;
 pub(super) type Diary = Rc<RefCell<Vec<String>>>;
 
 /// Does what frames say: `say:x` sends x, `pause`, `flush`, `abort`, `close`, `panic`, `work`, `many:n` sends n
-/// frames of 100 bytes, `keep` keeps writing after the end, `join:g` and `leave:g`, `tell:g` sends "told" to the
+/// frames of 100 bytes, `keep` keeps writing after the end, `finish`
+/// finishes sending, `join:g` and `leave:g`, `tell:g` sends "told" to the
 /// group, `timer:k,ms` and `untimer:k`, `who` says who the peer is; anything else is echoed.
 pub(super) struct Obedient {
     pub(super) diary: Diary,
@@ -104,6 +105,7 @@ impl Handler for Obedient {
             ("close", _) => return Flow::Close(3),
             ("panic", _) => panic!("as told"),
             ("work", _) => return Flow::Offload(Work(cx.id().as_u64())),
+            ("finish", _) => cx.finish_sending(),
             ("keep", _) => cx.conn().keep_writing = true,
             ("join", group) => cx.join(group.parse().unwrap()).unwrap(),
             ("leave", group) => {
