@@ -2,27 +2,36 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 /// A running program; ended when the test is over.
 pub(crate) struct Program {
-    process: Child,
+    pub(crate) process: Child,
     pub(crate) address: SocketAddr,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
 }
 
 impl Program {
     /// Starts the program at `path` on a free port and waits until it says where it listens.
     pub(crate) fn start(path: &str) -> Self {
+        Self::start_with(path, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_with(path: &str, arguments: &[&str]) -> Self {
         let mut process = Command::new(path)
             .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
+        let input = process.stdin.take().expect("piped");
+        let mut output = BufReader::new(process.stdout.take().expect("piped"));
         let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("piped"))
-            .read_line(&mut line)
-            .expect("a line");
+        output.read_line(&mut line).expect("a line");
         let address = line
             .trim_end()
             .strip_prefix("listening on ")
@@ -30,7 +39,22 @@ impl Program {
         Self {
             address: address.parse().expect("an address"),
             process,
+            input,
+            output,
         }
+    }
+
+    /// The next line the program prints.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+
+    /// Gives the program a line, and returns the one it answers with.
+    pub(crate) fn ask(&mut self, line: &str) -> String {
+        writeln!(self.input, "{line}").expect("written");
+        self.line()
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
