@@ -1,0 +1,9 @@
+//! TLS on real sockets of the loopback interface, with rustls' own client at the other end.
+
+// The allowance for tests does not reach helpers outside of test functions.
+#![allow(clippy::unwrap_used)]
+
+mod certificates;
+mod handshakes;
+mod streams;
+mod support;
