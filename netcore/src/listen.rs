@@ -198,16 +198,33 @@ pub(crate) struct Opened {
     pub(crate) file: Option<SocketFile>,
 }
 
-/// The file of a Unix socket; removed when dropped.
+/// The file of a Unix socket; removed when dropped, unless a successor has replaced it meanwhile.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     #[cfg(unix)]
     path: PathBuf,
+    #[cfg(unix)]
+    identity: FileIdentity,
+}
+
+/// The device, the number, and when it was made in seconds and nanoseconds: numbers are used again at once.
+#[cfg(unix)]
+type FileIdentity = (u64, u64, i64, i64);
+
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<FileIdentity> {
+    use std::os::unix::fs::MetadataExt;
+    let file = std::fs::symlink_metadata(path)?;
+    // Nothing is ever written to the file, so this stays; the time of its change is that of a `chmod`, too.
+    Ok((file.dev(), file.ino(), file.mtime(), file.mtime_nsec()))
 }
 
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|identity| identity != self.identity) {
+            return;
+        }
         if let Err(error) = std::fs::remove_file(&self.path) {
             log::warn!("the socket {} cannot be removed: {error}", self.path.display());
         }
@@ -279,7 +296,10 @@ fn bind_path(path: PathBuf, mode: Option<u32>) -> io::Result<(UnixListener, Sock
     }
     // The backlog of the standard library is the system's largest.
     let listener = UnixListener::bind(&path)?;
-    let file = SocketFile { path };
+    let file = SocketFile {
+        identity: identity(&path)?,
+        path,
+    };
     if let Some(mode) = mode {
         std::fs::set_permissions(&file.path, std::fs::Permissions::from_mode(mode))?;
     }
