@@ -18,6 +18,8 @@ pub(super) struct Progress {
     announcing: Option<Announcing>,
     /// When the rest is aborted.
     deadline: Option<Instant>,
+    /// It has been aborted.
+    aborted: bool,
 }
 
 /// Telling the connections of a loop, one after the other, evenly over some time.
@@ -48,6 +50,11 @@ impl Announcing {
 }
 
 impl Progress {
+    /// The deadline has passed: whatever ends now did not end by itself, even if its end had begun.
+    pub(super) const fn is_over(&self) -> bool {
+        self.aborted
+    }
+
     /// When the loop has to go on with the drain.
     pub(super) fn next_step(&self, now: Instant) -> Option<Instant> {
         let announce = self.announcing.map(|announcing| {
@@ -87,6 +94,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             .is_some_and(|deadline| deadline <= self.state.now)
         {
             self.drain.deadline = None;
+            self.drain.aborted = true;
             self.announced();
             self.state.shared.advance(ServerPhase::Aborting);
             self.abort_all(|| CloseReason::Drained);

@@ -67,7 +67,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.call_loop("on_close", |handler, cx| handler.on_close(cx, id, conn, reason));
         let shared = &self.state.shared;
         if self.state.draining {
-            shared.note_drained(matches!(reason, CloseReason::Drained));
+            shared.note_drained(self.drain.is_over());
         }
         shared.leave(self.state.loop_id, peer, self.state.now);
     }
