@@ -155,6 +155,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             self.advance(id, &mut buffer);
         }
         self.buffer = buffer;
+        self.admit_handshakes();
     }
 
     /// Has all connections that are not open fail.
@@ -476,7 +477,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             self.opened(id);
             return self.deliver(id, rest, &mut Budget::new(&self.budgets));
         }
-        self.end_handshake();
+        self.handshakes -= 1;
         let session = self.links.get(id.index()).and_then(Option::as_ref);
         let session = session.and_then(|link| link.tls.as_ref());
         let (info, wants_write) = (
@@ -510,7 +511,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             self.io.close(link.stream);
         }
         if pending.stage == Stage::Handshaking {
-            self.end_handshake();
+            self.handshakes -= 1;
         }
         if let Some(why) = refused {
             self.note_refused(why);
@@ -527,14 +528,17 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// A handshake is over, one way or the other: the next one's turn.
-    fn end_handshake(&mut self) {
-        self.handshakes -= 1;
-        while let Some(id) = self.handshake_queue.pop_front() {
+    /// Gives those that wait for a handshake their turn, as many as there is room for. By counting, and not one for
+    /// each that ends: who is given its turn may have run out of time, and end without having had it.
+    fn admit_handshakes(&mut self) {
+        let mut room = self.limits.tls_handshakes.max(1).saturating_sub(self.handshakes);
+        while room > 0
+            && let Some(id) = self.handshake_queue.pop_front()
+        {
             let waiting = self.state.slots.pending_mut(id);
-            if waiting.is_some_and(|pending| pending.stage == Stage::Queued) {
+            if waiting.is_some_and(|pending| pending.stage == Stage::Queued && pending.failed.is_none()) {
                 self.state.stirred.push(id);
-                return;
+                room -= 1;
             }
         }
     }

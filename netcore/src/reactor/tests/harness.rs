@@ -13,6 +13,7 @@ use crate::id::{ConnId, LoopId};
 use crate::mailbox::Mailbox;
 use crate::observer::Observer;
 use crate::remote::Remote;
+use crate::tls::TlsServer;
 use crate::worker::{Task, WorkerPool};
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -239,6 +240,7 @@ pub(super) struct Options {
     pub(super) admission: Admission,
     pub(super) proxies: Vec<Network>,
     pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) tls: Option<TlsServer>,
 }
 
 impl Default for Options {
@@ -255,6 +257,7 @@ impl Default for Options {
             admission: Admission::default(),
             proxies: Vec::new(),
             observer: None,
+            tls: None,
         }
     }
 }
@@ -279,7 +282,7 @@ pub(super) fn harness(options: Options) -> Harness {
         local: Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1))),
         proxies: options.proxies,
         proxied_always: false,
-        tls: None,
+        tls: options.tls,
     };
     let shared = Arc::new(Shared::new(
         options.loops,

@@ -6,4 +6,6 @@ mod harness;
 mod many;
 mod moving;
 mod pending;
+#[cfg(feature = "tls")]
+mod sealed;
 mod world;
