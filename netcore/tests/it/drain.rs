@@ -62,7 +62,7 @@ fn connections_are_told_over_the_time_of_the_spread() {
     thread::scope(|scope| {
         let slow = scope.spawn(|| {
             server.drain_with(Drain {
-                within: HOUR,
+                within: PATIENCE,
                 spread: HOUR,
             })
         });
@@ -93,7 +93,7 @@ fn in_the_end_of_the_spread_all_have_been_told() {
     thread::scope(|scope| {
         let drain = scope.spawn(|| {
             server.drain_with(Drain {
-                within: HOUR,
+                within: PATIENCE,
                 spread: Duration::from_millis(200),
             })
         });
