@@ -277,5 +277,35 @@ impl<T: Task> WorkerPool<T> {
     }
 }
 
+/// A pool whose tasks the test runs, one at a time and when it wants.
+#[cfg(test)]
+impl<T: Task> WorkerPool<T> {
+    pub(crate) fn without_threads(queue: usize, per_key: usize) -> Self {
+        let queue = Arc::new(Queue::new(queue, per_key));
+        Self {
+            threads: Arc::new(thread::Threads::none(&queue)),
+            queue,
+        }
+    }
+
+    /// Runs the task that is next; whether there was one.
+    pub(crate) fn run_one(&self, worker: &mut T::Worker) -> bool {
+        if self.stats().queued == 0 {
+            return false;
+        }
+        let Some(key) = self.queue.take_strand() else {
+            return false;
+        };
+        let next = self.queue.next_task(key, true);
+        let queue::Next::Run(task) = next else {
+            return false;
+        };
+        task.run(worker);
+        self.queue.finished(false);
+        self.queue.next_task(key, false);
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests;

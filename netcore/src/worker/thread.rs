@@ -21,6 +21,16 @@ pub(super) struct Threads<T: Task> {
 }
 
 impl<T: Task> Threads<T> {
+    /// None at all: somebody else runs the tasks.
+    #[cfg(test)]
+    pub(super) fn none(queue: &Arc<Queue<T>>) -> Self {
+        Self {
+            queue: Arc::clone(queue),
+            handles: Mutex::default(),
+            ids: Vec::new(),
+        }
+    }
+
     pub(super) fn stop_and_join(&self) {
         self.queue.stop();
         if self.ids.contains(&thread::current().id()) {

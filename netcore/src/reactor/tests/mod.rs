@@ -8,4 +8,5 @@ mod moving;
 mod pending;
 #[cfg(feature = "tls")]
 mod sealed;
+mod simulation;
 mod world;
