@@ -53,10 +53,7 @@ pub(super) struct Framing(LengthPrefixed);
 
 impl Framing {
     fn new() -> Self {
-        let framing = LengthPrefixed::builder()
-            .width(2)
-            .max(FRAME_BYTES_MAX)
-            .build();
+        let framing = LengthPrefixed::builder().width(2).max(FRAME_BYTES_MAX).build();
         match framing {
             Ok(framing) => Self(framing),
             Err(error) => unreachable!("{error}"),
@@ -135,9 +132,9 @@ impl Application {
                 let key = number() as u32 % 3;
                 let was = self.0.borrow_mut().connections[serial].timers.remove(&key);
                 let cleared = cx.clear_timer(key);
-                self.0
-                    .borrow_mut()
-                    .check(cleared == was.is_some(), || format!("timer {key} cleared: {cleared}"));
+                self.0.borrow_mut().check(cleared == was.is_some(), || {
+                    format!("timer {key} cleared: {cleared}")
+                });
             }
             75..77 => self.close(cx, serial),
             77..79 => {
@@ -367,9 +364,9 @@ impl Handler for Application {
         let serial = *cx.conn();
         self.0.borrow_mut().called_with_frame(serial, frame);
         let open = !cx.is_closing();
-        self.0
-            .borrow_mut()
-            .check(open, || format!("a frame of connection {serial}, which is closing"));
+        self.0.borrow_mut().check(open, || {
+            format!("a frame of connection {serial}, which is closing")
+        });
         self.act(cx);
         let mut world = self.0.borrow_mut();
         if world.mood != Mood::Wild || !world.connections[serial].is_open() {
@@ -505,6 +502,7 @@ impl Handler for Application {
             .note(|| format!("connection {serial} is being closed: {why}"));
         {
             let mut world = self.0.borrow_mut();
+            world.check_cause(serial, why);
             let now = world.now;
             world.connections[serial].told_closing = true;
             world.connections[serial].closing.get_or_insert(now);

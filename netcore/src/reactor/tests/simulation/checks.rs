@@ -2,7 +2,7 @@
 //! ask the reactor what it thinks, only compare.
 
 use super::application::{Msg, Task};
-use super::peers::{self, FRAME_BYTES_MAX, OWN, PING, PONG, POSTED};
+use super::peers::{self, FRAME_BYTES_MAX, OWN, PING, PONG, POSTED, Peer};
 use super::world::{Mood, World};
 use crate::close::{CloseHow, CloseReason};
 use crate::codec::FrameError;
@@ -255,78 +255,88 @@ impl World {
         });
     }
 
-    /// The end of a connection must have a cause in the world.
-    pub(super) fn check_end(&mut self, serial: usize, why: &CloseReason<FrameError>) {
-        self.progress += 1;
-        self.note(|| format!("on_close of connection {serial}: {why}"));
+    /// The end of a connection must have a cause in the world, when it begins.
+    pub(super) fn check_cause(&mut self, serial: usize, why: &CloseReason<FrameError>) {
         let (now, times) = (self.now, self.rules.timeouts);
         let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
-        let connection = &mut self.connections[serial];
-        let stage = std::mem::replace(&mut connection.stage, Stage::Over);
         let connection = &self.connections[serial];
+        let begun = connection.stage == Stage::Begun;
+        let opened = Some(connection.opened);
         let peer = connection.socket.map(|socket| &self.peers[socket]);
-        let held = peer.is_some_and(|peer| peer.is_held());
-        let reset = peer.is_some_and(|peer| peer.reset);
-        let ended = peer.is_some_and(|peer| peer.ended);
-        let clean = peer.is_some_and(|peer| peer.is_between_frames());
-        let broken = peer.is_some_and(|peer| peer.broken);
-        let read = peer.and_then(|peer| peer.read_at).max(Some(connection.opened));
-        let written = peer.and_then(|peer| peer.written_at).max(Some(connection.opened));
+        let is = |what: fn(&Peer) -> bool| peer.is_some_and(what);
+        let (ended, clean) = (is(|peer| peer.ended), is(Peer::is_between_frames));
+        let read = peer.and_then(|peer| peer.read_at).max(opened);
+        let written = peer.and_then(|peer| peer.written_at).max(opened);
+        let connecting = connection.ours && begun;
         let caused = match why {
-            CloseReason::ConnectFailed(_) => connection.ours && stage == Stage::Begun,
-            CloseReason::ConnectTimeout => {
-                connection.ours && stage == Stage::Begun && since(Some(connection.began)) >= times.connect
-            }
+            CloseReason::ConnectFailed(_) => connecting,
+            CloseReason::ConnectTimeout => connecting && since(Some(connection.began)) >= times.connect,
             CloseReason::Drained => self.draining,
             CloseReason::Eof => ended && clean && connection.eof,
             CloseReason::TruncatedFrame { .. } => ended && !clean,
-            CloseReason::FrameTimeout => times.frame < Duration::MAX,
-            CloseReason::HandshakeTimeout => {
-                !connection.established && since(Some(connection.opened)) >= times.handshake
-            }
+            CloseReason::FrameTimeout => since(opened) >= times.frame,
+            CloseReason::HandshakeTimeout => !connection.established && since(opened) >= times.handshake,
             CloseReason::IdleTimeout => since(read) >= times.idle,
             CloseReason::PongTimeout => since(read) >= times.pong_within,
             CloseReason::WriteStalled => since(written) >= times.write_stall,
             CloseReason::OutboundFull { .. } => self.rules.outbound.when_full == WhenFull::Close,
-            CloseReason::Protocol(_) => broken,
-            CloseReason::Reset => reset,
+            CloseReason::Protocol(_) => is(|peer| peer.broken),
+            CloseReason::Reset => is(|peer| peer.reset),
             // The system could not watch it.
-            CloseReason::Io(_) => stage == Stage::Begun,
+            CloseReason::Io(_) => begun,
             CloseReason::Local(_) => connection.closing.is_some(),
             CloseReason::Stopped => self.stopping,
             _ => false,
         };
+        self.check(caused, || {
+            format!("connection {serial} ended for no reason: {why:?}")
+        });
+        if matches!(why, CloseReason::TruncatedFrame { .. } | CloseReason::Eof) {
+            self.check_all_handled(serial);
+        }
+    }
+
+    /// A connection must not be over before what was promised to it is done.
+    pub(super) fn check_end(&mut self, serial: usize, why: &CloseReason<FrameError>) {
+        self.progress += 1;
+        self.note(|| format!("on_close of connection {serial}: {why}"));
+        if !self.connections[serial].told_closing {
+            self.check_cause(serial, why);
+        }
+        let (now, times) = (self.now, self.rules.timeouts);
+        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let connection = &mut self.connections[serial];
+        let stage = std::mem::replace(&mut connection.stage, Stage::Over);
+        connection.groups.clear();
+        let connection = &self.connections[serial];
+        let peer = connection.socket.map(|socket| &self.peers[socket]);
+        let held = peer.is_some_and(Peer::is_held);
+        let gone = peer.is_some_and(|peer| peer.reset);
+        let ended = peer.is_some_and(|peer| peer.ended);
+        let written = peer.and_then(|peer| peer.written_at).max(Some(connection.opened));
+        let drained = self.drain_deadline.is_some_and(|deadline| deadline <= now);
+        let dead = matches!(
+            why,
+            CloseReason::Reset | CloseReason::WriteStalled | CloseReason::OutboundFull { .. }
+        );
+        let aborted =
+            connection.may_abort || gone || self.stopping || drained || dead || stage == Stage::Begun;
         let shut_down = peer.and_then(|peer| peer.shut_down);
         let closing = since(connection.closing);
-        let aborted = connection.may_abort
-            || reset
-            || self.stopping
-            || (self.draining && self.drain_deadline.is_some_and(|deadline| deadline <= now))
-            || matches!(
-                why,
-                CloseReason::Reset | CloseReason::WriteStalled | CloseReason::OutboundFull { .. }
-            )
-            || stage == Stage::Begun;
         let patient = match shut_down {
-            Some(at) => ended || since(Some(at)) >= times.linger || closing >= times.linger,
-            None => closing != Duration::MAX && closing >= times.linger.min(times.write_stall),
+            Some(at) => ended || since(Some(at)) >= Some(times.linger) || closing >= Some(times.linger),
+            None if connection.told_closing => closing >= Some(times.linger),
+            None => closing.is_some() && since(written) >= Some(times.write_stall),
         };
-        let all_handled = matches!(why, CloseReason::TruncatedFrame { .. });
-        let socket = connection.socket;
+        let socket = connection.socket.filter(|_| shut_down.is_some());
         self.check(stage != Stage::Over, || "on_close twice".to_owned());
         self.check(!held, || {
             format!("connection {serial} is over, and its socket is not closed")
         });
-        self.check(caused, || {
-            format!("connection {serial} ended for no reason: {why:?}")
-        });
         self.check(aborted || patient, || {
             format!("connection {serial} ended too early after {closing:?}: {why:?}")
         });
-        if all_handled {
-            self.check_all_handled(serial);
-        }
-        if let (Some(socket), true) = (socket, shut_down.is_some()) {
+        if let Some(socket) = socket {
             self.check_complete(socket, "closed");
         }
     }
@@ -336,7 +346,10 @@ impl World {
         let Some(remote) = self.remote.clone() else {
             return false;
         };
-        let open = self.connections.iter().filter(|connection| connection.id.is_some());
+        let open = self
+            .connections
+            .iter()
+            .filter(|connection| connection.id.is_some());
         let ids: Vec<ConnId> = open.filter_map(|connection| connection.id).collect();
         if self.random.percent(30) || ids.is_empty() {
             let msg = if self.random.percent(50) || self.connections.is_empty() {
@@ -354,7 +367,9 @@ impl World {
                 .iter()
                 .position(|connection| connection.id == Some(one));
             // From here on the end can come at any time.
-            let posted = remote.post(LoopId(0), Msg::Closing(serial.unwrap_or_default(), how)).is_ok();
+            let posted = remote
+                .post(LoopId(0), Msg::Closing(serial.unwrap_or_default(), how))
+                .is_ok();
             return posted && remote.close(one, 9, how).is_ok();
         }
         let number = self.posts.len() as u32;

@@ -86,7 +86,12 @@ fn rules(random: &mut Random) -> Rules {
             high_water,
             limit: high_water + random.pick(&[50, 3000, 100_000]),
             reply_reserve: random.pick(&[0, 1000, 50_000]),
-            when_full: random.pick(&[WhenFull::Refuse, WhenFull::Refuse, WhenFull::Refuse, WhenFull::Close]),
+            when_full: random.pick(&[
+                WhenFull::Refuse,
+                WhenFull::Refuse,
+                WhenFull::Refuse,
+                WhenFull::Close,
+            ]),
         },
         connections: random.pick(&[2, 5, 100]),
         queued_bytes: random.pick(&[3000, 1 << 20, 1 << 20]),
@@ -297,14 +302,17 @@ impl<const EXACT: bool> Simulation<EXACT> {
         for _ in 0..CALM_TURNS_MAX {
             let busy = {
                 let world = self.world.borrow();
-                let saying = world.peers.iter().any(|peer| {
-                    peer.is_held() && !peer.to_send.is_empty() && !peer.ended && !peer.reset
-                });
+                let saying = world
+                    .peers
+                    .iter()
+                    .any(|peer| peer.is_held() && !peer.to_send.is_empty() && !peer.ended && !peer.reset);
                 let waiting = !world.backlog.is_empty() && world.listener.is_some();
                 saying || waiting || world.has_events() || self.pool.stats().queued > 0
             };
+            let progress = self.world.borrow().progress;
             self.turn()?;
-            if !busy && !self.world.borrow().timeout.is_zero() {
+            let world = self.world.borrow();
+            if !busy && !world.timeout.is_zero() && world.progress == progress {
                 return Some(());
             }
         }
@@ -387,6 +395,10 @@ impl<const EXACT: bool> Simulation<EXACT> {
         self.world.borrow_mut().live();
         self.run_tasks();
         let unserved = self.unserved();
+        let deaf = {
+            let world = self.world.borrow();
+            !world.backlog.is_empty() && world.listener.is_some() && !world.listener_event
+        };
         let (progress, posted) = {
             let mut world = self.world.borrow_mut();
             let wild = world.mood == Mood::Wild;
@@ -403,12 +415,9 @@ impl<const EXACT: bool> Simulation<EXACT> {
         if let (Some(why), false) = (unserved, timeout.is_zero()) {
             world.fail(format!("it sleeps {timeout:?}, but {why}"));
         }
-        let deaf = !world.backlog.is_empty()
-            && world.listener.is_some()
-            && !world.listener_event
-            && timeout > ACCEPT_RETRY
-            && world.peers.iter().all(|peer| !peer.is_held());
-        world.check(!deaf, || "nobody accepts any more".to_owned());
+        world.check(!deaf || timeout <= ACCEPT_RETRY, || {
+            "nobody accepts any more".to_owned()
+        });
         if timeout.is_zero() && world.progress == progress {
             self.idle_turns += 1;
         } else {
@@ -465,9 +474,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
                 return Some(format!("socket {socket} belongs to nobody"));
             };
             let core = &slot.core;
-            let paused = peer
-                .serial
-                .is_none_or(|serial| world.connections[serial].paused)
+            let paused = peer.serial.is_none_or(|serial| world.connections[serial].paused)
                 || core.is_paused_by(Pause::Outbound)
                 || core.is_paused_by(Pause::Workers);
             let reads = match core.phase() {
@@ -527,11 +534,20 @@ impl<const EXACT: bool> Simulation<EXACT> {
             let outbound = core.is_paused_by(Pause::Outbound) && low;
             let workers = core.is_paused_by(Pause::Workers) && !slot.has_task();
             let faults = [
-                (slot.queued_bytes as usize != core.queued_bytes(), "queued bytes not counted"),
-                (slot.held_bytes as usize != core.held_bytes(), "undecoded bytes not counted"),
+                (
+                    slot.queued_bytes as usize != core.queued_bytes(),
+                    "queued bytes not counted",
+                ),
+                (
+                    slot.held_bytes as usize != core.held_bytes(),
+                    "undecoded bytes not counted",
+                ),
                 (core.queued_bytes() > limit, "too much queued"),
                 (core.held_bytes() > HELD_BYTES_MAX, "too much held"),
-                (slot.timer_at > slot.next_deadline(&settings).max(soon), "no valid timer"),
+                (
+                    slot.timer_at > slot.next_deadline(&settings).max(soon),
+                    "no valid timer",
+                ),
                 (open && connection.wants_writable && low, "no on_writable"),
                 (open && overdue, "no on_timer"),
                 (open && !application, "pause of the application not kept"),
@@ -545,7 +561,10 @@ impl<const EXACT: bool> Simulation<EXACT> {
         let slots = reactor.state.slots.len();
         let max = world.rules.connections;
         world.check(queued == reactor.state.queued_bytes, || {
-            format!("{queued} bytes are queued, counted {}", reactor.state.queued_bytes)
+            format!(
+                "{queued} bytes are queued, counted {}",
+                reactor.state.queued_bytes
+            )
         });
         world.check(held == reactor.held_bytes, || {
             format!("{held} bytes are held, counted {}", reactor.held_bytes)

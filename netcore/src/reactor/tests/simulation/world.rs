@@ -291,7 +291,8 @@ impl World {
         match self.mood {
             Mood::Calm => {
                 // Only what waits for the time alone: accepting again.
-                if !found && !self.backlog.is_empty() && !timeout.is_zero() {
+                let accepts = !self.backlog.is_empty() && self.listener.is_some();
+                if !found && accepts {
                     self.now += timeout.min(Duration::from_secs(1));
                 }
             }
@@ -371,7 +372,11 @@ impl<const EXACT: bool> Io for SimulatedIo<EXACT> {
         }
         let held = world.has_events();
         world.pass(
-            if held { timeout.min(Duration::from_millis(20)) } else { timeout },
+            if held {
+                timeout.min(Duration::from_millis(20))
+            } else {
+                timeout
+            },
             found,
         );
         for peer in &mut world.peers {
@@ -402,7 +407,11 @@ impl<const EXACT: bool> Io for SimulatedIo<EXACT> {
         world.backlog.pop_front();
         let socket = next.map_err(Error::from_raw_os_error)?;
         world.note(|| format!("accept socket {socket}"));
-        let host = if world.peers[socket].header.is_some() { 2 } else { 1 };
+        let host = if world.peers[socket].header.is_some() {
+            2
+        } else {
+            1
+        };
         let address = SocketAddr::from(([127, 0, 0, host], PORTS_FROM + socket as u16));
         Ok((world.hold(socket), Address::Ip(address)))
     }
@@ -418,7 +427,9 @@ impl<const EXACT: bool> Io for SimulatedIo<EXACT> {
 
     fn connect(&mut self, to: &Address) -> Result<Stream> {
         let mut world = self.0.borrow_mut();
-        let ticket = to.socket_addr().map_or(0, |address| address.port() - TICKETS_FROM);
+        let ticket = to
+            .socket_addr()
+            .map_or(0, |address| address.port() - TICKETS_FROM);
         if world.random.percent(10) {
             world.note(|| format!("connecting {ticket} fails at once"));
             return Err(ErrorKind::AddrNotAvailable.into());
