@@ -207,7 +207,7 @@ impl Application {
         let group = world.random.below(3) as u64;
         let events = world.progress;
         let connection = &mut world.connections[serial];
-        if connection.groups.contains_key(&group) && events % 3 == 0 {
+        if connection.groups.contains_key(&group) && events.is_multiple_of(3) {
             connection.groups.remove(&group);
             let left = cx.leave(group);
             world.check(left, || "it was not in the group".to_owned());
