@@ -1,6 +1,5 @@
 //! Runs `broadcast` as its users do: as a process, over sockets.
 
-#[allow(dead_code, reason = "not every test needs all of it")]
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,6 +1,5 @@
 //! Runs `proxy` as its users do: as a process between a client and a server, both of which are the test.
 
-#[allow(dead_code, reason = "not every test needs all of it")]
 mod support;
 
 use std::io::{Read, Write};

@@ -1,6 +1,5 @@
 //! Runs `tls-echo` as its users do: as a process, over sockets, with rustls as the client.
 
-#[allow(dead_code, reason = "not every test needs all of it")]
 mod support;
 
 use netcore::rustls::pki_types::{CertificateDer, ServerName};

@@ -1,5 +1,7 @@
 //! Owns the example program that a test runs, as a process of its own. Must never leave one behind.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

@@ -4,9 +4,10 @@ use crate::support::{Authority, Client, Event, client_connection, encode, start}
 use netcore::rustls::ClientConnection;
 use netcore::tls::ClientCertificates;
 use netcore::{Outbound, limits};
+use parking_lot::Mutex;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 
 #[test]
@@ -18,7 +19,7 @@ fn more_than_any_buffer_holds_comes_back_while_both_sides_push() {
     let connection = Arc::new(Mutex::new(client_connection(authority.client(None, &[]))));
     let mut stream = running.stream(0);
     // The handshake, then both directions at once.
-    connection.lock().unwrap().complete_io(&mut stream).unwrap();
+    connection.lock().complete_io(&mut stream).unwrap();
     let frames = 10_000_u32;
     let body = |number: u32| {
         [
@@ -33,14 +34,14 @@ fn more_than_any_buffer_holds_comes_back_while_both_sides_push() {
             for number in 0..frames {
                 let mut sealed = Vec::new();
                 {
-                    let mut connection = connection.lock().unwrap();
+                    let mut connection = connection.lock();
                     connection.writer().write_all(&encode(&body(number))).unwrap();
                     seal(&mut connection, &mut sealed);
                 }
                 stream.write_all(&sealed).unwrap();
             }
             let mut sealed = Vec::new();
-            let mut connection = connection.lock().unwrap();
+            let mut connection = connection.lock();
             connection.send_close_notify();
             seal(&mut connection, &mut sealed);
             stream.write_all(&sealed).unwrap();
@@ -80,7 +81,7 @@ struct Half {
 impl Read for Half {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         loop {
-            match self.connection.lock().unwrap().reader().read(buffer) {
+            match self.connection.lock().reader().read(buffer) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 outcome => return outcome,
             }
@@ -90,7 +91,7 @@ impl Read for Half {
                 let count = self.stream.read(&mut self.sealed)?;
                 self.sealed.truncate(count);
             }
-            let mut connection = self.connection.lock().unwrap();
+            let mut connection = self.connection.lock();
             let taken = connection.read_tls(&mut &self.sealed[..])?;
             self.sealed.drain(..taken);
             connection.process_new_packets().map_err(std::io::Error::other)?;
