@@ -13,8 +13,8 @@ fn with_reuse_port_every_loop_gets_some_connections_and_serves_them() {
     let running = start(|builder| builder.loops(4).accept(Accept::ReusePort));
     let mut per_loop = [0; 4];
     // By a hash of the addresses: that one loop of four gets none of 200 has a probability of 1e-24.
-    let clients: Vec<_> = (0..200).map(|_| running.connect()).collect();
-    for mut client in clients {
+    let mut clients: Vec<_> = (0..200).map(|_| running.connect()).collect();
+    for client in &mut clients {
         client.send(&[b"hello"]);
         assert_eq!(client.receive_text(), "hello");
         per_loop[running.opened().loop_id().index()] += 1;
