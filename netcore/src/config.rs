@@ -81,6 +81,10 @@ pub enum WhenFull {
 /// Water marks of the bytes queued for one connection, in bytes. Above `high_water` reading of the connection
 /// pauses until the queue has fallen to `low_water`; frames that would pass `limit` are refused.
 ///
+/// A relay, where what is queued for a peer comes from someone else, sets `high_water` to `limit`: the peer's own
+/// bytes have nothing to do with what it does not read, and two relays that stop reading each other would wait for
+/// ever.
+///
 /// ```
 /// use netcore::{Outbound, WhenFull};
 ///

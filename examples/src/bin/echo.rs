@@ -1,12 +1,13 @@
 //! A server that sends every frame back: the smallest complete program on netcore.
 //!
 //! A frame is a length of 4 bytes, big-endian, and that many bytes. `echo --listen 127.0.0.1:7500 --threads 2`
-//! prints `listening on ADDRESS` and serves until it is ended.
+//! prints `listening on ADDRESS` and serves until it is ended. Sockets that a service manager passes are served
+//! instead of the address.
 
 use clap::Parser;
 use netcore::codec::LengthPrefixed;
 use netcore::limits::READ_BUFFER_BYTES;
-use netcore::{ConnCx, Flow, Handler, NoTask, Outbound, Peer, Refusal, Server};
+use netcore::{ConnCx, Flow, Handler, Listen, NoTask, Outbound, Peer, Refusal, Server};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -62,11 +63,23 @@ fn outbound() -> Outbound {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let server = Server::builder::<Echo>()
+    let given = match Listen::activated() {
+        Ok(given) => given,
+        Err(error) => {
+            eprintln!("echo: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut builder = Server::builder::<Echo>()
         .loops(arguments.threads)
-        .listen(arguments.listen)
-        .outbound(outbound())
-        .start(|_loop, _remote| Ok::<_, Infallible>(Echo));
+        .outbound(outbound());
+    if given.is_empty() {
+        builder = builder.listen(arguments.listen);
+    }
+    for listen in given {
+        builder = builder.listen(listen);
+    }
+    let server = builder.start(|_loop, _remote| Ok::<_, Infallible>(Echo));
     let server = match server {
         Ok(server) => server,
         Err(error) => {

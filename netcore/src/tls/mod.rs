@@ -1,6 +1,10 @@
 //! Owns TLS, by rustls: whose certificate we show, whom we believe, and the encryption of one connection. Must
 //! never touch a socket, and must cost plain connections nothing.
 //!
+//! A peer whose TCP connection ends without the farewell of TLS has ended
+//! ([`CloseReason::Eof`](crate::CloseReason::Eof)) if that is between two frames, and in the middle of one
+//! otherwise: whether a stream is whole is for its frames to say.
+//!
 //! A [`TlsServer`] or [`TlsClient`] is a handle: what it holds can be replaced while connections go on, which
 //! keep what they were made with. Whatever the two constructors here do not cover is covered by a configuration
 //! of your own, see [`TlsServer::new`].
