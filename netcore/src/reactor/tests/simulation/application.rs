@@ -162,6 +162,7 @@ impl Application {
             (world.connections[serial].next_out, fill, world.random.below(3))
         };
         let frame = peers::frame(OWN, number, fill);
+        let short = way < 2 && self.is_short(cx, serial);
         let sent = match way {
             0 => cx.send(&frame[2..]),
             1 => cx.send_encoded(frame),
@@ -169,6 +170,9 @@ impl Application {
         };
         let queued = cx.queued_bytes();
         let mut world = self.0.borrow_mut();
+        world.check(!short || sent.is_err(), || {
+            format!("connection {serial} queues more, and the loop has no memory left for that")
+        });
         let connection = &mut world.connections[serial];
         match sent {
             Ok(how) => {
@@ -185,6 +189,26 @@ impl Application {
             }
             Err(error) => world.fail(error.to_string()),
         }
+    }
+
+    /// The loop holds as much for its peers as it may, and this one has its share of it.
+    fn is_short(&self, cx: &mut ConnCx<'_, Self>, serial: usize) -> bool {
+        let own = cx.queued_bytes();
+        let ids: Vec<ConnId> = {
+            let world = self.0.borrow();
+            let open = world
+                .connections
+                .iter()
+                .filter(|connection| connection.stage == Stage::Open);
+            open.filter_map(|connection| connection.id).collect()
+        };
+        let mut cx = cx.loop_cx();
+        let all: usize = ids
+            .into_iter()
+            .filter_map(|id| cx.conn(id).map(|cx| cx.queued_bytes()))
+            .sum();
+        let world = self.0.borrow();
+        all >= world.rules.queued_bytes && own >= world.connections[serial].low_water
     }
 
     fn resume(&self, cx: &mut ConnCx<'_, Self>, serial: usize) {

@@ -415,7 +415,7 @@ impl World {
                 To::Some(ids) => connection.id.is_some_and(|id| ids.contains(&id)),
                 To::Group(group, except) => {
                     connection.id != *except
-                        && connection.groups.get(group).is_some_and(|since| *since <= began)
+                        && connection.groups.get(group).is_some_and(|since| *since < began)
                 }
             };
             if addressed && connection.is_open() && !connection.undelivered.contains(&number) {

@@ -62,6 +62,8 @@ pub(super) enum Habit {
     Slow,
     /// Does not read before all is calm.
     Stuck,
+    /// Has room, but takes a few bytes at a time.
+    Trickling,
 }
 
 /// What a stretch of the stream is.
@@ -118,9 +120,15 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(random: &mut Random) -> Self {
-        let habit = random.pick(&[Habit::Quick, Habit::Quick, Habit::Slow, Habit::Stuck]);
+        let habit = random.pick(&[
+            Habit::Quick,
+            Habit::Quick,
+            Habit::Slow,
+            Habit::Stuck,
+            Habit::Trickling,
+        ]);
         let room = match habit {
-            Habit::Quick => 1 << 20,
+            Habit::Quick | Habit::Trickling => 1 << 20,
             Habit::Slow => random.below(200),
             Habit::Stuck => random.below(2000),
         };

@@ -506,13 +506,19 @@ impl<const EXACT: bool> Simulation<EXACT> {
         // What is due already comes up at the next tick.
         let soon = reactor.state.tick.after(Ticks(1));
         let (mut queued, mut held, mut from) = (0, 0, 0);
-        while let Some((id, open)) = reactor.state.slots.first_from(from) {
+        // Counted, because looking for one more takes as long as all else.
+        for _ in 0..reactor.state.slots.len() {
+            let Some((id, open)) = reactor.state.slots.first_from(from) else {
+                break;
+            };
             from = id.index() + 1;
             let timer_at = reactor.state.slots.timer(id.index());
             if !open {
                 let pending = reactor.state.slots.pending_mut(id);
                 let timed = pending.is_some_and(|pending| timer_at <= pending.deadline.max(soon));
                 let stirred = reactor.state.stirred.contains(&id);
+                let draining = reactor.state.draining;
+                world.check(!draining, || format!("{id} is still to be opened"));
                 world.check(timed || stirred, || format!("{id} has no deadline"));
                 continue;
             }
@@ -558,6 +564,10 @@ impl<const EXACT: bool> Simulation<EXACT> {
                 world.check(!fault, || format!("connection {serial}: {what}"));
             }
         }
+        let late = reactor.state.draining && world.drain_deadline.is_some_and(|at| at <= world.now);
+        world.check(!late || reactor.state.slots.len() == 0, || {
+            "connections outlive the drain".to_owned()
+        });
         let counted = self.shared.connections();
         let slots = reactor.state.slots.len();
         let max = world.rules.connections;

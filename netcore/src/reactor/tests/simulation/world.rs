@@ -551,8 +551,8 @@ impl<const EXACT: bool> Io for SimulatedIo<EXACT> {
             return Err(ErrorKind::WouldBlock.into());
         }
         let mut count = offered.min(peer.room);
-        if part {
-            count = world.random.between(1, count);
+        if part || (wild && peer.habit == Habit::Trickling) {
+            count = world.random.between(1, count.min(if part { count } else { 40 }));
         }
         peer.room -= count;
         if EXACT && count < offered {
