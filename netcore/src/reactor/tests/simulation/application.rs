@@ -12,6 +12,7 @@ use crate::id::ConnId;
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -153,6 +154,18 @@ impl Application {
             88..90 => self.connect(&mut cx.loop_cx()),
             _ => {}
         }
+    }
+
+    /// Panics now and then, without the words that a panic usually has.
+    fn panic_by_chance(&self, serial: usize) {
+        let mut world = self.0.borrow_mut();
+        if world.mood != Mood::Wild || !world.connections[serial].is_open() || !world.random.permille(3) {
+            return;
+        }
+        world.note(|| format!("a panic for connection {serial}"));
+        world.connections[serial].panicked = true;
+        drop(world);
+        resume_unwind(Box::new("by chance"));
     }
 
     fn send(&self, cx: &mut ConnCx<'_, Self>, serial: usize) {
@@ -381,6 +394,7 @@ impl Handler for Application {
                 format!("connection {serial} is opened: {before:?}, {token:?}")
             });
         }
+        self.panic_by_chance(serial);
         self.act(cx);
     }
 
@@ -391,6 +405,7 @@ impl Handler for Application {
         self.0.borrow_mut().check(open, || {
             format!("a frame of connection {serial}, which is closing")
         });
+        self.panic_by_chance(serial);
         self.act(cx);
         let mut world = self.0.borrow_mut();
         if world.mood != Mood::Wild || !world.connections[serial].is_open() {
@@ -423,6 +438,7 @@ impl Handler for Application {
             world.called(serial, "on_writable");
             world.connections[serial].wants_writable = false;
         }
+        self.panic_by_chance(serial);
         self.act(cx);
     }
 
@@ -436,6 +452,7 @@ impl Handler for Application {
                 format!("the timer {key} of connection {serial} was set for {at:?}, it is {now:?}")
             });
         }
+        self.panic_by_chance(serial);
         self.act(cx);
     }
 
@@ -510,6 +527,7 @@ impl Handler for Application {
     fn on_eof(&mut self, cx: &mut ConnCx<'_, Self>) -> Eof {
         let serial = *cx.conn();
         self.0.borrow_mut().called_at_end(serial);
+        self.panic_by_chance(serial);
         self.act(cx);
         if self.percent(30) {
             return Eof::KeepWriting;

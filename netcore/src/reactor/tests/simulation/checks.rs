@@ -4,7 +4,7 @@
 use super::application::{Msg, Task};
 use super::peers::{self, FRAME_BYTES_MAX, OWN, PING, PONG, POSTED, Peer};
 use super::world::{Mood, World};
-use crate::close::{CloseHow, CloseReason};
+use crate::close::{CloseHow, CloseReason, Initiator};
 use crate::codec::FrameError;
 use crate::config::WhenFull;
 use crate::id::{ConnId, LoopId};
@@ -35,6 +35,7 @@ pub(super) struct Connection {
     pub(super) told_drain: bool,
     pub(super) paused: bool,
     pub(super) established: bool,
+    pub(super) panicked: bool,
     /// Since when it is closing, as far as the application can know.
     pub(super) closing: Option<Instant>,
     pub(super) may_abort: bool,
@@ -85,6 +86,7 @@ impl Connection {
             told_drain: false,
             paused: false,
             established: false,
+            panicked: false,
             closing: None,
             may_abort: false,
             close_posted: false,
@@ -276,6 +278,7 @@ impl World {
             CloseReason::TruncatedFrame { .. } => ended && !clean,
             CloseReason::FrameTimeout => since(opened) >= times.frame,
             CloseReason::HandshakeTimeout => !connection.established && since(opened) >= times.handshake,
+            CloseReason::HandlerPanicked => connection.panicked,
             CloseReason::IdleTimeout => since(read) >= times.idle,
             CloseReason::PongTimeout => since(read) >= times.pong_within,
             CloseReason::WriteStalled => since(written) >= times.write_stall,
@@ -325,7 +328,7 @@ impl World {
         let closing = since(connection.closing);
         let patient = match shut_down {
             Some(at) => ended || since(Some(at)) >= Some(times.linger) || closing >= Some(times.linger),
-            None if connection.told_closing => closing >= Some(times.linger),
+            None if why.initiator() == Initiator::Library => closing >= Some(times.linger),
             None => closing.is_some() && since(written) >= Some(times.write_stall),
         };
         let socket = connection.socket.filter(|_| shut_down.is_some());

@@ -6,7 +6,7 @@ use super::application::{Application, Msg};
 use super::checks::HELD_BYTES_MAX;
 use super::random::Random;
 use super::world::{Mood, Rules, SimulatedIo, World};
-use crate::address::{Address, Network, Origin};
+use crate::address::{Address, CompactPeer, Network, Origin};
 use crate::admission::Admission;
 use crate::config::{Budgets, Limits, Outbound, Settings, Timeouts, WhenFull};
 use crate::conn::{Pause, Phase};
@@ -393,6 +393,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
     /// One turn of everything; `None` after a failure.
     fn turn(&mut self) -> Option<()> {
         self.world.borrow_mut().live();
+        self.hand_over();
         self.run_tasks();
         let unserved = self.unserved();
         let deaf = {
@@ -428,6 +429,30 @@ impl<const EXACT: bool> Simulation<EXACT> {
         drop(world);
         self.check_inside();
         self.world.borrow().failure.is_none().then_some(())
+    }
+
+    /// Does what the accepting loop does with a connection for another one.
+    fn hand_over(&mut self) {
+        let mut world = self.world.borrow_mut();
+        let Some((stream, address)) = world.arrive_elsewhere() else {
+            return;
+        };
+        let origin = Origin::listener(0);
+        let listener = self.shared.listener(origin);
+        let header = listener.is_some_and(|listener| listener.expects_header(&address));
+        let mut peer = CompactPeer::new(&address, origin);
+        if let (false, Some(ip)) = (header, address.ip()) {
+            match self.shared.enter_source(ip, world.now) {
+                Ok(counted) => peer.counted = counted,
+                Err(_) => return,
+            }
+        }
+        if !self.shared.enter(LoopId(0)) {
+            return self.shared.leave_source(&peer, world.now);
+        }
+        let given = self.reactor.handover.give(LoopId(0), stream, peer);
+        world.check(given.is_ok(), || "nothing can be handed over".to_owned());
+        self.reactor.mailbox.signal(Signals::HANDOVER);
     }
 
     fn run_tasks(&mut self) {

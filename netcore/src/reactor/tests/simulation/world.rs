@@ -98,7 +98,33 @@ impl World {
     }
 
     /// A peer connects and waits to be accepted.
-    pub(super) fn arrive(&mut self) {
+    fn arrive(&mut self) {
+        self.add_peer();
+        self.backlog.push_back(Ok(self.peers.len() - 1));
+        self.listener_event = true;
+        if self.random.percent(10) {
+            self.backlog.push_back(Err(ECONNABORTED));
+        }
+    }
+
+    /// A peer connects, and another loop accepts it and chooses this one for it.
+    pub(super) fn arrive_elsewhere(&mut self) -> Option<(Stream, Address)> {
+        let wanted = self.mood == Mood::Wild && self.peers.len() < self.rules.peers;
+        if !wanted || !self.random.percent(4) {
+            return None;
+        }
+        self.add_peer();
+        let socket = self.peers.len() - 1;
+        self.note(|| format!("socket {socket} is handed over"));
+        Some((self.hold(socket), self.address(socket)))
+    }
+
+    fn address(&self, socket: usize) -> Address {
+        let host = if self.peers[socket].header.is_some() { 2 } else { 1 };
+        Address::Ip(SocketAddr::from(([127, 0, 0, host], PORTS_FROM + socket as u16)))
+    }
+
+    fn add_peer(&mut self) {
         let mut peer = Peer::new(&mut self.random);
         if self.random.percent(self.rules.proxy_share) {
             let socket = self.peers.len();
@@ -109,11 +135,6 @@ impl World {
             peer.say(&header);
         }
         self.peers.push(peer);
-        self.backlog.push_back(Ok(self.peers.len() - 1));
-        self.listener_event = true;
-        if self.random.percent(10) {
-            self.backlog.push_back(Err(ECONNABORTED));
-        }
     }
 
     /// Everything that is not the reactor does something.
@@ -407,13 +428,8 @@ impl<const EXACT: bool> Io for SimulatedIo<EXACT> {
         world.backlog.pop_front();
         let socket = next.map_err(Error::from_raw_os_error)?;
         world.note(|| format!("accept socket {socket}"));
-        let host = if world.peers[socket].header.is_some() {
-            2
-        } else {
-            1
-        };
-        let address = SocketAddr::from(([127, 0, 0, host], PORTS_FROM + socket as u16));
-        Ok((world.hold(socket), Address::Ip(address)))
+        let address = world.address(socket);
+        Ok((world.hold(socket), address))
     }
 
     fn release_spare(&mut self) {
