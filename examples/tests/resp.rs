@@ -1,6 +1,5 @@
 //! Runs `resp` as its users do: as a process, over a socket.
 
-#[allow(dead_code, reason = "not every test needs all of it")]
 mod support;
 
 use std::io::{Read, Write};
