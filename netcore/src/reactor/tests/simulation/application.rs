@@ -195,9 +195,9 @@ impl Application {
             }
             Err(SendError::Full) => world.note_full(serial, queued),
             Err(SendError::Closing) => {
-                let open = connection.is_open();
+                let open = connection.is_open() || connection.told_closing;
                 world.check(!open, || {
-                    format!("connection {serial} is open and says that it is closing")
+                    format!("connection {serial} may send and says that it is closing")
                 });
             }
             Err(error) => world.fail(error.to_string()),
@@ -309,20 +309,31 @@ impl Application {
         let connect = Connect::to(address).after(pause);
         match cx.connect(connect, Framing::new(), serial) {
             Ok(id) => {
-                let connection = Connection::new(None, now, outbound.limit, outbound.low_water);
+                let mut connection = Connection::new(None, now, outbound.limit, outbound.low_water);
+                connection.making = Some(id);
                 world.connections.push(connection);
                 world.note(|| format!("connection {serial} is being made as {id}"));
-                if world.random.percent(10) {
-                    world.note_closing(serial, CloseHow::Abort);
-                    let cancelled = cx.cancel_connect(id, 3);
-                    world.check(cancelled, || "nothing to cancel".to_owned());
-                }
             }
             Err(error) => world.note(|| format!("not connecting: {error}")),
         }
     }
 
+    /// Gives up a connection that is being made, if there is one.
+    fn cancel(&self, cx: &mut LoopCx<'_, Self>) {
+        let mut world = self.0.borrow_mut();
+        let making = |connection: &Connection| connection.making.filter(|_| connection.stage == Stage::Begun);
+        let found = world.connections.iter().enumerate();
+        let found = found.filter_map(|(serial, connection)| Some((serial, making(connection)?)));
+        let Some((serial, id)) = found.last() else { return };
+        world.note_closing(serial, CloseHow::Abort);
+        let cancelled = cx.cancel_connect(id, 3);
+        world.check(cancelled, || "nothing to cancel".to_owned());
+    }
+
     fn act_on_any(&self, cx: &mut LoopCx<'_, Self>) {
+        if self.percent(10) {
+            return self.cancel(cx);
+        }
         let id = {
             let mut world = self.0.borrow_mut();
             let ids: Vec<ConnId> = world

@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) socket: Option<usize>,
     pub(super) id: Option<ConnId>,
     pub(super) ours: bool,
+    /// The name of one that we make, and that is not made yet.
+    pub(super) making: Option<ConnId>,
     pub(super) stage: Stage,
     pub(super) began: Instant,
     pub(super) opened: Instant,
@@ -77,6 +79,7 @@ impl Connection {
             socket,
             id: None,
             ours: socket.is_none(),
+            making: None,
             stage: Stage::Begun,
             began: now,
             opened: now,
@@ -127,7 +130,8 @@ impl World {
         self.note(|| format!("{name} of connection {serial}"));
         let connection = &self.connections[serial];
         let near = connection.close_posted && connection.stage == Stage::Open && !connection.told_closing;
-        let open = connection.is_open() || near;
+        let panicked = connection.panicked && name != "on_closing";
+        let open = (connection.is_open() || near) && !panicked;
         self.check(open, || {
             format!("{name} of connection {serial}, which is not open")
         });
@@ -151,7 +155,10 @@ impl World {
     pub(super) fn called_at_end(&mut self, serial: usize) {
         self.called(serial, "on_eof");
         let before = std::mem::replace(&mut self.connections[serial].eof, true);
-        self.check(!before, || "on_eof twice".to_owned());
+        let paused = self.connections[serial].paused;
+        self.check(!before && !paused, || {
+            format!("on_eof, twice: {before}, paused: {paused}")
+        });
         self.check_all_handled(serial);
     }
 

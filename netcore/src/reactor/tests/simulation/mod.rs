@@ -15,7 +15,7 @@ use run::simulate;
 use std::fmt::Write;
 
 /// What an ordinary test run does; chosen to take some seconds without optimisation.
-const SEEDS: u64 = 3000;
+const SEEDS: u64 = 2500;
 
 /// A PROXY header of this socket, in either version; `sound` or broken, naming a client or the proxy itself.
 fn proxy_header(random: &mut Random, socket: usize, sound: bool, proxied: bool) -> Vec<u8> {

@@ -114,6 +114,7 @@ pub(super) struct Peer {
     pub(super) read_at: Option<Instant>,
     pub(super) written_at: Option<Instant>,
     pub(super) reads_in_turn: usize,
+    pub(super) writes_in_turn: usize,
     /// The connection in the checks that it belongs to.
     pub(super) serial: Option<usize>,
 }
@@ -161,6 +162,7 @@ impl Peer {
             read_at: None,
             written_at: None,
             reads_in_turn: 0,
+            writes_in_turn: 0,
             serial: None,
         }
     }

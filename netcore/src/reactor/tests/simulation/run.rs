@@ -1,7 +1,7 @@
 //! Owns the course of one simulation, and what is compared with the inside of the reactor after every turn. Must
 //! never change anything in there.
 
-use super::super::super::{Acceptor, Handover, ListenerInfo, Parts, Reactor, Shared};
+use super::super::super::{Acceptor, Handover, ListenerInfo, Parts, Reactor, ServerPhase, Shared};
 use super::application::{Application, Msg};
 use super::checks::HELD_BYTES_MAX;
 use super::random::Random;
@@ -15,7 +15,7 @@ use crate::id::{ConnId, LoopId};
 use crate::limits::{ACCEPT_RETRY, TICK};
 use crate::mailbox::{Mailbox, Signals};
 use crate::remote::Remote;
-use crate::time::Ticks;
+use crate::time::{Tick, Ticks};
 use crate::worker::WorkerPool;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -223,6 +223,10 @@ impl<const EXACT: bool> Simulation<EXACT> {
             }
             self.turn()?;
         }
+        if self.world.borrow_mut().random.percent(25) {
+            // Those who do not read now never will.
+            return self.wait_for_none();
+        }
         self.calm_down()?;
         self.world.borrow_mut().check_calm();
         let end = self.world.borrow_mut().random.below(4);
@@ -275,15 +279,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
             world.note(|| "calm".to_owned());
         }
         for _ in 0..100 {
-            let paused: Vec<usize> = {
-                let world = self.world.borrow();
-                let paused = world.connections.iter().enumerate();
-                paused
-                    .filter(|(_, connection)| connection.paused && connection.is_open())
-                    .map(|(serial, _)| serial)
-                    .take(3)
-                    .collect()
-            };
+            let paused = self.paused();
             let none_paused = paused.is_empty();
             self.rest()?;
             for serial in paused {
@@ -295,6 +291,17 @@ impl<const EXACT: bool> Simulation<EXACT> {
         }
         self.world.borrow_mut().fail("a connection stays paused");
         None
+    }
+
+    /// Some connections that the application has paused.
+    fn paused(&self) -> Vec<usize> {
+        let world = self.world.borrow();
+        let paused = world.connections.iter().enumerate();
+        paused
+            .filter(|(_, connection)| connection.paused && connection.is_open())
+            .map(|(serial, _)| serial)
+            .take(3)
+            .collect()
     }
 
     /// Turns until nothing is left to do.
@@ -325,10 +332,16 @@ impl<const EXACT: bool> Simulation<EXACT> {
         let end = {
             let mut world = self.world.borrow_mut();
             world.mood = Mood::Silent;
+            world.backlog.clear();
             world.note(|| "silence".to_owned());
             world.now + Duration::from_secs(120)
         };
         while self.reactor.state.slots.len() > 0 {
+            for serial in self.paused() {
+                let remote = self.world.borrow().remote.clone();
+                // If there is no room, then in the next turn.
+                let _ = remote.map(|remote| remote.post(LoopId(0), Msg::Resume(serial)));
+            }
             self.turn()?;
             let mut world = self.world.borrow_mut();
             let late = world.now > end;
@@ -340,6 +353,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
     }
 
     fn stop(&mut self) -> Option<()> {
+        self.hand_over(50);
         self.world.borrow_mut().stopping = true;
         self.world.borrow_mut().note(|| "stop".to_owned());
         self.reactor.mailbox.signal(Signals::STOP);
@@ -393,9 +407,11 @@ impl<const EXACT: bool> Simulation<EXACT> {
     /// One turn of everything; `None` after a failure.
     fn turn(&mut self) -> Option<()> {
         self.world.borrow_mut().live();
-        self.hand_over();
+        self.hand_over(4);
         self.run_tasks();
         let unserved = self.unserved();
+        let before = self.world.borrow().now;
+        let due = self.next_due();
         let deaf = {
             let world = self.world.borrow();
             !world.backlog.is_empty() && world.listener.is_some() && !world.listener_event
@@ -413,6 +429,8 @@ impl<const EXACT: bool> Simulation<EXACT> {
         world.check(timeout.is_zero() || !posted, || {
             "it sleeps on a message".to_owned()
         });
+        let late = due.is_some_and(|due| before + timeout > due.max(before) + 2 * TICK);
+        world.check(!late, || format!("it sleeps {timeout:?} beyond a deadline"));
         if let (Some(why), false) = (unserved, timeout.is_zero()) {
             world.fail(format!("it sleeps {timeout:?}, but {why}"));
         }
@@ -432,9 +450,9 @@ impl<const EXACT: bool> Simulation<EXACT> {
     }
 
     /// Does what the accepting loop does with a connection for another one.
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, share: usize) {
         let mut world = self.world.borrow_mut();
-        let Some((stream, address)) = world.arrive_elsewhere() else {
+        let Some((stream, address)) = world.arrive_elsewhere(share) else {
             return;
         };
         let origin = Origin::listener(0);
@@ -471,6 +489,26 @@ impl<const EXACT: bool> Simulation<EXACT> {
         for task in &done {
             world.note_run(task);
         }
+    }
+
+    /// The next deadline of any connection.
+    fn next_due(&mut self) -> Option<Instant> {
+        let (mut from, mut first) = (0, Tick::NEVER);
+        for _ in 0..self.reactor.state.slots.len() {
+            let (id, _) = self.reactor.state.slots.first_from(from)?;
+            from = id.index() + 1;
+            let settings = &self.reactor.state.settings;
+            let open = self.reactor.state.slots.get(id);
+            let due = open.map(|slot| slot.next_deadline(settings));
+            let pending = self.reactor.state.slots.pending_mut(id);
+            // What has failed is to be removed at once.
+            let due = due.or(pending.map(|pending| match pending.failed {
+                Some(_) => Tick(0),
+                None => pending.deadline,
+            }));
+            first = first.min(due.unwrap_or(Tick::NEVER));
+        }
+        (first != Tick::NEVER).then(|| self.reactor.start + first.to_elapsed())
     }
 
     /// Work that is there for the loop, for which no event will come.
@@ -530,6 +568,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
         let settings = reactor.state.settings;
         // What is due already comes up at the next tick.
         let soon = reactor.state.tick.after(Ticks(1));
+        let told = self.shared.drain().phase >= ServerPhase::Finishing;
         let (mut queued, mut held, mut from) = (0, 0, 0);
         // Counted, because looking for one more takes as long as all else.
         for _ in 0..reactor.state.slots.len() {
@@ -574,6 +613,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
                     slot.held_bytes as usize != core.held_bytes(),
                     "undecoded bytes not counted",
                 ),
+                (open && told && !connection.told_drain, "not told of the drain"),
                 (core.queued_bytes() > limit, "too much queued"),
                 (core.held_bytes() > HELD_BYTES_MAX, "too much held"),
                 (

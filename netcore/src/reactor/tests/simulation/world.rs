@@ -25,6 +25,9 @@ pub(super) const PORTS_FROM: u16 = 1000;
 /// The port of the first connection that we make.
 pub(super) const TICKETS_FROM: u16 = 30_000;
 
+/// Writes to one socket in one turn that nobody needs.
+const WRITES_MAX: usize = 20_000;
+
 const EMFILE: i32 = 24;
 const ECONNABORTED: i32 = 103;
 
@@ -108,9 +111,9 @@ impl World {
     }
 
     /// A peer connects, and another loop accepts it and chooses this one for it.
-    pub(super) fn arrive_elsewhere(&mut self) -> Option<(Stream, Address)> {
+    pub(super) fn arrive_elsewhere(&mut self, share: usize) -> Option<(Stream, Address)> {
         let wanted = self.mood == Mood::Wild && self.peers.len() < self.rules.peers;
-        if !wanted || !self.random.percent(4) {
+        if !wanted || !self.random.percent(share) {
             return None;
         }
         self.add_peer();
@@ -402,6 +405,7 @@ impl<const EXACT: bool> Io for SimulatedIo<EXACT> {
         );
         for peer in &mut world.peers {
             peer.reads_in_turn = 0;
+            peer.writes_in_turn = 0;
         }
         Ok(())
     }
@@ -549,6 +553,12 @@ impl<const EXACT: bool> Io for SimulatedIo<EXACT> {
         let (now, wild, socket) = (world.now, world.mood == Mood::Wild, stream.socket);
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         world.progress += 1;
+        world.peers[socket].writes_in_turn += 1;
+        // A turn that never ends can only be left like this.
+        assert!(
+            world.peers[socket].writes_in_turn < WRITES_MAX,
+            "it spins within a turn"
+        );
         let over = world.peers[socket].shut_down.is_some() || world.peers[socket].unconnected;
         world.check(!over, || {
             format!("socket {socket} is written to, and should not be")
