@@ -322,9 +322,9 @@ impl Application {
     fn cancel(&self, cx: &mut LoopCx<'_, Self>) {
         let mut world = self.0.borrow_mut();
         let making = |connection: &Connection| connection.making.filter(|_| connection.stage == Stage::Begun);
-        let found = world.connections.iter().enumerate();
-        let found = found.filter_map(|(serial, connection)| Some((serial, making(connection)?)));
-        let Some((serial, id)) = found.last() else { return };
+        let found = world.connections.iter().enumerate().rev();
+        let mut found = found.filter_map(|(serial, connection)| Some((serial, making(connection)?)));
+        let Some((serial, id)) = found.next() else { return };
         world.note_closing(serial, CloseHow::Abort);
         let cancelled = cx.cancel_connect(id, 3);
         world.check(cancelled, || "nothing to cancel".to_owned());

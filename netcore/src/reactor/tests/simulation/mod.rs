@@ -65,10 +65,22 @@ fn every_seed_comes_out_right() {
     let mut frames = 0;
     for seed in 0..seeds {
         match simulate(seed, false) {
-            Ok(handled) => frames += handled,
+            Ok(course) => frames += course.handled,
             Err(_) => explain(seed),
         }
     }
     // A simulation in which nothing happens finds nothing.
     assert!(frames > seeds * 5, "{frames} frames in {seeds} seeds");
+}
+
+#[test]
+fn a_seed_is_the_whole_truth() {
+    for seed in 0..20 {
+        let courses = [simulate(seed, true), simulate(seed, true)];
+        let [Ok(first), Ok(second)] = courses else {
+            explain(seed)
+        };
+        assert_eq!(first.trace, second.trace, "the seed {seed}");
+        assert!(!first.trace.is_empty());
+    }
 }

@@ -35,8 +35,16 @@ const IDLE_TURNS_MAX: usize = 50;
 /// Why a seed failed, and what happened until then.
 pub(super) type Failure = (String, Vec<String>);
 
-/// The course of this seed; how many frames were handled.
-pub(super) fn simulate(seed: u64, traced: bool) -> Result<u64, Failure> {
+/// A course that came out right.
+pub(super) struct Course {
+    /// Frames that were handled.
+    pub(super) handled: u64,
+    /// What happened, if it was to be written down.
+    pub(super) trace: Vec<String>,
+}
+
+/// The course of this seed.
+pub(super) fn simulate(seed: u64, traced: bool) -> Result<Course, Failure> {
     let mut random = Random::new(seed);
     if random.percent(60) {
         Simulation::<true>::new(random, traced).run()
@@ -186,7 +194,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
         }
     }
 
-    fn run(mut self) -> Result<u64, Failure> {
+    fn run(mut self) -> Result<Course, Failure> {
         let course = catch_unwind(AssertUnwindSafe(|| self.go()));
         let stopped = course.is_ok();
         let Self { reactor, world, .. } = self;
@@ -200,9 +208,10 @@ impl<const EXACT: bool> Simulation<EXACT> {
             .iter()
             .map(|connection| u64::from(connection.next_in));
         let handled = handled.sum();
+        let trace = world.trace.take().unwrap_or_default();
         match world.failure.take() {
-            None => Ok(handled),
-            Some(why) => Err((why, world.trace.take().unwrap_or_default())),
+            None => Ok(Course { handled, trace }),
+            Some(why) => Err((why, trace)),
         }
     }
 
@@ -499,13 +508,18 @@ impl<const EXACT: bool> Simulation<EXACT> {
             from = id.index() + 1;
             let settings = &self.reactor.state.settings;
             let open = self.reactor.state.slots.get(id);
-            let due = open.map(|slot| slot.next_deadline(settings));
-            let pending = self.reactor.state.slots.pending_mut(id);
+            let open = open.map(|slot| slot.next_deadline(settings));
             // What has failed is to be removed at once.
-            let due = due.or(pending.map(|pending| match pending.failed {
-                Some(_) => Tick(0),
-                None => pending.deadline,
-            }));
+            let pending = self
+                .reactor
+                .state
+                .slots
+                .pending_mut(id)
+                .map(|pending| match pending.failed {
+                    Some(_) => Tick(0),
+                    None => pending.deadline,
+                });
+            let due = open.or(pending);
             first = first.min(due.unwrap_or(Tick::NEVER));
         }
         (first != Tick::NEVER).then(|| self.reactor.start + first.to_elapsed())
