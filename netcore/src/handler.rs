@@ -109,7 +109,7 @@ pub trait Handler: Sized + 'static {
     /// otherwise the drain deadline does.
     fn on_drain(&mut self, _cx: &mut ConnCx<'_, Self>) {}
 
-    /// The peer has finished sending, and every frame it sent has been handled.
+    /// The peer has finished sending, and every frame it sent has been handled; while reading is paused, that waits.
     fn on_eof(&mut self, _cx: &mut ConnCx<'_, Self>) -> Eof {
         Eof::Close
     }
