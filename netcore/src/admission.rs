@@ -65,6 +65,8 @@ pub(crate) struct Sources {
     table: HashMap<Source, Record>,
     /// When the next connection may be accepted, by the generic cell rate algorithm (ITU-T I.371).
     accept_at: Option<Instant>,
+    /// When the table was last searched for sources that can be forgotten.
+    swept: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +82,7 @@ impl Sources {
             limits,
             table: HashMap::new(),
             accept_at: None,
+            swept: None,
         }
     }
 
@@ -96,8 +99,15 @@ impl Sources {
         }
         let source = Source::of(address);
         if !self.table.contains_key(&source) && self.table.len() >= SOURCES_REMEMBERED_MAX {
-            self.table
-                .retain(|_, record| record.connections > 0 || record.arrival > now);
+            // Not for each that comes: whoever filled the table would have us go through it all the time.
+            if self
+                .swept
+                .is_none_or(|swept| now >= swept + Duration::from_secs(1))
+            {
+                self.swept = Some(now);
+                self.table
+                    .retain(|_, record| record.connections > 0 || record.arrival > now);
+            }
             if self.table.len() >= SOURCES_REMEMBERED_MAX {
                 return Err(Refused::PerSource);
             }

@@ -19,7 +19,7 @@ use crate::conn::Core;
 use crate::context::{Pending, Slot, Stage};
 use crate::handler::{Handler, Reason};
 use crate::id::ConnId;
-use crate::limits::READ_BUFFER_BYTES;
+use crate::limits::{PROXY_HEADER_BYTES_MAX, READ_BUFFER_BYTES};
 use crate::proxy::{self, Header};
 use crate::tls::Session;
 use std::io::ErrorKind;
@@ -280,7 +280,10 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     }
 
     fn read_header(&mut self, id: ConnId, buffer: &mut [u8]) -> Step<H> {
-        let received = match self.receive_pending(id, buffer) {
+        // No more than a header can have: what comes behind it may have to wait for a TLS handshake, and is held
+        // for as long.
+        let room = buffer.len().min(PROXY_HEADER_BYTES_MAX);
+        let received = match self.receive_pending(id, buffer.get_mut(..room).unwrap_or_default()) {
             Ok(received) => received,
             Err(step) => return step,
         };

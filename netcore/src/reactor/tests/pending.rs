@@ -192,6 +192,20 @@ fn a_proxied_connection_is_that_of_the_client() {
 }
 
 #[test]
+fn what_comes_behind_a_header_is_read_when_the_connection_is_open() {
+    let mut loop_ = behind_proxy(Admission::default());
+    let socket = loop_.connect();
+    let frames: Vec<u8> = (0..2000).flat_map(|_| *b"\x05hello").collect();
+    loop_.world.borrow_mut().feed(socket, &[HEADER, &frames].concat());
+    loop_.run();
+    assert_eq!(loop_.written(socket).len(), 2000);
+    assert!(
+        loop_.world.borrow().sockets[socket].reads >= 2,
+        "the header is read by itself"
+    );
+}
+
+#[test]
 fn a_proxy_that_says_nothing_or_nonsense_is_closed() {
     let mut loop_ = behind_proxy(Admission::default());
     let (silent, nonsense, ended) = (loop_.connect(), loop_.connect(), loop_.connect());
