@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, bounded};
 use netcore::{DrainReport, Limits as ConnectionLimits, Outbound, Server, Timeouts, WorkerPool};
 use storage::{
-    Position, Store,
+    Snapshot, Store,
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };
 
@@ -77,8 +77,8 @@ impl Daemon {
         let store = open_store(&config)?;
         let store_error = |error: storage::OpenError| DaemonError(error.to_string());
         let mut reader = store.reader().map_err(store_error)?;
-        let position = reader
-            .position()
+        let snapshot = reader
+            .snapshot()
             .map_err(|error| DaemonError(error.to_string()))?;
         let loops = config.loops();
         let routes = Arc::new(Routes::new(loops));
@@ -125,7 +125,7 @@ impl Daemon {
             started: Instant::now(),
             config,
         });
-        let server = start_server(&shared, &workers, position)?;
+        let server = start_server(&shared, &workers, snapshot)?;
         Ok(Self {
             server,
             shared,
@@ -221,7 +221,7 @@ fn start_workers(
 fn start_server(
     shared: &Arc<Shared>,
     workers: &WorkerPool<Question>,
-    position: Position,
+    snapshot: Snapshot,
 ) -> Result<Server<ToLoop>, DaemonError> {
     let config = &shared.config;
     let (limits, timeouts) = (&config.limits, &config.timeouts);
@@ -257,7 +257,7 @@ fn start_server(
         .start(
             move |loop_id, remote| -> Result<Gateway, std::convert::Infallible> {
                 made.outboxes.connect(remote);
-                Ok(Gateway::new(Arc::clone(&made), loop_id.index(), position))
+                Ok(Gateway::new(Arc::clone(&made), loop_id.index(), snapshot.clone()))
             },
         )
         .map_err(|error| DaemonError(error.to_string()))

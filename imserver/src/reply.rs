@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use netcore::{ConnId, Permit};
 use protocol::{Encoding, Refusal, Reply, v1::ErrorCode};
-use storage::{Position, TokenHash, User};
+use storage::{Snapshot, TokenHash, User};
 
 use crate::{
     delivery::encode,
@@ -45,7 +45,7 @@ pub enum Effect {
     /// It is not: it may try again.
     NotAuthenticated,
     /// The device is in step up to here.
-    Synced(Position),
+    Synced(Snapshot),
     /// The session has ended; the connection closes after the answer.
     LoggedOut,
 }

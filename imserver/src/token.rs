@@ -3,11 +3,14 @@
 //! It must never log a session token or let one be compared in parts: only its hash leaves this module.
 
 use sha2::{Digest, Sha256};
-use storage::{ClientId, Fingerprint, Position, SessionId, TokenHash, UserId};
+use storage::{ClientId, Fingerprint, Position, SessionId, Snapshot, TokenHash, UserId};
 
 const SESSION_PREFIX: &str = "imt1_";
 const SECRET_BYTES: usize = 32;
-const SYNC_BYTES: usize = 16;
+/// Log id, and the last position that everything is in up to.
+const PREFIX_BYTES: usize = 16;
+/// The same, the end of the set, and its commits that were open; 256 bytes are the protocol's limit.
+const OPEN_MAX: usize = 29;
 
 /// The random source failed: nothing secret can be made.
 #[derive(Debug, thiserror::Error)]
@@ -76,19 +79,69 @@ pub fn random_u63() -> Result<u64, RandomError> {
     Ok((u64::from_le_bytes(bytes) >> 1).max(1))
 }
 
-/// A place in a store's commit order, as clients carry it: opaque to them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What a device has of a store, as clients carry it: opaque to them.
+///
+/// On the wire: the log's id and the last position of the set's prefix; where the set is no prefix, also its
+/// end and the first positions of the commits that are not in it. All numbers are 8 bytes, big-endian.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SyncToken {
-    /// Which store's order.
+    /// Which store's positions.
     pub log_id: u64,
-    /// Where in it.
-    pub position: Position,
+    /// What it has.
+    pub snapshot: Snapshot,
 }
 
 impl SyncToken {
+    /// On the wire. A set with too many holes is written as its prefix: it asks for more again, and loses
+    /// nothing.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let snapshot = self.snapshot.within(OPEN_MAX);
+        let prefix = snapshot.floor() == snapshot.ceiling();
+        let mut bytes = Vec::with_capacity(PREFIX_BYTES);
+        bytes.extend(self.log_id.to_be_bytes());
+        bytes.extend(snapshot.floor().0.to_be_bytes());
+        if !prefix {
+            bytes.extend((snapshot.ceiling().0 + 1).to_be_bytes());
+            for open in snapshot.open() {
+                bytes.extend(open.0.to_be_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// From the wire. `None` for anything this server did not write.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        let numbers: Vec<u64> = numbers.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect();
+        let (&log_id, positions) = numbers.split_first()?;
+        if !rest.is_empty() || positions.iter().any(|position| *position > i64::MAX as u64) {
+            return None;
+        }
+        let snapshot = match *positions {
+            [position] => Snapshot::at(Position(position)),
+            [floor, end, ref open @ ..] if !open.is_empty() && open.len() <= OPEN_MAX => {
+                let open: Vec<Position> = open.iter().copied().map(Position).collect();
+                Snapshot::new(Position(floor + 1), Position(end), &open)
+            }
+            _ => return None,
+        };
+        Some(Self { log_id, snapshot })
+    }
+}
+
+/// Where a page of a list ended, as clients carry it: opaque to them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PageMark {
+    /// Which store's positions.
+    pub log_id: u64,
+    /// The last one on the page.
+    pub position: Position,
+}
+
+impl PageMark {
     /// On the wire.
-    pub fn to_bytes(self) -> [u8; SYNC_BYTES] {
-        let mut bytes = [0; SYNC_BYTES];
+    pub fn to_bytes(self) -> [u8; PREFIX_BYTES] {
+        let mut bytes = [0; PREFIX_BYTES];
         bytes[..8].copy_from_slice(&self.log_id.to_be_bytes());
         bytes[8..].copy_from_slice(&self.position.0.to_be_bytes());
         bytes
@@ -98,10 +151,7 @@ impl SyncToken {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (log_id, position) = bytes.split_first_chunk::<8>()?;
         let position = u64::from_be_bytes(position.try_into().ok()?);
-        if position > i64::MAX as u64 {
-            return None;
-        }
-        Some(Self {
+        (position <= i64::MAX as u64).then_some(Self {
             log_id: u64::from_be_bytes(*log_id),
             position: Position(position),
         })
@@ -155,15 +205,50 @@ mod tests {
 
     #[test]
     fn a_sync_token_survives_the_wire_and_nothing_else_does() {
-        let token = SyncToken {
+        let token = |snapshot| SyncToken { log_id: 7, snapshot };
+        let commit = |number: u64| Position(number << Snapshot::COMMIT_BITS);
+        for snapshot in [
+            Snapshot::at(Position(0)),
+            Snapshot::at(Position(9)),
+            Snapshot::new(commit(3), commit(9), &[commit(3), commit(5)]),
+        ] {
+            let token = token(snapshot);
+            let bytes = token.to_bytes();
+            assert_eq!(SyncToken::parse(&bytes), Some(token));
+            assert_eq!(SyncToken::parse(&bytes[..bytes.len() - 1]), None);
+        }
+        for wrong in [&[0xFF; 16][..], &[0; 17], &[0; 24], &[], &[0; 8], &[0; 264]] {
+            assert_eq!(SyncToken::parse(wrong), None);
+        }
+    }
+
+    #[test]
+    fn a_token_with_many_holes_becomes_shorter_and_claims_less() {
+        let commit = |number: u64| Position(number << Snapshot::COMMIT_BITS);
+        let open: Vec<Position> = (10..60)
+            .step_by(2)
+            .map(commit)
+            .chain((60..70).map(commit))
+            .collect();
+        let snapshot = Snapshot::new(commit(10), commit(99), &open);
+        let token = SyncToken { log_id: 7, snapshot };
+        let bytes = token.to_bytes();
+        assert!(bytes.len() <= protocol::validate::TOKEN_BYTES_MAX);
+        let parsed = SyncToken::parse(&bytes).unwrap();
+        assert!(parsed.snapshot.covers(Position(commit(10).0 - 1)));
+        assert!(!parsed.snapshot.covers(commit(11)));
+    }
+
+    #[test]
+    fn a_page_mark_survives_the_wire_and_nothing_else_does() {
+        let mark = PageMark {
             log_id: 7,
             position: Position(9),
         };
-        assert_eq!(SyncToken::parse(&token.to_bytes()), Some(token));
-        assert_eq!(SyncToken::parse(&token.to_bytes()[..15]), None);
-        assert_eq!(SyncToken::parse(&[0xFF; 16]), None);
-        assert_eq!(SyncToken::parse(&[0; 17]), None);
-        assert_eq!(SyncToken::parse(&[]), None);
+        assert_eq!(PageMark::parse(&mark.to_bytes()), Some(mark));
+        assert_eq!(PageMark::parse(&mark.to_bytes()[..15]), None);
+        assert_eq!(PageMark::parse(&[0xFF; 16]), None);
+        assert_eq!(PageMark::parse(&[0; 17]), None);
     }
 
     #[test]

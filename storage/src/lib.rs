@@ -19,6 +19,7 @@ mod error;
 pub mod model;
 mod read;
 mod shape;
+mod snapshot;
 pub mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -27,9 +28,10 @@ mod write;
 
 pub use error::{CommitError, OpenError, ReadError, Refused};
 pub use read::{
-    Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interval, MemberView,
-    ReactionView, Reader, RevisionView, Store,
+    Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interval, MemberView, Notice,
+    ReactionView, Reader, RevisionView, SessionEnd, Store, Tail,
 };
+pub use snapshot::Snapshot;
 pub use types::{
     ClientId, ConversationId, ConversationKind, Credentials, DeviceClass, Event, EventKind, Fingerprint,
     GroupChange, Position, Role, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId,

@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use crate::{
     error::{OpenError, ReadError},
+    snapshot::Snapshot,
     types::{
-        ConversationId, ConversationKind, Credentials, Event, Position, Role, Seq, Session, Timestamp,
-        TokenHash, User, UserId,
+        ConversationId, ConversationKind, Credentials, Event, Position, Role, Seq, Session, SessionId,
+        Timestamp, TokenHash, User, UserId,
     },
     write::Writer,
 };
@@ -22,10 +23,14 @@ pub trait Store: Send + Sync {
     /// Names the commit order: positions of stores with different log ids cannot be compared.
     fn log_id(&self) -> u64;
 
-    /// The writing end. A store that has one writer hands it out once.
+    /// How many writers may commit at once. With one, its positions are the commit order, and whoever commits
+    /// sees every commit.
+    fn writers_max(&self) -> usize;
+
+    /// A writing end. A store hands out [`Store::writers_max`] of them.
     ///
     /// # Errors
-    /// It was handed out before, or cannot be opened.
+    /// All were handed out before, or it cannot be opened.
     fn writer(&self) -> Result<Box<dyn Writer>, OpenError>;
 
     /// A reading end, for one thread.
@@ -53,46 +58,46 @@ pub enum Direction {
 /// The reading end of a store. All lists are bounded by the `limit` they are asked with; 0 is taken as 1, so
 /// that asking again always gets on.
 pub trait Reader: Send {
-    /// The newest commit position that this snapshot has.
+    /// What has been committed by now.
     ///
     /// # Errors
     /// As every method here: the store did not answer.
-    fn position(&mut self) -> Result<Position, ReadError>;
+    fn snapshot(&mut self) -> Result<Snapshot, ReadError>;
 
     /// People, in the order asked, unknown ids left out.
     ///
     /// # Errors
-    /// See [`Reader::position`], as for all that follow.
+    /// See [`Reader::snapshot`], as for all that follow.
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError>;
 
     /// A person by canonical name.
     ///
     /// # Errors
-    /// See [`Reader::position`].
+    /// See [`Reader::snapshot`].
     fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError>;
 
     /// What a login compares with.
     ///
     /// # Errors
-    /// See [`Reader::position`].
+    /// See [`Reader::snapshot`].
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError>;
 
     /// The session that a token belongs to.
     ///
     /// # Errors
-    /// See [`Reader::position`].
+    /// See [`Reader::snapshot`].
     fn session_by_token(&mut self, token: &TokenHash) -> Result<Option<(Session, User)>, ReadError>;
 
     /// A user's sessions, by id.
     ///
     /// # Errors
-    /// See [`Reader::position`].
+    /// See [`Reader::snapshot`].
     fn sessions(&mut self, user: UserId) -> Result<Vec<Session>, ReadError>;
 
     /// One conversation as `viewer` sees it; `None` unless they are or were a member.
     ///
     /// # Errors
-    /// See [`Reader::position`].
+    /// See [`Reader::snapshot`].
     fn conversation(
         &mut self,
         viewer: UserId,
@@ -103,7 +108,7 @@ pub trait Reader: Send {
     /// below `before` where it is given.
     ///
     /// # Errors
-    /// See [`Reader::position`].
+    /// See [`Reader::snapshot`].
     fn conversations(
         &mut self,
         viewer: UserId,
@@ -111,15 +116,15 @@ pub trait Reader: Send {
         limit: usize,
     ) -> Result<Vec<ConversationView>, ReadError>;
 
-    /// What changed for a user after `since`: conversations with visible events after it, and cursors of
-    /// members (the viewer's own included) that moved after it in conversations the viewer is a member of
-    /// now. Ordered by position, cut at `limit` entries without splitting the cursors of one position: more
-    /// than `limit` only where the first position alone has more. Cursors that only sending moved are not
-    /// among them: the event says it.
+    /// What changed for a user beyond `since`: conversations whose last visible event is not in it, and
+    /// cursors of members (the viewer's own included) that moved beyond it in conversations the viewer is a
+    /// member of now. Ordered by position, cut at `limit` entries without splitting the cursors of one position
+    /// (where many commit at once: the changes of one commit): more than `limit` only where the first alone
+    /// has more. Cursors that only sending moved are not among them: the event says it.
     ///
     /// # Errors
-    /// See [`Reader::position`].
-    fn changes(&mut self, viewer: UserId, since: Position, limit: usize) -> Result<Changes, ReadError>;
+    /// See [`Reader::snapshot`].
+    fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError>;
 
     /// Events of a conversation that `viewer` may see, ascending. Forward: from `from` on; backward: from
     /// `from` (0: the visible head) and before. At most `limit` events and, beyond the first, about
@@ -128,7 +133,7 @@ pub trait Reader: Send {
     /// begins at 1 is the last. `None` unless the viewer is or was a member.
     ///
     /// # Errors
-    /// See [`Reader::position`].
+    /// See [`Reader::snapshot`].
     fn events(
         &mut self,
         viewer: UserId,
@@ -142,7 +147,7 @@ pub trait Reader: Send {
     /// Members now, by user id, after `after`. `None` unless the viewer is a member now.
     ///
     /// # Errors
-    /// See [`Reader::position`].
+    /// See [`Reader::snapshot`].
     fn members(
         &mut self,
         viewer: UserId,
@@ -155,8 +160,15 @@ pub trait Reader: Send {
     /// pushes. Ascending by user and joined seq.
     ///
     /// # Errors
-    /// See [`Reader::position`].
+    /// See [`Reader::snapshot`].
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError>;
+
+    /// Everything committed beyond `since` by whichever writer, for those who follow all of it. Ordered by
+    /// position, and cut at `limit` entries as [`Reader::changes`] is.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError>;
 }
 
 /// A stretch of a conversation that a user may see: `joined..=left`, or `joined..` while a member.
@@ -232,10 +244,53 @@ pub struct Changes {
     pub conversations: Vec<ConversationView>,
     /// Cursors by position.
     pub cursors: Vec<CursorView>,
-    /// Everything up to here is in this answer: the next `since`.
-    pub up_to: Position,
-    /// There is more after `up_to`.
+    /// All of this is in this answer or was in `since`: the next `since`.
+    pub up_to: Snapshot,
+    /// There is more than `up_to` has.
     pub more: bool,
+}
+
+/// What [`Reader::tail`] found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Tail {
+    /// By position. Where many commit at once, a conversation's events may come in another order than that
+    /// of their seqs.
+    pub events: Vec<Arc<Event>>,
+    /// As they are now, by the position at which they moved last.
+    pub cursors: Vec<CursorView>,
+    /// By position.
+    pub notices: Vec<(Position, Notice)>,
+    /// See [`Changes::up_to`].
+    pub up_to: Snapshot,
+    /// See [`Changes::more`].
+    pub more: bool,
+}
+
+/// What other processes on the same store have to hear of beside the log. Kept for an hour at least.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Notice {
+    /// A session has ended.
+    SessionEnded {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        session: SessionId,
+        /// Why.
+        why: SessionEnd,
+    },
+    /// A profile is another now.
+    ProfileChanged(UserId),
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum SessionEnd {
+    /// Its user said so.
+    Revoked,
+    /// The same device has a new one.
+    Replaced,
+    /// A new one exceeded what the user may have.
+    Displaced,
 }
 
 /// A stretch of a log.

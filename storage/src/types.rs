@@ -20,7 +20,13 @@ number! {
     SessionId;
     /// A place in a conversation: 1, 2, 3 … without holes. 0 is before everything.
     Seq;
-    /// A place in the commit order of the whole store. 0 is before everything.
+    /// A place in the order of the whole store's log; no two events share one. 0 is before everything.
+    ///
+    /// Where one writer commits it counts commits' writes and is the commit order. Where many transactions
+    /// commit at once, it is the transaction's number times 2 to the power of
+    /// [`Snapshot::COMMIT_BITS`](crate::Snapshot::COMMIT_BITS), plus the write's place in the transaction: those
+    /// numbers are given before the commit, so a smaller one may appear after a larger one, and only a
+    /// [`Snapshot`](crate::Snapshot) says what is new.
     Position;
     /// Milliseconds since 1970-01-01 UTC. For people to read; nothing is ordered by it.
     Timestamp;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use protocol::v1::{Head, HeadsPush};
-use storage::{ConversationId, Position, Seq};
+use storage::{ConversationId, Seq, Snapshot};
 
 /// Conversations that one connection is owed heads of, at most; beyond it the client is told to resync.
 pub const HEADS_MAX: usize = 256;
@@ -21,8 +21,8 @@ pub const HEADS_MAX: usize = 256;
 pub struct Behind {
     heads: BTreeMap<ConversationId, Seq>,
     resync: Resync,
-    /// Everything up to here was written, as an event, a head or by a sync.
-    token: Position,
+    /// All of this was written, as an event, a head or by a sync.
+    token: Snapshot,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,8 +38,8 @@ enum Resync {
 }
 
 impl Behind {
-    /// A new debt: up to `token` everything has been written.
-    pub const fn new(token: Position) -> Self {
+    /// A new debt: all that `token` has was written.
+    pub const fn new(token: Snapshot) -> Self {
         Self {
             heads: BTreeMap::new(),
             resync: Resync::None,
@@ -74,9 +74,9 @@ impl Behind {
         }
     }
 
-    /// A sync brought everything up to `position`. True when nothing is owed any more.
-    pub fn synced(&mut self, position: Position) -> bool {
-        self.token = self.token.max(position);
+    /// A sync brought all of this. True when nothing is owed any more.
+    pub fn synced(&mut self, snapshot: &Snapshot) -> bool {
+        self.token = self.token.union(snapshot);
         if self.resync == Resync::Asked {
             self.resync = Resync::None;
         }
@@ -84,8 +84,8 @@ impl Behind {
     }
 
     /// How far this connection is complete while it is owed something.
-    pub const fn token(&self) -> Position {
-        self.token
+    pub const fn token(&self) -> &Snapshot {
+        &self.token
     }
 
     /// What to send now; nothing while it is the client's turn.
@@ -129,6 +129,10 @@ impl Behind {
 mod tests {
     use super::*;
 
+    const fn at(position: u64) -> Snapshot {
+        Snapshot::at(storage::Position(position))
+    }
+
     fn noted(behind: &mut Behind, id: u64, seq: u64) {
         behind.note(ConversationId(id), Seq(seq));
     }
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_newest_head_of_each_conversation_is_owed_once() {
-        let mut behind = Behind::new(Position(5));
+        let mut behind = Behind::new(at(5));
         for (id, seq) in [(1, 2), (1, 4), (1, 3), (2, 1)] {
             noted(&mut behind, id, seq);
         }
@@ -166,13 +170,13 @@ mod tests {
             ]
         );
         assert!(!push.resync);
-        assert_eq!(behind.token(), Position(5));
+        assert_eq!(*behind.token(), at(5));
         assert!(behind.sent());
     }
 
     #[test]
     fn too_many_conversations_become_a_resync_that_is_said_once() {
-        let mut behind = Behind::new(Position(0));
+        let mut behind = Behind::new(at(0));
         overflow(&mut behind);
         assert_eq!(behind.push(1), Some(RESYNC));
         assert!(!behind.sent());
@@ -182,13 +186,13 @@ mod tests {
 
     #[test]
     fn what_comes_while_a_sync_is_under_way_is_owed_after_it() {
-        let mut behind = Behind::new(Position(3));
+        let mut behind = Behind::new(at(3));
         behind.owe_resync();
         assert!(!behind.sent());
         behind.sync_asked();
         noted(&mut behind, 7, 2);
-        assert!(!behind.synced(Position(10)));
-        assert_eq!(behind.token(), Position(10));
+        assert!(!behind.synced(&at(10)));
+        assert_eq!(*behind.token(), at(10));
         assert_eq!(
             behind.push(1).unwrap().heads,
             vec![Head {
@@ -201,30 +205,30 @@ mod tests {
 
     #[test]
     fn a_sync_with_nothing_after_it_settles() {
-        let mut behind = Behind::new(Position(3));
+        let mut behind = Behind::new(at(3));
         behind.owe_resync();
         behind.sent();
         behind.sync_asked();
-        assert!(behind.synced(Position(10)));
+        assert!(behind.synced(&at(10)));
     }
 
     #[test]
     fn a_sync_asked_before_something_was_missed_does_not_settle() {
-        let mut behind = Behind::new(Position(3));
+        let mut behind = Behind::new(at(3));
         behind.owe_resync();
         behind.sent();
         behind.sync_asked();
         behind.owe_resync();
-        assert!(!behind.synced(Position(10)));
+        assert!(!behind.synced(&at(10)));
         assert_eq!(behind.push(1), Some(RESYNC));
     }
 
     #[test]
     fn heads_are_owed_whatever_a_sync_brought() {
-        let mut behind = Behind::new(Position(3));
+        let mut behind = Behind::new(at(3));
         noted(&mut behind, 7, 2);
         behind.sync_asked();
-        assert!(!behind.synced(Position(10)));
+        assert!(!behind.synced(&at(10)));
         assert!(behind.push(1).is_some());
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::{
     OnceLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
 use netcore::{ConnId, LoopId, PostError, Remote};
-use storage::{ConversationId, Position, Seq};
+use storage::{ConversationId, Seq, Snapshot};
 
 use crate::gateway::ToLoop;
 
@@ -28,32 +28,23 @@ pub struct Item {
 pub struct Delivery {
     /// Frames, in commit order.
     pub items: Vec<Item>,
-    /// Everything up to here that concerns this loop is in this or an earlier delivery.
-    pub complete_to: Position,
+    /// All of this that concerns this loop is in this or an earlier delivery.
+    pub complete_to: Option<Snapshot>,
 }
 
-/// The first position that could not be posted to a loop.
-#[derive(Debug)]
-pub struct LoopMark(AtomicU64);
-
-impl Default for LoopMark {
-    fn default() -> Self {
-        Self(AtomicU64::new(u64::MAX))
-    }
-}
+/// Whether something could not be posted to a loop.
+#[derive(Debug, Default)]
+pub struct LoopMark(AtomicBool);
 
 impl LoopMark {
-    /// Notes that something at `position` did not go out. Called before anything later is posted.
-    pub fn missed(&self, position: Position) {
-        self.0.fetch_min(position.0, Ordering::AcqRel);
+    /// Notes that something did not go out. Called before anything later is posted.
+    pub fn missed(&self) {
+        self.0.store(true, Ordering::Release);
     }
 
-    /// What was missed since the last call. The loop asks before it applies a delivery.
-    pub fn take(&self) -> Option<Position> {
-        if self.0.load(Ordering::Acquire) == u64::MAX {
-            return None;
-        }
-        Some(Position(self.0.swap(u64::MAX, Ordering::AcqRel)))
+    /// Whether something was missed since the last call. The loop asks before it applies a delivery.
+    pub fn take(&self) -> bool {
+        self.0.load(Ordering::Acquire) && self.0.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -90,30 +81,26 @@ impl Outboxes {
     }
 
     /// Posts a delivery to each loop, in the order of [`Remote::loops`]. One that does not fit is dropped
-    /// and leaves its mark: `first` is the first position it spoke for.
-    pub fn post(&self, deliveries: Vec<Delivery>, first: Position) {
+    /// and leaves its mark.
+    pub fn post(&self, deliveries: Vec<Delivery>) {
         let Some(remote) = self.remote.get() else { return };
         for (loop_id, delivery) in remote.loops().zip(deliveries) {
-            self.post_one(remote, loop_id, delivery, first);
+            self.post_one(remote, loop_id, delivery);
         }
     }
 
-    fn post_one(&self, remote: &Remote<ToLoop>, loop_id: LoopId, delivery: Delivery, first: Position) {
+    fn post_one(&self, remote: &Remote<ToLoop>, loop_id: LoopId, delivery: Delivery) {
         if let Err(PostError::Full(_)) = remote.post(loop_id, ToLoop::Deliver(delivery))
             && let Some(mark) = self.marks.get(loop_id.index())
         {
-            log::warn!(
-                "loop {} is full: its sessions will pull from position {}",
-                loop_id.index(),
-                first.0
-            );
-            mark.missed(first);
+            log::warn!("loop {} is full: its sessions will pull", loop_id.index());
+            mark.missed();
         }
     }
 
-    /// Tells every loop that what follows `first` was not planned.
-    pub fn miss_all(&self, first: Position) {
-        self.marks.iter().for_each(|mark| mark.missed(first));
+    /// Tells every loop that something was not planned.
+    pub fn miss_all(&self) {
+        self.marks.iter().for_each(LoopMark::missed);
     }
 
     /// Posts what is not stored; what does not fit is dropped.

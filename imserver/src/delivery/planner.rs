@@ -11,7 +11,7 @@ use bytes::Bytes;
 use netcore::ConnId;
 use protocol::{ConversationClass, Encoding, Push, v1};
 use storage::{
-    ConversationId, CursorMove, Event, Interval, Position, ReadError, Reader, Seq, Timestamp, UserId,
+    ConversationId, CursorMove, Event, Interval, ReadError, Reader, Seq, Snapshot, Timestamp, UserId,
 };
 
 use super::{
@@ -78,11 +78,11 @@ impl Planner {
     }
 
     /// An empty delivery for each loop.
-    pub fn empty(&self, complete_to: Position) -> Vec<Delivery> {
+    pub fn empty(&self, complete_to: Option<&Snapshot>) -> Vec<Delivery> {
         (0..self.loops)
             .map(|_| Delivery {
                 items: Vec::new(),
-                complete_to,
+                complete_to: complete_to.cloned(),
             })
             .collect()
     }

@@ -1,6 +1,6 @@
 //! What a loop keeps for one connection.
 
-use storage::{Position, SessionId, UserId};
+use storage::{SessionId, Snapshot, UserId};
 
 use super::park::Parked;
 use crate::{delivery::Behind, session::Session};
@@ -23,8 +23,8 @@ pub struct Connection {
     pub(super) parked: Option<Box<Parked>>,
     /// What it is owed because it reads too slowly.
     pub(super) behind: Option<Box<Behind>>,
-    /// The device is in step with everything up to here, by a sync on this connection.
-    pub(super) synced: Option<Position>,
+    /// The device is in step with all of this, by a sync on this connection.
+    pub(super) synced: Option<Snapshot>,
     /// The peer sends nothing more: close once everything is answered.
     pub(super) ending: bool,
 }
@@ -41,11 +41,11 @@ impl Connection {
         }
     }
 
-    /// Everything visible to it up to here was written to it, given what its loop has been delivered.
-    pub fn token(&self, complete_to: Position) -> Option<Position> {
-        match (&self.behind, self.synced) {
-            (Some(behind), Some(_)) => Some(behind.token()),
-            (_, synced) => synced.map(|synced| synced.max(complete_to)),
+    /// Everything visible to it in this set was written to it, given what its loop has been delivered.
+    pub fn token(&self, complete_to: &Snapshot) -> Option<Snapshot> {
+        match (&self.behind, &self.synced) {
+            (Some(behind), Some(_)) => Some(behind.token().clone()),
+            (_, synced) => synced.as_ref().map(|synced| synced.union(complete_to)),
         }
     }
 }

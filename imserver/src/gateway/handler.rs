@@ -16,7 +16,7 @@ use protocol::{
     Command, Encoding, Frame, FrameCodec, FrameError, Push, Refusal, Reply, Request,
     v1::{self, ErrorCode, GoAwayReason},
 };
-use storage::{CursorMove, Position, Revoke, Seq, TokenHash, Write};
+use storage::{CursorMove, Revoke, Seq, Snapshot, TokenHash, Write};
 
 use super::{
     connection::{Connection, Established},
@@ -86,7 +86,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     loop_index: usize,
     /// Everything up to here was delivered to this loop.
-    complete_to: Position,
+    complete_to: Snapshot,
     waiting: Waiting,
     /// Connections with heads to send once there is room.
     owed: Vec<ConnId>,
@@ -219,12 +219,12 @@ impl Handler for Gateway {
 }
 
 impl Gateway {
-    /// The handler of loop `loop_index`; nothing is delivered before `position`.
-    pub fn new(shared: Arc<Shared>, loop_index: usize, position: Position) -> Self {
+    /// The handler of loop `loop_index`; nothing of what `snapshot` has is delivered.
+    pub fn new(shared: Arc<Shared>, loop_index: usize, snapshot: Snapshot) -> Self {
         Self {
             shared,
             loop_index,
-            complete_to: position,
+            complete_to: snapshot,
             waiting: Waiting::default(),
             owed: Vec::new(),
         }
@@ -455,12 +455,10 @@ impl Gateway {
         let conn = cx.conn();
         let encoding = conn.session.encoding();
         let token = conn
-            .token(self.complete_to)
-            .map(|position| SyncToken { log_id, position });
+            .token(&self.complete_to)
+            .map(|snapshot| SyncToken { log_id, snapshot });
         let pong = v1::Pong {
-            sync_token: token
-                .map(|token| token.to_bytes().to_vec().into())
-                .unwrap_or_default(),
+            sync_token: token.map(|token| token.to_bytes().into()).unwrap_or_default(),
             server_time_ms: clock::wall().0,
         };
         send(cx, encode::reply(&Reply::Ping(pong), encoding, seq));
@@ -505,9 +503,9 @@ impl Gateway {
         conn.session.answered(answer.seq);
         match answer.effect {
             Effect::NotAuthenticated => conn.session.not_authenticated(),
-            Effect::Synced(position) => {
-                conn.synced = Some(position);
-                let settled = conn.behind.as_mut().map(|behind| behind.synced(position));
+            Effect::Synced(snapshot) => {
+                let settled = conn.behind.as_mut().map(|behind| behind.synced(&snapshot));
+                conn.synced = Some(snapshot);
                 match settled {
                     Some(true) => conn.behind = None,
                     Some(false) => self.owed.push(answer.conn),
@@ -620,7 +618,9 @@ impl Gateway {
                 }
             }
         }
-        self.complete_to = self.complete_to.max(delivery.complete_to);
+        if let Some(complete_to) = &delivery.complete_to {
+            self.complete_to = self.complete_to.union(complete_to);
+        }
     }
 
     fn push(&mut self, cx: &mut Cx<'_>, item: &Item) {
@@ -634,7 +634,7 @@ impl Gateway {
         let Some((conversation, seq)) = item.head else {
             return;
         };
-        let token = cx.conn().token(self.complete_to).unwrap_or_default();
+        let token = cx.conn().token(&self.complete_to).unwrap_or_default();
         cx.conn()
             .behind
             .get_or_insert_with(|| Box::new(Behind::new(token)))
@@ -665,15 +665,15 @@ impl Gateway {
         let Some(mark) = self.shared.outboxes.mark(self.loop_index) else {
             return;
         };
-        if mark.take().is_none() {
+        if !mark.take() {
             return;
         }
-        let complete_to = self.complete_to;
+        let complete_to = self.complete_to.clone();
         for id in cx.connection_ids() {
             let Some(mut cx) = cx.conn(id) else { continue };
             let conn = cx.conn();
             if conn.session.established().is_some() {
-                let token = conn.token(complete_to).unwrap_or_default();
+                let token = conn.token(&complete_to).unwrap_or_default();
                 conn.behind
                     .get_or_insert_with(|| Box::new(Behind::new(token)))
                     .owe_resync();

@@ -14,7 +14,7 @@ use protocol::{
 };
 use storage::{
     Appended, CommitError, DevicePolicy, NewSession, Outcome, Position, Refused, Session, SessionCreated,
-    SessionId, User, Write, Writer,
+    SessionId, Snapshot, User, Write, Writer,
 };
 
 use super::{
@@ -344,18 +344,16 @@ impl Running {
 
     fn push(&mut self, effects: Vec<Outcome>) {
         let positions = effects.iter().map(position).filter(|position| position.0 > 0);
-        let (Some(first), Some(last)) = (positions.clone().min(), positions.max()) else {
-            return;
-        };
-        let mut deliveries = self.parts.planner.empty(last);
+        let Some(last) = positions.max() else { return };
+        let mut deliveries = self.parts.planner.empty(Some(&Snapshot::at(last)));
         let now = clock::wall();
         for effect in &effects {
             if let Err(error) = self.plan(effect, now, &mut deliveries) {
                 log::error!("members could not be read, sessions will pull: {error}");
-                self.parts.outboxes.miss_all(position(effect));
+                self.parts.outboxes.miss_all();
             }
         }
-        self.parts.outboxes.post(deliveries, first);
+        self.parts.outboxes.post(deliveries);
     }
 
     fn plan(

@@ -6,7 +6,8 @@ use protocol::{
     v1::{self, ErrorCode},
 };
 use storage::{
-    Changes, ConversationId, ConversationView, CursorView, Direction, Position, ReadError, Seq, UserId,
+    Changes, ConversationId, ConversationView, CursorView, Direction, Position, ReadError, Seq, Snapshot,
+    UserId,
 };
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     delivery::{encode, planner},
     gateway::Established,
     reply::{Effect, ReplyTo},
-    token::SyncToken,
+    token::{PageMark, SyncToken},
 };
 
 /// Newest events that a sync brings along for one conversation, at most.
@@ -106,12 +107,12 @@ pub(super) fn sync(worker: &mut Worker, who: Established, request: &v1::SyncRequ
     }
 }
 
-type Synced = Result<(v1::SyncResponse, Position), Refusal>;
+type Synced = Result<(v1::SyncResponse, Snapshot), Refusal>;
 
 fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) -> Result<Synced, ReadError> {
     let log_id = worker.context.log_id;
     let (since, restarted) = if request.token.is_empty() {
-        (Position(0), false)
+        (Snapshot::default(), false)
     } else {
         let Some(token) = SyncToken::parse(&request.token) else {
             return Ok(Err(Refusal::invalid(
@@ -119,16 +120,21 @@ fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) ->
                 "is not a sync token of this server",
             )));
         };
-        let known = token.log_id == log_id && token.position <= worker.reader.position()?;
-        (if known { token.position } else { Position(0) }, !known)
+        let known = token.log_id == log_id && token.snapshot.ceiling() <= worker.reader.snapshot()?.ceiling();
+        let since = if known {
+            token.snapshot
+        } else {
+            Snapshot::default()
+        };
+        (since, !known)
     };
     let changes = worker
         .reader
-        .changes(who.user, since, at_most(request.limit, SYNC_CHANGES))?;
+        .changes(who.user, &since, at_most(request.limit, SYNC_CHANGES))?;
     let pages = if restarted {
         Vec::new()
     } else {
-        newest_pages(worker, who.user, since, &changes)?
+        newest_pages(worker, who.user, &since, &changes)?
     };
     let Changes {
         conversations,
@@ -139,10 +145,9 @@ fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) ->
     let response = v1::SyncResponse {
         token: SyncToken {
             log_id,
-            position: up_to,
+            snapshot: up_to.clone(),
         }
         .to_bytes()
-        .to_vec()
         .into(),
         epoch: worker.context.epoch,
         conversations: conversations.iter().map(wire::conversation).collect(),
@@ -158,7 +163,7 @@ fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) ->
 fn newest_pages(
     worker: &mut Worker,
     user: UserId,
-    since: Position,
+    since: &Snapshot,
     changes: &Changes,
 ) -> Result<Vec<v1::Page>, ReadError> {
     let now = clock::wall();
@@ -182,7 +187,7 @@ fn newest_pages(
         let old = page
             .events
             .iter()
-            .rposition(|event| event.event.position <= since);
+            .rposition(|event| since.covers(event.event.position));
         let page = match old {
             Some(old) => storage::EventPage {
                 from: Seq(page
@@ -229,8 +234,8 @@ fn try_list(
     let before = if request.before.is_empty() {
         None
     } else {
-        match SyncToken::parse(&request.before) {
-            Some(token) if token.log_id == log_id => Some(token.position),
+        match PageMark::parse(&request.before) {
+            Some(mark) if mark.log_id == log_id => Some(mark.position),
             _ => {
                 return Ok(Err(Refusal::invalid(
                     "before",
@@ -241,22 +246,26 @@ fn try_list(
     };
     // Before the first page is read: what changes meanwhile comes by a sync from here.
     let token = match before {
-        None => Some(worker.reader.position()?),
+        None => Some(worker.reader.snapshot()?),
         Some(_) => None,
     };
     let limit = at_most(request.limit, LIST_PAGE);
     let mut views = worker.reader.conversations(user, before, limit + 1)?;
     let more = views.len() > limit;
     views.truncate(limit);
-    let position = |position| SyncToken { log_id, position }.to_bytes().to_vec().into();
     Ok(Ok(v1::ListConversationsResponse {
         before: views
             .last()
-            .map(|view| position(view.head_position))
+            .map(|view| {
+                let position = view.head_position;
+                PageMark { log_id, position }.to_bytes().to_vec().into()
+            })
             .unwrap_or_default(),
         conversations: views.iter().map(wire::conversation).collect(),
         more,
-        sync_token: token.map(position).unwrap_or_default(),
+        sync_token: token
+            .map(|snapshot| SyncToken { log_id, snapshot }.to_bytes().into())
+            .unwrap_or_default(),
         epoch: worker.context.epoch,
     }))
 }

@@ -4,7 +4,7 @@ use super::{
     cases,
     world::{ANN, BOB, CAT, GROUP, OWN, PAIR, World, cursor, direct, message},
 };
-use crate::{Changes, ConversationId, Position, UserId};
+use crate::{Changes, ConversationId, Position, Seq, Snapshot, Tail, UserId};
 
 cases![
     conversations_come_newest_first,
@@ -16,6 +16,8 @@ cases![
     cursors_of_one_position_stay_together,
     what_follows_a_large_position_is_not_skipped,
     changes_of_a_future_position,
+    a_tail_has_everybodys,
+    a_tail_is_cut_between_positions,
 ];
 
 fn list(world: &mut World, viewer: UserId, before: Option<Position>, limit: usize) -> Vec<ConversationId> {
@@ -59,7 +61,18 @@ fn an_empty_list(world: &mut World) {
     world.people();
     assert_eq!(list(world, ANN, None, 9), []);
     assert_eq!(list(world, UserId(u64::MAX), None, 9), []);
-    assert_eq!(world.changes(ANN, Position(0), 9), Changes::default());
+    let nothing = Changes {
+        up_to: Snapshot::at(Position(0)),
+        ..Changes::default()
+    };
+    assert_eq!(world.changes(ANN, Position(0), 9), nothing);
+    assert_eq!(
+        world
+            .reader
+            .changes(ANN, &Snapshot::default(), 9)
+            .expect("changes"),
+        nothing
+    );
     assert_eq!(world.position(), Position(0), "accounts are not in the log");
 }
 
@@ -70,14 +83,14 @@ fn changes_are_what_came_since(world: &mut World) {
     let since = world.position();
     let changes = world.changes(ANN, Position(0), 9);
     assert_eq!(ids(&changes), [PAIR, direct(1, 3)], "the oldest first");
-    assert_eq!((changes.up_to, changes.more), (since, false));
+    assert_eq!((changes.up_to, changes.more), (Snapshot::at(since), false));
     assert!(ids(&world.changes(ANN, since, 9)).is_empty());
     world.say(PAIR, BOB, "");
     let changes = world.changes(ANN, since, 9);
     assert_eq!(ids(&changes), [PAIR]);
     assert_eq!(changes.conversations[0], world.view(ANN, PAIR));
     assert!(ids(&world.changes(CAT, since, 9)).is_empty());
-    assert_eq!(world.changes(CAT, since, 9).up_to, world.position());
+    assert_eq!(world.changes(CAT, since, 9).up_to, Snapshot::at(world.position()));
 }
 
 fn changes_end_with_membership(world: &mut World) {
@@ -102,14 +115,14 @@ fn changes_are_cut_between_positions(world: &mut World) {
     world.say(OWN, ANN, "");
     let first = world.changes(ANN, Position(0), 2);
     assert_eq!(
-        (ids(&first), first.up_to, first.more),
+        (ids(&first), first.up_to.ceiling(), first.more),
         (vec![PAIR, direct(1, 3)], Position(2), true)
     );
     // What moves on in the meantime comes later, and once.
     world.say(PAIR, BOB, "");
-    let second = world.changes(ANN, first.up_to, 2);
+    let second = world.changes(ANN, first.up_to.ceiling(), 2);
     assert_eq!(
-        (ids(&second), second.up_to, second.more),
+        (ids(&second), second.up_to.ceiling(), second.more),
         (vec![OWN, PAIR], Position(4), false)
     );
     let least = world.changes(ANN, Position(0), 0);
@@ -135,14 +148,14 @@ fn cursors_of_one_position_stay_together(world: &mut World) {
         (3, 0),
         "all of a position, though over the limit"
     );
-    assert_eq!((first.up_to, first.more), (moved, true));
+    assert_eq!((first.up_to.ceiling(), first.more), (moved, true));
     let found: Vec<_> = first
         .cursors
         .iter()
         .map(|view| (view.conversation, view.user))
         .collect();
     assert_eq!(found, [(GROUP, BOB), (GROUP, CAT), (PAIR, BOB)]);
-    let second = world.changes(ANN, first.up_to, 2);
+    let second = world.changes(ANN, first.up_to.ceiling(), 2);
     assert_eq!(
         (ids(&second), second.cursors.len(), second.more),
         (vec![PAIR], 0, false)
@@ -154,7 +167,7 @@ fn cursors_of_one_position_stay_together(world: &mut World) {
     world.cursors(&[cursor(PAIR, BOB, 2, 0), cursor(GROUP, BOB, 1, 1)]);
     let changes = world.changes(ANN, since, 2);
     assert_eq!((ids(&changes), changes.cursors.len()), (vec![OWN], 0));
-    assert_eq!((changes.up_to, changes.more), (first, true));
+    assert_eq!((changes.up_to.ceiling(), changes.more), (first, true));
 }
 
 fn what_follows_a_large_position_is_not_skipped(world: &mut World) {
@@ -171,7 +184,7 @@ fn what_follows_a_large_position_is_not_skipped(world: &mut World) {
     let (_, last) = world.cursors(&[cursor(PAIR, BOB, 1, 0)]);
     let changes = world.changes(ANN, since, 1);
     assert_eq!(
-        (changes.cursors.len(), changes.up_to, changes.more),
+        (changes.cursors.len(), changes.up_to.ceiling(), changes.more),
         (2, second, true)
     );
     // Nothing but cursors is behind these.
@@ -179,12 +192,12 @@ fn what_follows_a_large_position_is_not_skipped(world: &mut World) {
     let (_, end) = world.cursors(&[cursor(PAIR, BOB, 1, 1)]);
     let changes = world.changes(ANN, last, 1);
     assert_eq!(
-        (changes.cursors.len(), changes.up_to, changes.more),
+        (changes.cursors.len(), changes.up_to.ceiling(), changes.more),
         (2, pair, true)
     );
     let changes = world.changes(ANN, pair, 1);
     assert_eq!(
-        (changes.cursors.len(), changes.up_to, changes.more),
+        (changes.cursors.len(), changes.up_to.ceiling(), changes.more),
         (1, end, false)
     );
 }
@@ -194,7 +207,67 @@ fn changes_of_a_future_position(world: &mut World) {
     world.say(PAIR, ANN, "");
     let changes = world.changes(ANN, Position(u64::MAX), 9);
     assert_eq!(
-        (ids(&changes).len(), changes.up_to, changes.more),
+        (ids(&changes).len(), changes.up_to.ceiling(), changes.more),
         (0, Position(1), false)
     );
+}
+
+fn tail(world: &mut World, since: &Snapshot, limit: usize) -> Tail {
+    world.reader.tail(since, limit).expect("a tail")
+}
+
+/// The seqs of a tail's events, and whose cursors it has.
+fn entries(tail: &Tail) -> (Vec<(ConversationId, u64)>, Vec<UserId>) {
+    let events = tail.events.iter();
+    (
+        events.map(|event| (event.conversation, event.seq.0)).collect(),
+        tail.cursors.iter().map(|cursor| cursor.user).collect(),
+    )
+}
+
+fn a_tail_has_everybodys(world: &mut World) {
+    world.people();
+    assert_eq!(entries(&tail(world, &Snapshot::default(), 9)), (vec![], vec![]));
+    let first = world.act(PAIR, ANN, message("one"));
+    world.act(direct(1, 3), CAT, message("two"));
+    let since = Snapshot::at(world.position());
+    world.cursors(&[cursor(PAIR, BOB, 1, 1), cursor(direct(1, 3), ANN, 1, 0)]);
+    world.act(PAIR, ANN, message("three"));
+    let all = tail(world, &Snapshot::default(), 9);
+    assert_eq!(
+        entries(&all),
+        (vec![(PAIR, 1), (direct(1, 3), 1), (PAIR, 2)], vec![BOB, ANN])
+    );
+    assert_eq!(all.events[0], first);
+    assert_eq!((&all.up_to, all.more), (&Snapshot::at(world.position()), false));
+    let later = tail(world, &since, 9);
+    assert_eq!(entries(&later), (vec![(PAIR, 2)], vec![BOB, ANN]));
+    assert_eq!(
+        (later.cursors[0].delivered, later.cursors[0].read),
+        (Seq(1), Seq(1))
+    );
+    assert_eq!(entries(&tail(world, &later.up_to, 9)), (vec![], vec![]));
+}
+
+fn a_tail_is_cut_between_positions(world: &mut World) {
+    world.people();
+    world.say(PAIR, ANN, "");
+    world.cursors(&[cursor(PAIR, BOB, 1, 1), cursor(PAIR, ANN, 1, 1)]);
+    world.say(direct(1, 3), CAT, "");
+    world.cursors(&[cursor(direct(1, 3), ANN, 1, 0), cursor(PAIR, BOB, 1, 1)]);
+    world.say(OWN, ANN, "");
+    let (mut since, mut found, mut pages) = (Snapshot::default(), Vec::new(), 0);
+    loop {
+        let page = tail(world, &since, 0);
+        assert!(page.events.len() + page.cursors.len() <= 2, "one position a page");
+        found.extend(page.events.iter().map(|event| event.position));
+        pages += 1;
+        since = page.up_to;
+        if !page.more {
+            break;
+        }
+    }
+    assert!(found.is_sorted() && found.len() == 3, "{found:?}");
+    assert!(pages >= 4);
+    assert_eq!(since, Snapshot::at(world.position()));
 }

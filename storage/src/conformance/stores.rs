@@ -4,11 +4,11 @@ use super::{
     cases,
     world::{ANN, BOB, PAIR, World, message},
 };
-use crate::{Seq, Write};
+use crate::{Seq, Snapshot, Write};
 
 cases![
     it_has_a_name,
-    it_has_one_writer,
+    it_has_so_many_writers,
     a_batch_is_one_moment,
     readers_see_what_was_committed,
 ];
@@ -19,7 +19,11 @@ fn it_has_a_name(world: &mut World) {
     assert_eq!(world.store.log_id(), world.store.log_id());
 }
 
-fn it_has_one_writer(world: &mut World) {
+fn it_has_so_many_writers(world: &mut World) {
+    assert!(world.store.writers_max() >= 1);
+    for _ in 1..world.store.writers_max() {
+        world.store.writer().expect("another writer");
+    }
     assert!(world.store.writer().is_err());
 }
 
@@ -63,6 +67,7 @@ fn readers_see_what_was_committed(world: &mut World) {
         world.say(PAIR, ANN, "");
         let view = other.conversation(BOB, PAIR).expect("an answer").expect("a view");
         assert_eq!((view.head, view.unread), (Seq(number), number));
-        assert_eq!(other.position().expect("a position"), view.head_position);
+        let snapshot = other.snapshot().expect("a snapshot");
+        assert_eq!(snapshot, Snapshot::at(view.head_position));
     }
 }

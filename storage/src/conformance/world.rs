@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     Action, Append, Appended, Changes, ClientId, ConversationId, ConversationView, CursorMove, Direction,
-    Event, EventPage, Fingerprint, NewUser, Outcome, Position, Reader, Refused, Role, Seq, Store, Timestamp,
-    User, UserId, Write, Writer,
+    Event, EventPage, Fingerprint, NewUser, Outcome, Position, Reader, Refused, Role, Seq, Snapshot, Store,
+    Timestamp, User, UserId, Write, Writer,
 };
 
 /// The users that most cases have.
@@ -123,14 +123,10 @@ impl World {
         action: Action,
         refused: Refused,
     ) {
-        let before = self.reader.position().expect("a position");
+        let before = self.position();
         let request = self.request(conversation, sender, action);
         assert_eq!(self.append(request.clone()), Err(refused), "{request:?}");
-        assert_eq!(
-            self.reader.position().expect("a position"),
-            before,
-            "it left something"
-        );
+        assert_eq!(self.position(), before, "it left something");
     }
 
     pub(super) fn say(&mut self, conversation: ConversationId, sender: UserId, body: &str) -> Seq {
@@ -177,7 +173,9 @@ impl World {
     }
 
     pub(super) fn changes(&mut self, viewer: UserId, since: Position, limit: usize) -> Changes {
-        self.reader.changes(viewer, since, limit).expect("changes")
+        self.reader
+            .changes(viewer, &Snapshot::at(since), limit)
+            .expect("changes")
     }
 
     /// Forward, without limits.
@@ -199,7 +197,7 @@ impl World {
     }
 
     pub(super) fn position(&mut self) -> Position {
-        self.reader.position().expect("a position")
+        self.reader.snapshot().expect("a snapshot").ceiling()
     }
 }
 

@@ -66,6 +66,10 @@ impl Store for ModelStore {
         self.log_id
     }
 
+    fn writers_max(&self) -> usize {
+        1
+    }
+
     fn writer(&self) -> Result<Box<dyn Writer>, OpenError> {
         if self.writer_taken.swap(true, Ordering::Relaxed) {
             return Err(OpenError(

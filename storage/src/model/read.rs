@@ -11,15 +11,16 @@ use crate::{
     error::ReadError,
     read::{
         Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interval, MemberView,
-        ReactionView, Reader, RevisionView,
+        ReactionView, Reader, RevisionView, Tail,
     },
     shape::Shape,
-    types::{ConversationId, Credentials, EventKind, Position, Seq, Session, TokenHash, User, UserId},
+    snapshot::Snapshot,
+    types::{ConversationId, Credentials, Event, EventKind, Position, Seq, Session, TokenHash, User, UserId},
 };
 
 impl Reader for ModelReader {
-    fn position(&mut self) -> Result<Position, ReadError> {
-        Ok(self.state.lock().position)
+    fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
+        Ok(Snapshot::at(self.state.lock().position))
     }
 
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {
@@ -78,7 +79,7 @@ impl Reader for ModelReader {
         Ok(views)
     }
 
-    fn changes(&mut self, viewer: UserId, since: Position, limit: usize) -> Result<Changes, ReadError> {
+    fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError> {
         Ok(self.state.lock().changes(viewer, since, limit.max(1)))
     }
 
@@ -149,11 +150,21 @@ impl Reader for ModelReader {
         intervals.sort_by_key(|interval| (interval.user, interval.joined));
         Ok(intervals)
     }
+
+    fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
+        Ok(self.state.lock().tail(since, limit.max(1)))
+    }
 }
 
 /// One entry of a list of changes.
 enum Change {
     Conversation(ConversationView),
+    Cursor(CursorView),
+}
+
+/// One entry of a tail.
+enum Committed {
+    Event(Arc<Event>),
     Cursor(CursorView),
 }
 
@@ -192,7 +203,7 @@ impl State {
         ids.filter_map(|id| self.view(viewer, *id)).collect()
     }
 
-    fn changes(&self, viewer: UserId, since: Position, limit: usize) -> Changes {
+    fn changes(&self, viewer: UserId, since: &Snapshot, limit: usize) -> Changes {
         let mut by_position: BTreeMap<Position, Vec<Change>> = BTreeMap::new();
         for view in self.views(viewer) {
             if view.member
@@ -216,28 +227,74 @@ impl State {
                 .or_default()
                 .push(Change::Conversation(view));
         }
+        let (entries, up_to, more) = self.first_of(by_position, since, limit);
         let mut changes = Changes {
-            up_to: self.position,
+            up_to,
+            more,
             ..Changes::default()
         };
-        let mut taken = 0;
-        let mut last = since;
-        for (position, entries) in by_position.into_iter().filter(|(position, _)| *position > since) {
-            if taken > 0 && taken + entries.len() > limit {
-                changes.up_to = last;
-                changes.more = true;
-                break;
-            }
-            taken += entries.len();
-            last = position;
-            for entry in entries {
-                match entry {
-                    Change::Conversation(view) => changes.conversations.push(view),
-                    Change::Cursor(cursor) => changes.cursors.push(cursor),
-                }
+        for entry in entries {
+            match entry {
+                Change::Conversation(view) => changes.conversations.push(view),
+                Change::Cursor(cursor) => changes.cursors.push(cursor),
             }
         }
         changes
+    }
+
+    fn tail(&self, since: &Snapshot, limit: usize) -> Tail {
+        let mut by_position: BTreeMap<Position, Vec<Committed>> = BTreeMap::new();
+        for (id, conversation) in &self.conversations {
+            for entry in &conversation.log {
+                let place = by_position.entry(entry.event.position).or_default();
+                place.push(Committed::Event(Arc::clone(&entry.event)));
+            }
+            for (user, cursor) in &conversation.cursors {
+                let place = by_position.entry(cursor.moved).or_default();
+                place.push(Committed::Cursor(CursorView {
+                    conversation: *id,
+                    user: *user,
+                    delivered: cursor.delivered,
+                    read: cursor.read,
+                    position: cursor.moved,
+                }));
+            }
+        }
+        let (entries, up_to, more) = self.first_of(by_position, since, limit);
+        let mut tail = Tail {
+            up_to,
+            more,
+            ..Tail::default()
+        };
+        for entry in entries {
+            match entry {
+                Committed::Event(event) => tail.events.push(event),
+                Committed::Cursor(cursor) => tail.cursors.push(cursor),
+            }
+        }
+        tail
+    }
+
+    /// The first entries that are not in `since`, position by position, with the set that they complete.
+    fn first_of<T>(
+        &self,
+        by_position: BTreeMap<Position, Vec<T>>,
+        since: &Snapshot,
+        limit: usize,
+    ) -> (Vec<T>, Snapshot, bool) {
+        let mut taken = Vec::new();
+        let mut last = since.floor();
+        for (position, entries) in by_position {
+            if position == Position(0) || since.covers(position) {
+                continue;
+            }
+            if !taken.is_empty() && taken.len() + entries.len() > limit {
+                return (taken, Snapshot::at(last), true);
+            }
+            taken.extend(entries);
+            last = position;
+        }
+        (taken, Snapshot::at(self.position), false)
     }
 }
 

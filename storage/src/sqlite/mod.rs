@@ -18,6 +18,7 @@ mod reader;
 mod rebuild;
 mod row;
 mod schema;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -179,6 +180,10 @@ impl Store for SqliteStore {
 
     fn log_id(&self) -> u64 {
         self.identity.log_id
+    }
+
+    fn writers_max(&self) -> usize {
+        1
     }
 
     fn writer(&self) -> Result<Box<dyn Writer>, OpenError> {

@@ -9,11 +9,12 @@ use super::{
     failure::Failure,
     lookup, page,
     row::{self, SESSION_COLUMNS, USER_COLUMNS, collect, first, session_columns, sql, user_columns},
-    views,
+    tail, views,
 };
 use crate::{
     error::ReadError,
-    read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Reader},
+    read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Reader, Tail},
+    snapshot::Snapshot,
     types::{ConversationId, Credentials, Position, Seq, Session, TokenHash, User, UserId},
 };
 
@@ -31,18 +32,18 @@ impl SqliteReader {
     }
 
     /// A transaction that begins with the first row it reads and ends with the value.
-    fn snapshot(&mut self) -> Result<Transaction<'_>, ReadError> {
+    fn moment(&mut self) -> Result<Transaction<'_>, ReadError> {
         Ok(self.connection.transaction()?)
     }
 }
 
 impl Reader for SqliteReader {
-    fn position(&mut self) -> Result<Position, ReadError> {
-        Ok(lookup::position(&self.connection)?)
+    fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
+        Ok(Snapshot::at(lookup::position(&self.connection)?))
     }
 
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.moment()?;
         let mut users = Vec::new();
         for id in ids {
             users.extend(lookup::user(&snapshot, *id)?);
@@ -104,9 +105,9 @@ impl Reader for SqliteReader {
         Ok(views::newest(&self.connection, viewer, before, limit.max(1))?)
     }
 
-    fn changes(&mut self, viewer: UserId, since: Position, limit: usize) -> Result<Changes, ReadError> {
-        let snapshot = self.snapshot()?;
-        Ok(views::changes(&snapshot, viewer, since, limit.max(1))?)
+    fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError> {
+        let snapshot = self.moment()?;
+        Ok(views::changes(&snapshot, viewer, since.floor(), limit.max(1))?)
     }
 
     fn events(
@@ -118,7 +119,7 @@ impl Reader for SqliteReader {
         limit: usize,
         body_bytes_max: usize,
     ) -> Result<Option<EventPage>, ReadError> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.moment()?;
         let question = page::Question {
             viewer,
             conversation,
@@ -137,7 +138,7 @@ impl Reader for SqliteReader {
         after: UserId,
         limit: usize,
     ) -> Result<Option<Vec<MemberView>>, ReadError> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.moment()?;
         if lookup::member(&snapshot, conversation, viewer)?.is_none() {
             return Ok(None);
         }
@@ -159,6 +160,11 @@ impl Reader for SqliteReader {
             })
         })?;
         Ok(intervals)
+    }
+
+    fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
+        let snapshot = self.moment()?;
+        Ok(tail::read(&snapshot, since.floor(), limit.max(1))?)
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     read::{Changes, ConversationView, CursorView},
     shape::Shape,
+    snapshot::Snapshot,
     types::{ConversationId, ConversationKind, Position, UserId},
 };
 
@@ -125,27 +126,37 @@ pub(super) fn changes(
         let place = by_position.entry(cursor.position).or_default();
         place.push(Change::Cursor(cursor));
     }
-    let mut changes = Changes {
-        up_to: lookup::position(connection)?,
-        ..Changes::default()
-    };
+    let mut changes = Changes::default();
+    let cut = first_of(by_position, since, limit, |entry| match entry {
+        Change::Conversation(view) => changes.conversations.push(view),
+        Change::Cursor(cursor) => changes.cursors.push(cursor),
+    });
+    changes.more = cut.is_some();
+    changes.up_to = Snapshot::at(match cut {
+        Some(last) => last,
+        None => lookup::position(connection)?,
+    });
+    Ok(changes)
+}
+
+/// Hands on the first entries, position by position; where that is not all of them, returns the last
+/// position.
+pub(super) fn first_of<T>(
+    by_position: BTreeMap<Position, Vec<T>>,
+    since: Position,
+    limit: usize,
+    mut take: impl FnMut(T),
+) -> Option<Position> {
     let (mut taken, mut last) = (0, since);
     for (position, entries) in by_position {
         if taken > 0 && taken + entries.len() > limit {
-            changes.up_to = last;
-            changes.more = true;
-            break;
+            return Some(last);
         }
         taken += entries.len();
         last = position;
-        for entry in entries {
-            match entry {
-                Change::Conversation(view) => changes.conversations.push(view),
-                Change::Cursor(cursor) => changes.cursors.push(cursor),
-            }
-        }
+        entries.into_iter().for_each(&mut take);
     }
-    Ok(changes)
+    None
 }
 
 /// One more than the limit, if there is one.

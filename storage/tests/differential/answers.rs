@@ -1,7 +1,7 @@
 //! Every question to both stores, with every argument that could matter.
 
 use proptest::{prelude::*, test_runner::TestCaseError};
-use storage::{Direction, Position, Reader, Seq, TokenHash, UserId};
+use storage::{Direction, Position, Reader, Seq, Snapshot, TokenHash, UserId};
 
 use crate::histories;
 
@@ -21,7 +21,7 @@ macro_rules! same {
 }
 
 pub(crate) fn compare(left: &mut dyn Reader, right: &mut dyn Reader) -> Result<(), TestCaseError> {
-    let position = same!(left, right, position());
+    let position = same!(left, right, snapshot()).ceiling();
     same!(left, right, users(&everyone()));
     for number in 0..10 {
         let name = format!("user{number}");
@@ -34,6 +34,11 @@ pub(crate) fn compare(left: &mut dyn Reader, right: &mut dyn Reader) -> Result<(
     for conversation in histories::conversations() {
         for from in [0, 1, 3, 7, 100, u64::MAX] {
             same!(left, right, intervals(conversation, Seq(from)));
+        }
+    }
+    for limit in [0, 1, 2, 100] {
+        for since in (0..=position.0 + 1).step_by(3).chain([u64::MAX]) {
+            same!(left, right, tail(&Snapshot::at(Position(since)), limit));
         }
     }
     for viewer in everyone() {
@@ -63,7 +68,11 @@ fn lists(
             same!(left, right, conversations(viewer, Some(Position(before)), limit));
         }
         for since in (0..=position.0 + 1).step_by(3).chain([u64::MAX]) {
-            same!(left, right, changes(viewer, Position(since), limit));
+            same!(
+                left,
+                right,
+                changes(viewer, &Snapshot::at(Position(since)), limit)
+            );
         }
     }
     Ok(())

@@ -43,7 +43,7 @@ fn a_damaged_event_stops_the_writer_for_good() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(store.reader().unwrap().position().unwrap().0, 2);
+    assert_eq!(store.reader().unwrap().snapshot().unwrap().ceiling().0, 2);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn other_damaged_rows_are_errors_too() {
     stranger.execute("UPDATE members SET role = 0", []).unwrap();
     assert!(reader.conversation(BOB, PAIR).is_err());
     stranger.execute("DELETE FROM store", []).unwrap();
-    assert!(reader.position().is_err());
+    assert!(reader.snapshot().is_err());
 }
 
 #[test]

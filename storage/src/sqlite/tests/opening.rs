@@ -58,7 +58,7 @@ fn a_position_given_to_cursors_is_not_given_again_after_opening() {
     };
     drop((writer, store));
     let store = place.open();
-    assert_eq!(store.reader().unwrap().position().unwrap(), *position);
+    assert_eq!(store.reader().unwrap().snapshot().unwrap().ceiling(), *position);
     let next = appended(&mut store.open_writer().unwrap(), message(9, "next"));
     assert!(next.event.position > *position);
 }

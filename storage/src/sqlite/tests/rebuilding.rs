@@ -74,7 +74,7 @@ fn look(place: &Place) -> Seen {
     let store = place.open();
     let mut reader = store.reader().unwrap();
     let mut seen = Seen {
-        position: reader.position().unwrap(),
+        position: reader.snapshot().unwrap().ceiling(),
         lists: Vec::new(),
         pages: Vec::new(),
         members: Vec::new(),

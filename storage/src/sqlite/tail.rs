@@ -1,0 +1,73 @@
+//! Everything committed since a position. Nobody needs it to follow the only writer there is; it is here for
+//! copies and for the suite that all stores run, so cursors have no index for it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rusqlite::Connection;
+
+use super::{
+    failure::Failure,
+    lookup,
+    row::{self, collect, event_columns},
+    views::first_of,
+};
+use crate::{
+    read::{CursorView, Tail},
+    snapshot::Snapshot,
+    types::{Event, Position},
+};
+
+enum Committed {
+    Event(Arc<Event>),
+    Cursor(CursorView),
+}
+
+/// To be called within a transaction.
+pub(super) fn read(connection: &Connection, since: Position, limit: usize) -> Result<Tail, Failure> {
+    let mut by_position: BTreeMap<Position, Vec<Committed>> = BTreeMap::new();
+    for event in events(connection, since, limit.saturating_add(1))? {
+        let place = by_position.entry(event.position).or_default();
+        place.push(Committed::Event(Arc::new(event)));
+    }
+    for cursor in cursors(connection, since)? {
+        let place = by_position.entry(cursor.position).or_default();
+        place.push(Committed::Cursor(cursor));
+    }
+    let mut tail = Tail::default();
+    let cut = first_of(by_position, since, limit, |entry| match entry {
+        Committed::Event(event) => tail.events.push(event),
+        Committed::Cursor(cursor) => tail.cursors.push(cursor),
+    });
+    tail.more = cut.is_some();
+    tail.up_to = Snapshot::at(match cut {
+        Some(last) => last,
+        None => lookup::position(connection)?,
+    });
+    Ok(tail)
+}
+
+fn events(connection: &Connection, since: Position, limit: usize) -> Result<Vec<Event>, Failure> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM events e WHERE e.position > ?1 ORDER BY e.position LIMIT ?2"
+    ))?;
+    let rows = statement.query([row::bound(since.0), row::limit(limit)])?;
+    collect(rows, |row| Ok(row::event(row)?.event))
+}
+
+fn cursors(connection: &Connection, since: Position) -> Result<Vec<CursorView>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT conversation, user, delivered, read, position FROM cursors
+         WHERE position > ?1 ORDER BY position, conversation, user",
+    )?;
+    collect(statement.query([row::bound(since.0)])?, |row| {
+        Ok(CursorView {
+            conversation: row::conversation_id(row, 0)?,
+            user: row::user_id(row, 1)?,
+            delivered: row::seq(row, 2)?,
+            read: row::seq(row, 3)?,
+            position: row::position(row, 4)?,
+        })
+    })
+}
