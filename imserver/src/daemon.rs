@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,18 +11,15 @@ use std::{
 
 use crossbeam_channel::{Receiver, bounded};
 use netcore::{DrainReport, Limits as ConnectionLimits, Outbound, Server, Timeouts, WorkerPool};
-use storage::{
-    Snapshot, Store,
-    sqlite::{Identity, SqliteOptions, SqliteStore},
-};
+use storage::{Snapshot, Store};
 
 use crate::{
     config::Config,
     delivery::{Outboxes, Planner, Routes},
+    engine,
     gateway::{Gateway, Shared, ToLoop},
-    lane::{Lane, LaneParts, LazyWrites},
+    lane::{Deliver, LaneParts, Lanes, LazyWrites},
     service::{Hasher, Question, Worker, WorkerContext},
-    token,
 };
 
 /// Descriptors that are not connections: files of the store, listeners, event queues.
@@ -53,7 +49,7 @@ pub struct Daemon {
     workers: WorkerPool<Question>,
     context: Arc<WorkerContext>,
     hasher: Hasher,
-    lane: Lane,
+    lanes: Lanes,
     store: Arc<dyn Store>,
     fatal: Receiver<String>,
 }
@@ -74,7 +70,7 @@ impl Daemon {
     /// The store is unusable, the address is taken, or the system gives no threads.
     pub fn start(config: Config) -> Result<Self, DaemonError> {
         let config = Arc::new(config);
-        let store = open_store(&config)?;
+        let store = engine::open(&config)?;
         let store_error = |error: storage::OpenError| DaemonError(error.to_string());
         let mut reader = store.reader().map_err(store_error)?;
         let snapshot = reader
@@ -86,21 +82,19 @@ impl Daemon {
         let (fatal_sender, fatal) = bounded(1);
 
         let receipts_up_to = config.groups.receipts_up_to as usize;
-        let (lane, lane_handle) = Lane::start(
-            store.writer().map_err(store_error)?,
-            LaneParts {
-                planner: Planner::new(store.epoch(), Arc::clone(&routes), reader, loops, receipts_up_to),
-                outboxes: Arc::clone(&outboxes),
-                routes: Arc::clone(&routes),
-                lazy: Arc::new(LazyWrites::default()),
-                policy: config.device_policy(),
-                epoch: store.epoch(),
-                batch_max: config.limits.lane_batch,
-                fatal: fatal_sender,
-            },
-            config.limits.lane_queue,
-        )
-        .map_err(DaemonError::because("the lane could not be started"))?;
+        let planner = Planner::new(store.epoch(), Arc::clone(&routes), reader, loops, receipts_up_to);
+        let parts = LaneParts {
+            routes: Arc::clone(&routes),
+            lazy: Arc::new(LazyWrites::default()),
+            policy: config.device_policy(),
+            epoch: store.epoch(),
+            batch_max: config.limits.lane_batch,
+            fatal: fatal_sender,
+        };
+        let writer = store.writer().map_err(store_error)?;
+        let deliver = Deliver::Here(Box::new(planner), Arc::clone(&outboxes));
+        let (lanes, lane_handle) = Lanes::start(vec![(writer, deliver)], &parts, config.limits.lane_queue)
+            .map_err(DaemonError::because("the lane could not be started"))?;
         let (hasher, hasher_handle) = Hasher::start(config.hashers(), config.limits.hash_queue)
             .map_err(DaemonError::because("the password hashers could not be started"))?;
         let context = Arc::new(WorkerContext {
@@ -132,7 +126,7 @@ impl Daemon {
             workers,
             context,
             hasher,
-            lane,
+            lanes,
             store,
             fatal,
         })
@@ -163,39 +157,12 @@ impl Daemon {
         // continuations hold the lane, then the lane.
         drop((self.shared, self.context, self.workers));
         self.hasher.join();
-        self.lane.join();
+        self.lanes.join();
         self.store
             .close()
             .map_err(|error| DaemonError(error.to_string()))?;
         Ok(report)
     }
-}
-
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, DaemonError> {
-    let directory = &config.store.data_dir;
-    create_private(directory)?;
-    let random = || token::random_u63().map_err(|error| DaemonError(error.to_string()));
-    let mut options = SqliteOptions::new(directory.join("imserver.db"));
-    options.rules = config.rules();
-    options.identity = Identity {
-        epoch: random()?,
-        log_id: random()?,
-    };
-    let store = SqliteStore::open(options).map_err(|error| DaemonError(error.to_string()))?;
-    Ok(Arc::new(store))
-}
-
-fn create_private(directory: &Path) -> Result<(), DaemonError> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory).map_err(|error| {
-        DaemonError(format!(
-            "cannot make the data directory {}: {error}",
-            directory.display()
-        ))
-    })
 }
 
 fn start_workers(

@@ -10,9 +10,11 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod delivery;
+pub mod engine;
 pub mod gateway;
 pub mod lane;
 pub mod logging;

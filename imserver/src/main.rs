@@ -10,9 +10,10 @@ use std::{
 use clap::Parser;
 use crossbeam_channel::{Receiver, bounded, select};
 use imserver::{
+    command,
     config::{Config, Flags},
     daemon::Daemon,
-    logging,
+    engine, logging,
 };
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -46,16 +47,19 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     logging::start(&config.log).map_err(|error| error.to_string())?;
+    if let Some(command) = &flags.command {
+        let mut output = std::io::stdout().lock();
+        command::run(command, &config, &mut output).map_err(|error| error.to_string())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let stop = stop_requests()?;
-    let data_dir = config.store.data_dir.clone();
+    let storing = engine::describe(&config);
     let daemon = Daemon::start(config).map_err(|error| error.to_string())?;
     let address = daemon.address().ok_or("no address to listen on")?;
-    let directory = data_dir.canonicalize().unwrap_or(data_dir);
     say(&format!(
         "listening on {address}\n\
-         storing in {} (SQLite)\n\
-         connect with: im --server {address} register NAME\n",
-        directory.display()
+         storing in {storing}\n\
+         connect with: im --server {address} register NAME\n"
     ));
     let fatal = daemon.fatal().clone();
     select! {

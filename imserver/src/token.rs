@@ -125,7 +125,9 @@ impl SyncToken {
             }
             _ => return None,
         };
-        Some(Self { log_id, snapshot })
+        let token = Self { log_id, snapshot };
+        // What says the same in other bytes was not written here.
+        (token.to_bytes() == bytes).then_some(token)
     }
 }
 
@@ -217,7 +219,15 @@ mod tests {
             assert_eq!(SyncToken::parse(&bytes), Some(token));
             assert_eq!(SyncToken::parse(&bytes[..bytes.len() - 1]), None);
         }
-        for wrong in [&[0xFF; 16][..], &[0; 17], &[0; 24], &[], &[0; 8], &[0; 264]] {
+        for wrong in [
+            &[0xFF; 16][..],
+            &[0; 17],
+            &[0; 24],
+            &[],
+            &[0; 8],
+            &[0; 256],
+            &[0; 264],
+        ] {
             assert_eq!(SyncToken::parse(wrong), None);
         }
     }

@@ -355,7 +355,11 @@ fn bytes_at_most(field: &str, bytes: &[u8], limit: usize) -> Result<(), Refusal>
     Ok(())
 }
 
-fn account_name(field: &str, name: &str) -> Result<(), Refusal> {
+/// Checks an account's name.
+///
+/// # Errors
+/// It has characters that names do not have, or too many; the refusal is about `field`.
+pub fn account_name(field: &str, name: &str) -> Result<(), Refusal> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let starts_well = name
         .bytes()

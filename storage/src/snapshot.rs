@@ -115,6 +115,27 @@ impl Snapshot {
         )
     }
 
+    /// With the whole commit that `position` is of, where many commit at once; for those who know of a commit
+    /// before they have a snapshot that has it. `None` if the set would have more than `most` holes.
+    #[must_use]
+    pub fn with_commit(&self, position: Position, most: usize) -> Option<Self> {
+        let first = commit(position.0);
+        let mut open: Vec<Position> = self.open().filter(|open| open.0 != first).collect();
+        let mut end = self.end;
+        if end <= first {
+            // Whatever lies between may still come.
+            let unknown = (first - commit(end)) >> Self::COMMIT_BITS;
+            if (open.len() as u64).saturating_add(unknown) > most as u64 {
+                return None;
+            }
+            let between = (commit(end)..first).step_by(1 << Self::COMMIT_BITS).map(Position);
+            open.extend(between.filter(|commit| !self.covers(Self::last_of_commit(*commit))));
+            end = first;
+        }
+        let end = end.max(first.saturating_add(COMMIT_SIZE));
+        Some(Self::new(Position(self.below), Position(end), &open))
+    }
+
     /// What is in it up to and including `last`. Where many commit at once that should be a commit's
     /// last position ([`Snapshot::last_of_commit`]): a commit that is cut in two is missing from unions.
     #[must_use]
@@ -210,6 +231,17 @@ mod tests {
         fn a_union_has_what_either_has((left, in_left) in snapshots(), (right, in_right) in snapshots()) {
             let both: BTreeSet<u64> = in_left.union(&in_right).copied().collect();
             prop_assert_eq!(commits(&left.union(&right)), both);
+        }
+
+        #[test]
+        fn a_commit_is_added_alone((snapshot, has) in snapshots(), added in 0..COMMITS, most in 0..10_usize) {
+            let Some(more) = snapshot.with_commit(position(added, 3), most) else {
+                prop_assert!(most < COMMITS as usize);
+                return Ok(());
+            };
+            let mut expected = has;
+            expected.insert(added);
+            prop_assert_eq!(commits(&more), expected);
         }
 
         #[test]

@@ -2,26 +2,60 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Config, Level};
+use super::{Config, ConfigError, Level, SecretUrl};
 
 /// An instant-messaging server in one binary.
 #[derive(Clone, Debug, Default, clap::Parser)]
 #[command(name = "imserver", version, about)]
 pub struct Flags {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// A configuration file (TOML); every key has a default.
-    #[arg(long, value_name = "FILE", env = "IMSERVER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "IMSERVER_CONFIG", global = true)]
     pub config: Option<PathBuf>,
 
     /// Address and port to serve on; port 0 takes any free one [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDR", env = "IMSERVER_LISTEN")]
     pub listen: Option<SocketAddr>,
 
+    /// Where to store: sqlite:PATH or postgres://USER@HOST/DATABASE [default: sqlite in the data directory].
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "IMSERVER_STORE",
+        hide_env_values = true,
+        global = true
+    )]
+    pub store: Option<SecretUrl>,
+
+    /// Redis, which several nodes over one PostgreSQL share: redis://HOST:PORT.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "IMSERVER_REDIS",
+        hide_env_values = true,
+        global = true
+    )]
+    pub redis: Option<SecretUrl>,
+
+    /// This node's name; several nodes over one PostgreSQL need different ones [default: imserver].
+    #[arg(long, value_name = "NAME", env = "IMSERVER_NODE")]
+    pub node: Option<String>,
+
     /// Directory of the embedded store, made if missing [default: imserver-data].
-    #[arg(long, value_name = "DIR", env = "IMSERVER_DATA_DIR")]
+    #[arg(long, value_name = "DIR", env = "IMSERVER_DATA_DIR", global = true)]
     pub data_dir: Option<PathBuf>,
 
     /// How much to log, to standard error [default: info].
-    #[arg(long, value_name = "LEVEL", env = "IMSERVER_LOG_LEVEL", value_enum)]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "IMSERVER_LOG_LEVEL",
+        value_enum,
+        global = true
+    )]
     pub log_level: Option<Level>,
 
     /// Check the configuration and end: 0 if it is good.
@@ -31,9 +65,18 @@ pub struct Flags {
 
 impl Flags {
     /// Flags win over the file.
-    pub(super) fn apply(&self, config: &mut Config) {
+    pub(super) fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
         if let Some(listen) = self.listen {
             config.server.listen = listen;
+        }
+        if let Some(store) = &self.store {
+            config.store.url = store.expose().parse().map_err(ConfigError)?;
+        }
+        if let Some(redis) = &self.redis {
+            config.redis.url.clone_from(redis);
+        }
+        if let Some(node) = &self.node {
+            config.server.node.clone_from(node);
         }
         if let Some(data_dir) = &self.data_dir {
             config.store.data_dir.clone_from(data_dir);
@@ -41,5 +84,69 @@ impl Flags {
         if let Some(level) = self.log_level {
             config.log.level = level;
         }
+        Ok(())
     }
+}
+
+/// What the program does beside serving.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Makes accounts with sessions: PREFIX1, PREFIX2, … Prints a line for each: name, user id, session token.
+    Provision(Provision),
+    /// Lists the nodes that share this store's Redis.
+    Nodes,
+    /// Copies a whole embedded store into an empty PostgreSQL database, and compares the two.
+    Copy(Copy),
+    /// Copies an embedded store into a file while it is being used.
+    Backup(Backup),
+    /// Makes an embedded store from a backup.
+    Restore(Restore),
+}
+
+/// See [`Command::Provision`].
+#[derive(Clone, Debug, clap::Args)]
+pub struct Provision {
+    /// How many accounts.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub count: u32,
+
+    /// What their names begin with.
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: String,
+
+    /// The number of the first one.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub first: u32,
+
+    /// The password of all of them, to be read from this file [default: none, so that they cannot log in].
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// See [`Command::Copy`].
+#[derive(Clone, Debug, clap::Args)]
+pub struct Copy {
+    /// The embedded store; nobody may use it meanwhile.
+    #[arg(long, value_name = "sqlite:PATH")]
+    pub from: SecretUrl,
+
+    /// The empty database.
+    #[arg(long, value_name = "postgres:URL")]
+    pub to: SecretUrl,
+}
+
+/// See [`Command::Backup`].
+#[derive(Clone, Debug, clap::Args)]
+pub struct Backup {
+    /// The file to make; it must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+}
+
+/// See [`Command::Restore`].
+#[derive(Clone, Debug, clap::Args)]
+pub struct Restore {
+    /// The backup.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
 }

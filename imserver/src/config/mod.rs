@@ -4,6 +4,7 @@
 //! It owns every key's meaning, default and range. A key it does not know is an error, so that a misspelt
 //! limit is never silently the default.
 
+mod engine;
 mod flags;
 mod network;
 
@@ -15,7 +16,8 @@ use std::{
 
 use serde::Deserialize;
 
-pub use flags::Flags;
+pub use engine::{SecretUrl, StoreUrl};
+pub use flags::{Backup, Command, Copy, Flags, Provision, Restore};
 pub use network::Network;
 
 /// Everything that can be set. See `docs/OPERATIONS.md` for the same list with advice.
@@ -26,6 +28,10 @@ pub struct Config {
     pub server: Server,
     /// `[store]`
     pub store: StoreSettings,
+    /// `[redis]`
+    pub redis: Redis,
+    /// `[cluster]`
+    pub cluster: Cluster,
     /// `[limits]`
     pub limits: Limits,
     /// `[groups]`
@@ -72,14 +78,121 @@ impl Default for Server {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreSettings {
+    /// Which engine, and where: `sqlite:PATH` or `postgres://USER@HOST:PORT/DATABASE`. Empty: the embedded
+    /// store in `data_dir`.
+    pub url: StoreUrl,
     /// The directory of the embedded store; made if missing. Default `imserver-data`.
     pub data_dir: PathBuf,
+    /// PostgreSQL: a file with the password; else it is in the URL or in `IMSERVER_STORE_PASSWORD`.
+    pub password_file: PathBuf,
+    /// PostgreSQL: certificates, in PEM, of the authorities that its own may be signed by. Empty: the system's.
+    pub root_certificates: PathBuf,
+    /// PostgreSQL: lanes, that is threads and connections that write. 0: 4.
+    pub lanes: usize,
+    /// PostgreSQL: connections that read, at most. 0: one for each worker and two more.
+    pub connections: usize,
+    /// PostgreSQL: connections that read and are kept when idle.
+    pub connections_idle: usize,
+    /// PostgreSQL: how long a question waits for one of them. Milliseconds.
+    pub acquire_ms: u64,
+    /// PostgreSQL: an idle connection beyond `connections_idle` is closed after this.
+    pub idle_ms: u64,
+    /// PostgreSQL: a connection is replaced after this.
+    pub lifetime_ms: u64,
+    /// PostgreSQL: a connection held for longer than this is reported as leaked.
+    pub leak_ms: u64,
+    /// PostgreSQL: connecting may take this long.
+    pub connect_ms: u64,
+    /// PostgreSQL: a statement may take this long.
+    pub statement_ms: u64,
+    /// PostgreSQL: and wait for a lock this long of it.
+    pub lock_ms: u64,
+    /// PostgreSQL: a write is given up after this, repeats included.
+    pub request_ms: u64,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
         Self {
+            url: StoreUrl::Default,
             data_dir: PathBuf::from("imserver-data"),
+            password_file: PathBuf::new(),
+            root_certificates: PathBuf::new(),
+            lanes: 0,
+            connections: 0,
+            connections_idle: 2,
+            acquire_ms: 500,
+            idle_ms: 600_000,
+            lifetime_ms: 1_800_000,
+            leak_ms: 30_000,
+            connect_ms: 1_000,
+            statement_ms: 3_000,
+            lock_ms: 2_000,
+            request_ms: 3_000,
+        }
+    }
+}
+
+/// What may vanish, shared by the nodes.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redis {
+    /// `redis://HOST:PORT/DATABASE`, or `rediss://` for TLS. Empty: none, and each node keeps to itself what
+    /// others need not know.
+    pub url: SecretUrl,
+    /// A file with the password; else it is in the URL or in `IMSERVER_REDIS_PASSWORD`.
+    pub password_file: PathBuf,
+    /// What the names of all keys begin with, so that several systems can share a server.
+    pub prefix: String,
+    /// How hints between nodes travel.
+    pub hints: HintsBy,
+    /// Connecting may take this long. Milliseconds.
+    pub connect_ms: u64,
+    /// An answer may take this long.
+    pub read_ms: u64,
+    /// A command may take this long to be sent.
+    pub write_ms: u64,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: SecretUrl::default(),
+            password_file: PathBuf::new(),
+            prefix: "imserver:".to_owned(),
+            hints: HintsBy::PubSub,
+            connect_ms: 1_000,
+            read_ms: 100,
+            write_ms: 200,
+        }
+    }
+}
+
+/// The two ways of hints.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum HintsBy {
+    /// Publish and subscribe: quickest, and lost while a node is not connected.
+    PubSub,
+    /// Bounded streams: a node that was cut off for a moment finds what it missed.
+    Streams,
+}
+
+/// How nodes work together.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// Where clients reach this node, told to them when another drains. Empty: the address it listens on.
+    pub advertise: String,
+    /// How long other nodes' commits may stay unseen when no hint comes. Milliseconds.
+    pub follow_ms: u64,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            advertise: String::new(),
+            follow_ms: 500,
         }
     }
 }
@@ -312,7 +425,7 @@ impl Config {
             Some(path) => Self::read(path)?,
             None => Self::default(),
         };
-        flags.apply(&mut config);
+        flags.apply(&mut config)?;
         config.check()?;
         Ok(config)
     }
@@ -405,6 +518,7 @@ impl Config {
         range("limits.connections", limits.connections as u64, 0, 16_000_000)?;
         range("groups.members", u64::from(self.groups.members), 2, 1_000_000)?;
         range("groups.per_user", u64::from(self.groups.per_user), 1, 1_000_000)?;
+        self.check_engines()?;
         range("devices.total", u64::from(self.devices.total), 1, 1_000)?;
         range("devices.mobile", u64::from(self.devices.mobile), 1, 1_000)?;
         range("devices.desktop", u64::from(self.devices.desktop), 1, 1_000)?;
@@ -434,6 +548,60 @@ impl Config {
             return Err(ConfigError("server.node must have 1 to 64 bytes".to_owned()));
         }
         Ok(())
+    }
+
+    fn check_engines(&self) -> Result<(), ConfigError> {
+        let store = &self.store;
+        range("store.lanes", store.lanes as u64, 0, 64)?;
+        range("store.connections", store.connections as u64, 0, 1_024)?;
+        range("store.connections_idle", store.connections_idle as u64, 0, 1_024)?;
+        range("store.acquire_ms", store.acquire_ms, 10, 60_000)?;
+        range("store.idle_ms", store.idle_ms, 1_000, 86_400_000)?;
+        range("store.lifetime_ms", store.lifetime_ms, 10_000, 86_400_000)?;
+        range("store.leak_ms", store.leak_ms, 1_000, 86_400_000)?;
+        range("store.connect_ms", store.connect_ms, 10, 60_000)?;
+        range("store.statement_ms", store.statement_ms, 100, 600_000)?;
+        range("store.lock_ms", store.lock_ms, 10, 600_000)?;
+        range("store.request_ms", store.request_ms, 100, 60_000)?;
+        let redis = &self.redis;
+        range("redis.connect_ms", redis.connect_ms, 10, 60_000)?;
+        range("redis.read_ms", redis.read_ms, 10, 60_000)?;
+        range("redis.write_ms", redis.write_ms, 10, 60_000)?;
+        let scheme = redis.url.expose().split_once("://").map(|(scheme, _)| scheme);
+        if !redis.url.is_empty() && !matches!(scheme, Some("redis" | "rediss")) {
+            return Err(ConfigError(
+                "redis.url must begin with redis:// or rediss://".to_owned(),
+            ));
+        }
+        if redis.prefix.is_empty() || redis.prefix.len() > 64 || redis.prefix.contains(['*', '?', '[', ' ']) {
+            return Err(ConfigError(
+                "redis.prefix must have 1 to 64 bytes, and none of * ? [ or space".to_owned(),
+            ));
+        }
+        range("cluster.follow_ms", self.cluster.follow_ms, 10, 10_000)?;
+        if self.cluster.advertise.len() > 256 {
+            return Err(ConfigError(
+                "cluster.advertise must have at most 256 bytes".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lanes to start on a store that takes several.
+    pub const fn lanes(&self) -> usize {
+        if self.store.lanes == 0 {
+            4
+        } else {
+            self.store.lanes
+        }
+    }
+
+    /// The embedded store's file.
+    pub fn sqlite_file(&self) -> PathBuf {
+        match &self.store.url {
+            StoreUrl::Sqlite(path) => path.clone(),
+            _ => self.store.data_dir.join("imserver.db"),
+        }
     }
 
     /// Event loops to start.

@@ -2,15 +2,18 @@
 //! frame for all of them.
 //!
 //! A push is a hint and the log is the truth: whatever cannot be delivered here may be left out as long as
-//! the loop learns the first position that was. Nothing here may ever block the lane.
+//! the loop learns that something was. Nothing here may ever block a lane.
 
 pub mod behind;
 pub mod encode;
+pub mod follow;
+pub mod follower;
 pub mod outbox;
 pub mod planner;
 pub mod routes;
 
 pub use behind::Behind;
+pub use follower::{Follower, FollowerHandle, FollowerParts};
 pub use outbox::{Delivery, Item, LoopMark, Outboxes};
 pub use planner::Planner;
 pub use routes::{Route, Routes};

@@ -44,6 +44,32 @@ impl LazyWrites {
         Ok(was_empty)
     }
 
+    /// What could not be written waits again, under what has come since; dropped when too many wait.
+    pub fn put_back(&self, write: Write) {
+        let mut waiting = self.waiting.lock();
+        match write {
+            Write::Cursors(moves) => {
+                for moved in moves {
+                    let key = (moved.conversation, moved.user);
+                    if waiting.cursors.len() < CURSORS_WAITING_MAX || waiting.cursors.contains_key(&key) {
+                        let (delivered, read) = waiting.cursors.entry(key).or_default();
+                        *delivered = moved.delivered.max(*delivered);
+                        *read = moved.read.max(*read);
+                    }
+                }
+            }
+            Write::TouchSessions(touches) => {
+                for (session, at) in touches {
+                    if waiting.touches.len() < CURSORS_WAITING_MAX {
+                        let seen = waiting.touches.entry(session).or_default();
+                        *seen = at.max(*seen);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Notes that a session was connected. Dropped when too many wait: the time is for people only.
     pub fn touch(&self, session: SessionId, at: Timestamp) -> bool {
         let mut waiting = self.waiting.lock();
@@ -133,6 +159,25 @@ mod tests {
         };
         assert_eq!(first.len(), CURSORS_PER_WRITE);
         assert!(!lazy.is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_written_waits_under_what_came_since() {
+        let lazy = LazyWrites::default();
+        lazy.move_cursor(moved(1, 5, 2)).unwrap();
+        lazy.touch(SessionId(7), Timestamp(3));
+        let writes = lazy.take();
+        assert!(lazy.is_empty());
+        lazy.move_cursor(moved(1, 4, 3)).unwrap();
+        lazy.touch(SessionId(7), Timestamp(4));
+        writes.into_iter().for_each(|write| lazy.put_back(write));
+        assert_eq!(
+            lazy.take(),
+            vec![
+                Write::Cursors(vec![moved(1, 5, 3)]),
+                Write::TouchSessions(vec![(SessionId(7), Timestamp(4))])
+            ]
+        );
     }
 
     #[test]

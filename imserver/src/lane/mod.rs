@@ -1,7 +1,7 @@
-//! The lane: the one thread that writes to the store.
+//! The lanes: the threads that write to the store, one for each writer it has.
 //!
-//! It takes whatever has queued up, commits it as one transaction, and only then answers and pushes. It
-//! owns the store's writer. It must never acknowledge before a commit, never wait for a loop or a worker,
+//! A lane takes whatever has queued up, commits it as one transaction, and only then answers and pushes. It
+//! owns a writer of the store. It must never acknowledge before a commit, never wait for a loop or a worker,
 //! and never go on after the store said that it cannot be trusted.
 
 mod cursors;
@@ -10,4 +10,4 @@ mod run;
 
 pub use cursors::{LazyFull, LazyWrites};
 pub use job::{Job, NewLogin, NewSessionMade, Then};
-pub use run::{Lane, LaneHandle, LaneParts, SubmitError, new_session_job};
+pub use run::{Deliver, LaneHandle, LaneParts, Lanes, SubmitError, new_session_job};

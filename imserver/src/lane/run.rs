@@ -1,4 +1,4 @@
-//! The lane's thread: drain, commit, answer, push.
+//! A lane's thread: drain, commit, answer, push.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,7 +13,7 @@ use protocol::{
     v1::{self, ErrorClass, ErrorCode, GoAwayReason},
 };
 use storage::{
-    Appended, CommitError, DevicePolicy, NewSession, Outcome, Position, Refused, Session, SessionCreated,
+    Appended, CommitError, DevicePolicy, NewSession, Outcome, Refused, Revoke, Session, SessionCreated,
     SessionId, Snapshot, User, Write, Writer,
 };
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock,
-    delivery::{Delivery, Outboxes, Planner, Routes},
+    delivery::{FollowerHandle, Outboxes, Planner, Routes, follower::position},
     gateway::Established,
     reply::{Authenticated, Effect, ReplyTo},
     service::wire,
@@ -32,14 +32,21 @@ use crate::{
 
 /// How long a cursor waits for company before it is written.
 const LAZY_DELAY: Duration = Duration::from_millis(50);
+/// How long after a failed batch lazy writes are tried again, at first and at most; it doubles.
+const LAZY_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Everything a lane works with.
+/// How a lane's commits get to the loops.
 #[derive(Debug)]
+pub enum Deliver {
+    /// By the lane itself: it is the only one, so its commits are all there are.
+    Here(Box<Planner>, Arc<Outboxes>),
+    /// By the follower, which puts the commits of all lanes and nodes in order.
+    Follower(FollowerHandle),
+}
+
+/// What all lanes work with.
+#[derive(Clone, Debug)]
 pub struct LaneParts {
-    /// Pushes.
-    pub planner: Planner,
-    /// Where pushes go.
-    pub outboxes: Arc<Outboxes>,
     /// Whose connections a revocation ends.
     pub routes: Arc<Routes>,
     /// Cursors.
@@ -60,10 +67,11 @@ enum Order {
     Lazy,
 }
 
-/// The end of the lane that others hold. Cheap to clone.
+/// The end of the lanes that others hold. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LaneHandle {
-    orders: Sender<Order>,
+    /// Never empty.
+    lanes: Arc<[Sender<Order>]>,
     lazy: Arc<LazyWrites>,
 }
 
@@ -77,12 +85,16 @@ pub enum SubmitError {
 }
 
 impl LaneHandle {
-    /// Queues a job. Never blocks.
+    /// Queues a job, with its conversation's or its user's lane: what concerns one of them is committed in
+    /// the order it was submitted. Never blocks.
     ///
     /// # Errors
     /// Gives the job back.
     pub fn submit(&self, job: Box<Job>) -> Result<(), SubmitError> {
-        self.orders.try_send(Order::Job(job)).map_err(|error| {
+        let Some(lane) = self.lanes.get(lane_of(&job.write, self.lanes.len())) else {
+            return Err(SubmitError::Stopped(job));
+        };
+        lane.try_send(Order::Job(job)).map_err(|error| {
             let full = error.is_full();
             match (error.into_inner(), full) {
                 (Order::Job(job), true) => SubmitError::Full(job),
@@ -97,65 +109,95 @@ impl LaneHandle {
         &self.lazy
     }
 
-    /// Tells the lane that something lazy waits. A full queue needs no telling: the lane looks after every
-    /// batch.
+    /// Tells the first lane that something lazy waits. A full queue needs no telling: the lane looks after
+    /// every batch.
     pub fn wake_lazy(&self) {
-        if let Err(TrySendError::Disconnected(_)) = self.orders.try_send(Order::Lazy) {
+        let first = self.lanes.first().map(|lane| lane.try_send(Order::Lazy));
+        if let Some(Err(TrySendError::Disconnected(_))) = first {
             log::debug!("cursors came after the lane had ended");
         }
     }
 }
 
-/// The lane's thread, to be joined.
-#[derive(Debug)]
-pub struct Lane {
-    thread: JoinHandle<()>,
+/// The lane that a write belongs to.
+fn lane_of(write: &Write, lanes: usize) -> usize {
+    let key = match write {
+        Write::Append(append) => append.conversation.0,
+        Write::UpdateProfile(change) => change.user.0,
+        Write::CreateSession(new) => new.session.user.0,
+        Write::RevokeSessions(Revoke::One(user, _) | Revoke::Others(user, _)) => user.0,
+        Write::Cursors(_) | Write::CreateUser(_) | Write::TouchSessions(_) => 0,
+    };
+    // Ids of 1:1 conversations differ in high and in low bits.
+    let mixed = (key ^ key >> 31).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    (mixed % lanes.max(1) as u64) as usize
 }
 
-impl Lane {
-    /// Starts it.
+/// The lanes' threads, to be joined.
+#[derive(Debug)]
+pub struct Lanes {
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Lanes {
+    /// Starts one lane for each writer; each has a queue for `queue_max` jobs.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start(
-        writer: Box<dyn Writer>,
-        parts: LaneParts,
+        lanes: Vec<(Box<dyn Writer>, Deliver)>,
+        parts: &LaneParts,
         queue_max: usize,
     ) -> std::io::Result<(Self, LaneHandle)> {
-        let (orders, receiver) = bounded(queue_max);
+        let mut senders = Vec::new();
+        let mut threads = Vec::new();
+        for (index, (writer, deliver)) in lanes.into_iter().enumerate() {
+            let (sender, orders) = bounded(queue_max);
+            senders.push(sender);
+            let running = Running {
+                writer,
+                deliver,
+                lazy: (index == 0).then(|| Arc::clone(&parts.lazy)),
+                parts: parts.clone(),
+                followed: Vec::new(),
+                failing_since: None,
+                lazy_retry: LAZY_RETRY.0,
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("lane-{index}"))
+                .spawn(move || {
+                    if catch_unwind(AssertUnwindSafe(|| running.run(&orders))).is_err() {
+                        // What the store holds is unknown, and acknowledging further would be a guess.
+                        log::error!("a lane panicked; ending the process");
+                        std::process::abort();
+                    }
+                })?;
+            threads.push(thread);
+        }
         let handle = LaneHandle {
-            orders,
+            lanes: senders.into(),
             lazy: Arc::clone(&parts.lazy),
         };
-        let thread = std::thread::Builder::new()
-            .name("lane".to_owned())
-            .spawn(move || {
-                let running = Running {
-                    writer,
-                    parts,
-                    followed: Vec::new(),
-                    failing_since: None,
-                };
-                if catch_unwind(AssertUnwindSafe(|| running.run(&receiver))).is_err() {
-                    // What the store holds is unknown, and acknowledging further would be a guess.
-                    log::error!("the lane panicked; ending the process");
-                    std::process::abort();
-                }
-            })?;
-        Ok((Self { thread }, handle))
+        Ok((Self { threads }, handle))
     }
 
-    /// Waits until every handle is gone, everything queued is committed and the writer is closed.
+    /// Waits until every handle is gone, everything queued is committed and the writers are closed.
     pub fn join(self) {
-        if self.thread.join().is_err() {
-            log::error!("the lane's thread could not be joined");
+        for thread in self.threads {
+            if thread.join().is_err() {
+                log::error!("a lane's thread could not be joined");
+            }
         }
     }
 }
 
 struct Running {
     writer: Box<dyn Writer>,
+    deliver: Deliver,
     parts: LaneParts,
+    /// One lane writes what is lazy.
+    lazy: Option<Arc<LazyWrites>>,
+    lazy_retry: Duration,
     /// Jobs that came out of the last batch; they go into the next one.
     followed: Vec<Job>,
     failing_since: Option<Instant>,
@@ -181,47 +223,71 @@ impl Running {
                     jobs.push(*job);
                 }
             }
-            if lazy_due.is_none() && !self.parts.lazy.is_empty() {
+            if lazy_due.is_none() && self.lazy_waits() {
                 lazy_due = Some(Instant::now() + LAZY_DELAY);
             }
             if lazy_due.is_some_and(|due| due <= Instant::now()) {
                 self.take_lazy(&mut jobs);
-                lazy_due = (!self.parts.lazy.is_empty()).then(Instant::now);
+                lazy_due = self.lazy_waits().then(Instant::now);
             }
-            if !jobs.is_empty() && !self.batch(jobs) {
-                return;
+            if jobs.is_empty() {
+                continue;
+            }
+            match self.batch(jobs) {
+                Batch::Committed => self.lazy_retry = LAZY_RETRY.0,
+                Batch::Failed if self.lazy_waits() => {
+                    lazy_due = Some(Instant::now() + self.lazy_retry);
+                    self.lazy_retry = (self.lazy_retry * 2).min(LAZY_RETRY.1);
+                }
+                Batch::Failed => {}
+                Batch::Fatal => return,
             }
         }
         self.flush();
     }
 
-    /// Everything lazy, at the end.
+    /// Everything lazy, at the end; what the store does not take now is lost, and said again by its devices.
     fn flush(&mut self) {
-        while !self.parts.lazy.is_empty() {
+        while self.lazy_waits() {
             let mut jobs = Vec::new();
             self.take_lazy(&mut jobs);
-            if !self.batch(jobs) {
+            if !matches!(self.batch(jobs), Batch::Committed) {
+                log::warn!("cursors could not be written at the end");
                 return;
             }
         }
     }
 
+    fn lazy_waits(&self) -> bool {
+        self.lazy.as_ref().is_some_and(|lazy| !lazy.is_empty())
+    }
+
     fn take_lazy(&self, jobs: &mut Vec<Job>) {
-        jobs.extend(self.parts.lazy.take().into_iter().map(|write| Job {
+        let writes = self.lazy.as_ref().map(|lazy| lazy.take()).unwrap_or_default();
+        jobs.extend(writes.into_iter().map(|write| Job {
             write,
             then: Then::Nothing,
         }));
     }
 
-    /// Commits a batch. False when the lane must end.
-    fn batch(&mut self, jobs: Vec<Job>) -> bool {
+    /// What was lazy and is not written waits again.
+    fn put_back(&self, writes: Vec<Write>) {
+        if let Some(lazy) = &self.lazy {
+            writes.into_iter().for_each(|write| lazy.put_back(write));
+        }
+    }
+
+    /// Commits a batch, and answers it.
+    fn batch(&mut self, jobs: Vec<Job>) -> Batch {
         let (writes, thens): (Vec<Write>, Vec<Then>) =
             jobs.into_iter().map(|job| (job.write, job.then)).unzip();
+        // Read before the commit: whoever ends a session that this batch makes, ends it later.
+        let checked_at = self.parts.routes.revocations();
         match self.writer.commit(&writes) {
             Ok(results) => {
                 self.recovered();
-                self.committed(results, thens);
-                true
+                self.committed(results, thens, checked_at);
+                Batch::Committed
             }
             Err(CommitError::NotApplied { reason, full }) => {
                 self.failing(&reason);
@@ -232,14 +298,16 @@ impl Running {
                     Refusal::new(ErrorCode::Unavailable, "the store did not take it")
                 };
                 refuse_all(thens, &refusal.with_class(ErrorClass::Retry));
-                true
+                self.put_back(writes);
+                Batch::Failed
             }
             Err(CommitError::Unknown(reason)) => {
                 self.failing(&reason);
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the store did not answer")
                     .with_class(ErrorClass::UnknownOutcome);
                 refuse_all(thens, &refusal);
-                true
+                self.put_back(writes);
+                Batch::Failed
             }
             Err(CommitError::Fatal(reason)) => {
                 log::error!("the store failed: {reason}");
@@ -247,7 +315,7 @@ impl Running {
                     .with_class(ErrorClass::UnknownOutcome);
                 refuse_all(thens, &refusal);
                 let _ = self.parts.fatal.try_send(reason);
-                false
+                Batch::Fatal
             }
         }
     }
@@ -269,18 +337,18 @@ impl Running {
     }
 
     /// Answers first, pushes second; both only after the commit.
-    fn committed(&mut self, results: Vec<Result<Outcome, Refused>>, thens: Vec<Then>) {
+    fn committed(&mut self, results: Vec<Result<Outcome, Refused>>, thens: Vec<Then>, checked_at: u64) {
         let mut effects = Vec::new();
         for (result, then) in results.into_iter().zip(thens) {
             match result {
-                Ok(outcome) => self.succeeded(outcome, then, &mut effects),
+                Ok(outcome) => self.succeeded(outcome, then, checked_at, &mut effects),
                 Err(refused) => refuse(then, &wire::refused(refused)),
             }
         }
         self.push(effects);
     }
 
-    fn succeeded(&mut self, outcome: Outcome, then: Then, effects: &mut Vec<Outcome>) {
+    fn succeeded(&mut self, outcome: Outcome, then: Then, checked_at: u64, effects: &mut Vec<Outcome>) {
         match (outcome, then) {
             (Outcome::Appended(appended), Then::Sent(command, reply)) => {
                 reply.ok(&sent(command, &appended, self.parts.epoch));
@@ -295,7 +363,7 @@ impl Running {
                 }));
             }
             (Outcome::User(user), Then::Registered(login)) => self.follow_with_session(*login, user),
-            (Outcome::Session(created), Then::LoggedIn(made)) => self.logged_in(*made, &created),
+            (Outcome::Session(created), Then::LoggedIn(made)) => self.logged_in(*made, &created, checked_at),
             (Outcome::Revoked(_), Then::LoggedOut(reply)) => {
                 // The loop itself ends the connection, after this answer.
                 self.parts.routes.note_revocation();
@@ -320,7 +388,7 @@ impl Running {
         }
     }
 
-    fn logged_in(&self, made: NewSessionMade, created: &SessionCreated) {
+    fn logged_in(&self, made: NewSessionMade, created: &SessionCreated, checked_at: u64) {
         let replaced: Vec<SessionId> = created.replaced.into_iter().collect();
         self.parts
             .routes
@@ -336,38 +404,50 @@ impl Running {
             },
             user: made.user,
             token_hash,
-            // Every revocation comes from this thread: none can fall between the commit and here.
-            checked_at: self.parts.routes.revocations(),
+            // With a single lane every revocation comes from this thread, so none can fall between the commit
+            // and here; other lanes and nodes may have been quicker, and then the session is looked up again.
+            checked_at: match self.deliver {
+                Deliver::Here(..) => self.parts.routes.revocations(),
+                Deliver::Follower(_) => checked_at,
+            },
             token: Some(made.token.into_text()),
         });
     }
 
     fn push(&mut self, effects: Vec<Outcome>) {
-        let positions = effects.iter().map(position).filter(|position| position.0 > 0);
-        let Some(last) = positions.max() else { return };
-        let mut deliveries = self.parts.planner.empty(Some(&Snapshot::at(last)));
-        let now = clock::wall();
-        for effect in &effects {
-            if let Err(error) = self.plan(effect, now, &mut deliveries) {
-                log::error!("members could not be read, sessions will pull: {error}");
-                self.parts.outboxes.miss_all();
-            }
+        match &mut self.deliver {
+            Deliver::Here(planner, outboxes) => push(planner, outboxes, &effects),
+            Deliver::Follower(follower) => follower.committed(effects),
         }
-        self.parts.outboxes.post(deliveries);
     }
+}
 
-    fn plan(
-        &mut self,
-        effect: &Outcome,
-        now: storage::Timestamp,
-        deliveries: &mut [Delivery],
-    ) -> Result<(), storage::ReadError> {
-        match effect {
-            Outcome::Appended(appended) => self.parts.planner.event(&appended.event, now, deliveries),
-            Outcome::Cursors(moves, _) => self.parts.planner.cursors(moves, deliveries),
+/// How a batch ended.
+enum Batch {
+    Committed,
+    /// The store did not take it; it may take the next.
+    Failed,
+    /// The lane must end.
+    Fatal,
+}
+
+fn push(planner: &mut Planner, outboxes: &Outboxes, effects: &[Outcome]) {
+    let positions = effects.iter().map(position).filter(|position| position.0 > 0);
+    let Some(last) = positions.max() else { return };
+    let mut deliveries = planner.empty(Some(&Snapshot::at(last)));
+    let now = clock::wall();
+    for effect in effects {
+        let planned = match effect {
+            Outcome::Appended(appended) => planner.event(&appended.event, now, &mut deliveries),
+            Outcome::Cursors(moves, _) => planner.cursors(moves, &mut deliveries),
             _ => Ok(()),
+        };
+        if let Err(error) = planned {
+            log::error!("members could not be read, sessions will pull: {error}");
+            outboxes.miss_all();
         }
     }
+    outboxes.post(deliveries);
 }
 
 /// Makes the session of a login whose password was right or whose account is new.
@@ -424,14 +504,6 @@ fn next(orders: &Receiver<Order>, lazy_due: Option<Instant>) -> Next {
             Err(RecvTimeoutError::Timeout) => Next::LazyDue,
             Err(RecvTimeoutError::Disconnected) => Next::Ended,
         },
-    }
-}
-
-fn position(effect: &Outcome) -> Position {
-    match effect {
-        Outcome::Appended(appended) => appended.event.position,
-        Outcome::Cursors(_, position) => *position,
-        _ => Position(0),
     }
 }
 

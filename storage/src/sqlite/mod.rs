@@ -5,6 +5,7 @@
 //! database beside them. Nothing here may acknowledge what SQLite has not flushed.
 
 mod append;
+pub mod backup;
 mod checkpoint;
 mod cursors;
 mod derive;

@@ -1,5 +1,6 @@
 //! What only SQLite has: a file that others may have touched, a disk that is full, a process that ends.
 
+mod backups;
 mod damage;
 mod failing;
 mod killed;

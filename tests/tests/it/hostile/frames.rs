@@ -206,8 +206,9 @@ fn a_peer_that_says_it_has_finished_still_gets_its_answers() {
                 .len(),
             1
         );
-        // The push of the message may come before the end.
-        assert!(ada.conn.rest().len() <= 1);
+        // The push of the message may come before the end, and that of the round before, which is planned
+        // after its answer, to this connection too.
+        assert!(ada.conn.rest().len() <= 2);
     }
     stage.still_serves();
 }

@@ -1,0 +1,29 @@
+//! What the program does beside serving: accounts in bulk, copies, lists. Each command reads the same
+//! configuration as the daemon, does one thing, and ends.
+
+mod backup;
+mod provision;
+
+use std::io::Write;
+
+use crate::{
+    config::{Command, Config},
+    daemon::DaemonError,
+};
+
+/// Runs a command; what it has to say goes to `output`.
+///
+/// # Errors
+/// One sentence: what could not be done, and what to do.
+pub fn run(command: &Command, config: &Config, output: &mut dyn Write) -> Result<(), DaemonError> {
+    match command {
+        Command::Provision(provision) => provision::run(provision, config, output),
+        Command::Backup(backup) => backup::backup(backup, config, output),
+        Command::Restore(restore) => backup::restore(restore, config, output),
+        Command::Nodes | Command::Copy(_) => Err(DaemonError("not there yet".to_owned())),
+    }
+}
+
+fn cannot_write(error: std::io::Error) -> DaemonError {
+    DaemonError(format!("the output cannot be written: {error}"))
+}

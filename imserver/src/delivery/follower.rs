@@ -1,0 +1,277 @@
+//! The follower: the thread that delivers on a node of several. Its own lanes hand it what they committed; what
+//! other nodes committed it reads from the store, at once when it is told of it, and at latest after the
+//! interval.
+//!
+//! It owns the node's planner and the order of its deliveries. It must never wait for a loop, and a lane never
+//! waits for it: what does not fit its queue is found in the store.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use protocol::v1::GoAwayReason;
+use storage::{CursorMove, Event, Notice, Outcome, Position, ReadError, Reader, SessionEnd, Snapshot};
+
+use super::{
+    Outboxes, Planner, Routes,
+    follow::{Follow, Fresh},
+};
+use crate::clock;
+
+/// Commits that wait for the follower, at most.
+const QUEUE_MAX: usize = 1_024;
+/// Commits taken before the loops are posted to.
+const COMMITS_AT_ONCE: usize = 64;
+/// Entries read of a tail at once.
+const TAIL_PAGE: usize = 2_000;
+
+/// What the follower works with.
+pub struct FollowerParts {
+    /// Pushes.
+    pub planner: Planner,
+    /// Where they go.
+    pub outboxes: Arc<Outboxes>,
+    /// Whose connections a revocation ends.
+    pub routes: Arc<Routes>,
+    /// Reads the tail.
+    pub reader: Box<dyn Reader>,
+    /// From where on.
+    pub from: Snapshot,
+    /// How long others' commits may stay unseen where no hint comes.
+    pub interval: Duration,
+    /// Told after every commit of this node.
+    pub announce: Box<dyn Fn() + Send>,
+    /// Told of what other nodes changed beside the log.
+    pub noticed: Box<dyn Fn(&Notice) + Send>,
+}
+
+impl std::fmt::Debug for FollowerParts {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FollowerParts").finish_non_exhaustive()
+    }
+}
+
+enum Order {
+    /// A commit of this node.
+    Committed(Vec<Outcome>),
+    /// Another node committed.
+    Look,
+}
+
+/// The end of the follower that others hold. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FollowerHandle {
+    orders: Sender<Order>,
+}
+
+impl FollowerHandle {
+    /// Hands on what a commit did. What does not fit is read from the store instead.
+    pub fn committed(&self, effects: Vec<Outcome>) {
+        if let Err(TrySendError::Full(_)) = self.orders.try_send(Order::Committed(effects)) {
+            log::debug!("the follower is busy: it will read what was committed");
+        }
+    }
+
+    /// Another node committed: look now. A full queue looks anyway.
+    pub fn look(&self) {
+        let _ = self.orders.try_send(Order::Look);
+    }
+}
+
+/// The follower's thread, to be joined.
+#[derive(Debug)]
+pub struct Follower {
+    thread: JoinHandle<()>,
+}
+
+impl Follower {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(parts: FollowerParts) -> std::io::Result<(Self, FollowerHandle)> {
+        let (orders, receiver) = bounded(QUEUE_MAX);
+        let thread = std::thread::Builder::new()
+            .name("follower".to_owned())
+            .spawn(move || Running::new(parts).run(&receiver))?;
+        Ok((Self { thread }, FollowerHandle { orders }))
+    }
+
+    /// Waits until every handle is gone and what was handed over is delivered.
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            log::error!("the follower's thread could not be joined");
+        }
+    }
+}
+
+struct Running {
+    parts: FollowerParts,
+    follow: Follow,
+    look_at: Instant,
+    failing_since: Option<Instant>,
+}
+
+impl Running {
+    fn new(parts: FollowerParts) -> Self {
+        Self {
+            follow: Follow::new(parts.from.clone()),
+            look_at: Instant::now() + parts.interval,
+            failing_since: None,
+            parts,
+        }
+    }
+
+    fn run(mut self, orders: &Receiver<Order>) {
+        loop {
+            let mut look = match orders.recv_deadline(self.look_at) {
+                Ok(order) => self.take(order),
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            for _ in 1..COMMITS_AT_ONCE {
+                let Ok(order) = orders.try_recv() else { break };
+                look |= self.take(order);
+            }
+            if look || self.look_at <= Instant::now() {
+                self.look();
+            }
+        }
+    }
+
+    /// True when the store has what must be read now.
+    fn take(&mut self, order: Order) -> bool {
+        let Order::Committed(effects) = order else {
+            return true;
+        };
+        (self.parts.announce)();
+        // One batch may have become several commits.
+        let mut commits: BTreeMap<Position, Vec<Outcome>> = BTreeMap::new();
+        for effect in effects {
+            let position = position(&effect);
+            if position.0 > 0 {
+                let last = Snapshot::last_of_commit(position);
+                commits.entry(last).or_default().push(effect);
+            }
+        }
+        let mut look = false;
+        for (position, effects) in commits {
+            look |= !self.push(position, &effects);
+        }
+        look
+    }
+
+    /// Pushes what a commit of this node did, unless a tail must come first.
+    fn push(&mut self, position: Position, effects: &[Outcome]) -> bool {
+        let events: Vec<&Event> = effects.iter().filter_map(event).map(Arc::as_ref).collect();
+        if !self.follow.committed(position, &events) {
+            return false;
+        }
+        let mut deliveries = self.parts.planner.empty(Some(self.follow.delivered()));
+        let now = clock::wall();
+        for effect in effects {
+            let planned = match effect {
+                Outcome::Appended(appended) => {
+                    self.parts.planner.event(&appended.event, now, &mut deliveries)
+                }
+                Outcome::Cursors(moves, _) => self.parts.planner.cursors(moves, &mut deliveries),
+                _ => Ok(()),
+            };
+            self.checked(planned);
+        }
+        self.parts.outboxes.post(deliveries);
+        true
+    }
+
+    /// Reads what others committed, all of it.
+    fn look(&mut self) {
+        loop {
+            let tail = self.parts.reader.tail(self.follow.delivered(), TAIL_PAGE);
+            self.look_at = Instant::now() + self.parts.interval;
+            let tail = match tail {
+                Ok(tail) => tail,
+                Err(error) => return self.failed(&error),
+            };
+            self.recovered();
+            let fresh = self.follow.tail(tail);
+            self.deliver(&fresh);
+            if !fresh.more {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, fresh: &Fresh) {
+        for notice in &fresh.notices {
+            if let Notice::SessionEnded { user, session, why } = notice {
+                let reason = match why {
+                    SessionEnd::Revoked => GoAwayReason::Revoked,
+                    SessionEnd::Replaced => GoAwayReason::Replaced,
+                    SessionEnd::Displaced => GoAwayReason::Displaced,
+                };
+                self.parts.routes.revoke(*user, &[*session], reason);
+            }
+            (self.parts.noticed)(notice);
+        }
+        let mut deliveries = self.parts.planner.empty(Some(self.follow.delivered()));
+        let now = clock::wall();
+        for event in &fresh.events {
+            let planned = self.parts.planner.event(event, now, &mut deliveries);
+            self.checked(planned);
+        }
+        for cursor in &fresh.cursors {
+            let moved = CursorMove {
+                conversation: cursor.conversation,
+                user: cursor.user,
+                delivered: cursor.delivered,
+                read: cursor.read,
+            };
+            let planned = self.parts.planner.cursors(&[moved], &mut deliveries);
+            self.checked(planned);
+        }
+        self.parts.outboxes.post(deliveries);
+    }
+
+    fn checked(&self, planned: Result<(), ReadError>) {
+        if let Err(error) = planned {
+            log::error!("members could not be read, sessions will pull: {error}");
+            self.parts.outboxes.miss_all();
+        }
+    }
+
+    fn failed(&mut self, error: &ReadError) {
+        if self.failing_since.is_none() {
+            self.failing_since = Some(Instant::now());
+            log::error!("other nodes' commits cannot be read: {error}");
+        }
+    }
+
+    fn recovered(&mut self) {
+        if let Some(since) = self.failing_since.take() {
+            log::warn!(
+                "other nodes' commits can be read again after {} ms",
+                since.elapsed().as_millis()
+            );
+        }
+    }
+}
+
+const fn event(effect: &Outcome) -> Option<&Arc<Event>> {
+    match effect {
+        Outcome::Appended(appended) => Some(&appended.event),
+        _ => None,
+    }
+}
+
+/// Where an outcome stands in the commit order; 0 where it does not.
+pub fn position(effect: &Outcome) -> Position {
+    match effect {
+        Outcome::Appended(appended) => appended.event.position,
+        Outcome::Cursors(_, position) => *position,
+        _ => Position(0),
+    }
+}
