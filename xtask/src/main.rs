@@ -10,6 +10,7 @@ mod dependencies;
 mod fuzz;
 mod models;
 mod process;
+mod services;
 mod suite;
 mod toolchain;
 

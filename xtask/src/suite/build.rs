@@ -3,6 +3,7 @@
 use crate::process::{self, Failure, Result, Workspace};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -15,12 +16,18 @@ const WANTED: [(&str, &str); 2] = [("imserver", "IMSERVER_BIN"), ("im", "IM_BIN"
 /// A developer's own settings for `im` and `imserver` must not reach the ones under test.
 const SETTINGS: [&str; 2] = ["IM_", "IMSERVER_"];
 
-/// Paths of the binaries, by the variable that announces them.
+/// What the tests are told: above all the paths of the binaries, by the variable that announces them.
 #[derive(Debug)]
-pub(super) struct Binaries(BTreeMap<&'static str, PathBuf>);
+pub(super) struct Binaries(BTreeMap<&'static str, OsString>);
 
 impl Binaries {
-    /// Puts the paths, and no other setting of the product, into the environment of `command`.
+    /// Announces something else as well.
+    pub(super) fn add(&mut self, variables: Vec<(&'static str, String)>) {
+        let variables = variables.into_iter();
+        self.0.extend(variables.map(|(name, value)| (name, value.into())));
+    }
+
+    /// Puts all of it, and no other setting of the product, into the environment of `command`.
     pub(super) fn announce_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for (name, _) in std::env::vars_os() {
             if SETTINGS
@@ -43,7 +50,7 @@ pub(super) fn all(workspace: &Workspace, profile: &[&str]) -> Result<Binaries> {
         .arg("--message-format=json-render-diagnostics");
     let messages = process::capture(&mut command)?;
     let found = WANTED.map(|(name, variable)| match executable(&messages, name) {
-        Some(path) => Ok((variable, path)),
+        Some(path) => Ok((variable, path.into_os_string())),
         None => Err(Failure::new(format!("the build made no binary `{name}`"))),
     });
     Ok(Binaries(found.into_iter().collect::<Result<_>>()?))
@@ -81,6 +88,7 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
 
     const MESSAGES: &str = concat!(
         r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"im"},"profile":{"test":false},"executable":null}"#,
@@ -100,10 +108,18 @@ mod tests {
 
     #[test]
     fn tests_are_told_the_paths_and_spared_other_settings() {
-        let binaries = Binaries(BTreeMap::from([("IM_BIN", PathBuf::from("/t/im"))]));
+        let mut binaries = Binaries(BTreeMap::from([("IM_BIN", "/t/im".into())]));
+        binaries.add(vec![("IMSERVER_TEST_REDIS", "redis://127.0.0.1/".to_owned())]);
         let mut command = Command::new("cargo");
         binaries.announce_to(&mut command);
         let set: Vec<_> = command.get_envs().filter(|(_, value)| value.is_some()).collect();
-        assert_eq!(set, [("IM_BIN".as_ref(), Some("/t/im".as_ref()))]);
+        let wanted: [(&OsStr, Option<&OsStr>); 2] = [
+            (
+                "IMSERVER_TEST_REDIS".as_ref(),
+                Some("redis://127.0.0.1/".as_ref()),
+            ),
+            ("IM_BIN".as_ref(), Some("/t/im".as_ref())),
+        ];
+        assert_eq!(set, wanted);
     }
 }

@@ -1,13 +1,14 @@
-//! Runs the whole suite: builds everything once, tells the end-to-end tests where the binaries are, runs the
-//! tests, then the documentation's examples, and ends with the runner's summary.
+//! Runs the whole suite: starts the servers that tests share, builds everything once, tells the tests where these
+//! and the binaries are, runs them, then the documentation's examples, and ends with the runner's summary.
 //!
-//! It needs nothing but a Rust toolchain and a C compiler, uses cargo-nextest where it is installed, and must
-//! never install anything.
+//! It needs a Rust toolchain, a C compiler, PostgreSQL and Redis, of which it installs the last two where it may.
+//! It uses cargo-nextest where it is installed.
 
 mod build;
 mod summary;
 
 use crate::process::{self, Outcome, Result, Stream, Workspace};
+use crate::services::Services;
 use build::Binaries;
 use std::process::Command;
 use summary::Totals;
@@ -25,11 +26,15 @@ pub(crate) struct Options {
 /// Runs the suite. Its summary is the last thing printed.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     let profile: &[&str] = if options.release { &["--release"] } else { &[] };
-    let binaries = build::all(workspace, profile)?;
+    // First of all: what is missing is to be said before minutes of building.
+    let services = Services::start(workspace)?;
+    let mut binaries = build::all(workspace, profile)?;
+    binaries.add(services.variables());
     let tested = match Runner::find(workspace) {
         Runner::Nextest => nextest(workspace, profile, options.filter.as_deref(), &binaries)?,
         Runner::Cargo => plain(workspace, profile, options.filter.as_deref(), &binaries)?,
     };
+    drop(services);
     let mut outcome = tested.outcome;
     if options.filter.is_none() {
         let documentation = documentation(workspace, profile)?;

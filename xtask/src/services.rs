@@ -1,0 +1,102 @@
+//! The PostgreSQL and the Redis that one run of the suite shares: installed where they are missing and we may,
+//! started before the tests, ended after them. It must never use a server that it was not told of, nor any port
+//! that a package's own service listens on.
+
+use crate::process::{self, Failure, Outcome, Result, Workspace};
+use ::services::{POSTGRES_VARIABLE, Postgres, REDIS_VARIABLE, Redis, ServiceError};
+use std::process::Command;
+
+/// What installs the two, the first that is there: asking nothing, and nothing beyond what is needed.
+const INSTALLERS: [(&str, &[&[&str]]); 3] = [
+    (
+        "apt-get",
+        &[
+            &["update"],
+            &[
+                "install",
+                "--yes",
+                "--no-install-recommends",
+                "postgresql",
+                "redis-server",
+            ],
+        ],
+    ),
+    (
+        "dnf",
+        &[&["install", "--assumeyes", "postgresql-server", "redis"]],
+    ),
+    ("apk", &[&["add", "postgresql", "redis"]]),
+];
+
+/// The servers of one run, ended when dropped: after failed tests, and after failures of ours.
+#[derive(Debug)]
+pub(crate) struct Services {
+    postgres: Option<Postgres>,
+    redis: Option<Redis>,
+}
+
+impl Services {
+    /// Starts them, except those that the environment already names.
+    pub(crate) fn start(workspace: &Workspace) -> Result<Self> {
+        let postgres_wanted = std::env::var_os(POSTGRES_VARIABLE).is_none();
+        let redis_wanted = std::env::var_os(REDIS_VARIABLE).is_none();
+        if missing(redis_wanted).is_some() {
+            install(workspace)?;
+        }
+        if let Some(error) = missing(redis_wanted) {
+            return Err(Failure::new(error.to_string()));
+        }
+        let failed = |error: ServiceError| Failure::new(error.to_string());
+        Ok(Self {
+            postgres: postgres_wanted
+                .then(Postgres::start)
+                .transpose()
+                .map_err(failed)?,
+            redis: redis_wanted.then(Redis::start).transpose().map_err(failed)?,
+        })
+    }
+
+    /// The variables that name the servers to tests.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let named = |variable: &'static str, started: Option<String>| {
+            let url = started.or_else(|| std::env::var(variable).ok())?;
+            Some((variable, url))
+        };
+        let postgres = named(POSTGRES_VARIABLE, self.postgres.as_ref().map(Postgres::url));
+        let redis = named(REDIS_VARIABLE, self.redis.as_ref().map(Redis::url));
+        postgres.into_iter().chain(redis).collect()
+    }
+}
+
+/// What is not installed. Tests that stop their server start one of their own, and every test asks PostgreSQL for
+/// a database with its programs: so a server that the environment names does not replace them.
+fn missing(redis_wanted: bool) -> Option<ServiceError> {
+    let redis = || redis_wanted.then(::services::find_redis)?.err();
+    ::services::find_postgres().err().or_else(redis)
+}
+
+/// Installs both with the system's installer, if we are root; else the caller says what is missing.
+fn install(workspace: &Workspace) -> Result<()> {
+    let is_root = process::answer(workspace.command("id").arg("-u")).is_some_and(|id| id.trim() == "0");
+    let found = INSTALLERS
+        .iter()
+        .find(|(program, _)| process::answer(workspace.command(program).arg("--version")).is_some());
+    let Some((program, calls)) = found.filter(|_| is_root) else {
+        return Ok(());
+    };
+    for arguments in *calls {
+        let mut command = workspace.command(program);
+        command.args(*arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        attempt(&mut command)?;
+    }
+    Ok(())
+}
+
+fn attempt(command: &mut Command) -> Result<()> {
+    match process::run(command)? {
+        Outcome::Passed => Ok(()),
+        Outcome::Failed => Err(Failure::new(
+            "the installation failed: install PostgreSQL and Redis yourself and try again",
+        )),
+    }
+}
