@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod command;
+pub mod complaint;
 pub mod config;
 pub mod daemon;
 pub mod delivery;

@@ -14,7 +14,7 @@ use storage::{NewUser, TokenHash, User, Write};
 
 use super::{
     hashing::{HashJob, Hashed},
-    question::Worker,
+    question::{UNANSWERED, Worker},
 };
 use crate::{
     clock,
@@ -172,7 +172,7 @@ fn submit(lane: &LaneHandle, job: Job) {
 }
 
 fn not_now(error: &storage::ReadError, reply: ReplyTo) {
-    log::error!("{error}");
+    UNANSWERED.failed(error);
     let refusal = Refusal::new(ErrorCode::Unavailable, "the store did not answer");
     reply.refuse_and(&refusal, Effect::NotAuthenticated);
 }

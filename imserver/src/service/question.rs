@@ -12,12 +12,16 @@ use storage::{ReadError, Reader, TokenHash};
 
 use super::{accounts, conversations, hashing::HasherHandle, login};
 use crate::{
+    complaint::Complaint,
     config::Config,
     delivery::{Outboxes, Routes},
     gateway::Established,
     lane::LaneHandle,
     reply::{Effect, ReplyTo},
 };
+
+/// While a store is down, every question fails.
+pub(super) static UNANSWERED: Complaint = Complaint::new("the store did not answer");
 
 /// What every worker shares.
 #[derive(Debug)]
@@ -115,7 +119,7 @@ fn answer(worker: &mut Worker, who: Established, request: Request, reply: ReplyT
 
 /// Refuses because the store did not answer.
 pub(super) fn unavailable(error: &ReadError, reply: ReplyTo) {
-    log::error!("{error}");
+    UNANSWERED.failed(error);
     reply.refuse_and(
         &Refusal::new(ErrorCode::Unavailable, "the store did not answer"),
         Effect::None,

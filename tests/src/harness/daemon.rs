@@ -29,6 +29,12 @@ pub struct Setup {
     pub wrapper: Vec<OsString>,
     /// Where it stores, if not in a directory of its own.
     pub data_dir: Option<PathBuf>,
+    /// The URL of its store, if that is not the embedded one.
+    pub store: Option<String>,
+    /// The URL of its Redis, if it has one.
+    pub redis: Option<String>,
+    /// Its name among the nodes.
+    pub node: Option<String>,
 }
 
 impl Setup {
@@ -239,9 +245,17 @@ impl Daemon {
         command
             .arg("--config")
             .arg(self.config_file())
-            .arg("--data-dir")
-            .arg(self.data_dir())
             .args(["--listen", &self.address.to_string()]);
+        match &self.setup.store {
+            // Nothing is to be written to: its directory is one it could not make.
+            Some(store) => command.args(["--store", store, "--data-dir", "/proc/imserver"]),
+            None => command.arg("--data-dir").arg(self.data_dir()),
+        };
+        for (flag, value) in [("--redis", &self.setup.redis), ("--node", &self.setup.node)] {
+            if let Some(value) = value {
+                command.args([flag, value]);
+            }
+        }
         command
     }
 

@@ -4,6 +4,7 @@
 //! other use for one.
 
 mod call;
+mod cluster;
 mod connection;
 mod daemon;
 mod user;
@@ -11,6 +12,7 @@ mod user;
 use std::time::Duration;
 
 pub use call::Call;
+pub use cluster::{Cluster, ClusterSetup};
 pub use connection::{Connection, Incoming};
 pub use daemon::{Daemon, Ended, Setup};
 pub use user::{PASSWORD, User, body, hello, login, message_id, refused, text};
