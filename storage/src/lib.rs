@@ -13,6 +13,7 @@
 //! way, and [`sqlite`]. One conformance suite runs on both, and a property test compares them.
 #![forbid(unsafe_code)]
 
+pub mod cached;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;

@@ -1,0 +1,260 @@
+//! Reads that are answered from memory where many ask for the same: profiles, and who is a member now.
+//!
+//! It owns when that is allowed. Only what every node hears of is kept, and [`ReadCache`] is told of it in the
+//! order of commits: of changed profiles by notices, of changed members by events. What decides whether
+//! something may be written is never answered from here; the store's transactions check for themselves.
+
+mod cache;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::ReadError,
+    read::{
+        Changes, ConversationView, Direction, EventPage, Interval, MemberView, Notice, Reader, Tail,
+    },
+    snapshot::Snapshot,
+    types::{ConversationId, Credentials, Event, Position, Seq, Session, TokenHash, User, UserId},
+};
+use cache::{Bounds, Cache, Lookup, Ticket};
+
+/// Profiles kept, at most.
+const USERS_MAX: usize = 100_000;
+/// Conversations whose members are kept, at most.
+const MEMBERS_MAX: usize = 10_000;
+/// Larger groups are read each time.
+const MEMBERS_OF_ONE_MAX: usize = 1_000;
+/// Even if nobody said that it changed, nothing is used for longer.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// That somebody is not there, nobody says: a name may be taken at any time.
+const LIFETIME_ABSENT: Duration = Duration::from_secs(1);
+/// How long a reader waits for another that reads the same.
+const WAIT: Duration = Duration::from_millis(500);
+
+const fn bounds(entries: usize) -> Bounds {
+    Bounds {
+        entries,
+        lifetime: LIFETIME,
+        lifetime_absent: LIFETIME_ABSENT,
+        wait: WAIT,
+    }
+}
+
+/// What is known without asking the store. Shared by all [`CachedReader`]s of a process.
+pub struct ReadCache {
+    users: Cache<UserId, User>,
+    names: Cache<String, UserId>,
+    members: Cache<ConversationId, Arc<[Interval]>>,
+}
+
+impl Default for ReadCache {
+    fn default() -> Self {
+        Self {
+            users: Cache::new(bounds(USERS_MAX)),
+            names: Cache::new(bounds(USERS_MAX)),
+            members: Cache::new(bounds(MEMBERS_MAX)),
+        }
+    }
+}
+
+impl std::fmt::Debug for ReadCache {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ReadCache").finish_non_exhaustive()
+    }
+}
+
+impl ReadCache {
+    /// A profile is another now.
+    pub fn profile_changed(&self, user: UserId) {
+        self.users.forget(&user);
+    }
+
+    /// An event was committed; call it for each, before anybody is told of it.
+    pub fn committed(&self, event: &Event) {
+        if event.kind.changes_members() {
+            self.members.forget(&event.conversation);
+        }
+    }
+
+    /// Another process said so.
+    pub fn noticed(&self, notice: &Notice) {
+        match notice {
+            Notice::ProfileChanged(user) => self.profile_changed(*user),
+            Notice::SessionEnded { .. } => {}
+        }
+    }
+
+    /// Something may have been missed.
+    pub fn clear(&self) {
+        self.users.clear();
+        self.names.clear();
+        self.members.clear();
+    }
+}
+
+/// A reader that asks `inner` for what [`ReadCache`] does not know.
+pub struct CachedReader {
+    inner: Box<dyn Reader>,
+    cache: Arc<ReadCache>,
+}
+
+impl CachedReader {
+    /// One that shares what it reads through `cache`.
+    pub const fn new(inner: Box<dyn Reader>, cache: Arc<ReadCache>) -> Self {
+        Self { inner, cache }
+    }
+}
+
+impl std::fmt::Debug for CachedReader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("CachedReader").finish_non_exhaustive()
+    }
+}
+
+impl Reader for CachedReader {
+    fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
+        self.inner.snapshot()
+    }
+
+    fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {
+        let now = Instant::now();
+        let cache = Arc::clone(&self.cache);
+        let mut found: Vec<Option<User>> = Vec::with_capacity(ids.len());
+        let mut tickets: Vec<Option<Ticket<'_, UserId, User>>> = Vec::new();
+        let mut unknown = Vec::new();
+        let mut places = Vec::new();
+        for (place, id) in ids.iter().enumerate() {
+            let (known, ticket) = match cache.users.lookup(id, now) {
+                Lookup::Known(user) => {
+                    found.push(user);
+                    continue;
+                }
+                // Somebody else reads it too: a second read of a row costs less than waiting for many.
+                Lookup::Busy => (None, None),
+                Lookup::Read(ticket) => (None, Some(ticket)),
+            };
+            found.push(known);
+            unknown.push(*id);
+            places.push(place);
+            tickets.push(ticket);
+        }
+        if unknown.is_empty() {
+            return Ok(found.into_iter().flatten().collect());
+        }
+        let mut read = self.inner.users(&unknown)?.into_iter().peekable();
+        for ((id, place), ticket) in unknown.iter().zip(places).zip(tickets) {
+            let user = read.next_if(|user| user.id == *id);
+            if let Some(ticket) = ticket {
+                ticket.store(user.clone(), now);
+            }
+            if let Some(slot) = found.get_mut(place) {
+                *slot = user;
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError> {
+        let (now, cache) = (Instant::now(), Arc::clone(&self.cache));
+        let mut read = None;
+        let inner = &mut self.inner;
+        let id = cache.names.get(&name.to_owned(), now, || {
+            read = inner.user_by_name(name)?;
+            Ok::<_, ReadError>(read.as_ref().map(|user| user.id))
+        })?;
+        match (id, read) {
+            (None, _) => Ok(None),
+            (_, Some(user)) => Ok(Some(user)),
+            (Some(id), None) => Ok(self.users(&[id])?.pop()),
+        }
+    }
+
+    fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {
+        self.inner.credentials(name)
+    }
+
+    fn session_by_token(&mut self, token: &TokenHash) -> Result<Option<(Session, User)>, ReadError> {
+        self.inner.session_by_token(token)
+    }
+
+    fn sessions(&mut self, user: UserId) -> Result<Vec<Session>, ReadError> {
+        self.inner.sessions(user)
+    }
+
+    fn conversation(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationView>, ReadError> {
+        self.inner.conversation(viewer, conversation)
+    }
+
+    fn conversations(
+        &mut self,
+        viewer: UserId,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<ConversationView>, ReadError> {
+        self.inner.conversations(viewer, before, limit)
+    }
+
+    fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError> {
+        self.inner.changes(viewer, since, limit)
+    }
+
+    fn events(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+        from: Seq,
+        direction: Direction,
+        limit: usize,
+        body_bytes_max: usize,
+    ) -> Result<Option<EventPage>, ReadError> {
+        self.inner
+            .events(viewer, conversation, from, direction, limit, body_bytes_max)
+    }
+
+    fn members(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+        after: UserId,
+        limit: usize,
+    ) -> Result<Option<Vec<MemberView>>, ReadError> {
+        self.inner.members(viewer, conversation, after, limit)
+    }
+
+    fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
+        // Only who is a member now is asked for often.
+        if from.0 < i64::MAX as u64 {
+            return self.inner.intervals(conversation, from);
+        }
+        let (now, cache) = (Instant::now(), Arc::clone(&self.cache));
+        let mut large = None;
+        let inner = &mut self.inner;
+        let known = cache.members.get(&conversation, now, || {
+            let intervals = inner.intervals(conversation, from)?;
+            if intervals.len() > MEMBERS_OF_ONE_MAX {
+                large = Some(intervals);
+                return Ok::<_, ReadError>(None);
+            }
+            Ok(Some(intervals.into()))
+        })?;
+        match (known, large) {
+            (Some(intervals), _) => Ok(intervals.to_vec()),
+            (None, Some(intervals)) => Ok(intervals),
+            (None, None) => self.inner.intervals(conversation, from),
+        }
+    }
+
+    fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
+        self.inner.tail(since, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests;
