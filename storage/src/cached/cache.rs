@@ -45,7 +45,10 @@ struct Shard<K, V> {
 enum Slot<V> {
     /// Somebody with this ticket reads it.
     Reading(u64),
-    Known { value: Option<V>, until: Instant },
+    Known {
+        value: Option<V>,
+        until: Instant,
+    },
 }
 
 /// What is known of a key.
@@ -280,7 +283,11 @@ mod tests {
 
     #[test]
     fn one_reads_for_many() {
-        let (cache, now, reads) = (Cache::<u32, u32>::new(BOUNDS), Instant::now(), AtomicUsize::new(0));
+        let (cache, now, reads) = (
+            Cache::<u32, u32>::new(BOUNDS),
+            Instant::now(),
+            AtomicUsize::new(0),
+        );
         let Lookup::Read(ticket) = cache.lookup(&1, now) else {
             panic!("nobody read it")
         };

@@ -13,9 +13,7 @@ use std::{
 
 use crate::{
     error::ReadError,
-    read::{
-        Changes, ConversationView, Direction, EventPage, Interval, MemberView, Notice, Reader, Tail,
-    },
+    read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Notice, Reader, Tail},
     snapshot::Snapshot,
     types::{ConversationId, Credentials, Event, Position, Seq, Session, TokenHash, User, UserId},
 };
@@ -70,6 +68,11 @@ impl ReadCache {
     /// A profile is another now.
     pub fn profile_changed(&self, user: UserId) {
         self.users.forget(&user);
+    }
+
+    /// A name that nobody had is somebody's.
+    pub fn account_made(&self, name: &str) {
+        self.names.forget(&name.to_owned());
     }
 
     /// An event was committed; call it for each, before anybody is told of it.

@@ -114,13 +114,22 @@ fn profiles_are_read_once_and_again_when_they_changed() {
     let ids = [UserId(3), UserId(9), UserId(1)];
     let names = |users: Vec<User>| users.into_iter().map(|user| user.name).collect::<Vec<_>>();
     let (users, asked) = world.asks(|reader| reader.users(&ids).unwrap());
-    assert_eq!((names(users), asked), (vec!["cat".to_owned(), "ann".to_owned()], 1));
+    assert_eq!(
+        (names(users), asked),
+        (vec!["cat".to_owned(), "ann".to_owned()], 1)
+    );
     let (users, asked) = world.asks(|reader| reader.users(&ids).unwrap());
-    assert_eq!((names(users), asked), (vec!["cat".to_owned(), "ann".to_owned()], 0));
+    assert_eq!(
+        (names(users), asked),
+        (vec!["cat".to_owned(), "ann".to_owned()], 0)
+    );
     // In part from memory, in the order asked.
     let ids = [UserId(2), UserId(1)];
     let (users, asked) = world.asks(|reader| reader.users(&ids).unwrap());
-    assert_eq!((names(users), asked), (vec!["bob".to_owned(), "ann".to_owned()], 1));
+    assert_eq!(
+        (names(users), asked),
+        (vec!["bob".to_owned(), "ann".to_owned()], 1)
+    );
     let change = ProfileChange {
         user: UserId(1),
         display_name: Some("Ann!".to_owned()),
@@ -142,8 +151,14 @@ fn names_are_looked_up_once() {
     assert_eq!((user.map(|user| user.id), asked), (Some(UserId(2)), 1), "by id");
     let (user, asked) = world.asks(|reader| reader.user_by_name("bob").unwrap());
     assert_eq!((user.map(|user| user.id), asked), (Some(UserId(2)), 0));
-    assert_eq!(world.asks(|reader| reader.user_by_name("dan").unwrap()), (None, 1));
-    assert_eq!(world.asks(|reader| reader.user_by_name("dan").unwrap()), (None, 0));
+    assert_eq!(
+        world.asks(|reader| reader.user_by_name("dan").unwrap()),
+        (None, 1)
+    );
+    assert_eq!(
+        world.asks(|reader| reader.user_by_name("dan").unwrap()),
+        (None, 0)
+    );
 }
 
 #[test]
@@ -158,7 +173,11 @@ fn members_are_read_once_and_again_when_they_changed() {
     let (intervals, asked) = world.asks(|reader| reader.intervals(GROUP, now).unwrap());
     assert_eq!((members(intervals), asked), (vec![1, 2], 1));
     assert_eq!(world.asks(|reader| reader.intervals(GROUP, now).unwrap()).1, 0);
-    assert_eq!(world.asks(|reader| reader.intervals(GROUP, Seq(1)).unwrap()).1, 1, "not of old");
+    assert_eq!(
+        world.asks(|reader| reader.intervals(GROUP, Seq(1)).unwrap()).1,
+        1,
+        "not of old"
+    );
     let event = world.act(Action::RemoveMember { user: UserId(2) });
     world.cache.committed(&event);
     let (intervals, asked) = world.asks(|reader| reader.intervals(GROUP, now).unwrap());
