@@ -9,15 +9,21 @@
 //! - [`Reader`] answers questions, each from one consistent snapshot. Any number of threads own one each.
 //! - [`Store`] opens both.
 //!
-//! Two stores implement them: [`model`], the reference that says what is right in the simplest possible
-//! way, and [`sqlite`]. One conformance suite runs on both, and a property test compares them.
+//! Three stores implement them: [`model`], the reference that says what is right in the simplest possible
+//! way, [`sqlite`], and [`postgres`] for several processes on one database. One conformance suite runs on all
+//! three, and a property test compares them.
 #![forbid(unsafe_code)]
+
+// Test code that the tests beside this crate use too names it so.
+#[cfg(test)]
+extern crate self as storage;
 
 pub mod cached;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
 pub mod model;
+pub mod postgres;
 mod read;
 mod shape;
 mod snapshot;

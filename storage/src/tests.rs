@@ -1,12 +1,18 @@
-//! The conformance suite on both stores.
+//! The conformance suite on all stores.
 
 use parking_lot::Mutex;
 
 use crate::{
     Store, conformance,
     model::ModelStore,
+    postgres::PostgresStore,
     sqlite::{SqliteOptions, SqliteStore},
 };
+
+#[path = "../tests/ranked/database.rs"]
+pub(crate) mod database;
+#[path = "../tests/ranked/mod.rs"]
+mod ranked;
 
 #[test]
 fn the_model_conforms() {
@@ -23,5 +29,14 @@ fn sqlite_conforms() {
         options.rules = rules;
         directories.lock().push(directory);
         Box::new(SqliteStore::open(options).unwrap())
+    });
+}
+
+#[test]
+fn postgresql_conforms() {
+    conformance::run(|rules| -> Box<dyn Store> {
+        let mut options = database::fresh();
+        options.rules = rules;
+        Box::new(ranked::Ranked::new(PostgresStore::open(options).unwrap()))
     });
 }

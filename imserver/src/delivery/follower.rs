@@ -14,9 +14,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use protocol::v1::GoAwayReason;
-use storage::{
-    CursorMove, Event, Notice, Outcome, Position, ReadError, Reader, SessionEnd, Snapshot, cached::ReadCache,
-};
+use storage::{CursorMove, Event, Notice, Outcome, Position, ReadError, Reader, SessionEnd, Snapshot};
 
 use super::{
     Outboxes, Planner, Routes,
@@ -45,10 +43,10 @@ pub struct FollowerParts {
     pub from: Snapshot,
     /// How long others' commits may stay unseen where no hint comes.
     pub interval: Duration,
-    /// Forgets what was changed.
-    pub cache: Arc<ReadCache>,
     /// Told after every commit of this node.
     pub announce: Box<dyn Fn() + Send>,
+    /// Told of what other nodes changed beside the log.
+    pub noticed: Box<dyn Fn(&Notice) + Send>,
 }
 
 impl std::fmt::Debug for FollowerParts {
@@ -178,7 +176,6 @@ impl Running {
         for effect in effects {
             let planned = match effect {
                 Outcome::Appended(appended) => {
-                    self.parts.cache.committed(&appended.event);
                     self.parts.planner.event(&appended.event, now, &mut deliveries)
                 }
                 Outcome::Cursors(moves, _) => self.parts.planner.cursors(moves, &mut deliveries),
@@ -218,12 +215,11 @@ impl Running {
                 };
                 self.parts.routes.revoke(*user, &[*session], reason);
             }
-            self.parts.cache.noticed(notice);
+            (self.parts.noticed)(notice);
         }
         let mut deliveries = self.parts.planner.empty(Some(self.follow.delivered()));
         let now = clock::wall();
         for event in &fresh.events {
-            self.parts.cache.committed(event);
             let planned = self.parts.planner.event(event, now, &mut deliveries);
             self.checked(planned);
         }

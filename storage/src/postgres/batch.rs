@@ -1,0 +1,194 @@
+//! A batch as a transaction of many statements: the locks first, in one order for everybody, then its messages by one
+//! statement, then everything else write by write, each seeing what those before it did.
+//! It must never go on after a statement that failed, and never lock out of order what it can lock ahead.
+
+use postgres::Row;
+
+use super::{
+    append, cursors,
+    failure::{Failure, Stop},
+    messages, people,
+    plan::{Locks, Plan},
+    row::{self, get, sql},
+    session::Session,
+};
+use crate::{
+    error::Refused,
+    snapshot::Snapshot,
+    types::UserId,
+    write::{Outcome, Rules, Write},
+};
+
+pub(super) type Answers = Vec<Result<Outcome, Refused>>;
+
+/// One transaction, as the writes in it see it.
+pub(super) struct Batch<'a> {
+    pub(super) session: &'a mut Session,
+    pub(super) rules: Rules,
+    /// The position of the transaction's first write.
+    base: i64,
+    /// The place of the present write.
+    place: i64,
+}
+
+impl Batch<'_> {
+    /// That of the present write.
+    pub(super) const fn position(&self) -> i64 {
+        self.base.saturating_add(self.place)
+    }
+
+    fn write(&mut self, write: &Write) -> Result<Outcome, Stop> {
+        match write {
+            Write::Append(append) => append::append(self, append).map(Outcome::Appended),
+            Write::Cursors(moves) => cursors::move_all(self, moves),
+            Write::CreateUser(new) => people::create_user(self, new),
+            Write::UpdateProfile(change) => people::update_profile(self, change),
+            Write::CreateSession(new) => people::create_session(self, new),
+            Write::RevokeSessions(revoke) => people::revoke(self, *revoke),
+            Write::TouchSessions(touched) => people::touch(self, touched),
+        }
+    }
+}
+
+/// What a transaction did that is ready to be committed.
+pub(super) struct Done {
+    pub(super) answers: Answers,
+    /// The transaction's number: the server can be asked what became of it.
+    pub(super) transaction: i64,
+}
+
+/// Begins the transaction and does everything in it but the COMMIT. After a failure it has to be rolled back.
+pub(super) fn run(
+    session: &mut Session,
+    rules: Rules,
+    writes: &[Write],
+    plan: &Plan,
+) -> Result<Done, Failure> {
+    session.begin("BEGIN")?;
+    let locks = Locks::of(writes, plan);
+    let transaction = lock(session, &locks)?;
+    let mut answers: Vec<Option<Result<Outcome, Refused>>> = Vec::new();
+    answers.resize_with(writes.len(), || None);
+    if !plan.messages.is_empty() {
+        for (place, answer) in messages::append(session, writes, &plan.messages)? {
+            put(&mut answers, place, answer);
+        }
+    }
+    let mut batch = Batch {
+        session,
+        rules,
+        base: transaction << Snapshot::COMMIT_BITS,
+        place: 0,
+    };
+    for place in &plan.others {
+        let Some(write) = writes.get(*place) else { continue };
+        batch.place = row::limit(*place);
+        let answer = match batch.write(write) {
+            Ok(outcome) => Ok(outcome),
+            Err(Stop::Refused(refused)) => Err(refused),
+            Err(Stop::Failed(failure)) => return Err(failure),
+        };
+        put(&mut answers, *place, answer);
+    }
+    finish(session, &locks, transaction)?;
+    let answers: Option<Answers> = answers.into_iter().collect();
+    Ok(Done {
+        answers: answers.ok_or_else(|| Failure::damaged("a write was not answered"))?,
+        transaction,
+    })
+}
+
+fn put(answers: &mut [Option<Result<Outcome, Refused>>], place: usize, answer: Result<Outcome, Refused>) {
+    if let Some(slot) = answers.get_mut(place) {
+        *slot = Some(answer);
+    }
+}
+
+/// Takes every lock that can be known ahead, and returns the transaction's number.
+fn lock(session: &mut Session, locks: &Locks) -> Result<i64, Failure> {
+    begin_conversations(session, locks)?;
+    let ids: Vec<i64> = locks.conversations.iter().map(|id| sql(id.0)).collect();
+    // Counting them makes the server lock them all.
+    let found = session.first(
+        "WITH locked AS MATERIALIZED (
+            SELECT id FROM conversations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
+         )
+         SELECT pg_current_xact_id()::text::bigint, (SELECT count(*) FROM locked)",
+        &[&ids],
+    )?;
+    let transaction = number_of(found)?;
+    if !locks.users.is_empty() || !locks.endings.is_empty() {
+        let users: Vec<i64> = locks.users.iter().map(|user| sql(user.0)).collect();
+        let endings: Vec<i64> = locks.endings.iter().map(|id| sql(id.0)).collect();
+        session.query(
+            "SELECT 1 FROM users u WHERE u.id = ANY ($1 || ARRAY (
+                SELECT m.user_id FROM members m WHERE m.conversation = ANY ($2) AND m.left_seq IS NULL))
+             ORDER BY u.id FOR NO KEY UPDATE OF u",
+            &[&users, &endings],
+        )?;
+    }
+    if locks.registrations {
+        session.query("SELECT 1 FROM registrations FOR NO KEY UPDATE", &[])?;
+    }
+    if !locks.cursors.is_empty() {
+        let conversations: Vec<i64> = locks.cursors.iter().map(|key| sql(key.0.0)).collect();
+        let users: Vec<i64> = locks.cursors.iter().map(|key| sql(key.1.0)).collect();
+        session.query(
+            "SELECT 1 FROM unnest($1::bigint[], $2::bigint[]) AS i (conversation, user_id)
+                JOIN cursors k ON k.conversation = i.conversation AND k.user_id = i.user_id
+             ORDER BY k.conversation, k.user_id FOR NO KEY UPDATE OF k",
+            &[&conversations, &users],
+        )?;
+    }
+    Ok(transaction)
+}
+
+/// Makes the rows of conversations that may begin, so that they can be locked like the others: two transactions that
+/// begin the same one wait for each other here.
+fn begin_conversations(session: &mut Session, locks: &Locks) -> Result<(), Failure> {
+    if locks.beginnings.is_empty() {
+        return Ok(());
+    }
+    let user = |user: Option<UserId>| user.map(|user| sql(user.0));
+    let ids: Vec<i64> = locks.beginnings.keys().map(|id| sql(id.0)).collect();
+    let beginnings = || locks.beginnings.values();
+    let lows: Vec<Option<i64>> = beginnings().map(|one| user(one.fixed[0])).collect();
+    let highs: Vec<Option<i64>> = beginnings().map(|one| user(one.fixed[1])).collect();
+    let checked: Vec<bool> = beginnings().map(|one| one.checked).collect();
+    session.execute(
+        "INSERT INTO conversations (id, name, member_count, head_seq, head_ordinal, head_position, head_at, roster)
+         SELECT i.id, '', num_nonnulls(i.low, i.high), 0, 0, 0, 0, 0
+         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[]) AS i (id, low, high, checked)
+         WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = i.id)
+           AND (NOT i.checked OR (
+                EXISTS (SELECT 1 FROM users u WHERE u.id = i.low)
+                AND (i.high IS NULL OR EXISTS (SELECT 1 FROM users u WHERE u.id = i.high))))
+         ORDER BY i.id
+         ON CONFLICT DO NOTHING",
+        &[&ids, &lows, &highs, &checked],
+    )?;
+    Ok(())
+}
+
+/// Takes away the rows of conversations that did not begin, and has the server say that the transaction is sound: it
+/// would take the COMMIT of a failed one without a word.
+fn finish(session: &mut Session, locks: &Locks, transaction: i64) -> Result<(), Failure> {
+    if !locks.beginnings.is_empty() {
+        let ids: Vec<i64> = locks.beginnings.keys().map(|id| sql(id.0)).collect();
+        session.execute(
+            "DELETE FROM conversations WHERE id = ANY ($1) AND head_seq = 0",
+            &[&ids],
+        )?;
+    }
+    let found = session.first("SELECT pg_current_xact_id()::text::bigint", &[])?;
+    if number_of(found)? == transaction {
+        Ok(())
+    } else {
+        Err(Failure::damaged("a transaction became another one"))
+    }
+}
+
+fn number_of(row: Option<Row>) -> Result<i64, Failure> {
+    let row = row.ok_or_else(|| Failure::damaged("a transaction has no number"))?;
+    get(&row, 0)
+}

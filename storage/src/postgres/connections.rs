@@ -1,0 +1,262 @@
+//! How every connection is made: the settings that the store's promises rest on, asked for and checked.
+//! It must never hand out a connection to a server whose settings, role or identity it has not verified.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use postgres::{Client, Config, config::SslMode};
+
+use super::{
+    failure::{Failure, Known},
+    options::{self, PostgresOptions},
+    row::get,
+    schema,
+    session::Session,
+    tls::Tls,
+};
+use crate::{
+    error::{OpenError, ReadError},
+    sqlite::Identity,
+};
+
+/// The first release with everything that is used here.
+const OLDEST_SERVER: i32 = 140_000;
+/// After a connection could not be made, nobody tries again before this, and before twice this the next time …
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// … up to this.
+const RETRY_LONGEST: Duration = Duration::from_millis(800);
+
+/// Makes connections to one database.
+pub(super) struct Connector {
+    config: Config,
+    password_file: Option<PathBuf>,
+    tls: Tls,
+    /// Nothing of it leaves this machine.
+    local: bool,
+    unsafe_durability: bool,
+    /// The database's, from the first connection on.
+    identity: OnceLock<Identity>,
+}
+
+impl Connector {
+    /// Connects once, and makes or updates the schema.
+    pub(super) fn open(options: &PostgresOptions) -> Result<Self, OpenError> {
+        let config = options.config()?;
+        let local = options::is_local(&config);
+        if config.get_ssl_mode() == SslMode::Disable && !local {
+            return Err(OpenError(
+                "without encryption PostgreSQL may be on this machine only: use sslmode=require".to_owned(),
+            ));
+        }
+        let tls = Tls::new(options.root_certificates.as_deref())?;
+        let mut connector = Self {
+            config,
+            password_file: options.password_file.clone(),
+            tls,
+            local,
+            unsafe_durability: options.unsafe_durability,
+            identity: OnceLock::new(),
+        };
+        if !local {
+            // Never falls back to plain text.
+            connector.config.ssl_mode(SslMode::Require);
+        }
+        let mut client = connector.client().map_err(|failure| cannot_open(&failure))?;
+        connector
+            .check_server(&mut client)
+            .map_err(|failure| cannot_open(&failure))?;
+        schema::prepare(&mut client, options.identity)?;
+        let found = identity(&mut client).map_err(|failure| cannot_open(&failure))?;
+        connector.identity.get_or_init(|| found);
+        Ok(connector)
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity.get().copied().unwrap_or_default()
+    }
+
+    pub(super) fn connect(&self) -> Result<Session, Failure> {
+        let mut client = self.client()?;
+        self.check_server(&mut client)?;
+        let found = identity(&mut client)?;
+        if found != self.identity() {
+            return Err(Failure::Replaced(
+                "the PostgreSQL database is another one than at the start: restart to use it".to_owned(),
+            ));
+        }
+        Ok(Session::new(client))
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        let mut config = self.config.clone();
+        if let Some(path) = &self.password_file {
+            let password = options::read_password(path).map_err(|error| Failure::Unreachable(error.0))?;
+            config.password(password);
+        }
+        let client = self.tls.connect(&config);
+        client.map_err(|error| Failure::Unreachable(format!("no connection: {}", Failure::from(error))))
+    }
+
+    /// The server keeps what it acknowledges, can be written to, and gives no more rights than are needed.
+    fn check_server(&self, client: &mut Client) -> Result<(), Failure> {
+        let row = client.query_one(
+            "SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
+                    current_setting('transaction_read_only') = 'on', current_setting('server_encoding'),
+                    current_setting('is_superuser') = 'on', current_setting('fsync'),
+                    current_setting('full_page_writes'), current_setting('synchronous_commit')",
+            &[],
+        )?;
+        let refuse = |reason: &str| Err(Failure::Unreachable(reason.to_owned()));
+        if get::<i32>(&row, 0)? < OLDEST_SERVER {
+            return refuse("the PostgreSQL server is too old: 14 or newer is needed");
+        }
+        if get(&row, 1)? {
+            return refuse("the PostgreSQL server is a standby: name the primary");
+        }
+        if get(&row, 2)? {
+            return refuse("the PostgreSQL server is read-only");
+        }
+        if get::<&str>(&row, 3)? != "UTF8" {
+            return refuse("the PostgreSQL database must have the encoding UTF8");
+        }
+        if get::<bool>(&row, 4)? && !self.local {
+            return refuse("the PostgreSQL role is a superuser: use one that owns this database only");
+        }
+        for (column, name) in [(5, "fsync"), (6, "full_page_writes"), (7, "synchronous_commit")] {
+            if get::<&str>(&row, column)? == "off" && !self.unsafe_durability {
+                return refuse(&format!(
+                    "the PostgreSQL server has {name} off: it would lose what was acknowledged"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cannot_open(failure: &Failure) -> OpenError {
+    OpenError(format!("the PostgreSQL database cannot be opened: {failure}"))
+}
+
+/// Who the store is, if its schema is known.
+fn identity(client: &mut Client) -> Result<Identity, Failure> {
+    let row = client.query_opt(
+        "SELECT epoch, log_id, (SELECT coalesce(max(version), 0)::bigint FROM refinery_schema_history) FROM store",
+        &[],
+    )?;
+    let row = row.ok_or_else(|| Failure::Replaced("the PostgreSQL database has become empty".to_owned()))?;
+    if get::<i64>(&row, 2)? < schema::newest_known() {
+        return Err(Failure::Replaced(
+            "the PostgreSQL database has an older schema than at the start".to_owned(),
+        ));
+    }
+    Ok(Identity {
+        epoch: get::<i64>(&row, 0)?.cast_unsigned(),
+        log_id: get::<i64>(&row, 1)?.cast_unsigned(),
+    })
+}
+
+/// Where a writer or a reader gets its connection: one kept, and made again when it is lost.
+#[derive(Debug)]
+pub(super) struct Kept {
+    connector: Arc<Connector>,
+    session: Option<Session>,
+    /// After a failure: when to try again, and how long to wait after another one.
+    pause: Option<(Instant, Duration)>,
+}
+
+impl Kept {
+    pub(super) const fn new(connector: Arc<Connector>) -> Self {
+        Self {
+            connector,
+            session: None,
+            pause: None,
+        }
+    }
+
+    /// The connection, which may be a new one. While the server cannot be reached it is tried now and then only,
+    /// and the answer between is that.
+    pub(super) fn get(&mut self) -> Result<&mut Session, Failure> {
+        if self.session.as_ref().is_some_and(Session::is_closed) {
+            self.session = None;
+        }
+        if self.session.is_none() {
+            self.session = Some(self.reconnect()?);
+        }
+        self.session
+            .as_mut()
+            .ok_or_else(|| Failure::Unreachable("no connection".to_owned()))
+    }
+
+    /// It was used before, so it may have been lost meanwhile.
+    pub(super) const fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    fn reconnect(&mut self) -> Result<Session, Failure> {
+        let now = Instant::now();
+        let mut wait = RETRY_FIRST;
+        if let Some((until, next)) = self.pause {
+            if now < until {
+                return Err(Failure::Unreachable("no connection to PostgreSQL".to_owned()));
+            }
+            wait = next;
+        }
+        match self.connector.connect() {
+            Ok(session) => {
+                self.pause = None;
+                Ok(session)
+            }
+            Err(failure) => {
+                self.pause = Some((Instant::now() + wait, (wait * 2).min(RETRY_LONGEST)));
+                Err(match failure.known() {
+                    Known::Damage => failure,
+                    _ => Failure::Unreachable(failure.to_string()),
+                })
+            }
+        }
+    }
+
+    /// After a failure: leaves no transaction open, or no connection.
+    pub(super) fn recover(&mut self, failure: &Failure) {
+        let usable = !failure.spoils_connection() && self.session.as_mut().is_some_and(Session::recover);
+        if !usable {
+            self.session = None;
+        }
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Connector")
+            .field("local", &self.local)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes and checks connections for a pool.
+#[derive(Clone, Debug)]
+pub struct PostgresManager {
+    pub(super) connector: Arc<Connector>,
+}
+
+impl r2d2::ManageConnection for PostgresManager {
+    type Connection = Session;
+    type Error = ReadError;
+
+    fn connect(&self) -> Result<Session, ReadError> {
+        Ok(self.connector.connect()?)
+    }
+
+    fn is_valid(&self, session: &mut Session) -> Result<(), ReadError> {
+        Ok(session.probe()?)
+    }
+
+    fn has_broken(&self, session: &mut Session) -> bool {
+        session.is_closed()
+    }
+}

@@ -1,0 +1,168 @@
+//! Cursors that users move: two statements, however many. What sending implies is the append's business.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    batch::Batch,
+    failure::{Failure, Stop},
+    row::{self, get, sql},
+};
+use crate::{
+    types::{ConversationId, Position, Seq, UserId},
+    write::{CursorMove, Outcome},
+};
+
+type Key = (ConversationId, UserId);
+
+/// Delivered and read, and the ordinal at `read`.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    delivered: Seq,
+    read: Seq,
+    read_ordinal: u64,
+}
+
+/// What the store says about a wanted move.
+struct Found {
+    /// The user's visible head.
+    head: Seq,
+    old: Cursor,
+    /// The ordinal at what is to be read, or at the head if that is before it.
+    ordinal: u64,
+}
+
+pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Outcome, Stop> {
+    if moves.is_empty() {
+        return Ok(Outcome::Cursors(Vec::new(), Position(0)));
+    }
+    let found = find(batch, moves)?;
+    let mut now: HashMap<Key, Cursor> = HashMap::new();
+    let mut moved: Vec<CursorMove> = Vec::new();
+    let mut places: HashMap<Key, usize> = HashMap::new();
+    for (wanted, found) in moves.iter().zip(found) {
+        let Some(found) = found else { continue };
+        let key = (wanted.conversation, wanted.user);
+        let old = now.get(&key).copied().unwrap_or(found.old);
+        let Some(new) = moved_to(wanted, &found, old) else {
+            continue;
+        };
+        now.insert(key, new);
+        let told = CursorMove {
+            delivered: new.delivered,
+            read: new.read,
+            ..*wanted
+        };
+        let place = *places.entry(key).or_insert(moved.len());
+        match moved.get_mut(place) {
+            Some(before) => *before = told,
+            None => moved.push(told),
+        }
+    }
+    if moved.is_empty() {
+        return Ok(Outcome::Cursors(moved, Position(0)));
+    }
+    store(batch, &now.into_iter().collect())?;
+    Ok(Outcome::Cursors(
+        moved,
+        Position(batch.position().cast_unsigned()),
+    ))
+}
+
+/// For each move, in their order; `None` for someone who never was a member.
+fn find(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Vec<Option<Found>>, Failure> {
+    let column =
+        |value: fn(&CursorMove) -> u64| moves.iter().map(|one| sql(value(one))).collect::<Vec<i64>>();
+    let reads: Vec<i64> = moves.iter().map(|one| row::bound(one.read.0)).collect();
+    let rows = batch.session.query(
+        "SELECT m.head, coalesce(k.delivered, 0), coalesce(k.read, 0), coalesce(k.read_ordinal, 0),
+                CASE WHEN least(i.read, m.head) <= coalesce(k.read, 0) THEN 0
+                     WHEN i.read >= m.head THEN m.head_ordinal
+                     ELSE (SELECT e.ordinal FROM events e WHERE e.conversation = i.conversation AND e.seq = i.read)
+                END
+         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
+                AS i (conversation, user_id, read, place)
+            LEFT JOIN LATERAL (
+                SELECT coalesce(s.left_seq, c.head_seq) AS head,
+                       coalesce(s.left_ordinal, c.head_ordinal) AS head_ordinal
+                FROM members s JOIN conversations c ON c.id = s.conversation
+                WHERE s.conversation = i.conversation AND s.user_id = i.user_id
+                ORDER BY s.joined_seq DESC LIMIT 1) m ON true
+            LEFT JOIN cursors k ON k.conversation = i.conversation AND k.user_id = i.user_id
+         ORDER BY i.place",
+        &[
+            &column(|one| one.conversation.0),
+            &column(|one| one.user.0),
+            &reads,
+        ],
+    )?;
+    if rows.len() != moves.len() {
+        return Err(Failure::damaged("not every cursor was looked at"));
+    }
+    rows.iter()
+        .map(|row| {
+            let Some(head) = get::<Option<i64>>(row, 0)? else {
+                return Ok(None);
+            };
+            let ordinal = get::<Option<i64>>(row, 4)?
+                .ok_or_else(|| Failure::damaged("a seq below the head has no event"))?;
+            Ok(Some(Found {
+                head: Seq(head.cast_unsigned()),
+                old: Cursor {
+                    delivered: row::seq(row, 1)?,
+                    read: row::seq(row, 2)?,
+                    read_ordinal: row::number(row, 3)?,
+                },
+                ordinal: ordinal.cast_unsigned(),
+            }))
+        })
+        .collect()
+}
+
+/// Where a cursor would be after a move, if that is elsewhere.
+fn moved_to(wanted: &CursorMove, found: &Found, old: Cursor) -> Option<Cursor> {
+    let read = old.read.max(wanted.read.min(found.head));
+    let delivered = old.delivered.max(wanted.delivered.min(found.head)).max(read);
+    if read == old.read && delivered == old.delivered {
+        return None;
+    }
+    Some(Cursor {
+        delivered,
+        read,
+        read_ordinal: if read == old.read {
+            old.read_ordinal
+        } else {
+            found.ordinal
+        },
+    })
+}
+
+/// In the order of their keys. Where another transaction moved one meanwhile, the larger values stay.
+fn store(batch: &mut Batch<'_>, cursors: &BTreeMap<Key, Cursor>) -> Result<(), Failure> {
+    let keys = |part: fn(&Key) -> u64| cursors.keys().map(|key| sql(part(key))).collect::<Vec<i64>>();
+    let values = |part: fn(&Cursor) -> u64| {
+        cursors
+            .values()
+            .map(|cursor| sql(part(cursor)))
+            .collect::<Vec<i64>>()
+    };
+    let position = batch.position();
+    batch.session.execute(
+        "INSERT INTO cursors AS k (conversation, user_id, delivered, read, read_ordinal, position)
+         SELECT i.conversation, i.user_id, i.delivered, i.read, i.read_ordinal, $6
+         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+              AS i (conversation, user_id, delivered, read, read_ordinal)
+         ORDER BY i.conversation, i.user_id
+         ON CONFLICT (conversation, user_id) DO UPDATE
+         SET delivered = greatest(k.delivered, excluded.delivered), read = greatest(k.read, excluded.read),
+             read_ordinal = greatest(k.read_ordinal, excluded.read_ordinal), position = excluded.position",
+        &[
+            &keys(|key| key.0.0),
+            &keys(|key| key.1.0),
+            &values(|cursor| cursor.delivered.0),
+            &values(|cursor| cursor.read.0),
+            &values(|cursor| cursor.read_ordinal),
+            &position,
+        ],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Everything that follows from an event beyond the log, the head and the sender's cursor: members, edits,
+//! reactions, the erasing of recalled bodies. It must never decide: an event in the log has been decided.
+
+use std::borrow::Cow;
+
+use super::{
+    failure::Failure,
+    row::{role_number, sql},
+    session::Session,
+};
+use crate::{
+    shape::Shape,
+    types::{Event, EventKind, Role, Seq},
+};
+
+/// A text as PostgreSQL can keep it: it has no U+0000.
+pub(super) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{FFFD}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Result<(), Failure> {
+    if event.seq == Seq(1) {
+        let shape = Shape::of(event.conversation)
+            .ok_or_else(|| Failure::damaged("an event's conversation has an impossible id"))?;
+        let fixed: Vec<i64> = shape.fixed_members().map(|user| sql(user.0)).collect();
+        if !fixed.is_empty() {
+            // Nothing was displayed before the first event, whatever that is.
+            join(session, event, &fixed, 0, None)?;
+        }
+    }
+    match event.kind {
+        EventKind::Message(_) => Ok(()),
+        EventKind::Edit => {
+            session.execute(
+                "INSERT INTO edits (conversation, target, seq) VALUES ($1, $2, $3)",
+                &[
+                    &sql(event.conversation.0),
+                    &sql(event.target.0),
+                    &sql(event.seq.0),
+                ],
+            )?;
+            Ok(())
+        }
+        EventKind::Recall => erase(session, event),
+        EventKind::Reaction => react(session, event, reaction),
+        _ => change_group(session, event),
+    }
+}
+
+/// Enters members, one of them as the owner.
+fn join(
+    session: &mut Session,
+    event: &Event,
+    users: &[i64],
+    joined_ordinal: u64,
+    owner: Option<i64>,
+) -> Result<(), Failure> {
+    session.execute(
+        "INSERT INTO members (conversation, user_id, joined_seq, joined_ordinal, role)
+         SELECT $1, u.id, $3, $4, CASE WHEN u.id = $5 THEN $6 ELSE 0::smallint END
+         FROM unnest($2::bigint[]) AS u (id)",
+        &[
+            &sql(event.conversation.0),
+            &users,
+            &sql(event.seq.0),
+            &sql(joined_ordinal),
+            &owner,
+            &role_number(Role::Owner),
+        ],
+    )?;
+    Ok(())
+}
+
+fn erase(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    session.execute(
+        "UPDATE events SET body = '', recalled = true
+         WHERE conversation = $1 AND (seq = $2 OR seq = ANY (
+            ARRAY (SELECT d.seq FROM edits d WHERE d.conversation = $1 AND d.target = $2)))",
+        &[&sql(event.conversation.0), &sql(event.target.0)],
+    )?;
+    Ok(())
+}
+
+fn react(session: &mut Session, event: &Event, reaction: &str) -> Result<(), Failure> {
+    let conversation = sql(event.conversation.0);
+    let target = sql(event.target.0);
+    let user = sql(event.sender.0);
+    if reaction.is_empty() {
+        session.execute(
+            "DELETE FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3",
+            &[&conversation, &target, &user],
+        )?;
+    } else {
+        session.execute(
+            "INSERT INTO reactions (conversation, target, user_id, seq, reaction) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (conversation, target, user_id) DO UPDATE
+             SET seq = excluded.seq, reaction = excluded.reaction",
+            &[&conversation, &target, &user, &sql(event.seq.0), &text(reaction)],
+        )?;
+    }
+    Ok(())
+}
+
+fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    let change = event
+        .change
+        .as_ref()
+        .ok_or_else(|| Failure::damaged("a group event does not say what changed"))?;
+    if let Some(name) = &change.name {
+        session.execute(
+            "UPDATE conversations SET name = $2 WHERE id = $1",
+            &[&sql(event.conversation.0), &text(name)],
+        )?;
+    }
+    let users: Vec<i64> = change.users.iter().map(|user| sql(user.0)).collect();
+    match event.kind {
+        EventKind::GroupCreated | EventKind::MembersAdded => {
+            let founder = (event.kind == EventKind::GroupCreated).then(|| sql(event.sender.0));
+            join(session, event, &users, event.ordinal, founder)?;
+            count(session, event, &users, 1)
+        }
+        EventKind::MemberRemoved | EventKind::MemberLeft => {
+            leave(session, event, &users)?;
+            count(session, event, &users, -1)
+        }
+        EventKind::RoleChanged => {
+            let role = change
+                .role
+                .ok_or_else(|| Failure::damaged("a change of role does not say which"))?;
+            let changed = session.execute(
+                "UPDATE members SET role = $3
+                 WHERE conversation = $1 AND user_id = ANY ($2) AND left_seq IS NULL",
+                &[&sql(event.conversation.0), &users, &role_number(role)],
+            )?;
+            one_row(changed, "someone got a role who was no member")
+        }
+        EventKind::GroupDisbanded => disband(session, event),
+        _ => Ok(()),
+    }
+}
+
+fn leave(session: &mut Session, event: &Event, users: &[i64]) -> Result<(), Failure> {
+    let changed = session.execute(
+        "UPDATE members SET left_seq = $3, left_ordinal = $4, left_position = $5, left_at = $6
+         WHERE conversation = $1 AND user_id = ANY ($2) AND left_seq IS NULL",
+        &[
+            &sql(event.conversation.0),
+            &users,
+            &sql(event.seq.0),
+            &sql(event.ordinal),
+            &sql(event.position.0),
+            &sql(event.at.0),
+        ],
+    )?;
+    one_row(changed, "someone went who was no member")
+}
+
+/// So many more members of the group, and one more group for each of them; or less. Their users' rows are locked.
+fn count(session: &mut Session, event: &Event, users: &[i64], more: i64) -> Result<(), Failure> {
+    session.execute(
+        "WITH counted AS (
+            INSERT INTO group_counts AS g (user_id, groups)
+            SELECT u.id, $3 FROM unnest($2::bigint[]) AS u (id) ORDER BY 1
+            ON CONFLICT (user_id) DO UPDATE SET groups = g.groups + excluded.groups
+         )
+         UPDATE conversations SET member_count = member_count + $3 * cardinality($2::bigint[]) WHERE id = $1",
+        &[&sql(event.conversation.0), &users, &more],
+    )?;
+    Ok(())
+}
+
+fn disband(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    session.execute(
+        "WITH counted AS (
+            UPDATE group_counts SET groups = groups - 1 WHERE user_id IN
+                (SELECT user_id FROM members WHERE conversation = $1 AND left_seq IS NULL)
+         )
+         UPDATE conversations SET disbanded = true WHERE id = $1",
+        &[&sql(event.conversation.0)],
+    )?;
+    Ok(())
+}
+
+pub(super) fn one_row(changed: u64, otherwise: &str) -> Result<(), Failure> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(Failure::damaged(otherwise))
+    }
+}

@@ -1,0 +1,184 @@
+//! What went wrong inside the store, and what that says about a batch or a question.
+//! It must never call a batch "not applied" when the server might have kept it.
+
+use postgres::error::{Severity, SqlState};
+
+use crate::error::{CommitError, OpenError, ReadError, Refused};
+
+/// A statement failed, or a row holds what no version of this program writes.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{}", told(.0))]
+    Sql(#[from] postgres::Error),
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// There is no connection, or none that may be used; nothing was sent.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The database behind the address is another one than it was.
+    #[error("{0}")]
+    Replaced(String),
+}
+
+/// An error with what the server says about it: the driver's own text is "db error".
+fn told(error: &postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(answer) => format!("{} ({})", answer.message(), answer.code().code()),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+/// What is known about a statement that failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Known {
+    /// The server says that it did nothing.
+    Nothing,
+    /// It lost against another transaction; the same again may succeed at once.
+    Again,
+    /// The connection is gone, or going: whether the statement was done is open.
+    Lost,
+    /// What the server keeps is not sound.
+    Damage,
+}
+
+/// What an error of the server says, by its severity and code.
+fn judge(severity: Option<Severity>, code: &SqlState) -> Known {
+    if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED {
+        return Known::Damage;
+    }
+    // A backend that ends may have finished its commit before: only ERROR says that nothing was done.
+    if severity != Some(Severity::Error) {
+        return Known::Lost;
+    }
+    if *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE {
+        return Known::Again;
+    }
+    Known::Nothing
+}
+
+impl Failure {
+    pub(super) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged(what.into())
+    }
+
+    pub(super) fn known(&self) -> Known {
+        match self {
+            Self::Damaged(_) | Self::Replaced(_) => Known::Damage,
+            Self::Unreachable(_) => Known::Nothing,
+            Self::Sql(error) => match error.as_db_error() {
+                Some(answer) => judge(answer.parsed_severity(), answer.code()),
+                // The driver could not turn a value into a column or back.
+                None if is_conversion(error) => Known::Damage,
+                None => Known::Lost,
+            },
+        }
+    }
+
+    /// The server has no room.
+    pub(super) fn is_full(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        error.code() == Some(&SqlState::DISK_FULL)
+    }
+
+    /// Better a new connection than this one: it is gone, or its server writes no more.
+    pub(super) fn spoils_connection(&self) -> bool {
+        if self.known() == Known::Lost {
+            return true;
+        }
+        let Self::Sql(error) = self else { return true };
+        error
+            .code()
+            .is_none_or(|code| *code == SqlState::READ_ONLY_SQL_TRANSACTION || code.code().starts_with("57P"))
+    }
+
+    /// Where nothing can have been stored.
+    pub(super) fn not_applied(&self) -> CommitError {
+        if self.known() == Known::Damage {
+            return CommitError::Fatal(self.to_string());
+        }
+        CommitError::NotApplied {
+            reason: self.to_string(),
+            full: self.is_full(),
+        }
+    }
+}
+
+fn is_conversion(error: &postgres::Error) -> bool {
+    // The driver does not publish the kinds of its own failures.
+    let text = error.to_string();
+    text.starts_with("error deserializing") || text.starts_with("error serializing")
+}
+
+impl From<Failure> for ReadError {
+    fn from(failure: Failure) -> Self {
+        Self(failure.to_string())
+    }
+}
+
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        Self(failure.to_string())
+    }
+}
+
+/// Why a single write ends early: its refusal, or the failure of the whole batch.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Refused(Refused),
+    Failed(Failure),
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_say_what_is_known() {
+        let error = Some(Severity::Error);
+        let cases = [
+            (error, "53100", Known::Nothing),
+            (error, "55P03", Known::Nothing),
+            (error, "57014", Known::Nothing),
+            (error, "25006", Known::Nothing),
+            (error, "23505", Known::Nothing),
+            (error, "40P01", Known::Again),
+            (error, "40001", Known::Again),
+            (error, "XX001", Known::Damage),
+            (error, "XX002", Known::Damage),
+            (Some(Severity::Fatal), "57P01", Known::Lost),
+            (Some(Severity::Panic), "53100", Known::Lost),
+            (Some(Severity::Fatal), "XX001", Known::Damage),
+            (None, "57P02", Known::Lost),
+        ];
+        for (severity, code, known) in cases {
+            assert_eq!(judge(severity, &SqlState::from_code(code)), known, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_was_not_applied() {
+        let failure = Failure::Unreachable("nobody there".to_owned());
+        assert_eq!(failure.known(), Known::Nothing);
+        assert!(matches!(
+            failure.not_applied(),
+            CommitError::NotApplied { full: false, .. }
+        ));
+        let failure = Failure::Replaced("another database".to_owned());
+        assert!(matches!(failure.not_applied(), CommitError::Fatal(_)));
+    }
+}

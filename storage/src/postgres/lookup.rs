@@ -1,0 +1,156 @@
+//! Rows that writes look up, in whatever transaction is open.
+
+use super::{
+    failure::Failure,
+    row::{self, event_columns, get, session_columns, sql, user_columns},
+    session::Session,
+};
+use crate::types::{
+    ClientId, ConversationId, Event, Fingerprint, Role, Seq, Session as DeviceSession, Timestamp, User,
+    UserId,
+};
+
+/// A conversation's newest state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) seq: Seq,
+    pub(super) ordinal: u64,
+    pub(super) at: Timestamp,
+    pub(super) roster: Seq,
+    pub(super) member_count: u64,
+    pub(super) disbanded: bool,
+}
+
+/// A user's newest membership interval.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stay {
+    pub(super) role: Role,
+    pub(super) is_over: bool,
+}
+
+/// An event that another one is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub(super) sender: UserId,
+    pub(super) recalled: bool,
+}
+
+/// What decides about an append.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) head: Option<Head>,
+    pub(super) stay: Option<Stay>,
+    /// A displayable message that the sender can see.
+    pub(super) target: Option<Target>,
+}
+
+pub(super) fn facts(
+    session: &mut Session,
+    conversation: ConversationId,
+    sender: UserId,
+    target: Seq,
+) -> Result<Facts, Failure> {
+    let found = session.first(
+        "SELECT c.head_seq, c.head_ordinal, c.head_at, c.roster, c.member_count, c.disbanded,
+                m.role, m.left_seq IS NOT NULL, t.sender, t.recalled
+         FROM (VALUES (1)) one
+            LEFT JOIN conversations c ON c.id = $1 AND c.head_seq > 0
+            LEFT JOIN LATERAL (SELECT role, left_seq FROM members
+                               WHERE conversation = $1 AND user_id = $2 ORDER BY joined_seq DESC LIMIT 1) m ON true
+            LEFT JOIN events t ON t.conversation = $1 AND t.seq = $3 AND t.kind BETWEEN 1 AND 31
+                AND EXISTS (SELECT 1 FROM members s WHERE s.conversation = $1 AND s.user_id = $2
+                            AND s.joined_seq <= $3 AND (s.left_seq IS NULL OR s.left_seq >= $3))",
+        &[&sql(conversation.0), &sql(sender.0), &row::bound(target.0)],
+    )?;
+    let row = found.ok_or_else(|| Failure::damaged("no answer about a conversation"))?;
+    let head = match get::<Option<i64>>(&row, 0)? {
+        None => None,
+        Some(_) => Some(Head {
+            seq: row::seq(&row, 0)?,
+            ordinal: row::number(&row, 1)?,
+            at: row::time(&row, 2)?,
+            roster: row::seq(&row, 3)?,
+            member_count: row::number(&row, 4)?,
+            disbanded: row::flag(&row, 5)?,
+        }),
+    };
+    let stay = match get::<Option<i16>>(&row, 6)? {
+        None => None,
+        Some(role) => Some(Stay {
+            role: row::role_of(role)?,
+            is_over: row::flag(&row, 7)?,
+        }),
+    };
+    let target = match get::<Option<i64>>(&row, 8)? {
+        None => None,
+        Some(sender) => Some(Target {
+            sender: UserId(sender.cast_unsigned()),
+            recalled: row::flag(&row, 9)?,
+        }),
+    };
+    Ok(Facts { head, stay, target })
+}
+
+/// What the same request made before.
+pub(super) fn event_by_request(
+    session: &mut Session,
+    conversation: ConversationId,
+    sender: UserId,
+    client_id: ClientId,
+) -> Result<Option<(Event, Fingerprint)>, Failure> {
+    let found = session.first(
+        concat!(
+            "SELECT ",
+            event_columns!(),
+            ", e.fingerprint FROM events e WHERE e.conversation = $1 AND e.sender = $2 AND e.client_id = $3"
+        ),
+        &[&sql(conversation.0), &sql(sender.0), &&client_id.0[..]],
+    )?;
+    found
+        .map(|row| Ok((row::event(&row, 0)?, row::fingerprint(&row, row::EVENT_COLUMNS)?)))
+        .transpose()
+}
+
+/// The role of a member now.
+pub(super) fn member(
+    session: &mut Session,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Option<Role>, Failure> {
+    let found = session.first(
+        "SELECT role FROM members WHERE conversation = $1 AND user_id = $2 AND left_seq IS NULL",
+        &[&sql(conversation.0), &sql(user.0)],
+    )?;
+    found.map(|row| row::role(&row, 0)).transpose()
+}
+
+pub(super) fn user(session: &mut Session, id: UserId) -> Result<Option<User>, Failure> {
+    let found = session.first(
+        concat!("SELECT ", user_columns!(), " FROM users u WHERE u.id = $1"),
+        &[&sql(id.0)],
+    )?;
+    found.map(|row| row::user(&row, 0)).transpose()
+}
+
+/// Every one of these has an account. They are different ones.
+pub(super) fn all_exist(session: &mut Session, users: &[i64]) -> Result<bool, Failure> {
+    let found = session.first("SELECT count(*) FROM users WHERE id = ANY ($1)", &[&users])?;
+    let count = found.map(|row| row::number(&row, 0)).transpose()?;
+    Ok(count == Some(users.len() as u64))
+}
+
+/// A user's sessions, by id, locked in the tables' order of ids.
+pub(super) fn sessions(session: &mut Session, user: UserId) -> Result<Vec<DeviceSession>, Failure> {
+    let rows = session.query(
+        concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM sessions s WHERE s.user_id = $1 ORDER BY s.id FOR UPDATE"
+        ),
+        &[&sql(user.0)],
+    )?;
+    let mut sessions = rows.iter().map(row::session).collect::<Result<Vec<_>, _>>()?;
+    // Not by SQL: ids above 2^63 are negative there.
+    sessions.sort_by_key(|session| session.id);
+    Ok(sessions)
+}

@@ -1,0 +1,150 @@
+//! The store in a PostgreSQL database that several processes share: its opening, its options, what is safe about it.
+//!
+//! **Order.** A conversation's row is locked from before an append is decided until it is committed, so in one
+//! conversation the order of seqs is the order of commits. Between conversations nothing is ordered: positions are
+//! made of the transaction's number (see [`Position`](crate::Position)), and what is new is told by snapshots.
+//!
+//! **One round trip.** Messages that have nothing to do with each other are appended by one statement
+//! (`messages.rs`); a batch of nothing else is that statement alone. Other writes, and messages that may depend on
+//! another write of the batch, go one by one through a transaction (`batch.rs`). `plan.rs` tells them apart.
+//!
+//! **Locks** are taken in one order by everybody: conversations by id, users by id, the count of registrations,
+//! cursors by key; all before anything is decided. Two transactions that take them so can wait for each other, but not
+//! in a circle. What cannot be locked ahead is what does not exist yet (a cursor's first row, a session's token): two
+//! batches that make the same of those in opposite orders can meet in a deadlock, which PostgreSQL ends after a
+//! second for one of them; that one is tried again, and then the rows exist and are locked in order. Every wait for a
+//! lock ends with the lock timeout.
+//!
+//! **Commits.** Nothing here may acknowledge what the server has not said it keeps. A commit whose connection is lost
+//! is looked for: messages are sent again, and their client ids say what was stored; a transaction is asked after by
+//! its number. What cannot be found out until the deadline is called unknown.
+//!
+//! Texts lose what PostgreSQL cannot keep: U+0000 becomes U+FFFD.
+
+mod append;
+mod batch;
+mod connections;
+mod cursors;
+mod derive;
+mod failure;
+mod group;
+mod lookup;
+mod messages;
+mod options;
+mod page;
+mod people;
+mod plan;
+mod reader;
+mod row;
+mod schema;
+mod seen;
+mod session;
+mod tail;
+mod tls;
+mod views;
+mod writer;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::{
+    error::OpenError,
+    read::{Reader, Store},
+    write::Writer,
+};
+use connections::Connector;
+use reader::PostgresReader;
+use writer::PostgresWriter;
+
+pub use connections::PostgresManager;
+pub use options::PostgresOptions;
+pub use session::Session;
+
+/// A store in a PostgreSQL database. Shared between threads; any number of processes may have it open.
+pub struct PostgresStore {
+    options: PostgresOptions,
+    connector: Arc<Connector>,
+    writers: AtomicUsize,
+}
+
+impl PostgresStore {
+    /// Opens a database, and makes or updates its schema. Where that is up to date it changes nothing and waits for
+    /// nobody.
+    ///
+    /// # Errors
+    /// It cannot be reached, it is another program's or of a newer version, or the server does not give what
+    /// durability rests on.
+    pub fn open(options: PostgresOptions) -> Result<Self, OpenError> {
+        let connector = Arc::new(Connector::open(&options)?);
+        Ok(Self {
+            options,
+            connector,
+            writers: AtomicUsize::new(0),
+        })
+    }
+
+    /// Makes connections to this store for a pool.
+    pub fn manager(&self) -> PostgresManager {
+        PostgresManager {
+            connector: Arc::clone(&self.connector),
+        }
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PostgresStore")
+            .field("options", &self.options)
+            .field("connector", &self.connector)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for PostgresStore {
+    fn epoch(&self) -> u64 {
+        self.connector.identity().epoch
+    }
+
+    fn log_id(&self) -> u64 {
+        self.connector.identity().log_id
+    }
+
+    fn writers_max(&self) -> usize {
+        self.options.writers_max
+    }
+
+    fn writer(&self) -> Result<Box<dyn Writer>, OpenError> {
+        let take = |taken: usize| (taken < self.options.writers_max).then_some(taken + 1);
+        if self
+            .writers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_err()
+        {
+            return Err(OpenError(format!(
+                "this store has {} writers, and they were handed out before",
+                self.options.writers_max
+            )));
+        }
+        let mut writer = PostgresWriter::new(
+            Arc::clone(&self.connector),
+            self.options.rules,
+            self.options.deadline,
+        );
+        writer.connect()?;
+        Ok(Box::new(writer))
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
+        Ok(Box::new(PostgresReader::new(Arc::clone(&self.connector))))
+    }
+
+    fn close(&self) -> Result<(), OpenError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! How to reach a PostgreSQL store, and what is never asked of the wire: a password or a superuser in plain text
+//! across a network. It owns the reading of the address; it must never print a secret.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use postgres::{Config, config::Host};
+
+use crate::{error::OpenError, sqlite::Identity, write::Rules};
+
+/// How to open a [`PostgresStore`](super::PostgresStore).
+#[derive(Clone, Eq, PartialEq)]
+pub struct PostgresOptions {
+    /// `postgresql://user@host:port/database?sslmode=…`, or the `key=value` form. `sslmode` is `disable`, `prefer`
+    /// (the default), `require` or `verify-full`; the last two are the same here: a server whose certificate does not
+    /// prove its name is never talked to. Without encryption only the loopback and Unix sockets are allowed.
+    pub url: String,
+    /// Takes the place of the URL's password.
+    pub password: Option<String>,
+    /// A file with the password, read again for every connection; takes the place of both.
+    pub password_file: Option<PathBuf>,
+    /// A file of PEM certificates to trust; without one, those that the common browsers trust.
+    pub root_certificates: Option<PathBuf>,
+    /// Enforced from now on; what is in the store already may exceed them.
+    pub rules: Rules,
+    /// What a new database is called; one that exists keeps its own. Both are random where the epoch is 0.
+    pub identity: Identity,
+    /// Seen in `pg_stat_activity`.
+    pub application_name: String,
+    /// How many writers may commit at once.
+    pub writers_max: usize,
+    /// How long making a connection may take.
+    pub connect_timeout: Duration,
+    /// How long a statement may take before the server gives it up.
+    pub statement_timeout: Duration,
+    /// How long a statement may wait for another transaction's lock.
+    pub lock_timeout: Duration,
+    /// How long a commit whose outcome was lost with its connection is looked for before it is called unknown.
+    pub deadline: Duration,
+    /// Accept a server that does not keep what it acknowledged (`fsync`, `full_page_writes` or
+    /// `synchronous_commit` off). For tests.
+    pub unsafe_durability: bool,
+}
+
+impl PostgresOptions {
+    /// The defaults: [`Rules::default`], a random identity, four writers, 1 s to connect, 3 s for a statement,
+    /// 2 s for a lock, 3 s to find out about a lost commit.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            password: None,
+            password_file: None,
+            root_certificates: None,
+            rules: Rules::default(),
+            identity: Identity::default(),
+            application_name: "imserver".to_owned(),
+            writers_max: 4,
+            connect_timeout: Duration::from_secs(1),
+            statement_timeout: Duration::from_secs(3),
+            lock_timeout: Duration::from_secs(2),
+            deadline: Duration::from_secs(3),
+            unsafe_durability: false,
+        }
+    }
+
+    /// The driver's form of it, without the password of a file.
+    pub(super) fn config(&self) -> Result<Config, OpenError> {
+        // The driver knows nothing beyond `require`, and asks its caller to verify.
+        let url = self.url.replace("sslmode=verify-full", "sslmode=require");
+        // The driver's error may repeat parts of the URL.
+        let mut config: Config = url.parse().map_err(|_| {
+            OpenError(
+                "the PostgreSQL address cannot be read: write postgresql://user@host:5432/database"
+                    .to_owned(),
+            )
+        })?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(OpenError(
+                "the PostgreSQL address names no host: write postgresql://user@host:5432/database".to_owned(),
+            ));
+        }
+        if let Some(password) = &self.password {
+            config.password(password);
+        }
+        let milliseconds = |duration: Duration| duration.as_millis().max(1);
+        let own = format!(
+            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
+             -c default_transaction_isolation=read\\ committed -c synchronous_commit=on \
+             -c client_min_messages=warning",
+            milliseconds(self.statement_timeout),
+            milliseconds(self.lock_timeout),
+            milliseconds(IDLE_IN_TRANSACTION),
+        );
+        // The operator's come last and win.
+        let options = match config.get_options() {
+            Some(theirs) => format!("{own} {theirs}"),
+            None => own,
+        };
+        config
+            .options(&options)
+            .application_name(&self.application_name)
+            .connect_timeout(self.connect_timeout)
+            .tcp_user_timeout(self.deadline)
+            .keepalives(true)
+            .keepalives_idle(KEEPALIVE)
+            .keepalives_interval(KEEPALIVE)
+            .keepalives_retries(3);
+        Ok(config)
+    }
+}
+
+/// A transaction that its client forgot, as after a pause of the machine, lets go of its locks after this.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+/// A silent peer is asked after this, and again as often.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+impl fmt::Debug for PostgresOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PostgresOptions")
+            .field("rules", &self.rules)
+            .field("application_name", &self.application_name)
+            .field("writers_max", &self.writers_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every host is this machine.
+pub(super) fn is_local(config: &Config) -> bool {
+    let named = config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    });
+    let addressed = config.get_hostaddrs();
+    if addressed.is_empty() {
+        named
+    } else {
+        addressed.iter().all(IpAddr::is_loopback)
+    }
+}
+
+/// The password in a file, without the line's end.
+pub(super) fn read_password(path: &Path) -> Result<String, OpenError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        OpenError(format!(
+            "the password file {} cannot be read: {error}",
+            path.display()
+        ))
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}

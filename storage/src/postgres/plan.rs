@@ -1,0 +1,176 @@
+//! Which writes of a batch go together in one statement, and which rows the others lock before anything else.
+//! Decisions over the batch alone; it must never ask the database.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::append::MESSAGE_KINDS;
+use crate::{
+    shape::Shape,
+    types::{ClientId, ConversationId, Seq, UserId},
+    write::{Action, Append, Revoke, Write},
+};
+
+/// A batch, sorted out.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The places of messages that no other write of the batch has to do with.
+    pub(super) messages: Vec<usize>,
+    /// The places of everything else.
+    pub(super) others: Vec<usize>,
+}
+
+/// What the batch does in one conversation.
+#[derive(Default)]
+struct Use {
+    appends: usize,
+    /// Something else than a message.
+    other: bool,
+    replies: bool,
+    /// A client id comes twice, or cursors move here too.
+    entangled: bool,
+}
+
+impl Plan {
+    pub(super) fn of(writes: &[Write]) -> Self {
+        // Someone registered here may be written to further on.
+        let registers = writes.iter().any(|write| matches!(write, Write::CreateUser(_)));
+        let uses = uses(writes);
+        let together = |append: &Append| {
+            let Some(here) = uses.get(&append.conversation) else {
+                return false;
+            };
+            !registers && !here.other && !here.entangled && (here.appends == 1 || !here.replies)
+        };
+        let mut plan = Self::default();
+        for (place, write) in writes.iter().enumerate() {
+            match write {
+                Write::Append(append) if together(append) => plan.messages.push(place),
+                _ => plan.others.push(place),
+            }
+        }
+        plan
+    }
+}
+
+fn uses(writes: &[Write]) -> HashMap<ConversationId, Use> {
+    let mut uses: HashMap<ConversationId, Use> = HashMap::new();
+    let mut requests: HashSet<(ConversationId, UserId, ClientId)> = HashSet::new();
+    for write in writes {
+        match write {
+            Write::Append(append) => {
+                let here = uses.entry(append.conversation).or_default();
+                here.appends += 1;
+                match &append.action {
+                    Action::Message { kind, reply_to, .. } if MESSAGE_KINDS.contains(kind) => {
+                        here.replies |= *reply_to != Seq(0);
+                    }
+                    _ => here.other = true,
+                }
+                here.entangled |= !requests.insert((append.conversation, append.sender, append.client_id));
+            }
+            Write::Cursors(moves) => {
+                for one in moves {
+                    uses.entry(one.conversation).or_default().entangled = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    uses
+}
+
+/// The rows that a transaction locks before it does anything, in this order, each kind by key.
+#[derive(Debug, Default)]
+pub(super) struct Locks {
+    /// Conversations appended to.
+    pub(super) conversations: BTreeSet<ConversationId>,
+    /// Those that an append of the batch may begin.
+    pub(super) beginnings: BTreeMap<ConversationId, Beginning>,
+    /// Whose groups, profile or sessions may change.
+    pub(super) users: BTreeSet<UserId>,
+    /// The groups that may end: all their members' groups change.
+    pub(super) endings: BTreeSet<ConversationId>,
+    /// Somebody registers.
+    pub(super) registrations: bool,
+    pub(super) cursors: BTreeSet<(ConversationId, UserId)>,
+}
+
+/// A conversation that may begin with a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Beginning {
+    /// Who is a member from the beginning: one or two, none for a group.
+    pub(super) fixed: [Option<UserId>; 2],
+    /// Only if these have accounts: nothing later in the transaction would ask.
+    pub(super) checked: bool,
+}
+
+impl Locks {
+    pub(super) fn of(writes: &[Write], plan: &Plan) -> Self {
+        let mut locks = Self::default();
+        for (places, checked) in [(&plan.messages, true), (&plan.others, false)] {
+            for write in places.iter().filter_map(|place| writes.get(*place)) {
+                locks.add(write, checked);
+            }
+        }
+        locks
+    }
+
+    fn add(&mut self, write: &Write, checked: bool) {
+        match write {
+            Write::Append(append) => self.add_append(append, checked),
+            Write::Cursors(moves) => {
+                let keys = moves.iter().map(|one| (one.conversation, one.user));
+                self.cursors.extend(keys);
+            }
+            Write::CreateUser(_) => self.registrations = true,
+            Write::UpdateProfile(change) => {
+                self.users.insert(change.user);
+            }
+            Write::CreateSession(new) => {
+                self.users.insert(new.session.user);
+            }
+            Write::RevokeSessions(Revoke::One(user, _) | Revoke::Others(user, _)) => {
+                self.users.insert(*user);
+            }
+            Write::TouchSessions(_) => {}
+        }
+    }
+
+    fn add_append(&mut self, append: &Append, checked: bool) {
+        let Some(shape) = Shape::of(append.conversation) else {
+            return;
+        };
+        self.conversations.insert(append.conversation);
+        self.cursors.insert((append.conversation, append.sender));
+        let begins = match &append.action {
+            Action::Message { .. } => shape.fixed_members().any(|user| user == append.sender),
+            Action::CreateGroup { members, .. } => {
+                self.users.extend(members.iter().copied().chain([append.sender]));
+                shape == Shape::Group
+            }
+            Action::AddMembers { users } => {
+                self.users.extend(users);
+                false
+            }
+            Action::RemoveMember { user } => {
+                self.users.insert(*user);
+                false
+            }
+            Action::Leave => {
+                self.users.insert(append.sender);
+                false
+            }
+            Action::Disband => {
+                self.endings.insert(append.conversation);
+                false
+            }
+            _ => false,
+        };
+        if begins {
+            let mut members = shape.fixed_members();
+            let fixed = [members.next(), members.next()];
+            self.beginnings
+                .insert(append.conversation, Beginning { fixed, checked });
+        }
+    }
+}

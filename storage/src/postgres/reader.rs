@@ -1,0 +1,260 @@
+//! The reading end: each question in one statement or one read-only transaction, so that all of an answer is of one
+//! moment. A question whose connection turns out to be gone is asked once more on a new one.
+
+use std::sync::Arc;
+
+use super::{
+    connections::{Connector, Kept},
+    derive::text,
+    failure::{Failure, Known},
+    page,
+    row::{self, SESSION_COLUMNS, USER_COLUMNS, get, session_columns, sql, user_columns},
+    seen, tail, views,
+};
+use crate::{
+    error::ReadError,
+    read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Reader, Tail},
+    snapshot::Snapshot,
+    types::{ConversationId, Credentials, Position, Seq, Session, TokenHash, User, UserId},
+};
+
+pub(super) struct PostgresReader {
+    kept: Kept,
+}
+
+impl PostgresReader {
+    pub(super) const fn new(connector: Arc<Connector>) -> Self {
+        Self {
+            kept: Kept::new(connector),
+        }
+    }
+
+    fn ask<T>(
+        &mut self,
+        mut question: impl FnMut(&mut super::session::Session) -> Result<T, Failure>,
+    ) -> Result<T, ReadError> {
+        let was_connected = self.kept.is_connected();
+        let first = match self.kept.get().and_then(&mut question) {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        self.kept.recover(&first);
+        if !was_connected || first.known() != Known::Lost {
+            return Err(first.into());
+        }
+        let second = self.kept.get().and_then(&mut question);
+        second.map_err(|failure| {
+            self.kept.recover(&failure);
+            failure.into()
+        })
+    }
+
+    /// A question of several statements, in one transaction that begins with its first row and changes nothing.
+    fn ask_in_a_moment<T>(
+        &mut self,
+        mut question: impl FnMut(&mut super::session::Session) -> Result<T, Failure>,
+    ) -> Result<T, ReadError> {
+        self.ask(|session| {
+            session.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            let answer = question(session)?;
+            session.commit()?;
+            Ok(answer)
+        })
+    }
+}
+
+impl Reader for PostgresReader {
+    fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
+        self.ask(|session| seen::now(&session.query("SELECT pg_current_snapshot()::text", &[])?))
+    }
+
+    fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {
+        let numbers: Vec<i64> = ids.iter().map(|id| sql(id.0)).collect();
+        self.ask(|session| {
+            let rows = session.query(
+                concat!(
+                    "SELECT ",
+                    user_columns!(),
+                    " FROM unnest($1::bigint[]) WITH ORDINALITY AS i (id, place) JOIN users u ON u.id = i.id
+                      ORDER BY i.place"
+                ),
+                &[&numbers],
+            )?;
+            rows.iter().map(|row| row::user(row, 0)).collect()
+        })
+    }
+
+    fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError> {
+        Ok(self.credentials(name)?.map(|account| account.user))
+    }
+
+    fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {
+        self.ask(|session| {
+            let found = session.first(
+                concat!(
+                    "SELECT ",
+                    user_columns!(),
+                    ", u.password_hash FROM users u WHERE u.name = $1"
+                ),
+                &[&text(name)],
+            )?;
+            let account = |row: postgres::Row| {
+                Ok(Credentials {
+                    user: row::user(&row, 0)?,
+                    password_hash: get(&row, USER_COLUMNS)?,
+                })
+            };
+            found.map(account).transpose()
+        })
+    }
+
+    fn session_by_token(&mut self, token: &TokenHash) -> Result<Option<(Session, User)>, ReadError> {
+        self.ask(|session| {
+            let found = session.first(
+                concat!(
+                    "SELECT ",
+                    session_columns!(),
+                    ", ",
+                    user_columns!(),
+                    " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = $1"
+                ),
+                &[&&token.0[..]],
+            )?;
+            found
+                .map(|row| Ok((row::session(&row)?, row::user(&row, SESSION_COLUMNS)?)))
+                .transpose()
+        })
+    }
+
+    fn sessions(&mut self, user: UserId) -> Result<Vec<Session>, ReadError> {
+        self.ask(|session| {
+            let rows = session.query(
+                concat!(
+                    "SELECT ",
+                    session_columns!(),
+                    " FROM sessions s WHERE s.user_id = $1"
+                ),
+                &[&sql(user.0)],
+            )?;
+            let mut sessions = rows.iter().map(row::session).collect::<Result<Vec<_>, _>>()?;
+            // Not by SQL: ids above 2^63 are negative there.
+            sessions.sort_by_key(|session| session.id);
+            Ok(sessions)
+        })
+    }
+
+    fn conversation(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationView>, ReadError> {
+        self.ask(|session| views::one(session, viewer, conversation))
+    }
+
+    fn conversations(
+        &mut self,
+        viewer: UserId,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<ConversationView>, ReadError> {
+        self.ask(|session| views::newest(session, viewer, before, limit.max(1)))
+    }
+
+    fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError> {
+        self.ask(|session| views::changes(session, viewer, since, limit.max(1)))
+    }
+
+    fn events(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+        from: Seq,
+        direction: Direction,
+        limit: usize,
+        body_bytes_max: usize,
+    ) -> Result<Option<EventPage>, ReadError> {
+        let question = page::Question {
+            viewer,
+            conversation,
+            from,
+            direction,
+            limit: limit.max(1),
+            body_bytes_max,
+        };
+        self.ask_in_a_moment(|session| page::read(session, &question))
+    }
+
+    fn members(
+        &mut self,
+        viewer: UserId,
+        conversation: ConversationId,
+        after: UserId,
+        limit: usize,
+    ) -> Result<Option<Vec<MemberView>>, ReadError> {
+        self.ask(|session| {
+            // The viewer's membership comes with every row, and with an empty one where there is none.
+            let rows = session.query(
+                concat!(
+                    "SELECT listed.*, v.user_id IS NOT NULL
+                     FROM (VALUES (1)) one
+                        LEFT JOIN members v ON v.conversation = $1 AND v.user_id = $4 AND v.left_seq IS NULL
+                        LEFT JOIN (
+                            SELECT ",
+                    user_columns!(),
+                    ", m.role, m.joined_seq, coalesce(c.delivered, 0) AS delivered, coalesce(c.read, 0) AS read
+                            FROM members m JOIN users u ON u.id = m.user_id
+                                LEFT JOIN cursors c ON c.conversation = m.conversation AND c.user_id = m.user_id
+                            WHERE m.conversation = $1 AND m.user_id > $2 AND m.left_seq IS NULL
+                            ORDER BY m.user_id LIMIT $3
+                        ) listed ON v.user_id IS NOT NULL
+                     ORDER BY listed.id"
+                ),
+                &[
+                    &sql(conversation.0),
+                    &row::bound(after.0),
+                    &row::limit(limit.max(1)),
+                    &sql(viewer.0),
+                ],
+            )?;
+            let mut members = Vec::new();
+            for row in &rows {
+                if !row::flag(row, USER_COLUMNS + 4)? {
+                    return Ok(None);
+                }
+                if get::<Option<i64>>(row, 0)?.is_none() {
+                    continue;
+                }
+                members.push(MemberView {
+                    user: row::user(row, 0)?,
+                    role: row::role(row, USER_COLUMNS)?,
+                    joined: row::seq(row, USER_COLUMNS + 1)?,
+                    delivered: row::seq(row, USER_COLUMNS + 2)?,
+                    read: row::seq(row, USER_COLUMNS + 3)?,
+                });
+            }
+            Ok(Some(members))
+        })
+    }
+
+    fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
+        self.ask(|session| {
+            let rows = session.query(
+                "SELECT user_id, joined_seq, left_seq FROM members
+                 WHERE conversation = $1 AND (left_seq IS NULL OR left_seq >= $2) ORDER BY user_id, joined_seq",
+                &[&sql(conversation.0), &row::bound(from.0)],
+            )?;
+            let interval = |row| {
+                Ok(Interval {
+                    user: row::user_id(row, 0)?,
+                    joined: row::seq(row, 1)?,
+                    left: get::<Option<i64>>(row, 2)?.map(|left| Seq(left.cast_unsigned())),
+                })
+            };
+            rows.iter().map(interval).collect()
+        })
+    }
+
+    fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
+        self.ask(|session| tail::read(session, since, limit.max(1)))
+    }
+}

@@ -1,0 +1,236 @@
+//! Rows as values of the domain and back. A row that no version of this program writes is an error, never a
+//! panic and never a guess.
+
+use bytes::Bytes;
+use postgres::{Row, types::FromSql};
+
+use super::failure::Failure;
+use crate::types::{
+    ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role, Seq,
+    Session, SessionId, Timestamp, User, UserId,
+};
+
+/// A number as the tables keep it: by its bits.
+pub(super) const fn sql(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+/// A bound for comparisons in SQL with numbers that stay below 2^63.
+pub(super) fn bound(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A count for `LIMIT`.
+pub(super) fn limit(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Failure> {
+    Ok(row.try_get(column)?)
+}
+
+pub(super) fn number(row: &Row, column: usize) -> Result<u64, Failure> {
+    Ok(get::<i64>(row, column)?.cast_unsigned())
+}
+
+pub(super) fn seq(row: &Row, column: usize) -> Result<Seq, Failure> {
+    number(row, column).map(Seq)
+}
+
+pub(super) fn user_id(row: &Row, column: usize) -> Result<UserId, Failure> {
+    number(row, column).map(UserId)
+}
+
+pub(super) fn position(row: &Row, column: usize) -> Result<Position, Failure> {
+    number(row, column).map(Position)
+}
+
+pub(super) fn time(row: &Row, column: usize) -> Result<Timestamp, Failure> {
+    number(row, column).map(Timestamp)
+}
+
+pub(super) fn conversation_id(row: &Row, column: usize) -> Result<ConversationId, Failure> {
+    number(row, column).map(ConversationId)
+}
+
+pub(super) fn flag(row: &Row, column: usize) -> Result<bool, Failure> {
+    get(row, column)
+}
+
+pub(super) fn blob(row: &Row, column: usize) -> Result<Bytes, Failure> {
+    Ok(Bytes::copy_from_slice(get(row, column)?))
+}
+
+fn array<const N: usize>(row: &Row, column: usize) -> Result<[u8; N], Failure> {
+    get::<&[u8]>(row, column)?
+        .try_into()
+        .map_err(|_| Failure::damaged(format!("a value of {N} bytes has another length")))
+}
+
+/// The number of a role in the store.
+pub(super) const fn role_number(role: Role) -> i16 {
+    match role {
+        Role::Member => 0,
+        Role::Admin => 1,
+        Role::Owner => 2,
+    }
+}
+
+pub(super) fn role_of(number: i16) -> Result<Role, Failure> {
+    match number {
+        0 => Ok(Role::Member),
+        1 => Ok(Role::Admin),
+        2 => Ok(Role::Owner),
+        other => Err(Failure::damaged(format!("no role has the number {other}"))),
+    }
+}
+
+pub(super) fn role(row: &Row, column: usize) -> Result<Role, Failure> {
+    role_of(get(row, column)?)
+}
+
+pub(super) const fn class_number(class: DeviceClass) -> i16 {
+    match class {
+        DeviceClass::Other => 0,
+        DeviceClass::Mobile => 1,
+        DeviceClass::Desktop => 2,
+        DeviceClass::Web => 3,
+    }
+}
+
+fn class(row: &Row, column: usize) -> Result<DeviceClass, Failure> {
+    match get::<i16>(row, column)? {
+        0 => Ok(DeviceClass::Other),
+        1 => Ok(DeviceClass::Mobile),
+        2 => Ok(DeviceClass::Desktop),
+        3 => Ok(DeviceClass::Web),
+        other => Err(Failure::damaged(format!(
+            "no class of devices has the number {other}"
+        ))),
+    }
+}
+
+/// The columns that [`event`] reads, of `events e`.
+macro_rules! event_columns {
+    () => {
+        "e.position, e.conversation, e.seq, e.ordinal, e.roster, e.sender, e.client_id, e.at, e.kind, \
+         e.target, e.expires_at, e.recalled, e.users, e.role, e.label, e.body"
+    };
+}
+pub(super) use event_columns;
+
+/// How many columns [`event_columns`] are.
+pub(super) const EVENT_COLUMNS: usize = 16;
+
+/// Reads [`event_columns`] from the column `first` on.
+pub(super) fn event(row: &Row, first: usize) -> Result<Event, Failure> {
+    let stored = StoredKind {
+        kind: get(row, first + 8)?,
+        users: get(row, first + 12)?,
+        role: get(row, first + 13)?,
+        label: get(row, first + 14)?,
+    };
+    let (kind, change) = stored.read()?;
+    Ok(Event {
+        position: position(row, first)?,
+        conversation: conversation_id(row, first + 1)?,
+        seq: seq(row, first + 2)?,
+        ordinal: number(row, first + 3)?,
+        roster: seq(row, first + 4)?,
+        sender: user_id(row, first + 5)?,
+        client_id: ClientId(array(row, first + 6)?),
+        at: time(row, first + 7)?,
+        kind,
+        target: seq(row, first + 9)?,
+        expires_at: time(row, first + 10)?,
+        recalled: flag(row, first + 11)?,
+        change,
+        body: blob(row, first + 15)?,
+    })
+}
+
+pub(super) fn fingerprint(row: &Row, column: usize) -> Result<Fingerprint, Failure> {
+    Ok(Fingerprint(array(row, column)?))
+}
+
+/// The columns of an event that say what it is.
+pub(super) struct StoredKind {
+    pub(super) kind: i16,
+    pub(super) users: Option<Vec<i64>>,
+    pub(super) role: Option<i16>,
+    pub(super) label: Option<String>,
+}
+
+impl StoredKind {
+    pub(super) fn read(self) -> Result<(EventKind, Option<GroupChange>), Failure> {
+        let kind = kind(self.kind)?;
+        if kind.number() < EventKind::GroupCreated.number() {
+            return Ok((kind, None));
+        }
+        let users = self.users.unwrap_or_default();
+        let change = GroupChange {
+            users: users
+                .into_iter()
+                .map(|user| UserId(user.cast_unsigned()))
+                .collect(),
+            role: self.role.map(role_of).transpose()?,
+            name: self.label,
+        };
+        Ok((kind, Some(change)))
+    }
+}
+
+pub(super) fn kind(number: i16) -> Result<EventKind, Failure> {
+    u8::try_from(number)
+        .ok()
+        .and_then(EventKind::from_number)
+        .ok_or_else(|| Failure::damaged(format!("no event has the kind {number}")))
+}
+
+/// The columns that [`user`] reads, of `users u`.
+macro_rules! user_columns {
+    () => {
+        "u.id, u.name, u.display_name, u.avatar, u.status, u.version, u.created_at"
+    };
+}
+pub(super) use user_columns;
+
+/// How many columns [`user_columns`] are.
+pub(super) const USER_COLUMNS: usize = 7;
+
+/// Reads [`user_columns`] from the column `first` on.
+pub(super) fn user(row: &Row, first: usize) -> Result<User, Failure> {
+    Ok(User {
+        id: user_id(row, first)?,
+        name: get(row, first + 1)?,
+        display_name: get(row, first + 2)?,
+        avatar: get(row, first + 3)?,
+        status: get(row, first + 4)?,
+        version: number(row, first + 5)?,
+        created_at: time(row, first + 6)?,
+    })
+}
+
+/// The columns that [`session`] reads, of `sessions s`.
+macro_rules! session_columns {
+    () => {
+        "s.id, s.user_id, s.device_id, s.class, s.device_name, s.created_at, s.last_seen_at"
+    };
+}
+pub(super) use session_columns;
+
+/// How many columns [`session_columns`] are.
+pub(super) const SESSION_COLUMNS: usize = 7;
+
+/// Reads [`session_columns`] from the first column on.
+pub(super) fn session(row: &Row) -> Result<Session, Failure> {
+    Ok(Session {
+        id: SessionId(number(row, 0)?),
+        user: user_id(row, 1)?,
+        device_id: get(row, 2)?,
+        class: class(row, 3)?,
+        device_name: get(row, 4)?,
+        created_at: time(row, 5)?,
+        last_seen_at: time(row, 6)?,
+    })
+}

@@ -1,0 +1,116 @@
+//! Whose database it is and which schema it has: creation, migrations, identity.
+//! It must never change a database that is not this program's or that a newer version wrote.
+
+use postgres::Client;
+
+use super::failure::Failure;
+use crate::{error::OpenError, sqlite::Identity};
+
+mod embedded {
+    refinery::embed_migrations!("src/postgres/migrations");
+}
+
+/// "imserver" in ASCII: whoever changes the schema holds this advisory lock.
+const MIGRATION_LOCK: i64 = 0x696d_7365_7276_6572;
+
+/// Brings the schema up to date; where it is, changes and locks nothing.
+pub(super) fn prepare(client: &mut Client, at_creation: Identity) -> Result<(), OpenError> {
+    if is_current(client)? {
+        return Ok(());
+    }
+    // Nodes that start together: one does it, the others wait for it and find it done.
+    let fail = |error: postgres::Error| cannot_prepare(&Failure::from(error));
+    client
+        .batch_execute("SET statement_timeout = 0; SET lock_timeout = '60s'")
+        .map_err(fail)?;
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
+        .map_err(fail)?;
+    if is_current(client)? {
+        return Ok(());
+    }
+    embedded::migrations::runner().run(client).map_err(|error| {
+        OpenError(format!(
+            "the schema of the PostgreSQL database cannot be brought up to date: {error}"
+        ))
+    })?;
+    let new = if at_creation.epoch == 0 {
+        Identity::random()?
+    } else {
+        at_creation
+    };
+    client
+        .execute(
+            "INSERT INTO store VALUES (1, $1, $2) ON CONFLICT DO NOTHING",
+            &[&new.epoch.cast_signed(), &new.log_id.cast_signed()],
+        )
+        .map_err(fail)?;
+    // The lock goes with the connection.
+    Ok(())
+}
+
+/// Refuses databases of others and of newer versions.
+fn is_current(client: &mut Client) -> Result<bool, OpenError> {
+    let fail = |error: postgres::Error| cannot_prepare(&Failure::from(error));
+    let row = client
+        .query_one(
+            "SELECT current_schema() IS NOT NULL, to_regclass('refinery_schema_history') IS NOT NULL,
+                    (SELECT count(*) FROM pg_class
+                     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p'))",
+            &[],
+        )
+        .map_err(fail)?;
+    let (has_schema, has_history, tables): (bool, bool, i64) = (
+        row.try_get(0).map_err(fail)?,
+        row.try_get(1).map_err(fail)?,
+        row.try_get(2).map_err(fail)?,
+    );
+    if !has_schema {
+        return Err(OpenError(
+            "the PostgreSQL database has no schema to use: create the first one of its search_path"
+                .to_owned(),
+        ));
+    }
+    if !has_history {
+        if tables == 0 {
+            return Ok(false);
+        }
+        return Err(OpenError(
+            "the PostgreSQL database is another program's: name another database".to_owned(),
+        ));
+    }
+    let row = client
+        .query_one(
+            "SELECT coalesce(max(version), 0)::bigint FROM refinery_schema_history",
+            &[],
+        )
+        .map_err(fail)?;
+    let found: i64 = row.try_get(0).map_err(fail)?;
+    let known = newest_known();
+    if found > known {
+        return Err(OpenError(format!(
+            "the PostgreSQL database was written by a newer version (schema {found}, this one knows {known}): use \
+             that version, or restore a backup from before it"
+        )));
+    }
+    if found < known {
+        return Ok(false);
+    }
+    let row = client
+        .query_one("SELECT EXISTS (SELECT 1 FROM store)", &[])
+        .map_err(fail)?;
+    row.try_get(0).map_err(fail)
+}
+
+pub(super) fn newest_known() -> i64 {
+    let runner = embedded::migrations::runner();
+    let versions = runner.get_migrations().iter();
+    versions
+        .map(|migration| i64::from(migration.version()))
+        .max()
+        .unwrap_or(0)
+}
+
+fn cannot_prepare(failure: &Failure) -> OpenError {
+    OpenError(format!("the PostgreSQL database cannot be used: {failure}"))
+}

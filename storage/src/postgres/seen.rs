@@ -1,0 +1,190 @@
+//! Snapshots as PostgreSQL tells and takes them, and where a page of what is beyond one may end.
+//! It must never let a page claim a commit that it does not list whole.
+
+use std::collections::BTreeMap;
+
+use postgres::Row;
+
+use super::{failure::Failure, row};
+use crate::{snapshot::Snapshot, types::Position};
+
+/// What a snapshot does not cover, for comparisons in SQL: at or above `below`, and at or above `end` or of a commit
+/// in `open`.
+pub(super) struct Beyond {
+    pub(super) below: i64,
+    pub(super) end: i64,
+    /// Numbers of transactions.
+    pub(super) open: Vec<i64>,
+}
+
+impl Beyond {
+    pub(super) fn new(since: &Snapshot) -> Self {
+        // The ends are those of the covered.
+        let after = |position: Position| row::bound(position.0.saturating_add(1));
+        let open: Vec<i64> = since
+            .open()
+            .map(|position| row::bound(position.0 >> Snapshot::COMMIT_BITS))
+            .collect();
+        Self {
+            // 0 covers nothing, and so does a snapshot of nothing.
+            below: if since.covers(since.floor()) {
+                after(since.floor())
+            } else {
+                0
+            },
+            end: if since.ceiling() == Position(0) && !since.covers(Position(0)) {
+                0
+            } else {
+                after(since.ceiling())
+            },
+            open,
+        }
+    }
+}
+
+/// The snapshot in the first column of the first row, in PostgreSQL's notation.
+pub(super) fn now(rows: &[Row]) -> Result<Snapshot, Failure> {
+    let row = rows
+        .first()
+        .ok_or_else(|| Failure::damaged("an answer without its snapshot"))?;
+    let text: &str = row::get(row, 0)?;
+    parse(text).ok_or_else(|| Failure::damaged("a snapshot that cannot be read"))
+}
+
+/// Reads `xmin:xmax:xip,xip…`, the numbers of transactions.
+fn parse(text: &str) -> Option<Snapshot> {
+    let first = |number: &str| -> Option<Position> {
+        let number: u64 = number.parse().ok()?;
+        Some(Position(number.checked_mul(1 << Snapshot::COMMIT_BITS)?))
+    };
+    let mut parts = text.split(':');
+    let (below, end, open) = (parts.next()?, parts.next()?, parts.next()?);
+    let open: Option<Vec<Position>> = open.split(',').filter(|one| !one.is_empty()).map(first).collect();
+    Some(Snapshot::new(first(below)?, first(end)?, &open?))
+}
+
+/// A page that is being filled.
+pub(super) struct Cut<'a> {
+    pub(super) since: &'a Snapshot,
+    /// What the entries were read in.
+    pub(super) now: Snapshot,
+    /// How many entries, except where one commit alone has more.
+    pub(super) limit: usize,
+    /// There are more entries than were read.
+    pub(super) beyond: bool,
+}
+
+impl Cut<'_> {
+    /// Hands on the first entries, commit by commit. Returns what the page has, and whether there is more.
+    pub(super) fn take<T>(
+        self,
+        by_position: BTreeMap<Position, Vec<T>>,
+        mut take: impl FnMut(T),
+    ) -> (Snapshot, bool) {
+        let mut by_commit: BTreeMap<Position, Vec<T>> = BTreeMap::new();
+        for (position, entries) in by_position {
+            let commit = by_commit.entry(Snapshot::last_of_commit(position)).or_default();
+            commit.extend(entries);
+        }
+        let (mut taken, mut last) = (0, None);
+        let mut more = self.beyond;
+        for (commit, entries) in by_commit {
+            if last.is_some() && taken + entries.len() > self.limit {
+                more = true;
+                break;
+            }
+            taken += entries.len();
+            last = Some(commit);
+            entries.into_iter().for_each(&mut take);
+        }
+        match last {
+            Some(last) if more => (self.since.union(&self.now.up_to(last)), true),
+            _ => (self.now, false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn position(transaction: u64, place: u64) -> Position {
+        Position(transaction << Snapshot::COMMIT_BITS | place)
+    }
+
+    #[test]
+    fn postgresql_s_notation_is_read() {
+        let snapshot = parse("10:20:10,14,15").unwrap();
+        assert!(snapshot.covers(position(9, 5)) && snapshot.covers(position(13, 0)));
+        for open in [10, 14, 15, 20, 21] {
+            assert!(!snapshot.covers(position(open, 0)) && !snapshot.covers(position(open, 7)));
+        }
+        assert!(parse("10:10:").unwrap().covers(position(9, 1 << 19)));
+        for wrong in ["", "1", "1:2", "a:2:", "1:2:x", "99999999999999999999:2:"] {
+            assert!(parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_is_what_is_not_covered() {
+        let snapshots = [
+            Snapshot::default(),
+            Snapshot::at(Position(0)),
+            Snapshot::at(position(3, 5)),
+            Snapshot::at(Position(u64::MAX)),
+            parse("2:6:2,4").unwrap(),
+            parse("3:3:").unwrap(),
+        ];
+        for snapshot in &snapshots {
+            let beyond = Beyond::new(snapshot);
+            for transaction in 0..8 {
+                for place in [0, 5, 6, 9] {
+                    let position = position(transaction, place);
+                    let number = position.0 as i64;
+                    let found = number >= beyond.below
+                        && (number >= beyond.end || beyond.open.contains(&(transaction as i64)));
+                    assert_eq!(found, !snapshot.covers(position), "{snapshot:?} {position:?}");
+                }
+            }
+        }
+    }
+
+    fn page(since: &Snapshot, limit: usize) -> (Vec<u64>, Snapshot, bool) {
+        let entries = [(3, 0), (3, 1), (3, 2), (5, 0), (7, 0), (7, 1)];
+        let left = entries
+            .into_iter()
+            .map(|(commit, place)| position(commit, place))
+            .filter(|position| !since.covers(*position))
+            .map(|position| (position, vec![position.0]))
+            .collect();
+        let mut taken = Vec::new();
+        let cut = Cut {
+            since,
+            now: parse("6:9:6,8").unwrap(),
+            limit,
+            beyond: false,
+        };
+        let (up_to, more) = cut.take(left, |position| taken.push(position));
+        (taken, up_to, more)
+    }
+
+    #[test]
+    fn pages_split_no_commit_and_lose_none() {
+        for limit in 1..8 {
+            let (mut since, mut all) = (Snapshot::default(), Vec::new());
+            loop {
+                let (taken, up_to, more) = page(&since, limit);
+                assert!(taken.len() <= limit.max(3), "{limit}: {taken:?}");
+                assert!(taken.iter().all(|position| up_to.covers(Position(*position))));
+                all.extend(taken);
+                since = up_to;
+                if !more {
+                    break;
+                }
+            }
+            assert_eq!(all.len(), 6);
+            assert!(all.is_sorted());
+            assert_eq!(since, parse("6:9:6,8").unwrap());
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Conversations as one user sees them, and what changed for that user.
+
+use std::collections::BTreeMap;
+
+use postgres::Row;
+
+use super::{
+    failure::Failure,
+    row::{self, get, sql},
+    seen::{Beyond, Cut, now},
+    session::Session,
+};
+use crate::{
+    read::{Changes, ConversationView, CursorView},
+    shape::Shape,
+    snapshot::Snapshot,
+    types::{ConversationId, ConversationKind, Position, UserId},
+};
+
+/// The columns that [`view`] reads: of `conversations c`, of the viewer's newest interval `s`, and of the
+/// viewer's cursor `k`. A former member's head is where they went.
+macro_rules! view_columns {
+    () => {
+        "c.id, c.name, coalesce(s.left_seq, c.head_seq) AS head, coalesce(s.left_ordinal, c.head_ordinal) AS ordinal,
+         coalesce(s.left_position, c.head_position) AS place, coalesce(s.left_at, c.head_at) AS at, s.joined_seq,
+         s.joined_ordinal, s.role, s.left_seq IS NULL AS is_member, c.member_count, c.disbanded, c.roster,
+         coalesce(k.delivered, 0) AS delivered, coalesce(k.read, 0) AS read,
+         coalesce(k.read_ordinal, 0) AS read_ordinal"
+    };
+}
+
+/// How many columns those are.
+const VIEW_COLUMNS: usize = 16;
+
+/// All conversations of the user $1, each with their newest interval.
+macro_rules! from_all {
+    () => {
+        " FROM (SELECT DISTINCT ON (m.conversation) m.* FROM members m
+                WHERE m.user_id = $1 ORDER BY m.conversation, m.joined_seq DESC) s
+               JOIN conversations c ON c.id = s.conversation
+               LEFT JOIN cursors k ON k.conversation = s.conversation AND k.user_id = $1 "
+    };
+}
+
+/// Reads [`view_columns`] from the column `first` on.
+fn view(row: &Row, first: usize, viewer: UserId) -> Result<ConversationView, Failure> {
+    let id = row::conversation_id(row, first)?;
+    let shape = Shape::of(id).ok_or_else(|| Failure::damaged("a conversation has an impossible id"))?;
+    let head_ordinal = row::number(row, first + 3)?;
+    let member = row::flag(row, first + 9)?;
+    let role = row::role(row, first + 8)?;
+    // Nothing before joining counts, and nothing that was read.
+    let seen_ordinal = row::number(row, first + 15)?.max(row::number(row, first + 7)?);
+    Ok(ConversationView {
+        id,
+        kind: shape.kind(),
+        name: get(row, first + 1)?,
+        peer: shape.peer_of(viewer),
+        head: row::seq(row, first + 2)?,
+        head_ordinal,
+        head_position: row::position(row, first + 4)?,
+        last_at: row::time(row, first + 5)?,
+        first: row::seq(row, first + 6)?,
+        role: (member && shape.kind() == ConversationKind::Group).then_some(role),
+        member,
+        member_count: u32::try_from(row::number(row, first + 10)?)
+            .map_err(|_| Failure::damaged("a group has impossibly many members"))?,
+        disbanded: row::flag(row, first + 11)?,
+        roster: row::seq(row, first + 12)?,
+        delivered: row::seq(row, first + 13)?,
+        read: row::seq(row, first + 14)?,
+        unread: head_ordinal.saturating_sub(seen_ordinal),
+    })
+}
+
+pub(super) fn one(
+    session: &mut Session,
+    viewer: UserId,
+    conversation: ConversationId,
+) -> Result<Option<ConversationView>, Failure> {
+    let found = session.first(
+        concat!(
+            "SELECT ",
+            view_columns!(),
+            " FROM members s JOIN conversations c ON c.id = s.conversation
+                   LEFT JOIN cursors k ON k.conversation = s.conversation AND k.user_id = s.user_id
+              WHERE s.conversation = $2 AND s.user_id = $1 ORDER BY s.joined_seq DESC LIMIT 1"
+        ),
+        &[&sql(viewer.0), &sql(conversation.0)],
+    )?;
+    found.map(|row| view(&row, 0, viewer)).transpose()
+}
+
+pub(super) fn newest(
+    session: &mut Session,
+    viewer: UserId,
+    before: Option<Position>,
+    limit: usize,
+) -> Result<Vec<ConversationView>, Failure> {
+    let before = before.map_or(i64::MAX, |before| row::bound(before.0));
+    let rows = session.query(
+        concat!(
+            "SELECT * FROM (SELECT ",
+            view_columns!(),
+            from_all!(),
+            ") v WHERE v.place < $2 ORDER BY v.place DESC LIMIT $3"
+        ),
+        &[&sql(viewer.0), &before, &row::limit(limit)],
+    )?;
+    rows.iter().map(|row| view(row, 0, viewer)).collect()
+}
+
+/// One entry of a list of changes.
+enum Change {
+    Conversation(ConversationView),
+    Cursor(CursorView),
+}
+
+/// One statement, so one snapshot, and what that has comes with it.
+pub(super) fn changes(
+    session: &mut Session,
+    viewer: UserId,
+    since: &Snapshot,
+    limit: usize,
+) -> Result<Changes, Failure> {
+    let beyond = Beyond::new(since);
+    let rows = session.query(
+        concat!(
+            "WITH views AS MATERIALIZED (
+                SELECT * FROM (SELECT ",
+            view_columns!(),
+            from_all!(),
+            ") v WHERE v.place >= $2 AND (v.place >= $3 OR (v.place >> 20) = ANY ($4))
+             ), moves AS MATERIALIZED (
+                SELECT k.conversation, k.user_id, k.delivered, k.read, k.position
+                FROM members m JOIN cursors k ON k.conversation = m.conversation
+                WHERE m.user_id = $1 AND m.left_seq IS NULL AND k.position > 0 AND k.position >= $2
+                  AND (k.position >= $3 OR (k.position >> 20) = ANY ($4))
+             ), cut AS MATERIALIZED (
+                SELECT max(p.place) | 1048575 AS place
+                FROM (SELECT place FROM views UNION ALL SELECT position FROM moves ORDER BY 1 LIMIT $5) p
+             )
+             SELECT pg_current_snapshot()::text,
+                    EXISTS (SELECT 1 FROM views WHERE place > cut.place)
+                        OR EXISTS (SELECT 1 FROM moves WHERE position > cut.place),
+                    listed.*
+             FROM cut LEFT JOIN (views v FULL JOIN moves k ON false) listed
+                ON coalesce(listed.place, listed.position) <= cut.place"
+        ),
+        &[
+            &sql(viewer.0),
+            &beyond.below,
+            &beyond.end,
+            &beyond.open,
+            &row::limit(limit.saturating_add(1)),
+        ],
+    )?;
+    let now = now(&rows)?;
+    let beyond_rows = rows
+        .first()
+        .map(|row| row::flag(row, 1))
+        .transpose()?
+        .unwrap_or(false);
+    let mut by_position: BTreeMap<Position, Vec<Change>> = BTreeMap::new();
+    for row in &rows {
+        if get::<Option<i64>>(row, 2)?.is_some() {
+            let view = view(row, 2, viewer)?;
+            let place = by_position.entry(view.head_position).or_default();
+            place.push(Change::Conversation(view));
+        } else if get::<Option<i64>>(row, 2 + VIEW_COLUMNS)?.is_some() {
+            let cursor = cursor(row, 2 + VIEW_COLUMNS)?;
+            let place = by_position.entry(cursor.position).or_default();
+            place.push(Change::Cursor(cursor));
+        }
+    }
+    let mut changes = Changes::default();
+    let cut = Cut {
+        since,
+        now,
+        limit,
+        beyond: beyond_rows,
+    };
+    (changes.up_to, changes.more) = cut.take(by_position, |entry| match entry {
+        Change::Conversation(view) => changes.conversations.push(view),
+        Change::Cursor(cursor) => changes.cursors.push(cursor),
+    });
+    changes
+        .cursors
+        .sort_by_key(|cursor| (cursor.position, cursor.conversation, cursor.user));
+    Ok(changes)
+}
+
+/// Reads conversation, user, delivered, read and position from the column `first` on.
+pub(super) fn cursor(row: &Row, first: usize) -> Result<CursorView, Failure> {
+    Ok(CursorView {
+        conversation: row::conversation_id(row, first)?,
+        user: row::user_id(row, first + 1)?,
+        delivered: row::seq(row, first + 2)?,
+        read: row::seq(row, first + 3)?,
+        position: row::position(row, first + 4)?,
+    })
+}

@@ -1,0 +1,21 @@
+//! PostgreSQL databases for tests: one for each process that runs tests, and in it a schema of its own for each store.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use postgres::{Client, NoTls};
+use storage::postgres::PostgresOptions;
+
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// Options for a store that is empty and nobody else's.
+pub(crate) fn fresh() -> PostgresOptions {
+    static DATABASE: OnceLock<String> = OnceLock::new();
+    let database = DATABASE.get_or_init(|| services::fresh_database().unwrap());
+    let schema = format!("store_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut client = Client::connect(database, NoTls).unwrap();
+    client.batch_execute(&format!("CREATE SCHEMA {schema}")).unwrap();
+    PostgresOptions::new(format!("{database}?options=-csearch_path%3D{schema}"))
+}
