@@ -11,11 +11,14 @@ use std::{
 
 use crossbeam_channel::{Receiver, bounded};
 use netcore::{DrainReport, Limits as ConnectionLimits, Outbound, Server, Timeouts, WorkerPool};
-use storage::{Snapshot, Store};
+use storage::{
+    Snapshot, Store,
+    cached::{CachedReader, ReadCache},
+};
 
 use crate::{
     config::Config,
-    delivery::{Outboxes, Planner, Routes},
+    delivery::{Follower, FollowerParts, Outboxes, Planner, Routes},
     engine,
     gateway::{Gateway, Shared, ToLoop},
     lane::{Deliver, LaneParts, Lanes, LazyWrites},
@@ -50,6 +53,7 @@ pub struct Daemon {
     context: Arc<WorkerContext>,
     hasher: Hasher,
     lanes: Lanes,
+    follower: Option<Follower>,
     store: Arc<dyn Store>,
     fatal: Receiver<String>,
 }
@@ -83,18 +87,44 @@ impl Daemon {
 
         let receipts_up_to = config.groups.receipts_up_to as usize;
         let planner = Planner::new(store.epoch(), Arc::clone(&routes), reader, loops, receipts_up_to);
+        let cache = Arc::new(ReadCache::default());
         let parts = LaneParts {
             routes: Arc::clone(&routes),
+            cache: Arc::clone(&cache),
             lazy: Arc::new(LazyWrites::default()),
             policy: config.device_policy(),
             epoch: store.epoch(),
             batch_max: config.limits.lane_batch,
             fatal: fatal_sender,
         };
-        let writer = store.writer().map_err(store_error)?;
-        let deliver = Deliver::Here(Box::new(planner), Arc::clone(&outboxes));
-        let (lanes, lane_handle) = Lanes::start(vec![(writer, deliver)], &parts, config.limits.lane_queue)
-            .map_err(DaemonError::because("the lane could not be started"))?;
+        let several_writers = store.writers_max() > 1;
+        let (follower, lanes) = if several_writers {
+            let follower = FollowerParts {
+                planner,
+                outboxes: Arc::clone(&outboxes),
+                routes: Arc::clone(&routes),
+                cache: Arc::clone(&cache),
+                reader: store.reader().map_err(store_error)?,
+                from: snapshot.clone(),
+                interval: Duration::from_millis(config.cluster.follow_ms),
+                announce: Box::new(|| {}),
+            };
+            let (follower, handle) = Follower::start(follower)
+                .map_err(DaemonError::because("the follower could not be started"))?;
+            let lanes = (0..config.lanes().clamp(1, store.writers_max()))
+                .map(|_| {
+                    let writer = store.writer().map_err(store_error)?;
+                    Ok((writer, Deliver::Follower(handle.clone())))
+                })
+                .collect::<Result<Vec<_>, DaemonError>>()?;
+            (Some(follower), lanes)
+        } else {
+            let writer = store.writer().map_err(store_error)?;
+            let deliver = Deliver::Here(Box::new(planner), Arc::clone(&outboxes));
+            (None, vec![(writer, deliver)])
+        };
+        let (lanes, lane_handle) = Lanes::start(lanes, &parts, config.limits.lane_queue)
+            .map_err(DaemonError::because("the lanes could not be started"))?;
         let (hasher, hasher_handle) = Hasher::start(config.hashers(), config.limits.hash_queue)
             .map_err(DaemonError::because("the password hashers could not be started"))?;
         let context = Arc::new(WorkerContext {
@@ -106,7 +136,7 @@ impl Daemon {
             lane: lane_handle.clone(),
             hasher: hasher_handle,
         });
-        let workers = start_workers(&config, &context, &store)?;
+        let workers = start_workers(&config, &context, &store, several_writers.then_some(&cache))?;
         let shared = Arc::new(Shared {
             rules: config.session_rules(),
             epoch: store.epoch(),
@@ -127,6 +157,7 @@ impl Daemon {
             context,
             hasher,
             lanes,
+            follower,
             store,
             fatal,
         })
@@ -158,6 +189,9 @@ impl Daemon {
         drop((self.shared, self.context, self.workers));
         self.hasher.join();
         self.lanes.join();
+        if let Some(follower) = self.follower {
+            follower.join();
+        }
         self.store
             .close()
             .map_err(|error| DaemonError(error.to_string()))?;
@@ -169,17 +203,22 @@ fn start_workers(
     config: &Config,
     context: &Arc<WorkerContext>,
     store: &Arc<dyn Store>,
+    cache: Option<&Arc<ReadCache>>,
 ) -> Result<WorkerPool<Question>, DaemonError> {
-    let (context, store) = (Arc::clone(context), Arc::clone(store));
+    let (context, store, cache) = (Arc::clone(context), Arc::clone(store), cache.cloned());
     WorkerPool::<Question>::builder()
         .threads(config.workers())
         .queue(config.limits.worker_queue)
         .per_key(QUESTIONS_PER_SESSION)
         .name("worker")
         .start(move |_| -> Result<Worker, storage::OpenError> {
+            let reader = store.reader()?;
             Ok(Worker {
                 context: Arc::clone(&context),
-                reader: store.reader()?,
+                reader: match &cache {
+                    Some(cache) => Box::new(CachedReader::new(reader, Arc::clone(cache))),
+                    None => reader,
+                },
             })
         })
         .map_err(|error| DaemonError(format!("the workers could not be started: {error}")))

@@ -14,7 +14,9 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use protocol::v1::GoAwayReason;
-use storage::{CursorMove, Event, Notice, Outcome, Position, ReadError, Reader, SessionEnd, Snapshot};
+use storage::{
+    CursorMove, Event, Notice, Outcome, Position, ReadError, Reader, SessionEnd, Snapshot, cached::ReadCache,
+};
 
 use super::{
     Outboxes, Planner, Routes,
@@ -43,10 +45,10 @@ pub struct FollowerParts {
     pub from: Snapshot,
     /// How long others' commits may stay unseen where no hint comes.
     pub interval: Duration,
+    /// Forgets what was changed.
+    pub cache: Arc<ReadCache>,
     /// Told after every commit of this node.
     pub announce: Box<dyn Fn() + Send>,
-    /// Told of what other nodes changed beside the log.
-    pub noticed: Box<dyn Fn(&Notice) + Send>,
 }
 
 impl std::fmt::Debug for FollowerParts {
@@ -176,6 +178,7 @@ impl Running {
         for effect in effects {
             let planned = match effect {
                 Outcome::Appended(appended) => {
+                    self.parts.cache.committed(&appended.event);
                     self.parts.planner.event(&appended.event, now, &mut deliveries)
                 }
                 Outcome::Cursors(moves, _) => self.parts.planner.cursors(moves, &mut deliveries),
@@ -215,11 +218,12 @@ impl Running {
                 };
                 self.parts.routes.revoke(*user, &[*session], reason);
             }
-            (self.parts.noticed)(notice);
+            self.parts.cache.noticed(notice);
         }
         let mut deliveries = self.parts.planner.empty(Some(self.follow.delivered()));
         let now = clock::wall();
         for event in &fresh.events {
+            self.parts.cache.committed(event);
             let planned = self.parts.planner.event(event, now, &mut deliveries);
             self.checked(planned);
         }

@@ -14,7 +14,7 @@ use protocol::{
 };
 use storage::{
     Appended, CommitError, DevicePolicy, NewSession, Outcome, Refused, Revoke, Session, SessionCreated,
-    SessionId, Snapshot, User, Write, Writer,
+    SessionId, Snapshot, User, Write, Writer, cached::ReadCache,
 };
 
 use super::{
@@ -49,6 +49,8 @@ pub enum Deliver {
 pub struct LaneParts {
     /// Whose connections a revocation ends.
     pub routes: Arc<Routes>,
+    /// Forgets what was changed, before anybody is told so.
+    pub cache: Arc<ReadCache>,
     /// Cursors.
     pub lazy: Arc<LazyWrites>,
     /// How many sessions a user may have.
@@ -358,11 +360,15 @@ impl Running {
             }
             (outcome @ Outcome::Cursors(..), _) => effects.push(outcome),
             (Outcome::User(user), Then::Profile(reply)) => {
+                self.parts.cache.profile_changed(user.id);
                 reply.ok(&Reply::UpdateProfile(v1::UpdateProfileResponse {
                     user: Some(wire::user(&user)),
                 }));
             }
-            (Outcome::User(user), Then::Registered(login)) => self.follow_with_session(*login, user),
+            (Outcome::User(user), Then::Registered(login)) => {
+                self.parts.cache.account_made(&user.name);
+                self.follow_with_session(*login, user);
+            }
             (Outcome::Session(created), Then::LoggedIn(made)) => self.logged_in(*made, &created, checked_at),
             (Outcome::Revoked(_), Then::LoggedOut(reply)) => {
                 // The loop itself ends the connection, after this answer.

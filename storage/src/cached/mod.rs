@@ -70,6 +70,11 @@ impl ReadCache {
         self.users.forget(&user);
     }
 
+    /// A name that nobody had is somebody's.
+    pub fn account_made(&self, name: &str) {
+        self.names.forget(&name.to_owned());
+    }
+
     /// An event was committed; call it for each, before anybody is told of it.
     pub fn committed(&self, event: &Event) {
         if event.kind.changes_members() {

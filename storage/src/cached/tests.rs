@@ -159,6 +159,10 @@ fn names_are_looked_up_once() {
         world.asks(|reader| reader.user_by_name("dan").unwrap()),
         (None, 0)
     );
+    world.register("dan");
+    world.cache.account_made("dan");
+    let (user, asked) = world.asks(|reader| reader.user_by_name("dan").unwrap());
+    assert_eq!((user.map(|user| user.id), asked), (Some(UserId(4)), 1));
 }
 
 #[test]
