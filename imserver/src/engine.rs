@@ -1,17 +1,25 @@
 //! Opening the store that the configuration names.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use storage::{
     Store,
+    postgres::{PostgresOptions, PostgresStore},
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };
 
 use crate::{
-    config::{Config, StoreUrl},
+    config::{Config, SecretUrl, StoreUrl},
     daemon::DaemonError,
     token,
 };
+
+/// Holds PostgreSQL's password, where neither the URL nor a file does.
+const PASSWORD_VARIABLE: &str = "IMSERVER_STORE_PASSWORD";
 
 /// Opens the configured store, or makes it.
 ///
@@ -24,7 +32,7 @@ pub fn open(config: &Config) -> Result<Arc<dyn Store>, DaemonError> {
             open_sqlite(config)
         }
         StoreUrl::Sqlite(_) => open_sqlite(config),
-        StoreUrl::Postgres(_) => Err(DaemonError("PostgreSQL is not there yet".to_owned())),
+        StoreUrl::Postgres(url) => open_postgres(config, url),
     }
 }
 
@@ -39,6 +47,25 @@ pub fn describe(config: &Config) -> String {
             format!("{} (SQLite)", directory.display())
         }
     }
+}
+
+fn open_postgres(config: &Config, url: &SecretUrl) -> Result<Arc<dyn Store>, DaemonError> {
+    let millis = Duration::from_millis;
+    let settings = &config.store;
+    let set = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+    let mut options = PostgresOptions::new(url.expose());
+    options.password = std::env::var(PASSWORD_VARIABLE).ok();
+    options.password_file = set(&settings.password_file);
+    options.root_certificates = set(&settings.root_certificates);
+    options.rules = config.rules();
+    options.application_name = format!("imserver {}", config.server.node);
+    options.writers_max = config.lanes();
+    options.connect_timeout = millis(settings.connect_ms);
+    options.statement_timeout = millis(settings.statement_ms);
+    options.lock_timeout = millis(settings.lock_ms);
+    options.deadline = millis(settings.request_ms);
+    let store = PostgresStore::open(options).map_err(|error| DaemonError(error.to_string()))?;
+    Ok(Arc::new(store))
 }
 
 fn open_sqlite(config: &Config) -> Result<Arc<dyn Store>, DaemonError> {

@@ -18,6 +18,9 @@ use tempfile::TempDir;
 
 use super::{Connection, PATIENCE, User};
 
+/// Set, tests that do not say where to store do so in PostgreSQL.
+const ON_POSTGRES: &str = "IMSERVER_TEST_ON_POSTGRES";
+
 /// How a daemon is to be started.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
@@ -101,7 +104,10 @@ impl Daemon {
         Self::with(Setup::default())
     }
 
-    fn with(setup: Setup) -> Self {
+    fn with(mut setup: Setup) -> Self {
+        if setup.store.is_none() && setup.data_dir.is_none() && std::env::var_os(ON_POSTGRES).is_some() {
+            setup.store = Some(services::fresh_database().expect("a database"));
+        }
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("imserver.toml"), &setup.config).expect("a configuration");
         let mut daemon = Self {
