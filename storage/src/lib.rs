@@ -19,6 +19,7 @@
 extern crate self as storage;
 
 pub mod cached;
+pub mod breaker;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
