@@ -22,6 +22,7 @@ pub mod cached;
 pub mod breaker;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod ephemeral;
 mod error;
 pub mod model;
 pub mod postgres;

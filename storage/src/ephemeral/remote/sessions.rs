@@ -1,0 +1,217 @@
+//! Cached sessions. [`SessionCache`] says why an ended one does not come back; each of the three steps is a script,
+//! so that none is overtaken half-way.
+//!
+//! An entry is `generation:number:user:session:` and what is cached, which is empty for an absence. The number of
+//! ends is kept with a random generation: a server that lost its memory counts from the beginning, and must not
+//! mistake old numbers for its own.
+
+use std::time::Instant;
+
+use redis::{Script, Value};
+use std::sync::LazyLock;
+
+use super::link::{Repeatable, random_long};
+use super::{OWED_MAX, Remote, STATE_TTL, hexadecimal, jittered, milliseconds};
+use crate::ephemeral::contract::{Ended, Lookup, SessionCache, Ticket};
+use crate::ephemeral::encode;
+use crate::{Session, TokenHash, User};
+
+/// The generation and the number of ends, begun with a new generation where there are none.
+macro_rules! state {
+    () => {
+        "
+local function state(key, fresh, ttl)
+    local known = redis.call('HMGET', key, 'generation', 'ends')
+    if not known[1] then
+        redis.call('HSET', key, 'generation', fresh, 'ends', 0)
+        known = {fresh, '0'}
+    end
+    redis.call('PEXPIRE', key, ttl)
+    return known[1], known[2]
+end
+"
+    };
+}
+
+/// Keys: the entry, the state, the token's end. Arguments: a new generation, the state's TTL, what the names of
+/// other ends begin with.
+static FIND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        state!(),
+        "
+local generation, ends = state(KEYS[2], ARGV[1], ARGV[2])
+local entry = redis.call('GET', KEYS[1])
+if entry then
+    local of, number, user, session, from = string.match(entry, '^(%d+):(%d+):(%d*):(%d*):()')
+    if of == generation then
+        local concerning = {KEYS[3]}
+        if user ~= '' then
+            concerning[2] = ARGV[3] .. 'user:' .. user
+            concerning[3] = ARGV[3] .. 'session:' .. session
+        end
+        local newest = 0
+        for _, found in ipairs(redis.call('MGET', unpack(concerning))) do
+            if found and tonumber(found) > newest then newest = tonumber(found) end
+        end
+        if tonumber(number) >= newest then return {string.sub(entry, from)} end
+    end
+end
+return {generation, ends}
+"
+    ))
+});
+
+/// Keys: the entry, the state. Arguments: a new generation, the state's TTL, the ticket's generation, the entry, its
+/// TTL.
+static KEEP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        state!(),
+        "
+if state(KEYS[2], ARGV[1], ARGV[2]) == ARGV[3] then
+    redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
+end
+return 1
+"
+    ))
+});
+
+/// Keys: the end, the state. Arguments: a new generation, the state's TTL, the end's TTL.
+static END: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        state!(),
+        "
+state(KEYS[2], ARGV[1], ARGV[2])
+local number = redis.call('HINCRBY', KEYS[2], 'ends', 1)
+redis.call('SET', KEYS[1], number, 'PX', ARGV[3])
+return 1
+"
+    ))
+});
+
+impl SessionCache for Remote {
+    fn find(&self, token: &TokenHash, now: Instant) -> Lookup {
+        if !self.pay(now) {
+            return Lookup::Unknown(None);
+        }
+        let mut call = FIND.prepare_invoke();
+        call.key(self.key("session", &hexadecimal(&token.0)))
+            .key(self.sessions_state())
+            .key(self.end_key(&Ended::Token(token.0)))
+            .arg(random_long())
+            .arg(milliseconds(STATE_TTL))
+            .arg(self.key("ended", ""));
+        let answer: Option<Vec<Value>> = self.link.call(now, Repeatable::Yes, |link| call.invoke(link));
+        match answer.as_deref() {
+            Some([Value::BulkString(cached)]) if cached.is_empty() => Lookup::Absent,
+            Some([Value::BulkString(cached)]) => match encode::read_session(cached) {
+                Some(found) => Lookup::Found(Box::new(found)),
+                None => Lookup::Unknown(None),
+            },
+            Some([generation, number]) => Lookup::Unknown(ticket(generation, number, now)),
+            _ => Lookup::Unknown(None),
+        }
+    }
+
+    fn keep(&self, token: &TokenHash, found: Option<(&Session, &User)>, ticket: Ticket, now: Instant) {
+        if now.saturating_duration_since(ticket.taken) > self.limits.lookup_max || !self.pay(now) {
+            return;
+        }
+        let (generation, number) = (ticket.generation, ticket.number);
+        let (entry, ttl) = match found {
+            Some((session, user)) => {
+                let head = format!("{generation}:{number}:{}:{}:", session.user.0, session.id.0);
+                let entry = [head.as_bytes(), &encode::session(session, user)].concat();
+                (entry, self.limits.session_ttl)
+            }
+            None => (
+                format!("{generation}:{number}:::").into_bytes(),
+                self.limits.absent_ttl,
+            ),
+        };
+        let mut call = KEEP.prepare_invoke();
+        call.key(self.key("session", &hexadecimal(&token.0)))
+            .key(self.sessions_state())
+            .arg(random_long())
+            .arg(milliseconds(STATE_TTL))
+            .arg(generation)
+            .arg(entry)
+            .arg(jittered(ttl));
+        let _: Option<u8> = self.link.call(now, Repeatable::Yes, |link| call.invoke(link));
+    }
+
+    fn end(&self, ended: Ended, now: Instant) {
+        // Owed first: a look-up of this node that comes between does not get what has just ended.
+        let mut owed = self.owed.lock();
+        if owed.ends.len() < OWED_MAX {
+            owed.ends.insert(ended);
+        } else {
+            owed.all = true;
+        }
+        drop(owed);
+        self.pay(now);
+    }
+}
+
+impl Remote {
+    /// Tells Redis of all ends that it has not been told of. False: some are still owed, so nothing cached counts.
+    fn pay(&self, now: Instant) -> bool {
+        let (ends, all) = {
+            let owed = self.owed.lock();
+            (owed.ends.clone(), owed.all)
+        };
+        if ends.is_empty() && !all {
+            return true;
+        }
+        let told = !all && ends.iter().all(|ended| self.tell(ended, now));
+        if !told && !self.forget_all(now) {
+            return false;
+        }
+        let mut owed = self.owed.lock();
+        owed.ends.retain(|ended| !ends.contains(ended));
+        owed.all &= !all;
+        owed.ends.is_empty() && !owed.all
+    }
+
+    fn tell(&self, ended: &Ended, now: Instant) -> bool {
+        let until = self.limits.lookup_max + self.limits.session_ttl.max(self.limits.absent_ttl);
+        let mut call = END.prepare_invoke();
+        call.key(self.end_key(ended))
+            .key(self.sessions_state())
+            .arg(random_long())
+            .arg(milliseconds(STATE_TTL))
+            .arg(milliseconds(until));
+        let told: Option<u8> = self.link.call(now, Repeatable::Yes, |link| call.invoke(link));
+        told.is_some()
+    }
+
+    /// Without its state no entry counts, and no ticket. Redis does it even where its memory is full, when it no
+    /// longer notes ends.
+    fn forget_all(&self, now: Instant) -> bool {
+        let mut forget = redis::cmd("DEL");
+        forget.arg(self.sessions_state());
+        let done: Option<u8> = self.link.call(now, Repeatable::Yes, |link| forget.query(link));
+        done.is_some()
+    }
+
+    fn sessions_state(&self) -> String {
+        self.key("sessions", "state")
+    }
+
+    fn end_key(&self, ended: &Ended) -> String {
+        let name = match ended {
+            Ended::User(user) => format!("user:{}", user.0),
+            Ended::Session(session) => format!("session:{}", session.0),
+            Ended::Token(token) => format!("token:{}", hexadecimal(token)),
+        };
+        self.key("ended", &name)
+    }
+}
+
+fn ticket(generation: &Value, number: &Value, now: Instant) -> Option<Ticket> {
+    let read = |value: &Value| redis::from_redis_value_ref::<u64>(value).ok();
+    Some(Ticket {
+        generation: read(generation)?,
+        number: read(number)?,
+        taken: now,
+    })
+}

@@ -1,0 +1,1 @@
+//! What a server can do to those who rely on it.

@@ -1,0 +1,5 @@
+//! One suite over both implementations, then what only a server can do to one.
+
+mod faults;
+mod suite;
+mod world;
