@@ -10,7 +10,7 @@ mod recent;
 mod sessions;
 mod settings;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,15 +40,17 @@ pub struct Remote {
     local: Memory,
 }
 
-/// At most [`OWED_MAX`], else everything.
-#[derive(Debug, Default)]
+/// Ends that could not be told, each with the version of its newest addition.
+#[derive(Clone, Debug, Default)]
 struct Owed {
-    ends: BTreeSet<Ended>,
-    all: bool,
+    ends: BTreeMap<Ended, u64>,
+    /// There were too many: everything cached is to be forgotten.
+    all: Option<u64>,
+    version: u64,
 }
 
-/// Beyond so many ends that could not be told, everything cached is to be forgotten.
-const OWED_MAX: usize = 10_000;
+/// Ends that are told one by one. It is cheaper to forget everything than to tell of more.
+const OWED_MAX: usize = 100;
 
 impl Remote {
     /// Does not connect yet; that is done by the first call, and again by later ones.

@@ -11,7 +11,7 @@ use redis::{Script, Value};
 use std::sync::LazyLock;
 
 use super::link::{Repeatable, random_long};
-use super::{OWED_MAX, Remote, STATE_TTL, hexadecimal, jittered, milliseconds};
+use super::{OWED_MAX, Owed, Remote, STATE_TTL, hexadecimal, jittered, milliseconds};
 use crate::ephemeral::contract::{Ended, Lookup, SessionCache, Ticket};
 use crate::ephemeral::encode;
 use crate::{Session, TokenHash, User};
@@ -61,21 +61,20 @@ return {generation, ends}
     ))
 });
 
-/// Keys: the entry, the state. Arguments: a new generation, the state's TTL, the ticket's generation, the entry, its
-/// TTL.
+/// Keys: the entry, the state. Arguments: the ticket's generation, the entry, its TTL.
 static KEEP: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(concat!(
-        state!(),
+    Script::new(
         "
-if state(KEYS[2], ARGV[1], ARGV[2]) == ARGV[3] then
-    redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
+if redis.call('HGET', KEYS[2], 'generation') == ARGV[1] then
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
 return 1
-"
-    ))
+",
+    )
 });
 
-/// Keys: the end, the state. Arguments: a new generation, the state's TTL, the end's TTL.
+/// Keys: the end, the state. Arguments: a new generation, the state's TTL, the end's TTL. Redis lets a script that has
+/// written go on even where memory is full, and prolonging the state is a write: so ends are noted then as well.
 static END: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         state!(),
@@ -131,8 +130,6 @@ impl SessionCache for Remote {
         let mut call = KEEP.prepare_invoke();
         call.key(self.key("session", &hexadecimal(&token.0)))
             .key(self.sessions_state())
-            .arg(random_long())
-            .arg(milliseconds(STATE_TTL))
             .arg(generation)
             .arg(entry)
             .arg(jittered(ttl));
@@ -141,35 +138,49 @@ impl SessionCache for Remote {
 
     fn end(&self, ended: Ended, now: Instant) {
         // Owed first: a look-up of this node that comes between does not get what has just ended.
-        let mut owed = self.owed.lock();
-        if owed.ends.len() < OWED_MAX {
-            owed.ends.insert(ended);
-        } else {
-            owed.all = true;
-        }
-        drop(owed);
+        self.owed.lock().add(ended);
         self.pay(now);
+    }
+}
+
+impl Owed {
+    fn add(&mut self, ended: Ended) {
+        self.version += 1;
+        if self.ends.len() < OWED_MAX || self.ends.contains_key(&ended) {
+            self.ends.insert(ended, self.version);
+        } else {
+            self.all = Some(self.version);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty() && self.all.is_none()
+    }
+
+    /// Removes what was told, unless it was added again meanwhile.
+    fn remove(&mut self, told: &Self) {
+        self.ends
+            .retain(|ended, version| told.ends.get(ended) != Some(version));
+        if self.all == told.all {
+            self.all = None;
+        }
     }
 }
 
 impl Remote {
     /// Tells Redis of all ends that it has not been told of. False: some are still owed, so nothing cached counts.
     fn pay(&self, now: Instant) -> bool {
-        let (ends, all) = {
-            let owed = self.owed.lock();
-            (owed.ends.clone(), owed.all)
-        };
-        if ends.is_empty() && !all {
+        let owed = self.owed.lock().clone();
+        if owed.is_empty() {
             return true;
         }
-        let told = !all && ends.iter().all(|ended| self.tell(ended, now));
+        let told = owed.all.is_none() && owed.ends.keys().all(|ended| self.tell(ended, now));
         if !told && !self.forget_all(now) {
             return false;
         }
-        let mut owed = self.owed.lock();
-        owed.ends.retain(|ended| !ends.contains(ended));
-        owed.all &= !all;
-        owed.ends.is_empty() && !owed.all
+        let mut rest = self.owed.lock();
+        rest.remove(&owed);
+        rest.is_empty()
     }
 
     fn tell(&self, ended: &Ended, now: Instant) -> bool {
@@ -184,8 +195,7 @@ impl Remote {
         told.is_some()
     }
 
-    /// Without its state no entry counts, and no ticket. Redis does it even where its memory is full, when it no
-    /// longer notes ends.
+    /// Without its state no entry counts, and no ticket.
     fn forget_all(&self, now: Instant) -> bool {
         let mut forget = redis::cmd("DEL");
         forget.arg(self.sessions_state());

@@ -369,6 +369,23 @@ fn hints_reach_whom_they_are_for(world: &World) {
 }
 
 #[test]
+fn an_end_that_had_to_be_forgotten_still_counts() {
+    let world = World::memory(Limits {
+        sessions_max: 2,
+        ..Limits::default()
+    });
+    let late = ticket(&world, 1);
+    world.store.end(Ended::Session(SessionId(5)), world.now());
+    for other in 100..103 {
+        world.store.end(Ended::Session(SessionId(other)), world.now());
+    }
+    keep(&world, 1, 5, 7, late);
+    assert!(!is_found(&world, 1));
+    keep(&world, 1, 5, 7, ticket(&world, 1));
+    assert!(is_found(&world, 1));
+}
+
+#[test]
 fn streams_carry_hints_as_channels_do() {
     let limits = Limits {
         hint_bytes_max: 100,
