@@ -26,6 +26,7 @@ pub mod ephemeral;
 mod error;
 pub mod model;
 pub mod postgres;
+pub mod pool;
 mod read;
 mod shape;
 mod snapshot;

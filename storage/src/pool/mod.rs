@@ -1,0 +1,301 @@
+//! Pool.
+
+mod borrower;
+mod clock;
+mod error;
+mod lease;
+mod policy;
+mod report;
+mod settings;
+mod shared;
+mod state;
+mod statistics;
+mod sync;
+#[cfg(all(test, not(pool_models)))]
+mod tests;
+mod threads;
+
+pub use clock::Clock;
+pub use error::{BuildError, GetError};
+pub use lease::Lease;
+pub use policy::{CloseReason, ConnectError, DriverTimeouts, PoolPolicy, Reset};
+pub use settings::{
+    CLOCK_LEAP, CLOSING_MAX, CONNECTIONS_MAX, CONNECTORS_MAX, KEEPALIVE_JITTER_PER_MILLE,
+    LIFETIME_JITTER_PER_MILLE, PoolSettings, REPLACEMENTS_MAX, RETIRED_PER_TURN_MAX, RETRY_FIRST,
+    RETRY_LONGEST, SettingsError,
+};
+pub use statistics::{HISTOGRAM_BUCKETS, Histogram, Statistics, Status};
+
+use clock::Time;
+use r2d2::ManageConnection;
+use shared::Shared;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use sync::Mutex;
+
+/// What [`PoolBuilder::build`] waits for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Init {
+    /// For nothing: connections are opened in the background.
+    #[default]
+    Lazy,
+    /// For one connection, so that a wrong address or password is found at once.
+    One {
+        /// At most so long.
+        within: Duration,
+    },
+    /// For as many as are kept idle, and at least one.
+    Full {
+        /// At most so long.
+        within: Duration,
+    },
+}
+
+/// Collects what a pool is built from.
+pub struct PoolBuilder<M: ManageConnection> {
+    manager: M,
+    settings: PoolSettings,
+    policy: Box<dyn PoolPolicy<M>>,
+    time: Time,
+    init: Init,
+}
+
+impl<M: ManageConnection> fmt::Debug for PoolBuilder<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("settings", &self.settings)
+            .field("time", &self.time)
+            .field("init", &self.init)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: ManageConnection<Error: Send + Sync>> PoolBuilder<M> {
+    /// Replaces [`PoolSettings::default`].
+    #[must_use]
+    pub fn settings(mut self, settings: PoolSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Replaces the policy that changes nothing.
+    #[must_use]
+    pub fn policy(mut self, policy: impl PoolPolicy<M>) -> Self {
+        self.policy = Box::new(policy);
+        self
+    }
+
+    /// Replaces the system's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.time = Time::Other(Arc::new(clock));
+        self
+    }
+
+    /// Replaces [`Init::Lazy`].
+    #[must_use]
+    pub const fn init(mut self, init: Init) -> Self {
+        self.init = init;
+        self
+    }
+
+    /// Starts the pool and its threads, and waits as [`Init`] says.
+    ///
+    /// # Errors
+    /// A setting cannot be used, the system gives no thread, or the first connections were not there in time. In
+    /// each case nothing of the pool is left, but for calls of the manager that have not returned.
+    pub fn build(self) -> Result<Pool<M>, BuildError<M::Error>> {
+        self.settings.check()?;
+        report::driver_timeouts(&self.settings, self.policy.driver_timeouts());
+        let shared = Arc::new(Shared::new(&self.settings, self.manager, self.policy, self.time));
+        // From here on, dropping the pool ends what has been started.
+        let pool = Pool {
+            handle: Arc::new(Handle {
+                shared,
+                threads: Mutex::new(Vec::new()),
+            }),
+        };
+        let started = threads::start(&pool.handle.shared, &self.settings).map_err(BuildError::Thread)?;
+        *pool.handle.threads.lock() = started;
+        match self.init {
+            Init::Lazy => {}
+            Init::One { within } => pool.fill(1, within).map_err(BuildError::Connect)?,
+            Init::Full { within } => {
+                let count = self.settings.min_idle.unwrap_or(self.settings.max).max(1);
+                pool.fill(count, within).map_err(BuildError::Connect)?;
+            }
+        }
+        Ok(pool)
+    }
+}
+
+/// A handle to a pool of connections; clones are handles to the same pool, which any thread may use. Dropping the
+/// last handle closes the pool without waiting; leases stay usable.
+pub struct Pool<M: ManageConnection> {
+    handle: Arc<Handle<M>>,
+}
+
+struct Handle<M: ManageConnection> {
+    shared: Arc<Shared<M>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl<M: ManageConnection> Drop for Handle<M> {
+    fn drop(&mut self) {
+        self.shared.tell(|state, _| state.close_pool());
+    }
+}
+
+impl<M: ManageConnection> Clone for Pool<M> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: Arc::clone(&self.handle),
+        }
+    }
+}
+
+impl<M: ManageConnection> fmt::Debug for Pool<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.handle.shared.name)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: ManageConnection<Error: Send + Sync>> Pool<M> {
+    /// Starts from the defaults.
+    #[must_use]
+    pub fn builder(manager: M) -> PoolBuilder<M> {
+        PoolBuilder {
+            manager,
+            settings: PoolSettings::default(),
+            policy: Box::new(()),
+            time: Time::System,
+            init: Init::Lazy,
+        }
+    }
+}
+
+impl<M: ManageConnection> Pool<M> {
+    /// Takes a connection, and waits for one up to [`PoolSettings::acquire_timeout`], behind those who came before.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    #[track_caller]
+    pub fn get(&self) -> Result<Lease<M>, GetError<M::Error>> {
+        self.handle.shared.get(None, Location::caller())
+    }
+
+    /// Like [`get`](Self::get), but waits until `deadline`. A connection that is handed over just then still counts.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    #[track_caller]
+    pub fn get_by(&self, deadline: Instant) -> Result<Lease<M>, GetError<M::Error>> {
+        self.handle.shared.get(Some(deadline), Location::caller())
+    }
+
+    /// Takes a connection if one lies ready, nobody waits and it needs no test.
+    #[track_caller]
+    #[must_use]
+    pub fn try_get(&self) -> Option<Lease<M>> {
+        self.handle.shared.try_get(Location::caller())
+    }
+
+    /// The pool at this moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.handle.shared.status()
+    }
+
+    /// What the pool has done since it was built.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.handle.shared.statistics()
+    }
+
+    /// Replaces every connection: idle ones now, leased ones when they come back. For new credentials, or a database
+    /// that has moved.
+    pub fn retire_all(&self) {
+        self.handle.shared.tell(|state, now| state.retire_all(now));
+    }
+
+    /// Changes how many connections there may be, within 1 to [`CONNECTIONS_MAX`]. What is too many is closed: idle
+    /// ones now, leased ones when they come back.
+    pub fn set_max(&self, max: u32) {
+        let max = max.clamp(1, CONNECTIONS_MAX);
+        self.handle.shared.tell(|state, now| state.set_max(max, now));
+    }
+
+    /// Hands out and opens nothing until [`resume`](Self::resume); callers wait, within their deadlines.
+    pub fn pause(&self) {
+        self.handle.shared.tell(|state, _| state.pause());
+    }
+
+    /// Ends [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.handle.shared.tell(|state, now| state.resume(now));
+    }
+
+    /// Ends the pool. Callers that wait are told [`GetError::Closed`] at once; then this waits, at most so long, for
+    /// leases to come back and for the threads to end. What it returns says what is still out: a lease is closed by
+    /// whoever gives it back, a thread ends when the driver's call returns.
+    #[allow(clippy::must_use_candidate, reason = "closing is the point, not the status")]
+    pub fn close(&self, within: Duration) -> Status {
+        let shared = &self.handle.shared;
+        shared.tell(|state, _| state.close_pool());
+        let begun = Instant::now();
+        let mut inner = shared.inner.lock();
+        loop {
+            let status = inner.state.status();
+            let left = within.saturating_sub(begun.elapsed());
+            let ended = inner.threads == 0;
+            if ended && status.leased == 0 || left.is_zero() {
+                drop(inner);
+                if ended {
+                    self.join();
+                }
+                return status;
+            }
+            shared.watchers.wait_for(&mut inner, left);
+        }
+    }
+
+    /// Called when all threads are past their last look at the pool.
+    fn join(&self) {
+        let threads = std::mem::take(&mut *self.handle.threads.lock());
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("{}: a thread of the pool panicked", self.handle.shared.name);
+            }
+        }
+    }
+
+    /// Waits until so many connections have been opened.
+    fn fill(&self, count: u32, within: Duration) -> Result<(), GetError<M::Error>> {
+        let shared = &self.handle.shared;
+        let begun = Instant::now();
+        let deadline = shared.time.now() + within;
+        // Somebody who waits makes even a pool that keeps nothing idle open a connection, and hears of an error
+        // that is permanent.
+        drop(self.get_by(deadline)?);
+        let mut inner = shared.inner.lock();
+        loop {
+            let at = inner.state.status();
+            let waited = begun.elapsed();
+            let left = within.saturating_sub(waited);
+            if at.total >= count {
+                return Ok(());
+            }
+            if left.is_zero() {
+                let last = inner.state.last_error();
+                return Err(GetError::Timeout { waited, at, last });
+            }
+            shared.watchers.wait_for(&mut inner, left);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Owns what the pool must know of a database beyond what a manager says. Must never decide when it is asked.
+
+use r2d2::ManageConnection;
+use std::fmt;
+use std::time::Duration;
+
+/// What r2d2's [`ManageConnection`] does not say. The defaults change nothing; `()` is a policy of defaults.
+///
+/// A panic in any of these costs the connection it was about, and nothing else.
+pub trait PoolPolicy<M: ManageConnection>: Send + Sync + 'static {
+    /// Makes a new connection ready for use, on the thread that opened it: session settings, prepared statements.
+    ///
+    /// # Errors
+    /// The connection cannot be used; this counts as a failed attempt to connect.
+    fn prepare(&self, connection: &mut M::Connection) -> Result<(), M::Error> {
+        let _ = connection;
+        Ok(())
+    }
+
+    /// Looks at a connection that comes back unbroken, on the caller's thread. Must not wait for the database:
+    /// what needs a round trip, such as a rollback, is [`Reset::Clean`].
+    fn reset(&self, connection: &mut M::Connection) -> Reset {
+        let _ = connection;
+        Reset::Keep
+    }
+
+    /// Does what [`reset`](Self::reset) asked for with [`Reset::Clean`], on the pool's validating thread.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    fn clean(&self, connection: &mut M::Connection) -> Result<(), M::Error> {
+        let _ = connection;
+        Ok(())
+    }
+
+    /// Says whether trying again can help after this error.
+    fn connect_error(&self, error: &M::Error) -> ConnectError {
+        let _ = error;
+        ConnectError::Transient
+    }
+
+    /// Says which limits the driver itself has. Without them nothing ends a call to a database that is silent, and
+    /// the threads that connect and test can be held for ever; the pool says so once when it is built.
+    fn driver_timeouts(&self) -> Option<DriverTimeouts> {
+        None
+    }
+}
+
+impl<M: ManageConnection> PoolPolicy<M> for () {}
+
+/// What becomes of a connection that comes back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reset {
+    /// It is as good as new.
+    Keep,
+    /// [`PoolPolicy::clean`] makes it so, elsewhere.
+    Clean,
+    /// It is closed.
+    Discard,
+}
+
+/// What an error of an attempt to connect means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ConnectError {
+    /// The database may answer later: callers go on waiting.
+    Transient,
+    /// Nothing changes until somebody acts, as with a wrong password: all callers that wait are told at once.
+    Permanent,
+}
+
+/// How long the driver waits, at most.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DriverTimeouts {
+    /// For a connection to be opened: `connect_timeout` of PostgreSQL and Redis.
+    pub connect: Duration,
+    /// For the answer to a test: `tcp_user_timeout` with `statement_timeout` of PostgreSQL, the read and write
+    /// timeouts of Redis, `busy_timeout` of `SQLite`.
+    pub answer: Duration,
+}
+
+/// Why a connection was closed or left the pool.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum CloseReason {
+    /// It reached its lifetime.
+    Lifetime,
+    /// Nobody used it.
+    Idle,
+    /// It came back broken.
+    Broken,
+    /// Its user said that it cannot be trusted.
+    Tainted,
+    /// Its user panicked while having it, or the manager or the policy did when it came back.
+    Panicked,
+    /// A test or a clean-up failed or panicked.
+    Invalid,
+    /// The policy did not want it back.
+    Reset,
+    /// All connections were to be replaced.
+    Retired,
+    /// The pool had more than its maximum.
+    Surplus,
+    /// The pool was closed.
+    Closed,
+    /// Its user took it out of the pool.
+    Detached,
+}
+
+impl CloseReason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Lifetime,
+        Self::Idle,
+        Self::Broken,
+        Self::Tainted,
+        Self::Panicked,
+        Self::Invalid,
+        Self::Reset,
+        Self::Retired,
+        Self::Surplus,
+        Self::Closed,
+        Self::Detached,
+    ];
+
+    /// One lower-case word, for a label of a metric.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lifetime => "lifetime",
+            Self::Idle => "idle",
+            Self::Broken => "broken",
+            Self::Tainted => "tainted",
+            Self::Panicked => "panicked",
+            Self::Invalid => "invalid",
+            Self::Reset => "reset",
+            Self::Retired => "retired",
+            Self::Surplus => "surplus",
+            Self::Closed => "closed",
+            Self::Detached => "detached",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

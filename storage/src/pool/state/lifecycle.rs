@@ -1,0 +1,79 @@
+//! Owns what an operator tells the pool: pause, resume, replace all, another size, the end.
+
+use super::{Answer, CloseReason, Parts, Stage, State};
+use std::time::Instant;
+
+impl<P: Parts> State<P> {
+    /// Hands out and opens nothing more; callers wait.
+    pub(in crate::pool) fn pause(&mut self) {
+        if self.stage == Stage::Running {
+            self.stage = Stage::Paused;
+        }
+    }
+
+    pub(in crate::pool) fn resume(&mut self, now: Instant) {
+        if self.stage == Stage::Paused {
+            self.stage = Stage::Running;
+            self.balance(now);
+        }
+    }
+
+    /// Replaces every connection: idle ones now, the others when they come back.
+    pub(in crate::pool) fn retire_all(&mut self, now: Instant) {
+        self.generation = self.generation.wrapping_add(1);
+        self.close_idle(CloseReason::Retired);
+        self.balance(now);
+    }
+
+    pub(in crate::pool) fn set_max(&mut self, max: u32, now: Instant) {
+        self.max = max;
+        self.trim(CloseReason::Surplus, None);
+        self.balance(now);
+    }
+
+    /// Hands out nothing any more, ever.
+    pub(in crate::pool) fn close_pool(&mut self) {
+        if self.stage == Stage::Closed {
+            return;
+        }
+        self.stage = Stage::Closed;
+        for waiting in self.waiting.drain(..) {
+            self.out.answers.push_back((waiting.waiter, Answer::Closed));
+        }
+        self.close_idle(CloseReason::Closed);
+        while let Some(check) = self.checks.pop_front() {
+            self.checking -= 1;
+            self.close(check.conn, CloseReason::Closed);
+        }
+        self.out.wake_connector = true;
+        self.out.wake_checker = true;
+        self.out.wake_closer = true;
+        self.out.changed = true;
+    }
+
+    pub(in crate::pool) fn closed(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    /// A connection for the closing thread; `Err` tells it to end.
+    pub(in crate::pool) fn next_close(&mut self) -> Result<Option<P::Connection>, Ended> {
+        match self.closing.pop_front() {
+            Some(inner) => Ok(Some(inner)),
+            None if self.stage == Stage::Closed => {
+                self.closer_gone = true;
+                Err(Ended)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn close_idle(&mut self, reason: CloseReason) {
+        while let Some(idle) = self.idle.pop_front() {
+            self.close(idle.conn, reason);
+        }
+    }
+}
+
+/// The pool is closed and nothing is left to do.
+#[derive(Debug)]
+pub(in crate::pool) struct Ended;

@@ -1,0 +1,73 @@
+//! Owns which locks the pool is built on: `parking_lot`'s, or under `cfg(pool_models)` loom's in the same shape, so
+//! that loom can try their interleavings. Must never add behaviour of its own.
+//!
+//! The condition has a name of its own, because drivers below this crate are built differently under `cfg(loom)`.
+
+#[cfg(not(pool_models))]
+pub(super) use parking_lot::{Condvar, Mutex, MutexGuard};
+
+#[cfg(pool_models)]
+pub(super) use modelled::{Condvar, Mutex, MutexGuard};
+
+#[cfg(pool_models)]
+mod modelled {
+    use std::ops::{Deref, DerefMut};
+    use std::sync::PoisonError;
+    use std::time::Duration;
+
+    pub(in crate::pool) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    /// Empty only while its condition variable is waited for.
+    pub(in crate::pool) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+
+    pub(in crate::pool) struct Condvar(loom::sync::Condvar);
+
+    impl<T> Mutex<T> {
+        pub(in crate::pool) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(in crate::pool) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_deref().expect("the lock is held")
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_deref_mut().expect("the lock is held")
+        }
+    }
+
+    impl Condvar {
+        pub(in crate::pool) fn new() -> Self {
+            Self(loom::sync::Condvar::new())
+        }
+
+        pub(in crate::pool) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(in crate::pool) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+
+        pub(in crate::pool) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            if let Some(held) = guard.0.take() {
+                guard.0 = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+
+        /// Time does not pass in a model: it is the others who end the wait.
+        pub(in crate::pool) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
+            self.wait(guard);
+        }
+    }
+}
