@@ -12,6 +12,11 @@
 //! Three stores implement them: [`model`], the reference that says what is right in the simplest possible
 //! way, [`sqlite`], and [`postgres`] for several processes on one database. One conformance suite runs on all
 //! three, and a property test compares them.
+//! Two stores implement them: [`model`], the reference that says what is right in the simplest possible
+//! way, and [`sqlite`]. One conformance suite runs on both, and a property test compares them.
+//!
+//! [`pool`] is a pool of connections for any r2d2 adapter; it knows nothing of stores, but it reads clocks and has
+//! threads of its own.
 #![forbid(unsafe_code)]
 
 // Test code that the tests beside this crate use too names it so.

@@ -1,9 +1,146 @@
-//! Pool.
+//! A blocking pool of connections for any [`r2d2::ManageConnection`], so that `r2d2_postgres`, `r2d2_sqlite` and the
+//! `r2d2` feature of `redis` work in it unchanged. It owns who gets which connection and when one is opened, tested
+//! or closed; it must never know what a connection is for.
+//!
+//! **A caller waits for the pool and for nothing else**: never in `connect`, `is_valid` or a close, and never past
+//! its deadline.
+//!
+//! # Guide
+//!
+//! ```
+//! use r2d2::ManageConnection;
+//! use std::time::Duration;
+//! use storage::pool::{CloseReason, DriverTimeouts, GetError, Init, Pool, PoolPolicy, PoolSettings, Reset};
+//!
+//! /// A "database" of numbers; a real one comes with its r2d2 adapter.
+//! struct Numbers;
+//!
+//! struct Connection { sum: u64, in_transaction: bool }
+//!
+//! impl ManageConnection for Numbers {
+//!     type Connection = Connection;
+//!     type Error = std::io::Error;
+//!
+//!     fn connect(&self) -> Result<Connection, std::io::Error> {
+//!         Ok(Connection { sum: 0, in_transaction: false })
+//!     }
+//!     fn is_valid(&self, _: &mut Connection) -> Result<(), std::io::Error> {
+//!         Ok(())
+//!     }
+//!     fn has_broken(&self, _: &mut Connection) -> bool {
+//!         false
+//!     }
+//! }
+//!
+//! /// What the pool should know of this database.
+//! struct Policy;
+//!
+//! impl PoolPolicy<Numbers> for Policy {
+//!     /// Nobody gets a connection in the middle of somebody else's transaction.
+//!     fn reset(&self, connection: &mut Connection) -> Reset {
+//!         if connection.in_transaction { Reset::Discard } else { Reset::Keep }
+//!     }
+//!     fn driver_timeouts(&self) -> Option<DriverTimeouts> {
+//!         let second = Duration::from_secs(1);
+//!         Some(DriverTimeouts { connect: second, answer: second })
+//!     }
+//! }
+//!
+//! let pool = Pool::builder(Numbers)
+//!     .settings(PoolSettings { name: "numbers".to_owned(), max: 2, ..PoolSettings::default() })
+//!     .policy(Policy)
+//!     .init(Init::One { within: Duration::from_secs(5) })
+//!     .build()?;
+//!
+//! let mut lease = pool.get()?;
+//! lease.sum += 1;
+//! drop(lease); // and back it is
+//!
+//! let mut lease = pool.get()?;
+//! lease.in_transaction = true;
+//! drop(lease); // closed, and replaced when somebody needs it
+//! assert_eq!(pool.statistics().closed(CloseReason::Reset), 1);
+//!
+//! let left = pool.close(Duration::from_secs(5));
+//! assert_eq!(left.total, 0);
+//! assert!(matches!(pool.get(), Err(GetError::Closed)));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How it works
+//!
+//! - **First come, first served.** A connection that comes back is handed to the caller who has waited longest;
+//!   newcomers queue up behind. Idle connections are handed out last in, first out.
+//! - **Opened by demand.** As many as callers wait for beyond what is on its way, and to keep
+//!   [`min_idle`](PoolSettings::min_idle) ready. After a failure the pauses grow from [`RETRY_FIRST`] to
+//!   [`RETRY_LONGEST`], one attempt at a time, and nobody tries while nobody waits. An error that the policy calls
+//!   [`Permanent`](ConnectError::Permanent) is told to all who wait at once.
+//! - **Tested elsewhere.** What has been idle for less than [`validate_after_idle`](PoolSettings::validate_after_idle)
+//!   is handed out as it is; otherwise a thread of the pool tests it while the caller waits in the queue. When one
+//!   connection comes back broken or fails its test, all others are suspected and tested before they are handed out.
+//! - **Not for ever.** Lifetimes hold at check-in, check-out and in between, with a little chance in them; a
+//!   connection is never closed while it is leased, and its replacement is opened first.
+//! - **Not back at any price.** A connection is closed if its user panicked, [tainted](Lease::taint) it or broke it,
+//!   or if the policy does not want it back ([`PoolPolicy::reset`]). Open transactions through a guard that rolls
+//!   back when it is dropped; `reset` is for those who did not.
+//!
+//! # Rules for threads
+//!
+//! Everything may be called from any thread, but for the manager and the policy: `connect` and `prepare` run on the
+//! connecting threads, `is_valid` and `clean` on the testing thread, closes on the closing thread (or on that of the
+//! caller, if more than [`CLOSING_MAX`] wait for it), `has_broken` and `reset` on the thread that gives a lease back:
+//! they must be quick. No lock is held during any of them. **A call of a blocking driver cannot be interrupted.** Set
+//! the driver's own limits and say so in [`PoolPolicy::driver_timeouts`]: `connect_timeout`, `tcp_user_timeout` and
+//! `statement_timeout` for PostgreSQL, connection, read and write timeouts for Redis, `busy_timeout` for `SQLite`.
+//!
+//! A thread that takes a second lease while it holds one can wait for others that do the same. With `n` leases a
+//! thread at most, `threads × (n − 1) + 1` connections exclude it; the pool warns once when it sees a second lease.
+//!
+//! # Sizes
+//!
+//! A small pool in which threads wait is right: about `cores × 2 + disks` *of the database*, divided by the processes
+//! that use it. More connections than threads that use them are waste. Keep short and long work in pools of their
+//! own. The defaults make a pool of fixed size, which never opens a connection while a burst is going on.
+//!
+//! `SQLite`: one pool of exactly 1 for writing and one for reading (WAL, `query_only`), both from
+//! [`PoolSettings::ageless`]. A pool over `:memory:` must have exactly 1 connection, or a shared cache, or every
+//! connection is a database of its own.
+//!
+//! # Limits
+//!
+//! | what | limit | beyond it |
+//! |---|---|---|
+//! | connections open | [`PoolSettings::max`], up to [`CONNECTIONS_MAX`]; [`REPLACEMENTS_MAX`] more while one is replaced | callers wait |
+//! | callers that wait | [`PoolSettings::waiting_max`] | [`GetError::Overloaded`] |
+//! | a caller's wait | [`PoolSettings::acquire_timeout`], or its own deadline | [`GetError::Timeout`] |
+//! | attempts to connect at once | [`PoolSettings::connectors`]; 1 after a failure | demand waits |
+//! | tests at once | 1 | they queue, at most one for each connection |
+//! | connections that wait to be closed | [`CLOSING_MAX`] | whoever gives one up closes it |
+//! | expired connections closed in a turn of the housekeeper | [`RETIRED_PER_TURN_MAX`] | the next turn |
+//!
+//! Connections that wait to be closed are still open for the database: leave it room for a few more than `max`.
+//!
+//! # Beside r2d2
+//!
+//! | | r2d2 0.8 | here |
+//! |---|---|---|
+//! | order of callers | whoever is quickest | first come, first served |
+//! | test at check-out | by the caller, without limit | by a thread of the pool, within the caller's deadline, only after idle time or suspicion |
+//! | `max_lifetime` | on idle connections, every 30 s | at check-in, check-out and in between |
+//! | `idle_timeout` | closes all, then opens `min_idle` again | only what is beyond `min_idle` |
+//! | user panics | the connection goes back | it is closed |
+//! | database is down | every place tries for ever, with or without callers | one attempt at a time, for callers |
+//! | panic in `connect` | a place is lost | counted as a failure |
+//! | error | a text, perhaps | what kind, how full the pool was, the last error of the driver |
+//! | close, pause, resize, retire | – | ✓ |
+//! | leases held too long | – | reported with the place in the code |
 
 mod borrower;
 mod clock;
 mod error;
 mod lease;
+#[cfg(all(test, pool_models))]
+mod models;
 mod policy;
 mod report;
 mod settings;

@@ -55,7 +55,7 @@ pub(super) struct Shared<M: ManageConnection> {
     pub(super) housekeeper: Condvar,
     /// Those who wait for the pool to fill or to empty.
     pub(super) watchers: Condvar,
-    warned_of_second: AtomicBool,
+    pub(super) warned_of_second: AtomicBool,
 }
 
 /// A deadline that is too far away for the clock is one that nobody lives to see.
@@ -136,10 +136,7 @@ impl<M: ManageConnection> Shared<M> {
         deadline: Instant,
         borrower: Borrower,
     ) -> Result<Lease<M>, GetError<M::Error>> {
-        let seat = Arc::new(Seat {
-            answer: Mutex::new(None),
-            answered: Condvar::new(),
-        });
+        let seat = Arc::new(Seat::new());
         let queued = inner.state.wait(now, borrower, Arc::clone(&seat));
         let at = inner.state.status();
         self.settle(inner);
@@ -287,6 +284,13 @@ impl<M: ManageConnection> Shared<M> {
 }
 
 impl<M: ManageConnection> Seat<M> {
+    pub(super) fn new() -> Self {
+        Self {
+            answer: Mutex::new(None),
+            answered: Condvar::new(),
+        }
+    }
+
     fn fill(self: Arc<Self>, answer: Answer<M::Connection, M::Error>) -> Arc<Self> {
         *self.answer.lock() = Some(answer);
         self
