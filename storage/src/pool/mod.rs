@@ -139,7 +139,8 @@ mod borrower;
 mod clock;
 mod error;
 mod lease;
-#[cfg(all(test, pool_models))]
+#[cfg(test)]
+#[cfg(pool_models)]
 mod models;
 mod policy;
 mod report;
@@ -148,7 +149,8 @@ mod shared;
 mod state;
 mod statistics;
 mod sync;
-#[cfg(all(test, not(pool_models)))]
+#[cfg(test)]
+#[cfg(not(pool_models))]
 mod tests;
 mod threads;
 

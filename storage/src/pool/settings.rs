@@ -194,7 +194,8 @@ fn refused(setting: &'static str, rule: &'static str, value: impl ToString) -> S
     SettingsError { setting, rule, value }
 }
 
-#[cfg(all(test, not(pool_models)))]
+#[cfg(test)]
+#[cfg(not(pool_models))]
 mod tests {
     use super::*;
 

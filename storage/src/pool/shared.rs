@@ -26,10 +26,12 @@ impl<M: ManageConnection> Parts for Carried<M> {
     type Waiter = Arc<Seat<M>>;
 }
 
+type AnswerOf<M> = Answer<<M as ManageConnection>::Connection, <M as ManageConnection>::Error>;
+
 /// Where one caller waits. Filled under the pool's lock, so a caller that is no longer in the queue finds its answer
 /// here without waiting.
 pub(super) struct Seat<M: ManageConnection> {
-    answer: Mutex<Option<Answer<M::Connection, M::Error>>>,
+    answer: Mutex<Option<AnswerOf<M>>>,
     answered: Condvar,
 }
 
@@ -157,11 +159,7 @@ impl<M: ManageConnection> Shared<M> {
     }
 
     /// The deadline has passed; but an answer given until now counts.
-    fn give_up(
-        &self,
-        seat: &Seat<M>,
-        ticket: u64,
-    ) -> Result<Answer<M::Connection, M::Error>, GetError<M::Error>> {
+    fn give_up(&self, seat: &Seat<M>, ticket: u64) -> Result<AnswerOf<M>, GetError<M::Error>> {
         let mut inner = self.inner.lock();
         let Some(waited) = inner.state.give_up(ticket, self.time.now()) else {
             drop(inner);
@@ -291,17 +289,17 @@ impl<M: ManageConnection> Seat<M> {
         }
     }
 
-    fn fill(self: Arc<Self>, answer: Answer<M::Connection, M::Error>) -> Arc<Self> {
+    fn fill(self: Arc<Self>, answer: AnswerOf<M>) -> Arc<Self> {
         *self.answer.lock() = Some(answer);
         self
     }
 
-    fn take(&self) -> Option<Answer<M::Connection, M::Error>> {
+    fn take(&self) -> Option<AnswerOf<M>> {
         self.answer.lock().take()
     }
 
     /// The answer, or nothing once the deadline has passed.
-    fn wait(&self, time: &Time, deadline: Instant) -> Option<Answer<M::Connection, M::Error>> {
+    fn wait(&self, time: &Time, deadline: Instant) -> Option<AnswerOf<M>> {
         let mut answer = self.answer.lock();
         while answer.is_none() {
             let left = deadline.saturating_duration_since(time.now());

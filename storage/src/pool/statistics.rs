@@ -172,7 +172,8 @@ impl fmt::Debug for Histogram {
     }
 }
 
-#[cfg(all(test, not(pool_models)))]
+#[cfg(test)]
+#[cfg(not(pool_models))]
 mod tests {
     use super::*;
 

@@ -332,5 +332,6 @@ fn shortened(whole: Duration, share: u32, per_mille: u32) -> Duration {
     whole.saturating_sub(whole / 1000 * thousandths)
 }
 
-#[cfg(all(test, not(pool_models)))]
+#[cfg(test)]
+#[cfg(not(pool_models))]
 mod tests;
