@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use storage::pool::{Init, Pool, PoolSettings};
@@ -104,18 +105,22 @@ fn alone(pool: &impl Lends) -> f64 {
     begun.elapsed().as_nanos() as f64 / f64::from(UNCONTENDED)
 }
 
-/// Leases a second, then waits in microseconds: median, p99, p99.9, longest, longest to mean.
-fn together(pool: &impl Lends, threads: usize, length: Duration) -> [f64; 6] {
+/// Leases a second; then waits in microseconds: median, p99, p99.9, longest, longest to mean; then the most leases
+/// that others were given during one wait, which does not depend on how busy the machine is.
+fn together(pool: &impl Lends, threads: usize, length: Duration) -> [f64; 7] {
     let start = Barrier::new(threads);
-    let mut waits: Vec<f64> = thread::scope(|scope| {
+    let given = AtomicU64::new(0);
+    let mut waits: Vec<(f64, u64)> = thread::scope(|scope| {
         let one = || {
             let mut waits = Vec::new();
             start.wait();
             let begun = Instant::now();
             while begun.elapsed() < length {
                 let asked = Instant::now();
+                let before = given.load(Ordering::Relaxed);
                 pool.lend(|_| {
-                    waits.push(asked.elapsed().as_secs_f64() * 1e6);
+                    let others = given.fetch_add(1, Ordering::Relaxed) - before;
+                    waits.push((asked.elapsed().as_secs_f64() * 1e6, others));
                     thread::sleep(HOLD);
                 });
             }
@@ -126,6 +131,8 @@ fn together(pool: &impl Lends, threads: usize, length: Duration) -> [f64; 6] {
             .flat_map(|thread| thread.join().unwrap_or_default())
             .collect()
     });
+    let others = waits.iter().map(|wait| wait.1).max().unwrap_or(0) as f64;
+    let mut waits: Vec<f64> = waits.drain(..).map(|wait| wait.0).collect();
     waits.sort_unstable_by(f64::total_cmp);
     let at = |per_mille: usize| {
         waits
@@ -136,7 +143,7 @@ fn together(pool: &impl Lends, threads: usize, length: Duration) -> [f64; 6] {
     let longest = waits.last().copied().unwrap_or(f64::NAN);
     let mean = waits.iter().sum::<f64>() / waits.len() as f64;
     let rate = waits.len() as f64 / length.as_secs_f64();
-    [rate, at(500), at(990), at(999), longest, longest / mean]
+    [rate, at(500), at(990), at(999), longest, longest / mean, others]
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -148,14 +155,14 @@ fn row(what: &str, pairs: &[(f64, f64)]) {
     let ours = median(pairs.iter().map(|pair| pair.0).collect());
     let theirs = median(pairs.iter().map(|pair| pair.1).collect());
     let ratio = median(pairs.iter().map(|pair| pair.0 / pair.1).collect());
-    println!("{what:<44} {ours:>12.1} {theirs:>12.1} {ratio:>8.2}");
+    println!("{what:<60} {ours:>12.1} {theirs:>12.1} {ratio:>8.2}");
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let rounds = arguments.next().map_or(Ok(ROUNDS), |number| number.parse())?;
     let seconds = arguments.next().map_or(Ok(SECONDS), |number| number.parse())?;
-    println!("{:<44} {:>12} {:>12} {:>8}", "", "ours", "r2d2", "ratio");
+    println!("{:<60} {:>12} {:>12} {:>8}", "", "ours", "r2d2", "ratio");
     let mut pairs = Vec::new();
     for _ in 0..rounds {
         pairs.push((alone(&ours(8)?), alone(&theirs(8)?)));
@@ -175,6 +182,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "p99.9, us",
             "longest, us",
             "longest / mean",
+            "most served during a wait",
         ];
         for (index, figure) in figures.iter().enumerate() {
             let pairs: Vec<(f64, f64)> = results

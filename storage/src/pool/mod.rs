@@ -73,8 +73,8 @@
 //!   newcomers queue up behind. Idle connections are handed out last in, first out.
 //! - **Opened by demand.** As many as callers wait for beyond what is on its way, and to keep
 //!   [`min_idle`](PoolSettings::min_idle) ready. After a failure the pauses grow from [`RETRY_FIRST`] to
-//!   [`RETRY_LONGEST`], one attempt at a time, and nobody tries while nobody waits. An error that the policy calls
-//!   [`Permanent`](ConnectError::Permanent) is told to all who wait at once.
+//!   [`RETRY_LONGEST`], one attempt at a time, and nobody tries once nothing is wanted any more. An error that the
+//!   policy calls [`Permanent`](ConnectError::Permanent) is told to all who wait at once.
 //! - **Tested elsewhere.** What has been idle for less than [`validate_after_idle`](PoolSettings::validate_after_idle)
 //!   is handed out as it is; otherwise a thread of the pool tests it while the caller waits in the queue. When one
 //!   connection comes back broken or fails its test, all others are suspected and tested before they are handed out.
@@ -129,7 +129,7 @@
 //! | `max_lifetime` | on idle connections, every 30 s | at check-in, check-out and in between |
 //! | `idle_timeout` | closes all, then opens `min_idle` again | only what is beyond `min_idle` |
 //! | user panics | the connection goes back | it is closed |
-//! | database is down | every place tries for ever, with or without callers | one attempt at a time, for callers |
+//! | database is down | every place tries for ever, with or without need | one attempt at a time, while needed |
 //! | panic in `connect` | a place is lost | counted as a failure |
 //! | error | a text, perhaps | what kind, how full the pool was, the last error of the driver |
 //! | close, pause, resize, retire | – | ✓ |
@@ -167,7 +167,7 @@ pub use statistics::{HISTOGRAM_BUCKETS, Histogram, Statistics, Status};
 
 use clock::Time;
 use r2d2::ManageConnection;
-use shared::Shared;
+use shared::{FOREVER, Shared};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -418,7 +418,8 @@ impl<M: ManageConnection> Pool<M> {
     fn fill(&self, count: u32, within: Duration) -> Result<(), GetError<M::Error>> {
         let shared = &self.handle.shared;
         let begun = Instant::now();
-        let deadline = shared.time.now() + within;
+        let now = shared.time.now();
+        let deadline = now.checked_add(within).unwrap_or(now + FOREVER);
         // Somebody who waits makes even a pool that keeps nothing idle open a connection, and hears of an error
         // that is permanent.
         drop(self.get_by(deadline)?);

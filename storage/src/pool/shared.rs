@@ -61,7 +61,7 @@ pub(super) struct Shared<M: ManageConnection> {
 }
 
 /// A deadline that is too far away for the clock is one that nobody lives to see.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(super) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl<M: ManageConnection> Shared<M> {
     pub(super) fn new(

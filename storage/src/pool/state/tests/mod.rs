@@ -192,7 +192,11 @@ impl World {
         let answers: Vec<_> = out.answers.drain(..).collect();
         self.closed.append(&mut out.dropped);
         let events = out.events.drain(..).map(|event| match event {
-            Event::Leak { held, .. } => format!("leak {held:?}"),
+            Event::Leak { borrower, held } => {
+                assert_eq!(borrower.location.file(), file!());
+                assert_eq!(Some(borrower.thread()), std::thread::current().name());
+                format!("leak {held:?}")
+            }
             Event::LeakEnded { held, .. } => format!("leak ended {held:?}"),
             Event::ClockLeapt { .. } => "leap".to_owned(),
             Event::ChecksFail { failed, of } => format!("{failed} of {of} failed"),

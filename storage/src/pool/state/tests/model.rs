@@ -289,7 +289,7 @@ proptest! {
     #[test]
     fn callers_and_connections_are_never_lost(
         settings in sizes(),
-        steps in prop::collection::vec(step(), 1..200),
+        steps in prop::collection::vec(step(), 1..120),
     ) {
         let mut world = World::new(&settings);
         let mut reference = Reference { max: settings.max, ..Reference::default() };
