@@ -17,6 +17,7 @@ use storage::{
 };
 
 use crate::{
+    cluster::{Cluster, ClusterHandle, Hearing},
     config::Config,
     delivery::{Follower, FollowerParts, Outboxes, Planner, Routes},
     engine,
@@ -54,6 +55,7 @@ pub struct Daemon {
     hasher: Hasher,
     lanes: Lanes,
     follower: Option<Follower>,
+    cluster: Option<Cluster>,
     store: Arc<dyn Store>,
     fatal: Receiver<String>,
 }
@@ -98,7 +100,16 @@ impl Daemon {
             fatal: fatal_sender,
         };
         let several_writers = store.writers_max() > 1;
+        let medium = engine::medium(&config)?;
+        if medium.is_some() && !several_writers {
+            return Err(DaemonError(
+                "the embedded store has one node: leave redis out, or store in PostgreSQL".to_owned(),
+            ));
+        }
+        let cluster_handle = ClusterHandle::default();
+        let mut hearing = None;
         let (follower, lanes) = if several_writers {
+            let announcer = cluster_handle.clone();
             let follower = FollowerParts {
                 planner,
                 outboxes: Arc::clone(&outboxes),
@@ -107,10 +118,15 @@ impl Daemon {
                 reader: store.reader().map_err(store_error)?,
                 from: snapshot.clone(),
                 interval: Duration::from_millis(config.cluster.follow_ms),
-                announce: Box::new(|| {}),
+                announce: Box::new(move || announcer.committed()),
             };
             let (follower, handle) = Follower::start(follower)
                 .map_err(DaemonError::because("the follower could not be started"))?;
+            hearing = Some(Hearing {
+                follower: handle.clone(),
+                routes: Arc::clone(&routes),
+                outboxes: Arc::clone(&outboxes),
+            });
             let lanes = (0..config.lanes().clamp(1, store.writers_max()))
                 .map(|_| {
                     let writer = store.writer().map_err(store_error)?;
@@ -134,6 +150,7 @@ impl Daemon {
             routes: Arc::clone(&routes),
             outboxes: Arc::clone(&outboxes),
             lane: lane_handle.clone(),
+            cluster: cluster_handle.clone(),
             hasher: hasher_handle,
         });
         let workers = start_workers(&config, &context, &store, several_writers.then_some(&cache))?;
@@ -144,12 +161,23 @@ impl Daemon {
             routes,
             outboxes: Arc::clone(&outboxes),
             lane: lane_handle,
+            cluster: cluster_handle.clone(),
             workers: workers.clone(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             config,
         });
         let server = start_server(&shared, &workers, snapshot)?;
+        let cluster = match (medium, hearing) {
+            (Some(medium), Some(hearing)) => {
+                let config = &shared.config;
+                let address = advertised(config, server.local_addrs().first().copied());
+                let cluster = Cluster::start(&cluster_handle, medium, &config.server.node, address, hearing)
+                    .map_err(DaemonError::because("the cluster's threads could not be started"))?;
+                Some(cluster)
+            }
+            _ => None,
+        };
         Ok(Self {
             server,
             shared,
@@ -158,6 +186,7 @@ impl Daemon {
             hasher,
             lanes,
             follower,
+            cluster,
             store,
             fatal,
         })
@@ -180,6 +209,7 @@ impl Daemon {
     /// The store could not be closed cleanly; nothing acknowledged is lost by that.
     pub fn drain(self) -> Result<DrainReport, DaemonError> {
         self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.cluster.leave();
         self.server.stop_accepting();
         let report = self.server.drain(self.shared.config.drain());
         self.workers.shutdown();
@@ -189,6 +219,10 @@ impl Daemon {
         drop((self.shared, self.context, self.workers));
         self.hasher.join();
         self.lanes.join();
+        if let Some(cluster) = self.cluster {
+            // It holds a handle of the follower.
+            cluster.end();
+        }
         if let Some(follower) = self.follower {
             follower.join();
         }
@@ -197,6 +231,18 @@ impl Daemon {
             .map_err(|error| DaemonError(error.to_string()))?;
         Ok(report)
     }
+}
+
+/// Where clients reach this node.
+fn advertised(config: &Config, listening: Option<SocketAddr>) -> String {
+    if !config.cluster.advertise.is_empty() {
+        return config.cluster.advertise.clone();
+    }
+    // A node that listens everywhere does not know which of its addresses clients can reach.
+    listening
+        .filter(|address| !address.ip().is_unspecified())
+        .map(|address| address.to_string())
+        .unwrap_or_default()
 }
 
 fn start_workers(

@@ -3,23 +3,27 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use storage::{
     Store,
+    ephemeral::{self, Hints, Presence, Remote, RemoteSettings},
     postgres::{PostgresOptions, PostgresStore},
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };
 
 use crate::{
-    config::{Config, SecretUrl, StoreUrl},
+    cluster::Medium,
+    config::{Config, HintsBy, Redis, SecretUrl, StoreUrl},
     daemon::DaemonError,
     token,
 };
 
 /// Holds PostgreSQL's password, where neither the URL nor a file does.
 const PASSWORD_VARIABLE: &str = "IMSERVER_STORE_PASSWORD";
+/// Likewise Redis's.
+const REDIS_PASSWORD_VARIABLE: &str = "IMSERVER_REDIS_PASSWORD";
 
 /// Opens the configured store, or makes it.
 ///
@@ -47,6 +51,72 @@ pub fn describe(config: &Config) -> String {
             format!("{} (SQLite)", directory.display())
         }
     }
+}
+
+/// What the nodes share that may vanish, if anything: a Redis, which need not be there yet.
+///
+/// # Errors
+/// Its URL or its password file cannot be read.
+pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
+    if config.redis.url.is_empty() {
+        return Ok(None);
+    }
+    let millis = Duration::from_millis;
+    let settings = &config.redis;
+    let mut remote = RemoteSettings::new(redis_url(settings)?);
+    remote.prefix.clone_from(&settings.prefix);
+    remote.connect_timeout = millis(settings.connect_ms);
+    remote.read_timeout = millis(settings.read_ms);
+    remote.write_timeout = millis(settings.write_ms);
+    remote.hints_by = match settings.hints {
+        HintsBy::PubSub => ephemeral::HintsBy::PubSub,
+        HintsBy::Streams => ephemeral::HintsBy::Streams,
+    };
+    let remote =
+        Remote::new(remote, Instant::now()).map_err(|error| DaemonError(format!("redis.url: {error}")))?;
+    let remote = Arc::new(remote);
+    Ok(Some(Medium {
+        hints: Arc::clone(&remote) as Arc<dyn Hints>,
+        presence: Arc::clone(&remote) as Arc<dyn Presence>,
+        sessions: remote,
+    }))
+}
+
+/// With the password that stands elsewhere, if it does.
+fn redis_url(settings: &Redis) -> Result<String, DaemonError> {
+    let url = settings.url.expose();
+    let password = if settings.password_file.as_os_str().is_empty() {
+        std::env::var(REDIS_PASSWORD_VARIABLE).ok()
+    } else {
+        let file = &settings.password_file;
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| DaemonError(format!("cannot read {}: {error}", file.display())))?;
+        Some(text.trim_end_matches(['\r', '\n']).to_owned())
+    };
+    let Some(password) = password else {
+        return Ok(url.to_owned());
+    };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Ok(url.to_owned());
+    };
+    let (user, host) = match rest.rsplit_once('@') {
+        Some((userinfo, host)) => (userinfo.split(':').next().unwrap_or_default(), host),
+        None => ("", rest),
+    };
+    Ok(format!("{scheme}://{user}:{}@{host}", percent_encoded(&password)))
+}
+
+/// As the part of a URL before its host needs it.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 fn open_postgres(config: &Config, url: &SecretUrl) -> Result<Arc<dyn Store>, DaemonError> {
@@ -95,4 +165,34 @@ pub fn create_private(directory: &Path) -> Result<(), DaemonError> {
             directory.display()
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_of_a_file_goes_into_the_url() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        std::fs::write(&file, "p@ss:word/\n").unwrap();
+        for (url, whole) in [
+            ("redis://cache:6379/1", "redis://:p%40ss%3Aword%2F@cache:6379/1"),
+            ("rediss://ann@cache", "rediss://ann:p%40ss%3Aword%2F@cache"),
+            ("redis://ann:old@cache", "redis://ann:p%40ss%3Aword%2F@cache"),
+        ] {
+            let settings = Redis {
+                url: url.into(),
+                password_file: file.clone(),
+                ..Redis::default()
+            };
+            assert_eq!(redis_url(&settings).unwrap(), whole);
+        }
+        let missing = Redis {
+            url: "redis://cache".into(),
+            password_file: directory.path().join("none"),
+            ..Redis::default()
+        };
+        assert!(redis_url(&missing).is_err());
+    }
 }

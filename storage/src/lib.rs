@@ -12,9 +12,6 @@
 //! Three stores implement them: [`model`], the reference that says what is right in the simplest possible
 //! way, [`sqlite`], and [`postgres`] for several processes on one database. One conformance suite runs on all
 //! three, and a property test compares them.
-//! Two stores implement them: [`model`], the reference that says what is right in the simplest possible
-//! way, and [`sqlite`]. One conformance suite runs on both, and a property test compares them.
-//!
 //! [`pool`] is a pool of connections for any r2d2 adapter; it knows nothing of stores, but it reads clocks and has
 //! threads of its own.
 #![forbid(unsafe_code)]
@@ -23,15 +20,15 @@
 #[cfg(test)]
 extern crate self as storage;
 
-pub mod cached;
 pub mod breaker;
+pub mod cached;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod ephemeral;
 mod error;
 pub mod model;
-pub mod postgres;
 pub mod pool;
+pub mod postgres;
 mod read;
 mod shape;
 mod snapshot;

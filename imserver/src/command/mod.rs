@@ -2,6 +2,7 @@
 //! configuration as the daemon, does one thing, and ends.
 
 mod backup;
+mod nodes;
 mod provision;
 
 use std::io::Write;
@@ -20,7 +21,8 @@ pub fn run(command: &Command, config: &Config, output: &mut dyn Write) -> Result
         Command::Provision(provision) => provision::run(provision, config, output),
         Command::Backup(backup) => backup::backup(backup, config, output),
         Command::Restore(restore) => backup::restore(restore, config, output),
-        Command::Nodes | Command::Copy(_) => Err(DaemonError("not there yet".to_owned())),
+        Command::Nodes => nodes::run(config, output),
+        Command::Copy(_) => Err(DaemonError("not there yet".to_owned())),
     }
 }
 

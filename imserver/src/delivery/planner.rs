@@ -254,18 +254,18 @@ fn add(
     }
 }
 
-/// A push that is not stored, to everybody in `users` but one connection.
+/// A push that is not stored, to everybody in `users`, but not on the connection `except`.
 pub fn transient(
     routes: &Routes,
     loops: usize,
     users: impl Iterator<Item = UserId>,
-    except: ConnId,
+    except: Option<ConnId>,
     push: &Push,
 ) -> Vec<Delivery> {
     let mut targets = connections(routes, loops, users);
     for target in &mut targets {
-        target.protobuf.retain(|conn| *conn != except);
-        target.json.retain(|conn| *conn != except);
+        target.protobuf.retain(|conn| Some(*conn) != except);
+        target.json.retain(|conn| Some(*conn) != except);
     }
     let mut out: Vec<Delivery> = (0..loops).map(|_| Delivery::default()).collect();
     add(targets, None, &mut out, |encoding| encode::push(push, encoding));

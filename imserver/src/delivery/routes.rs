@@ -92,21 +92,54 @@ impl Routes {
         Ok(())
     }
 
-    /// Takes a connection's route away, and never another's.
-    pub fn remove(&self, user: UserId, conn: ConnId) {
+    /// Takes a connection's route away, and never another's. The session, if it had one.
+    pub fn remove(&self, user: UserId, conn: ConnId) -> Option<SessionId> {
         let mut shard = self.shard(user).write();
-        if let Some(routes) = shard.get_mut(&user) {
-            routes.retain(|route| route.conn != conn);
-            if routes.is_empty() {
-                shard.remove(&user);
-            }
+        let routes = shard.get_mut(&user)?;
+        let index = routes.iter().position(|route| route.conn == conn)?;
+        let session = routes.swap_remove(index).session;
+        if routes.is_empty() {
+            shard.remove(&user);
         }
+        Some(session)
     }
 
     /// Calls `each` with every route of a user.
     pub fn of(&self, user: UserId, mut each: impl FnMut(&Route)) {
         if let Some(routes) = self.shard(user).read().get(&user) {
             routes.iter().for_each(&mut each);
+        }
+    }
+
+    /// Every session that is connected now.
+    pub fn sessions(&self) -> Vec<(UserId, SessionId)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read();
+            let routes = shard
+                .iter()
+                .flat_map(|(user, routes)| routes.iter().map(|route| (*user, route.session)));
+            all.extend(routes);
+        }
+        all
+    }
+
+    /// A session was connected to another node: its connection here is told to go.
+    pub fn replaced_elsewhere(&self, user: UserId, session: SessionId) {
+        let mut gone = None;
+        {
+            let mut shard = self.shard(user).write();
+            if let Some(routes) = shard.get_mut(&user)
+                && let Some(index) = routes.iter().position(|route| route.session == session)
+            {
+                gone = Some(routes.swap_remove(index).conn);
+                if routes.is_empty() {
+                    shard.remove(&user);
+                }
+            }
+        }
+        if let Some(conn) = gone {
+            self.kick(conn, GoAwayReason::Replaced);
         }
     }
 

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     clock,
+    cluster::ClusterHandle,
     config::Config,
     delivery::{Behind, Delivery, Item, Outboxes, Route, Routes, encode},
     lane::{Job, LaneHandle, SubmitError, Then},
@@ -72,6 +73,8 @@ pub struct Shared {
     pub outboxes: Arc<Outboxes>,
     /// The writer.
     pub lane: LaneHandle,
+    /// The other nodes.
+    pub cluster: ClusterHandle,
     /// Those who answer questions.
     pub workers: WorkerPool<Question>,
     /// The server is going away.
@@ -170,12 +173,14 @@ impl Handler for Gateway {
         // The connection's number spreads the returns well enough, and needs no randomness.
         let jitter = cx.id().as_u64().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let reconnect_in_ms = u32::try_from(jitter % u64::from(spread.max(1))).unwrap_or(0);
-        send_go_away(
-            cx,
-            GoAwayReason::Draining,
+        let farewell = v1::GoAway {
+            reason: GoAwayReason::Draining.into(),
             reconnect_in_ms,
-            "this server is going away",
-        );
+            message: "this server is going away".to_owned(),
+            addresses: self.shared.cluster.addresses_of_others(),
+        };
+        let encoding = cx.conn().session.encoding();
+        send(cx, encode::push(&Push::GoAway(farewell), encoding));
         let conn = cx.conn();
         conn.session.drain();
         conn.ending = true;
@@ -211,8 +216,10 @@ impl Handler for Gateway {
     }
 
     fn on_close(&mut self, _: &mut LoopCx<'_, Self>, id: ConnId, conn: Connection, why: &Reason) {
-        if let Some(Established { user, .. }) = conn.session.established() {
-            self.shared.routes.remove(user, id);
+        if let Some(Established { user, .. }) = conn.session.established()
+            && let Some(session) = self.shared.routes.remove(user, id)
+        {
+            self.shared.cluster.disconnected(user, session);
         }
         log::debug!("connection {:#x} closed: {why:?}", id.as_u64());
     }
@@ -514,7 +521,9 @@ impl Gateway {
             }
             Effect::LoggedOut => {
                 if let Some(established) = conn.session.established() {
-                    self.shared.routes.remove(established.user, answer.conn);
+                    let Established { user, session } = established;
+                    self.shared.routes.remove(user, answer.conn);
+                    self.shared.cluster.disconnected(user, session);
                 }
                 cx.close(code::LOGGED_OUT, CloseHow::Flush);
                 return;
@@ -552,6 +561,9 @@ impl Gateway {
             // Some session was revoked meanwhile, perhaps this one: look again.
             return self.check_again(cx, seq, authenticated.token_hash, token);
         }
+        self.shared
+            .cluster
+            .connected(established.user, established.session);
         let conn = cx.conn();
         conn.session.answered(seq);
         conn.session.authenticated(established);

@@ -18,13 +18,18 @@ pub(super) fn list_devices(worker: &mut Worker, who: Established, reply: ReplyTo
         Ok(sessions) => sessions,
         Err(error) => return unavailable(&error, reply),
     };
+    let elsewhere = worker
+        .context
+        .cluster
+        .sessions_online(who.user)
+        .unwrap_or_default();
     let sessions = sessions
         .into_iter()
         .map(|session| v1::DeviceSession {
             session_id: session.id.0,
             created_at_ms: session.created_at.0,
             last_seen_at_ms: session.last_seen_at.0,
-            online: worker.context.routes.is_online(who.user, session.id),
+            online: elsewhere.contains(&session.id) || worker.context.routes.is_online(who.user, session.id),
             current: session.id == who.session,
             device: Some(v1::Device {
                 device_id: session.device_id,

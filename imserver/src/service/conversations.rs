@@ -387,7 +387,9 @@ fn pass_on(
     };
     let context = &worker.context;
     let loops = context.outboxes.loops();
-    let deliveries = planner::transient(&context.routes, loops, members.into_iter(), reply.conn(), push);
+    context.cluster.transient(&members, push);
+    let except = Some(reply.conn());
+    let deliveries = planner::transient(&context.routes, loops, members.into_iter(), except, push);
     context.outboxes.post_transient(deliveries);
     reply.ok(answer);
 }

@@ -12,6 +12,7 @@ use storage::{ReadError, Reader, TokenHash};
 
 use super::{accounts, conversations, hashing::HasherHandle, login};
 use crate::{
+    cluster::ClusterHandle,
     complaint::Complaint,
     config::Config,
     delivery::{Outboxes, Routes},
@@ -38,6 +39,8 @@ pub struct WorkerContext {
     pub outboxes: Arc<Outboxes>,
     /// The way to the writer.
     pub lane: LaneHandle,
+    /// The way to other nodes.
+    pub cluster: ClusterHandle,
     /// Passwords.
     pub hasher: HasherHandle,
 }

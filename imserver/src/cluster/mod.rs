@@ -1,0 +1,258 @@
+//! One node among several: what it tells the others, and what it does when it is told.
+//!
+//! Two threads stand between the node and whatever carries hints and presence, so that nothing else ever waits for
+//! it: one says what is queued, one hears. Nothing here is needed for a promise. What is not heard is found by
+//! the follower within its interval, and a full queue drops hints, never messages.
+
+mod hint;
+mod saying;
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use parking_lot::RwLock;
+use protocol::Push;
+use storage::{
+    SessionId, UserId,
+    ephemeral::{Hint as Heard, HintReceiver, Hints, Node, Presence, SessionCache},
+};
+
+pub use hint::Hint;
+use saying::{Say, Sayer};
+
+use crate::{
+    delivery::{FollowerHandle, Outboxes, Routes, planner},
+    token,
+};
+
+/// What waits to be said, at most.
+const QUEUE_MAX: usize = 8_192;
+/// How long the hearing thread waits before it sees whether it should end.
+const HEAR: Duration = Duration::from_millis(250);
+/// Addresses of other nodes that a farewell names, at most.
+const ADDRESSES_MAX: usize = 8;
+
+/// What the nodes share that may vanish.
+#[derive(Clone)]
+pub struct Medium {
+    /// Carries hints.
+    pub hints: Arc<dyn Hints>,
+    /// Knows who is connected where.
+    pub presence: Arc<dyn Presence>,
+    /// Knows which session tokens are good.
+    pub sessions: Arc<dyn SessionCache>,
+}
+
+impl std::fmt::Debug for Medium {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Medium").finish_non_exhaustive()
+    }
+}
+
+/// What hearing works with.
+#[derive(Clone, Debug)]
+pub struct Hearing {
+    /// Looks at once when another node committed.
+    pub follower: FollowerHandle,
+    /// Who is connected here.
+    pub routes: Arc<Routes>,
+    /// The way to them.
+    pub outboxes: Arc<Outboxes>,
+}
+
+/// The end that the rest of the node holds. Cheap to clone; until the cluster is started, it does nothing.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterHandle {
+    inner: Arc<OnceLock<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    queue: Sender<Say>,
+    /// "Something was committed" is queued already: once is enough.
+    committed: Arc<AtomicBool>,
+    /// Where clients of this node may go instead.
+    others: Arc<RwLock<Vec<String>>>,
+    medium: Medium,
+}
+
+impl ClusterHandle {
+    /// This node has committed something.
+    pub fn committed(&self) {
+        let Some(inner) = self.inner.get() else { return };
+        if !inner.committed.swap(true, Ordering::AcqRel) && !inner.say(Say::Committed) {
+            inner.committed.store(false, Ordering::Release);
+        }
+    }
+
+    /// To be pushed to whoever of these is connected to another node.
+    pub fn transient(&self, users: &[UserId], push: &Push) {
+        let Some(inner) = self.inner.get() else { return };
+        for users in users.chunks(hint::USERS_MAX) {
+            inner.say(Say::Hint(Hint::Transient(users.to_vec(), Box::new(push.clone()))));
+        }
+    }
+
+    /// A session has a route here now.
+    pub fn connected(&self, user: UserId, session: SessionId) {
+        if let Some(inner) = self.inner.get() {
+            inner.say(Say::Connected(user, session));
+        }
+    }
+
+    /// A session has no route here any more.
+    pub fn disconnected(&self, user: UserId, session: SessionId) {
+        if let Some(inner) = self.inner.get() {
+            inner.say(Say::Disconnected(user, session));
+        }
+    }
+
+    /// No client is to be sent here any more; commits are still announced.
+    pub fn leave(&self) {
+        if let Some(inner) = self.inner.get() {
+            inner.say(Say::Leave);
+        }
+    }
+
+    /// Where clients of this node may go when it drains.
+    pub fn addresses_of_others(&self) -> Vec<String> {
+        let known = self.inner.get().map(|inner| inner.others.read().clone());
+        known.unwrap_or_default()
+    }
+
+    /// The sessions of a user that are connected to any node; `None` where that is not known. Blocks for the
+    /// medium's time-outs at most: not for loops.
+    pub fn sessions_online(&self, user: UserId) -> Option<Vec<SessionId>> {
+        let inner = self.inner.get()?;
+        let routes = inner.medium.presence.routes(&[user], Instant::now())?;
+        Some(routes.into_iter().flatten().map(|route| route.session).collect())
+    }
+}
+
+impl Inner {
+    /// False if it was dropped.
+    fn say(&self, what: Say) -> bool {
+        match self.queue.try_send(what) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                log::debug!("a hint was dropped: too many wait");
+                false
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        }
+    }
+}
+
+/// The threads, to be ended.
+#[derive(Debug)]
+pub struct Cluster {
+    saying: JoinHandle<()>,
+    hearing: JoinHandle<()>,
+    ending: Arc<AtomicBool>,
+}
+
+impl Cluster {
+    /// Joins the others under this name and address; from now on `handle` says what it is told.
+    ///
+    /// # Errors
+    /// The system gives no threads or no randomness.
+    pub fn start(
+        handle: &ClusterHandle,
+        medium: Medium,
+        name: &str,
+        address: String,
+        hearing: Hearing,
+    ) -> std::io::Result<Self> {
+        // Tells this process from an earlier one of the same name.
+        let own = token::random_u63().map_err(std::io::Error::other)?;
+        let (queue, says) = bounded(QUEUE_MAX);
+        let committed = Arc::new(AtomicBool::new(false));
+        let others = Arc::new(RwLock::new(Vec::new()));
+        let ending = Arc::new(AtomicBool::new(false));
+        let node = Node {
+            name: name.to_owned(),
+            address,
+            since: crate::clock::wall(),
+            generation: 0,
+        };
+        let receiver = medium.hints.subscribe(name);
+        let sayer = Sayer {
+            medium: medium.clone(),
+            own,
+            node,
+            committed: Arc::clone(&committed),
+            others: Arc::clone(&others),
+            routes: Arc::clone(&hearing.routes),
+            ending: Arc::clone(&ending),
+            left: false,
+        };
+        let saying = std::thread::Builder::new()
+            .name("cluster-say".to_owned())
+            .spawn(move || sayer.run(&says))?;
+        let ended = Arc::clone(&ending);
+        let hearing = std::thread::Builder::new()
+            .name("cluster-hear".to_owned())
+            .spawn(move || hear(&receiver, own, &hearing, &ended))?;
+        let inner = Inner {
+            queue,
+            committed,
+            others,
+            medium,
+        };
+        // It is started once.
+        handle.inner.get_or_init(|| inner);
+        Ok(Self {
+            saying,
+            hearing,
+            ending,
+        })
+    }
+
+    /// Says what is queued, leaves the others and ends the threads.
+    pub fn end(self) {
+        self.ending.store(true, Ordering::Release);
+        for thread in [self.saying, self.hearing] {
+            if thread.join().is_err() {
+                log::error!("a thread of the cluster could not be joined");
+            }
+        }
+    }
+}
+
+fn hear(hints: &HintReceiver, own: u64, parts: &Hearing, ending: &AtomicBool) {
+    while !ending.load(Ordering::Acquire) {
+        match hints.receive(HEAR) {
+            None => {}
+            Some(Heard::Lost) => parts.follower.look(),
+            Some(Heard::Bytes(bytes)) => match Hint::parse(bytes) {
+                Some((from, _)) if from == own => {}
+                Some((_, hint)) => act(hint, parts),
+                None => log::debug!("a hint could not be read"),
+            },
+        }
+    }
+}
+
+fn act(hint: Hint, parts: &Hearing) {
+    match hint {
+        Hint::Committed => parts.follower.look(),
+        Hint::Connected(user, session) => parts.routes.replaced_elsewhere(user, session),
+        Hint::Transient(users, push) => {
+            let deliveries = planner::transient(
+                &parts.routes,
+                parts.outboxes.loops(),
+                users.into_iter(),
+                None,
+                &push,
+            );
+            parts.outboxes.post_transient(deliveries);
+        }
+    }
+}

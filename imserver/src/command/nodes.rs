@@ -1,0 +1,25 @@
+//! `imserver nodes`.
+
+use std::{io::Write, time::Instant};
+
+use super::cannot_write;
+use crate::{config::Config, daemon::DaemonError, engine};
+
+/// Prints a line for each node that lives: name, address, and when it started (milliseconds since 1970).
+pub(super) fn run(config: &Config, output: &mut dyn Write) -> Result<(), DaemonError> {
+    let medium = engine::medium(config)?
+        .ok_or_else(|| DaemonError("nodes know of each other by Redis: name it with --redis".to_owned()))?;
+    let nodes = medium
+        .presence
+        .nodes(Instant::now())
+        .ok_or_else(|| DaemonError(format!("no answer from {}", config.redis.url)))?;
+    for node in nodes {
+        let address = if node.address.is_empty() {
+            "-"
+        } else {
+            &node.address
+        };
+        writeln!(output, "{}\t{address}\t{}", node.name, node.since.0).map_err(cannot_write)?;
+    }
+    Ok(())
+}
