@@ -58,7 +58,7 @@ pub struct PoolSettings {
     /// Idle connections are tested so often, less up to 10 % by chance, so that nothing on the way forgets them.
     /// At least 1 s, less than `max_lifetime`; 2 minutes by default.
     pub keepalive: Option<Duration>,
-    /// A connection that has been idle for longer is tested before it is handed out. Zero tests every time;
+    /// A connection that has been idle for so long is tested before it is handed out. Zero tests whatever was idle;
     /// 500 ms by default.
     pub validate_after_idle: Duration,
     /// Threads that open connections. 1 to [`CONNECTORS_MAX`]; 2 by default.

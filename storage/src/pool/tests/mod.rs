@@ -3,6 +3,7 @@
 mod ending;
 mod lending;
 mod script;
+mod sqlite;
 
 use super::*;
 use script::{Policy, Script, Scripted};
