@@ -2,6 +2,7 @@
 //! the model. Time stands still; a deadline has passed from the beginning or never does.
 
 use super::borrower::Borrower;
+use super::clock::Time;
 use super::shared::{Seat, Shared};
 use super::state::NextConnect;
 use super::*;
