@@ -203,7 +203,9 @@ fn a_failed_test_is_not_the_callers_affair() {
     drop(pool.get().unwrap());
     script.invalid.store(true, Ordering::SeqCst);
     assert_eq!(pool.get().unwrap().number, 1);
-    assert_eq!(pool.statistics().closed(CloseReason::Invalid), 1);
+    script.check_panics.store(true, Ordering::SeqCst);
+    assert_eq!(pool.get().unwrap().number, 2);
+    assert_eq!(pool.statistics().closed(CloseReason::Invalid), 2);
 }
 
 #[test]

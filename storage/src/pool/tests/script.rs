@@ -19,6 +19,7 @@ pub(super) struct Script {
     pub(super) checks: AtomicU32,
     pub(super) cleaned: AtomicU32,
     pub(super) invalid: AtomicBool,
+    pub(super) check_panics: AtomicBool,
     pub(super) failure: Mutex<Option<Failure>>,
     /// Attempts to connect that panic.
     pub(super) panics: AtomicU32,
@@ -109,6 +110,9 @@ impl ManageConnection for Scripted {
     fn is_valid(&self, _: &mut Connection) -> Result<(), Failure> {
         self.0.note("check");
         self.0.checks.fetch_add(1, Ordering::SeqCst);
+        if self.0.check_panics.swap(false, Ordering::SeqCst) {
+            std::panic::resume_unwind(Box::new("as told"));
+        }
         if self.0.invalid.load(Ordering::SeqCst) {
             Err(Failure::Down)
         } else {
