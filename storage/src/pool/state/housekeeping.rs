@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// Tests in one turn below which a share of failures says nothing.
 const WINDOW_CHECKS_MIN: u32 = 10;
 
+/// A connection is replaced ahead of its end in the last part of its lifetime at most, one of so many.
+const LATE_PART: u32 = 5;
+
 impl<P: Parts> State<P> {
     /// One turn of the housekeeper. `wall` is the time of day, on which only leaps are looked for.
     pub(in crate::pool) fn tick(&mut self, now: Instant, wall: Duration) {
@@ -106,8 +109,12 @@ impl<P: Parts> State<P> {
             };
             self.close(idle.conn, CloseReason::Lifetime);
         }
-        let horizon = now.checked_add(self.period.saturating_mul(2));
-        let soon = |expires: Instant| horizon.is_none_or(|horizon| expires <= horizon);
+        // However rare the turns are, a young connection is not replaced.
+        let late_share = self
+            .max_lifetime
+            .map_or(Duration::ZERO, |whole| whole / LATE_PART);
+        let ahead = self.period.saturating_mul(2).min(late_share);
+        let soon = |expires: Instant| expires.saturating_duration_since(now) <= ahead;
         // What lies beyond the kept number needs no replacement.
         let kept = count(self.idle.len()) <= self.spare();
         self.replacing = kept

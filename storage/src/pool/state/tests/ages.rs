@@ -91,6 +91,24 @@ fn a_replacement_is_opened_before_the_old_connection_is_closed() {
 }
 
 #[test]
+fn rare_turns_do_not_replace_young_connections() {
+    let settings = PoolSettings {
+        max: 1,
+        min_idle: None,
+        housekeeping: SECOND * 3600,
+        ..aging()
+    };
+    let mut world = World::new(&settings);
+    world.open_wanted();
+    world.pass(SECOND * 79);
+    world.tick();
+    assert_eq!(world.open_wanted(), 0);
+    world.pass(SECOND);
+    world.tick();
+    assert_eq!(world.open_wanted(), 1);
+}
+
+#[test]
 fn a_replaced_connection_that_is_leased_goes_when_it_comes_back() {
     let settings = PoolSettings {
         max: 1,
