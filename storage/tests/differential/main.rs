@@ -1,4 +1,4 @@
-//! The SQLite store against the model: the same writes, in batches, must have the same outcomes, and then every
+//! The other stores against the model: the same writes, in batches, must have the same outcomes, and then every
 //! question the same answer for everyone. `PROPTEST_CASES` sets how many histories are tried.
 #![allow(
     clippy::unwrap_used,
@@ -7,8 +7,13 @@
 )]
 
 mod answers;
+#[path = "../ranked/database.rs"]
+mod database;
 mod histories;
 mod invariants;
+mod postgresql;
+#[path = "../ranked/mod.rs"]
+mod ranked;
 
 use std::collections::BTreeMap;
 
