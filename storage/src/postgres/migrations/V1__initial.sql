@@ -192,9 +192,9 @@ BEGIN
     RETURN QUERY
     WITH input AS MATERIALIZED (
         SELECT *
-        FROM unnest(indexes, conversations_, senders, lows, client_ids, fingerprints, times, kinds, replies,
+        FROM unnest(indexes, conversations_, senders, lows, highs, client_ids, fingerprints, times, kinds, replies,
                     expiries, bodies)
-             AS i (index, conversation, sender, low, client_id, fingerprint, at, kind, reply, expires_at, body)
+             AS i (index, conversation, sender, low, high, client_id, fingerprint, at, kind, reply, expires_at, body)
     ), judged AS MATERIALIZED (
         SELECT i.*, c.head_seq, c.head_ordinal, c.head_at, c.roster, e.seq AS known_seq,
             CASE
@@ -241,9 +241,7 @@ BEGIN
     ), joined AS (
         INSERT INTO members (conversation, user_id, joined_seq, joined_ordinal, role)
         SELECT DISTINCT p.conversation, u.id, 1, 0, 0
-        FROM placed p
-            JOIN unnest(conversations_, lows, highs) AS i (conversation, low, high) ON i.conversation = p.conversation
-            CROSS JOIN LATERAL (VALUES (i.low), (i.high)) AS u (id)
+        FROM placed p CROSS JOIN LATERAL (VALUES (p.low), (p.high)) AS u (id)
         WHERE p.head_seq = 0
     ), moved AS (
         -- Who sends has read, and has, what was there.
