@@ -1,5 +1,5 @@
-//! Cached sessions. [`SessionCache`] says why an ended one does not come back; each of the three steps is a script,
-//! so that none is overtaken half-way.
+//! Cached sessions. [`SessionCache`] says why an ended one does not come back; finding and ending are scripts,
+//! so that neither is overtaken half-way.
 //!
 //! An entry is `generation:number:user:session:` and what is cached, which is empty for an absence. The number of
 //! ends is kept with a random generation: a server that lost its memory counts from the beginning, and must not
@@ -61,18 +61,6 @@ return {generation, ends}
     ))
 });
 
-/// Keys: the entry, the state. Arguments: the ticket's generation, the entry, its TTL.
-static KEEP: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "
-if redis.call('HGET', KEYS[2], 'generation') == ARGV[1] then
-    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-end
-return 1
-",
-    )
-});
-
 /// Keys: the end, the state. Arguments: a new generation, the state's TTL, the end's TTL. Redis lets a script that has
 /// written go on even where memory is full, and prolonging the state is a write: so ends are noted then as well.
 static END: LazyLock<Script> = LazyLock::new(|| {
@@ -127,13 +115,13 @@ impl SessionCache for Remote {
                 self.limits.absent_ttl,
             ),
         };
-        let mut call = KEEP.prepare_invoke();
-        call.key(self.key("session", &hexadecimal(&token.0)))
-            .key(self.sessions_state())
-            .arg(generation)
+        // Whether it counts is decided by who finds it.
+        let mut keep = redis::cmd("SET");
+        keep.arg(self.key("session", &hexadecimal(&token.0)))
             .arg(entry)
+            .arg("PX")
             .arg(jittered(ttl));
-        let _: Option<u8> = self.link.call(now, Repeatable::Yes, |link| call.invoke(link));
+        let _: Option<()> = self.link.call(now, Repeatable::Yes, |link| keep.query(link));
     }
 
     fn end(&self, ended: Ended, now: Instant) {

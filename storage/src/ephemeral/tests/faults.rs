@@ -12,8 +12,8 @@ use services::{Redis, RedisSetup};
 use super::world::{PATIENCE, next, node, patient, session, token};
 use crate::breaker::BreakerState;
 use crate::ephemeral::{
-    Checked, Codes, Ended, Heartbeat, Hint, HintTarget, Hints, HintsBy, Lookup, Presence, Rate, RateLimits,
-    Recent, Remote, RemoteSettings, SessionCache, Taken, UrlError,
+    Checked, Codes, Ended, Heartbeat, Hint, HintTarget, Hints, HintsBy, Limits, Lookup, Presence, Rate,
+    RateLimits, Recent, Remote, RemoteSettings, SessionCache, Taken, UrlError,
 };
 use crate::{SessionId, UserId};
 
@@ -303,7 +303,7 @@ fn every_key_expires_and_has_the_prefix() {
     for by in [HintsBy::PubSub, HintsBy::Streams] {
         let remote = connect(RemoteSettings {
             hints_by: by,
-            prefix: "mine:".to_owned(),
+            prefix: format!("mine:{by:?}:"),
             ..patient(server.url())
         });
         let now = Instant::now();
@@ -325,7 +325,7 @@ fn every_key_expires_and_has_the_prefix() {
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut connection = client.get_connection().expect("a connection");
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).expect("keys");
-    assert!(keys.len() >= 12, "{keys:?}");
+    assert!(keys.len() >= 24, "{keys:?}");
     for key in keys {
         assert!(key.starts_with("mine:"), "{key}");
         let ttl: i64 = redis::cmd("PTTL")
@@ -334,4 +334,42 @@ fn every_key_expires_and_has_the_prefix() {
             .expect("its TTL");
         assert!(ttl > 0, "{key} lives for ever");
     }
+}
+
+#[test]
+fn nodes_share_what_they_know() {
+    let settings = super::world::shared(Limits::default());
+    let (first, second) = (connect(settings.clone()), connect(settings.clone()));
+    let strangers = connect(RemoteSettings {
+        prefix: format!("{}other:", settings.prefix),
+        ..settings
+    });
+    let now = Instant::now();
+    let rate = Rate {
+        every: Duration::from_hours(1),
+        burst: 1,
+    };
+    assert_eq!(first.take("a", rate, 1, now), Taken::Allowed);
+    assert!(matches!(second.take("a", rate, 1, now), Taken::Refused { .. }));
+    assert_eq!(strangers.take("a", rate, 1, now), Taken::Allowed);
+
+    keep(&first, 1, 5, 7);
+    assert!(is_found(&second, 1) && !is_found(&strangers, 1));
+    second.end(Ended::User(UserId(7)), now);
+    assert!(!is_found(&first, 1));
+
+    assert!(first.issue("a", "123456", now));
+    assert_eq!(strangers.check("a", "123456", now), Checked::NoCode);
+    assert_eq!(second.check("a", "123456", now), Checked::Right);
+
+    first.heartbeat(&node("a", 1), now);
+    assert!(first.announce(&node("a", 1), &[(UserId(1), SessionId(1))], now));
+    assert_eq!(second.is_online(&[UserId(1)], now), Some(vec![true]));
+    assert_eq!(strangers.is_online(&[UserId(1)], now), Some(vec![false]));
+
+    let hints = second.subscribe("b");
+    assert_eq!(next(&hints), Hint::Lost);
+    assert!(strangers.publish(HintTarget::All, b"0", now));
+    assert!(first.publish(HintTarget::Node("b"), b"1", now));
+    assert_eq!(next(&hints), Hint::Bytes(Bytes::from_static(b"1")));
 }
