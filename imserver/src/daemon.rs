@@ -90,15 +90,6 @@ impl Daemon {
         let receipts_up_to = config.groups.receipts_up_to as usize;
         let planner = Planner::new(store.epoch(), Arc::clone(&routes), reader, loops, receipts_up_to);
         let cache = Arc::new(ReadCache::default());
-        let parts = LaneParts {
-            routes: Arc::clone(&routes),
-            cache: Arc::clone(&cache),
-            lazy: Arc::new(LazyWrites::default()),
-            policy: config.device_policy(),
-            epoch: store.epoch(),
-            batch_max: config.limits.lane_batch,
-            fatal: fatal_sender,
-        };
         let several_writers = store.writers_max() > 1;
         let medium = engine::medium(&config)?;
         if medium.is_some() && !several_writers {
@@ -107,6 +98,16 @@ impl Daemon {
             ));
         }
         let cluster_handle = ClusterHandle::default();
+        let parts = LaneParts {
+            routes: Arc::clone(&routes),
+            cache: Arc::clone(&cache),
+            lazy: Arc::new(LazyWrites::default()),
+            cluster: cluster_handle.clone(),
+            policy: config.device_policy(),
+            epoch: store.epoch(),
+            batch_max: config.limits.lane_batch,
+            fatal: fatal_sender,
+        };
         let mut hearing = None;
         let (follower, lanes) = if several_writers {
             let announcer = cluster_handle.clone();

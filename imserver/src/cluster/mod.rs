@@ -20,8 +20,8 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use parking_lot::RwLock;
 use protocol::Push;
 use storage::{
-    SessionId, UserId,
-    ephemeral::{Hint as Heard, HintReceiver, Hints, Node, Presence, SessionCache},
+    Session, SessionId, TokenHash, User, UserId,
+    ephemeral::{Ended, Hint as Heard, HintReceiver, Hints, Lookup, Node, Presence, SessionCache, Ticket},
 };
 
 pub use hint::Hint;
@@ -114,6 +114,30 @@ impl ClusterHandle {
         }
     }
 
+    /// What is cached of sessions counts no more, after the commit that changed it.
+    pub fn ended(&self, ended: Ended) {
+        if let Some(inner) = self.inner.get() {
+            inner.say(Say::Ended(ended));
+        }
+    }
+
+    /// What is known of a session token without asking the store. Blocks for the medium's time-outs at most: not
+    /// for loops.
+    pub fn find_session(&self, token: &TokenHash) -> Lookup {
+        match self.inner.get() {
+            Some(inner) => inner.medium.sessions.find(token, Instant::now()),
+            None => Lookup::Unknown(None),
+        }
+    }
+
+    /// What the store said of a token after [`ClusterHandle::find_session`] gave a ticket. Blocks likewise.
+    pub fn keep_session(&self, token: &TokenHash, found: Option<&(Session, User)>, ticket: Option<Ticket>) {
+        if let (Some(inner), Some(ticket)) = (self.inner.get(), ticket) {
+            let found = found.map(|(session, user)| (session, user));
+            inner.medium.sessions.keep(token, found, ticket, Instant::now());
+        }
+    }
+
     /// No client is to be sent here any more; commits are still announced.
     pub fn leave(&self) {
         if let Some(inner) = self.inner.get() {
@@ -192,6 +216,7 @@ impl Cluster {
             routes: Arc::clone(&hearing.routes),
             ending: Arc::clone(&ending),
             left: false,
+            announced_at: Instant::now(),
         };
         let saying = std::thread::Builder::new()
             .name("cluster-say".to_owned())

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::RwLock;
 use storage::{
     SessionId, UserId,
-    ephemeral::{Heartbeat, HintTarget, Node},
+    ephemeral::{Ended, Heartbeat, HintTarget, Node},
 };
 
 use super::{ADDRESSES_MAX, Hint, Medium};
@@ -23,6 +23,8 @@ use crate::delivery::Routes;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// After a heartbeat that nobody answered, or that asks for everything anew.
 const HEARTBEAT_SOON: Duration = Duration::from_secs(1);
+/// Routes are kept for a day unless they are announced again.
+const ANNOUNCE_AGAIN: Duration = Duration::from_hours(8);
 /// Routes in one announcement.
 const ANNOUNCE: usize = 500;
 /// What is said before the medium is asked.
@@ -38,6 +40,7 @@ pub(super) enum Say {
     Connected(UserId, SessionId),
     Disconnected(UserId, SessionId),
     Leave,
+    Ended(Ended),
 }
 
 pub(super) struct Sayer {
@@ -50,6 +53,8 @@ pub(super) struct Sayer {
     pub(super) ending: Arc<AtomicBool>,
     /// Nobody is to be sent here any more.
     pub(super) left: bool,
+    /// When everything was announced last.
+    pub(super) announced_at: Instant,
 }
 
 impl Sayer {
@@ -95,6 +100,7 @@ impl Sayer {
                     went.remove(&(user, session));
                     came.insert((user, session));
                 }
+                Say::Ended(ended) => self.medium.sessions.end(ended, Instant::now()),
                 Say::Leave => {
                     self.left = true;
                     self.medium.presence.leave(&self.node, Instant::now());
@@ -134,16 +140,20 @@ impl Sayer {
             Heartbeat::Repeat => {
                 self.node.generation += 1;
                 self.announce_all();
+                // What was announced counts once a heartbeat has its generation.
+                self.medium.presence.heartbeat(&self.node, Instant::now());
                 HEARTBEAT_SOON
             }
         };
+        if self.announced_at.elapsed() > ANNOUNCE_AGAIN {
+            self.announce_all();
+        }
         self.learn();
         again
     }
 
-    fn announce_all(&self) {
-        // The generation counts only once a heartbeat has it.
-        self.medium.presence.heartbeat(&self.node, Instant::now());
+    fn announce_all(&mut self) {
+        self.announced_at = Instant::now();
         for slice in self.routes.sessions().chunks(ANNOUNCE) {
             if !self.medium.presence.announce(&self.node, slice, Instant::now()) {
                 // The next heartbeat that is answered asks for it again.

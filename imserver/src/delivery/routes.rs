@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 use netcore::ConnId;
@@ -44,6 +45,8 @@ pub struct Routes {
     shards: Box<[Shard]>,
     /// Grows with every revocation, so that a session which was checked before one is checked again.
     revocations: AtomicU64,
+    /// Sessions that ended lately.
+    ended: Mutex<EndedLately>,
     /// Connections to end, per loop; bounded by the connections there are, because a connection is taken
     /// out of the routes when it is put here.
     kicks: Box<[Mutex<Vec<Kick>>]>,
@@ -55,6 +58,7 @@ impl Routes {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             revocations: AtomicU64::new(0),
+            ended: Mutex::default(),
             kicks: (0..loops).map(|_| Mutex::default()).collect(),
         }
     }
@@ -150,8 +154,9 @@ impl Routes {
         online
     }
 
-    /// Says that a session has ended whose connection is ended elsewhere.
-    pub fn note_revocation(&self) {
+    /// Says that sessions have ended whose connections are ended elsewhere.
+    pub fn note_revocation(&self, sessions: &[SessionId]) {
+        self.ended.lock().add(sessions, Instant::now());
         self.revocations.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -161,6 +166,7 @@ impl Routes {
         if sessions.is_empty() {
             return;
         }
+        self.ended.lock().add(sessions, Instant::now());
         let mut gone = Vec::new();
         {
             let mut shard = self.shard(user).write();
@@ -180,6 +186,11 @@ impl Routes {
         }
     }
 
+    /// Whether this session ended so lately that a cache may not have heard of it, as far as this node knows.
+    pub fn ended_lately(&self, session: SessionId) -> bool {
+        self.ended.lock().has(session, Instant::now())
+    }
+
     fn kick(&self, conn: ConnId, reason: GoAwayReason) {
         if let Some(kicks) = self.kicks.get(conn.loop_id().index()) {
             kicks.lock().push(Kick { conn, reason });
@@ -195,6 +206,66 @@ impl Routes {
     }
 }
 
+/// Ends of sessions are remembered for this long: longer than any cache believes in a session.
+const REMEMBERED: Duration = Duration::from_secs(180);
+/// Sessions that ended lately, at most; with more, every session is taken for one of them for a while.
+const ENDED_MAX: usize = 100_000;
+
+#[derive(Debug, Default)]
+struct EndedLately {
+    sessions: HashMap<SessionId, Instant>,
+    /// Some were forgotten too early: until then nothing is known.
+    blind_until: Option<Instant>,
+}
+
+impl EndedLately {
+    fn add(&mut self, sessions: &[SessionId], now: Instant) {
+        if self.sessions.len() + sessions.len() > ENDED_MAX {
+            self.sessions
+                .retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED);
+        }
+        if self.sessions.len() + sessions.len() > ENDED_MAX {
+            self.sessions.clear();
+            self.blind_until = Some(now + REMEMBERED);
+        }
+        self.sessions
+            .extend(sessions.iter().map(|session| (*session, now)));
+    }
+
+    fn has(&self, session: SessionId, now: Instant) -> bool {
+        self.blind_until.is_some_and(|until| now < until)
+            || self
+                .sessions
+                .get(&session)
+                .is_some_and(|at| now.saturating_duration_since(*at) < REMEMBERED)
+    }
+}
+
 /// A session was revoked while this one was being looked up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stale;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_remembered_for_a_while() {
+        let (mut ended, now) = (EndedLately::default(), Instant::now());
+        ended.add(&[SessionId(1)], now);
+        assert!(ended.has(SessionId(1), now) && !ended.has(SessionId(2), now));
+        assert!(!ended.has(SessionId(1), now + REMEMBERED));
+    }
+
+    #[test]
+    fn with_too_many_ends_no_session_is_believed_for_a_while() {
+        let (mut ended, now) = (EndedLately::default(), Instant::now());
+        let many: Vec<SessionId> = (0..ENDED_MAX as u64).map(SessionId).collect();
+        ended.add(&many, now);
+        assert!(!ended.has(SessionId(u64::MAX), now));
+        ended.add(&[SessionId(u64::MAX - 1)], now);
+        assert!(ended.has(SessionId(u64::MAX), now));
+        assert!(!ended.has(SessionId(u64::MAX), now + REMEMBERED));
+        assert!(ended.sessions.len() <= ENDED_MAX);
+    }
+}

@@ -26,7 +26,7 @@ use crate::{
     clock,
     cluster::ClusterHandle,
     config::Config,
-    delivery::{Behind, Delivery, Item, Outboxes, Route, Routes, encode},
+    delivery::{Behind, Delivery, Item, Kick, Outboxes, Route, Routes, encode},
     lane::{Job, LaneHandle, SubmitError, Then},
     reply::{Answer, Authenticated, Effect, ReplyTo},
     service::{Question, append, question::Query, wire},
@@ -93,6 +93,8 @@ pub struct Gateway {
     waiting: Waiting,
     /// Connections with heads to send once there is room.
     owed: Vec<ConnId>,
+    /// Connections to end once they have their answers.
+    kicks: Vec<Kick>,
 }
 
 type Cx<'a> = ConnCx<'a, Gateway>;
@@ -234,6 +236,7 @@ impl Gateway {
             complete_to: snapshot,
             waiting: Waiting::default(),
             owed: Vec::new(),
+            kicks: Vec::new(),
         }
     }
 
@@ -696,10 +699,19 @@ impl Gateway {
 
     /// Ends the connections whose sessions are no longer theirs.
     fn kick(&mut self, cx: &mut LoopCx<'_, Self>) {
-        for kick in self.shared.routes.take_kicks(self.loop_index) {
+        let mut kicks = std::mem::take(&mut self.kicks);
+        kicks.extend(self.shared.routes.take_kicks(self.loop_index));
+        for kick in kicks {
             let Some(mut cx) = cx.conn(kick.conn) else {
                 continue;
             };
+            let session = &mut cx.conn().session;
+            if session.in_flight() > 0 {
+                // What it asked is answered first, a logout above all; it may ask nothing more.
+                session.drain();
+                self.kicks.push(kick);
+                continue;
+            }
             let message = match kick.reason {
                 GoAwayReason::Replaced => "this session connected again",
                 GoAwayReason::Displaced => "another device took this one's place",

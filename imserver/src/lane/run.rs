@@ -14,7 +14,7 @@ use protocol::{
 };
 use storage::{
     Appended, CommitError, DevicePolicy, NewSession, Outcome, Refused, Revoke, Session, SessionCreated,
-    SessionId, Snapshot, User, Write, Writer, cached::ReadCache,
+    SessionId, Snapshot, User, Write, Writer, cached::ReadCache, ephemeral::Ended,
 };
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     clock,
+    cluster::ClusterHandle,
     delivery::{FollowerHandle, Outboxes, Planner, Routes, follower::position},
     gateway::Established,
     reply::{Authenticated, Effect, ReplyTo},
@@ -53,6 +54,8 @@ pub struct LaneParts {
     pub cache: Arc<ReadCache>,
     /// Cursors.
     pub lazy: Arc<LazyWrites>,
+    /// Other nodes, and what they cache of sessions.
+    pub cluster: ClusterHandle,
     /// How many sessions a user may have.
     pub policy: DevicePolicy,
     /// The store's epoch.
@@ -361,6 +364,7 @@ impl Running {
             (outcome @ Outcome::Cursors(..), _) => effects.push(outcome),
             (Outcome::User(user), Then::Profile(reply)) => {
                 self.parts.cache.profile_changed(user.id);
+                self.parts.cluster.ended(Ended::User(user.id));
                 reply.ok(&Reply::UpdateProfile(v1::UpdateProfileResponse {
                     user: Some(wire::user(&user)),
                 }));
@@ -370,12 +374,14 @@ impl Running {
                 self.follow_with_session(*login, user);
             }
             (Outcome::Session(created), Then::LoggedIn(made)) => self.logged_in(*made, &created, checked_at),
-            (Outcome::Revoked(_), Then::LoggedOut(reply)) => {
+            (Outcome::Revoked(sessions), Then::LoggedOut(reply)) => {
+                self.forget_sessions(&sessions);
                 // The loop itself ends the connection, after this answer.
-                self.parts.routes.note_revocation();
+                self.parts.routes.note_revocation(&sessions);
                 reply.ok_and(&Reply::Logout(v1::Empty {}), Effect::LoggedOut);
             }
             (Outcome::Revoked(sessions), Then::OthersLoggedOut(user, reply)) => {
+                self.forget_sessions(&sessions);
                 self.parts.routes.revoke(user, &sessions, GoAwayReason::Revoked);
                 let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
                 reply.ok(&Reply::LogoutOthers(v1::LogoutOthersResponse { sessions: count }));
@@ -394,6 +400,12 @@ impl Running {
         }
     }
 
+    fn forget_sessions(&self, sessions: &[SessionId]) {
+        for session in sessions {
+            self.parts.cluster.ended(Ended::Session(*session));
+        }
+    }
+
     fn logged_in(&self, made: NewSessionMade, created: &SessionCreated, checked_at: u64) {
         let replaced: Vec<SessionId> = created.replaced.into_iter().collect();
         self.parts
@@ -402,7 +414,10 @@ impl Running {
         self.parts
             .routes
             .revoke(made.user.id, &created.displaced, GoAwayReason::Displaced);
+        self.forget_sessions(&replaced);
+        self.forget_sessions(&created.displaced);
         let token_hash = made.token.hash();
+        self.parts.cluster.ended(Ended::Token(token_hash.0));
         made.reply.authenticated(Authenticated {
             established: Established {
                 user: made.user.id,

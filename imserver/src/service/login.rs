@@ -10,7 +10,7 @@ use protocol::{
     v1::{Device, ErrorCode, LoginRequest, RegisterRequest},
     validate,
 };
-use storage::{NewUser, TokenHash, User, Write};
+use storage::{NewUser, Session, TokenHash, User, Write, ephemeral::Lookup};
 
 use super::{
     hashing::{HashJob, Hashed},
@@ -47,7 +47,7 @@ pub(super) fn answer(worker: &mut Worker, device: Device, request: Request, repl
 pub(super) fn check(worker: &mut Worker, token_hash: TokenHash, token: Option<String>, reply: ReplyTo) {
     // Read before the session is: a revocation in between is noticed when the route is made.
     let checked_at = worker.context.routes.revocations();
-    match worker.reader.session_by_token(&token_hash) {
+    match find_session(worker, &token_hash) {
         Ok(Some((session, user))) => {
             if worker.context.lane.lazy().touch(session.id, clock::wall()) {
                 worker.context.lane.wake_lazy();
@@ -70,6 +70,27 @@ pub(super) fn check(worker: &mut Worker, token_hash: TokenHash, token: Option<St
         }
         Err(error) => not_now(&error, reply),
     }
+}
+
+/// From what the nodes share, if that can be trusted just now, else from the store.
+fn find_session(
+    worker: &mut Worker,
+    token_hash: &TokenHash,
+) -> Result<Option<(Session, User)>, storage::ReadError> {
+    let cluster = &worker.context.cluster;
+    let ticket = match cluster.find_session(token_hash) {
+        // A cache may not have heard of an end that this node's follower has.
+        Lookup::Found(found) if !worker.context.routes.ended_lately(found.0.id) => return Ok(Some(*found)),
+        Lookup::Absent => return Ok(None),
+        Lookup::Found(_) => None,
+        Lookup::Unknown(ticket) => ticket,
+    };
+    let found = worker.reader.session_by_token(token_hash)?;
+    worker
+        .context
+        .cluster
+        .keep_session(token_hash, found.as_ref(), ticket);
+    Ok(found)
 }
 
 fn register(worker: &mut Worker, device: Device, register: RegisterRequest, reply: ReplyTo) {

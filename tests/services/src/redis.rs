@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::directory::Directory;
 use crate::process::{self, Process};
-use crate::{Result, address, programs};
+use crate::{Result, ServiceError, address, programs};
 
 /// How long one question whether it answers may take.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -96,6 +96,24 @@ impl Redis {
     /// The system does not let us.
     pub fn kill(&mut self) -> Result<()> {
         self.end(Signal::KILL)
+    }
+
+    /// Forgets everything it holds (FLUSHALL).
+    ///
+    /// # Errors
+    /// It does not run, needs a password, or refuses.
+    pub fn flush(&self) -> Result<()> {
+        let refused = |error: std::io::Error| ServiceError::new(format!("Redis was not flushed: {error}"));
+        let mut stream = TcpStream::connect_timeout(&self.address, ANSWER).map_err(refused)?;
+        stream.set_read_timeout(Some(ANSWER)).map_err(refused)?;
+        stream.write_all(b"FLUSHALL\r\n").map_err(refused)?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).map_err(refused)?;
+        if answer == *b"+OK\r\n" {
+            Ok(())
+        } else {
+            Err(ServiceError::new("Redis refuses to be flushed"))
+        }
     }
 
     /// Halts it: connections stay open, new ones are still accepted by the system, nothing is answered.

@@ -101,6 +101,24 @@ impl Cluster {
         }
     }
 
+    /// A connection of its own to the database.
+    pub fn client(&self) -> postgres::Client {
+        postgres::Client::connect(&self.store, postgres::NoTls).expect("a connection to PostgreSQL")
+    }
+
+    /// Runs SQL in the database.
+    pub fn sql(&self, text: &str) {
+        self.client().batch_execute(text).expect("SQL that succeeds");
+    }
+
+    /// Runs SQL in another database of the server.
+    pub fn sql_elsewhere(&self, text: &str) {
+        let client = postgres::Client::connect(&self.postgres.url(), postgres::NoTls);
+        client
+            .and_then(|mut client| client.batch_execute(text))
+            .expect("SQL that succeeds");
+    }
+
     /// One more daemon.
     pub fn add_node(&mut self) {
         let setup = self.node_setup();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod chat;
+mod cluster;
 mod delivery;
 mod errors;
 mod hostile;
@@ -13,3 +14,4 @@ mod restart;
 mod session;
 mod starting;
 mod torture;
+mod traffic;

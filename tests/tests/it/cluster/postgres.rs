@@ -1,0 +1,181 @@
+//! PostgreSQL stopped, restarted, cut off, locked, full: nothing false is acknowledged, connections stay, and what
+//! was sent is stored once when it is back.
+
+use protocol::v1::{self, ErrorCode};
+use services::PostgresSetup;
+use tests::harness::{Cluster, ClusterSetup, Setup, text};
+
+use super::{send_until_stored, until};
+
+fn alone() -> Cluster {
+    ClusterSetup::nodes(1).without_redis().allow_errors().start()
+}
+
+#[test]
+fn while_it_is_stopped_writes_and_reads_are_refused_and_connections_stay() {
+    let mut cluster = alone();
+    let mut ann = cluster.nodes[0].register("ann");
+    let own = ann.own();
+    ann.text(own, "before");
+    cluster.postgres.stop_immediate().unwrap();
+    for _ in 0..3 {
+        let refusal = ann.ask(text(own, "never")).unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::Unavailable);
+        assert!(refusal.retry_after_ms > 0);
+        let refusal = ann.page(own, 1, 10).unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::Unavailable);
+    }
+    // What needs no store is answered.
+    ann.get(v1::Ping::default());
+    let request = text(own, "after");
+    assert!(ann.ask(request.clone()).is_err());
+    cluster.postgres.start_again().unwrap();
+    let (sent, _) = send_until_stored(&mut ann, &request);
+    assert_eq!(sent.seq, 2);
+    until("reads", || ann.page(own, 1, 10).is_ok());
+    assert_eq!(ann.texts(own), ["before", "after"]);
+    // New sessions too.
+    let bob = cluster.nodes[0].register("bob");
+    assert_eq!(bob.id, 2);
+}
+
+#[test]
+fn a_restart_in_the_middle_of_sending_neither_loses_nor_doubles() {
+    let mut cluster = alone();
+    let mut ann = cluster.nodes[0].register("ann");
+    let own = ann.own();
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        for number in 0..40 {
+            let body = format!("{round} {number}");
+            if number == 20 {
+                cluster.postgres.restart_immediate().unwrap();
+            }
+            send_until_stored(&mut ann, &text(own, &body));
+            expected.push(body);
+        }
+    }
+    until("reads", || ann.page(own, 1, 1).is_ok());
+    assert_eq!(ann.texts(own), expected);
+}
+
+#[test]
+fn connections_that_are_cut_are_made_again() {
+    let cluster = alone();
+    let mut ann = cluster.nodes[0].register("ann");
+    let own = ann.own();
+    for number in 1..=10 {
+        cluster.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'imserver %'",
+        );
+        let (sent, _) = send_until_stored(&mut ann, &text(own, "again"));
+        assert_eq!(sent.seq, number);
+    }
+    until("reads", || ann.page(own, 1, 1).is_ok());
+    assert_eq!(ann.texts(own).len(), 10);
+}
+
+#[test]
+fn a_lock_that_somebody_holds_is_given_up_on_with_an_answer() {
+    let cluster = ClusterSetup::nodes(1)
+        .without_redis()
+        .allow_errors()
+        .config("[store]\nlock_ms = 300\nstatement_ms = 600\nrequest_ms = 600\n")
+        .start();
+    let mut ann = cluster.nodes[0].register("ann");
+    let own = ann.own();
+    ann.text(own, "before");
+    let request = text(own, "held");
+    {
+        let mut client = cluster.client();
+        let mut held = client.transaction().unwrap();
+        held.execute(
+            "SELECT 1 FROM conversations WHERE id = $1 FOR UPDATE",
+            &[&(own as i64)],
+        )
+        .unwrap();
+        let refusal = ann.ask(request.clone()).unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::Unavailable);
+        held.rollback().unwrap();
+    }
+    let (sent, _) = send_until_stored(&mut ann, &request);
+    assert_eq!((sent.seq, sent.duplicate), (2, false));
+}
+
+#[test]
+fn a_server_that_takes_no_writes_is_told_apart() {
+    let cluster = alone();
+    let mut ann = cluster.nodes[0].register("ann");
+    let own = ann.own();
+    ann.text(own, "before");
+    let database = cluster.store.rsplit('/').next().unwrap().to_owned();
+    cluster.sql_elsewhere(&format!(
+        "ALTER DATABASE \"{database}\" SET default_transaction_read_only = on"
+    ));
+    cluster.sql_elsewhere(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name LIKE 'imserver %'",
+    );
+    let request = text(own, "after");
+    until("refused", || ann.ask(request.clone()).is_err());
+    cluster.sql_elsewhere(&format!(
+        "ALTER DATABASE \"{database}\" RESET default_transaction_read_only"
+    ));
+    let (sent, _) = send_until_stored(&mut ann, &request);
+    assert!(sent.seq == 2);
+    until("reads", || ann.page(own, 1, 1).is_ok());
+    assert_eq!(ann.texts(own), ["before", "after"]);
+}
+
+#[test]
+fn an_answer_that_is_lost_on_the_way_is_found_out() {
+    // Between the daemon and PostgreSQL stands a proxy that can swallow what comes back.
+    let cluster = ClusterSetup::nodes(0).without_redis().start();
+    let proxy = super::wire::Wire::to(cluster.postgres.address());
+    let store = cluster.store.replace(
+        &cluster.postgres.address().to_string(),
+        &proxy.address().to_string(),
+    );
+    let daemon = Setup {
+        store: Some(store),
+        errors_allowed: true,
+        ..Setup::default()
+    }
+    .start();
+    let mut ann = daemon.register("ann");
+    let own = ann.own();
+    ann.text(own, "before");
+    for round in 0..5 {
+        proxy.swallow_answers();
+        let request = text(own, &format!("swallowed {round}"));
+        let seq = ann.conn.submit(request.clone());
+        // The request has gone to the server, and its answer is lost with the connection.
+        proxy.wait_swallowed();
+        proxy.cut();
+        match ann.conn.answer::<v1::SendRequest>(seq) {
+            Ok(sent) => assert_eq!(sent.seq, 2 + round),
+            Err(refusal) => assert_eq!(refusal.code(), ErrorCode::Unavailable),
+        }
+        let (sent, _) = send_until_stored(&mut ann, &request);
+        assert_eq!(sent.seq, 2 + round);
+    }
+    until("reads", || ann.page(own, 1, 1).is_ok());
+    assert_eq!(ann.texts(own).len(), 6);
+}
+
+#[test]
+fn without_it_the_daemon_says_what_it_wants() {
+    let mut postgres = PostgresSetup::default().start().unwrap();
+    let store = postgres.database().unwrap();
+    postgres.stop().unwrap();
+    let arguments = [
+        "--store".into(),
+        store.into(),
+        "--listen".into(),
+        "127.0.0.1:0".into(),
+    ];
+    let ended = tests::harness::Daemon::run_to_end(&arguments);
+    assert!(!ended.status.success());
+    assert_eq!(ended.stdout, "");
+    assert!(ended.stderr.contains("PostgreSQL"), "{ended:?}");
+}
