@@ -2,8 +2,8 @@
 //! every message that was acknowledged is in every recipient's history exactly once, in order, without a hole, and
 //! every device has applied it so.
 //!
-//! `CHAOS_SEED` repeats the choice of nodes; `CHAOS_SECONDS`, `CHAOS_USERS` and `CHAOS_EVERY_SECONDS` make it longer,
-//! larger and slower: 1800, 100 and 20 are the soak of `docs/RELIABILITY.md`.
+//! `CHAOS_SEED` repeats the choice of nodes; `CHAOS_SECONDS`, `CHAOS_USERS`, `CHAOS_EVERY_SECONDS` and
+//! `CHAOS_PAUSE_MS` make it longer, larger and slower: 1800, 100, 20 and 1500 are the soak of `docs/RELIABILITY.md`.
 
 use std::{
     thread,
@@ -19,8 +19,6 @@ use crate::traffic::{Member, Traffic, identity};
 
 const NODES: usize = 3;
 const GROUP: usize = 10;
-/// Between two messages of one sender to one conversation.
-const PAUSE: Duration = Duration::from_millis(100);
 
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name)
