@@ -29,6 +29,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// … up to this.
 const RETRY_LONGEST: Duration = Duration::from_millis(800);
 
+/// A connection that was not used for so long is tried before it is used again.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Makes connections to one database.
 pub(super) struct Connector {
     config: Config,
@@ -52,6 +55,12 @@ impl Connector {
             ));
         }
         let tls = Tls::new(options.root_certificates.as_deref())?;
+        if tls.is_plain() && (!local || config.get_ssl_mode() == SslMode::Require) {
+            return Err(OpenError(
+                "an encrypted connection to PostgreSQL needs certificates to trust: name a file of root certificates"
+                    .to_owned(),
+            ));
+        }
         let mut connector = Self {
             config,
             password_file: options.password_file.clone(),
@@ -163,6 +172,8 @@ fn identity(client: &mut Client) -> Result<Identity, Failure> {
 pub(super) struct Kept {
     connector: Arc<Connector>,
     session: Option<Session>,
+    /// When it was last taken.
+    used: Option<Instant>,
     /// After a failure: when to try again, and how long to wait after another one.
     pause: Option<(Instant, Duration)>,
 }
@@ -172,6 +183,7 @@ impl Kept {
         Self {
             connector,
             session: None,
+            used: None,
             pause: None,
         }
     }
@@ -179,7 +191,12 @@ impl Kept {
     /// The connection, which may be a new one. While the server cannot be reached it is tried now and then only,
     /// and the answer between is that.
     pub(super) fn get(&mut self) -> Result<&mut Session, Failure> {
-        if self.session.as_ref().is_some_and(Session::is_closed) {
+        let now = Instant::now();
+        let idle = self.used.is_some_and(|used| now - used > IDLE);
+        self.used = Some(now);
+        // One that the server ended meanwhile looks open until it is used: a commit sent over it would be in doubt.
+        let lost = |session: &mut Session| session.is_closed() || idle && session.probe().is_err();
+        if self.session.as_mut().is_some_and(lost) {
             self.session = None;
         }
         if self.session.is_none() {

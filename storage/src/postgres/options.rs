@@ -16,14 +16,15 @@ use crate::{error::OpenError, sqlite::Identity, write::Rules};
 #[derive(Clone, Eq, PartialEq)]
 pub struct PostgresOptions {
     /// `postgresql://user@host:port/database?sslmode=…`, or the `key=value` form. `sslmode` is `disable`, `prefer`
-    /// (the default), `require` or `verify-full`; the last two are the same here: a server whose certificate does not
-    /// prove its name is never talked to. Without encryption only the loopback and Unix sockets are allowed.
+    /// (the default), `require` or `verify-full`. The last two are the same here: a server whose certificate does not
+    /// prove its name is never talked to; and so is `prefer`, where the server is on another machine. Without
+    /// encryption only the loopback and Unix sockets are allowed.
     pub url: String,
     /// Takes the place of the URL's password.
     pub password: Option<String>,
     /// A file with the password, read again for every connection; takes the place of both.
     pub password_file: Option<PathBuf>,
-    /// A file of PEM certificates to trust; without one, those that the common browsers trust.
+    /// A file of PEM certificates to trust, as `/etc/ssl/certs/ca-certificates.crt`; nothing else is trusted.
     pub root_certificates: Option<PathBuf>,
     /// Enforced from now on; what is in the store already may exceed them.
     pub rules: Rules,

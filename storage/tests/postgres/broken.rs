@@ -293,6 +293,11 @@ fn what_does_not_fit_is_not_opened() {
             "postgresql://someone@192.0.2.1/x?sslmode=disable",
             "sslmode=require",
         ),
+        ("postgresql://someone@192.0.2.1/x", "root certificates"),
+        (
+            "postgresql://someone@127.0.0.1/x?sslmode=verify-full",
+            "root certificates",
+        ),
         ("user=someone", "names no host"),
         ("postgresql://someone:secret@[", "cannot be read"),
     ] {

@@ -5,6 +5,7 @@ mod broken;
 mod crowd;
 #[path = "../ranked/database.rs"]
 mod database;
+mod encrypted;
 mod proxy;
 
 use std::{

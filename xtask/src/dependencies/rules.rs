@@ -41,12 +41,12 @@ const RUNTIMES: [&str; 10] = [
 ];
 
 /// Which of our crates must run without such a crate, and below which packages one is a private matter: the
-/// synchronous PostgreSQL client drives a runtime of its own inside.
+/// synchronous PostgreSQL client drives a runtime of its own inside, and its encryption speaks that one's traits.
 const WITHOUT_RUNTIME: [(&str, &[&str]); 4] = [
     ("netcore", &[]),
     ("protocol", &[]),
-    ("storage", &["postgres"]),
-    ("imserver", &["postgres"]),
+    ("storage", &["postgres", "tokio-postgres-rustls"]),
+    ("imserver", &["postgres", "tokio-postgres-rustls"]),
 ];
 
 /// The event loop that clients and fuzzers must not pull in.
