@@ -15,9 +15,9 @@ use mio::{Events, Poll, Token};
 use protocol::{Command, Encoding, Frame, MessageType, Request, direct_conversation, v1};
 
 use crate::{
-    BenchError, Chat,
+    BenchError, Chat, accounts,
     connection::{Connection, refusal},
-    process, provision,
+    process,
     report::Report,
 };
 
@@ -78,7 +78,7 @@ pub(crate) fn run(server: SocketAddr, pid: Option<u32>, chat: &Chat) -> Result<R
         counts: Counts::default(),
         acks: histogram()?,
         deliveries: histogram()?,
-        run: provision::random()?,
+        run: accounts::random()?,
     };
     let warm_up = Duration::from_secs(chat.warm_up);
     let end = warm_up + Duration::from_secs(chat.seconds);
@@ -110,7 +110,7 @@ fn histogram() -> Result<Histogram<u64>, BenchError> {
 }
 
 fn connect(server: SocketAddr, poll: &mut Poll, chat: &Chat) -> Result<Vec<Pair>, BenchError> {
-    let accounts = provision::read_tokens(&chat.tokens, chat.pairs * 2)?;
+    let accounts = accounts::read_tokens(&chat.tokens, chat.pairs * 2)?;
     let mut pairs = Vec::with_capacity(chat.pairs);
     for (index, two) in accounts.chunks_exact(2).enumerate() {
         let [(one, token), (other, other_token)] = two else {

@@ -10,9 +10,9 @@ use mio::{Events, Poll, Token};
 use protocol::{MessageType, Request, v1};
 
 use crate::{
-    BenchError,
+    BenchError, accounts,
     connection::{Connection, refusal},
-    process, provision,
+    process,
     report::Report,
 };
 
@@ -27,7 +27,7 @@ pub(crate) fn run(
     tokens: &Path,
     seconds: u64,
 ) -> Result<Report, BenchError> {
-    let accounts = provision::read_tokens(tokens, count)?;
+    let accounts = accounts::read_tokens(tokens, count)?;
     let mut poll = Poll::new()?;
     let before = pid.and_then(process::anonymous_bytes);
     let mut connections: Vec<Connection> = Vec::with_capacity(count);

@@ -2,11 +2,11 @@
 //! is lost, duplicated or out of order. It must never report a figure for work that was not checked.
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod chat;
 mod connection;
 mod idle;
 mod process;
-mod provision;
 mod report;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -32,18 +32,6 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Work {
-    /// Makes accounts with sessions in the data directory of a daemon that is not running.
-    Provision {
-        /// The data directory.
-        #[arg(long)]
-        data_dir: PathBuf,
-        /// How many.
-        #[arg(long)]
-        count: usize,
-        /// Where to write their tokens, one a line.
-        #[arg(long)]
-        tokens: PathBuf,
-    },
     /// Pairs that write to each other: one sends, the other receives.
     Chat(Chat),
     /// Connections that are logged in and only send heartbeats.
@@ -51,7 +39,7 @@ enum Work {
         /// How many.
         #[arg(long)]
         connections: usize,
-        /// The file of `provision`.
+        /// What `imserver provision` printed.
         #[arg(long)]
         tokens: PathBuf,
         /// How long they stay.
@@ -75,7 +63,7 @@ struct Chat {
     /// How long to load before that.
     #[arg(long, default_value_t = 2)]
     warm_up: u64,
-    /// The file of `provision`; two lines for a pair.
+    /// What `imserver provision` printed; two lines for a pair.
     #[arg(long)]
     tokens: PathBuf,
     /// Closed loop: messages of a pair not yet both acknowledged and delivered.
@@ -89,11 +77,6 @@ struct Chat {
 fn main() -> ExitCode {
     let command = Command::parse();
     let outcome = match &command.work {
-        Work::Provision {
-            data_dir,
-            count,
-            tokens,
-        } => provision::run(data_dir, *count, tokens),
         Work::Chat(chat) => chat::run(command.server, command.server_pid, chat),
         Work::Idle {
             connections,
