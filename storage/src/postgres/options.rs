@@ -91,7 +91,7 @@ impl PostgresOptions {
         let own = format!(
             "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
              -c default_transaction_isolation=read\\ committed -c synchronous_commit=on \
-             -c client_min_messages=warning",
+             -c client_min_messages=warning -c jit=off",
             milliseconds(self.statement_timeout),
             milliseconds(self.lock_timeout),
             milliseconds(IDLE_IN_TRANSACTION),

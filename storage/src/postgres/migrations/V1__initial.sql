@@ -168,7 +168,11 @@ CREATE FUNCTION append_messages(
     at_index bigint, verdict integer, e_position bigint, e_seq bigint, e_ordinal bigint, e_roster bigint, e_at bigint,
     e_kind smallint, e_target bigint, e_expires_at bigint, e_recalled boolean, e_users bigint[], e_role smallint,
     e_label text, e_body bytea
-) LANGUAGE plpgsql AS $function$
+) LANGUAGE plpgsql
+-- Planned once, every look-up by an index, whatever the statistics of a young table say: nothing here joins a batch
+-- with itself, so what is looped over is looked up.
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $function$
 #variable_conflict use_column
 DECLARE
     -- Times are ordered without their sign.
@@ -220,20 +224,22 @@ BEGIN
                 ORDER BY s.joined_seq DESC LIMIT 1
             ) m ON true
     ), placed AS MATERIALIZED (
-        SELECT j.*, j.head_seq + row_number() OVER earlier AS seq,
-            j.head_ordinal + row_number() OVER earlier AS ordinal,
-            greatest(j.head_at # sign_bit, max(j.at # sign_bit) OVER earlier) # sign_bit AS placed_at
-        FROM judged j WHERE j.verdict = 0
+        -- Only what is new takes a seq.
+        SELECT j.*, j.head_seq + count(*) FILTER (WHERE j.verdict = 0) OVER earlier AS seq,
+            j.head_ordinal + count(*) FILTER (WHERE j.verdict = 0) OVER earlier AS ordinal,
+            greatest(j.head_at # sign_bit, max(j.at # sign_bit) FILTER (WHERE j.verdict = 0) OVER earlier) # sign_bit
+                AS placed_at
+        FROM judged j
         WINDOW earlier AS (PARTITION BY j.conversation ORDER BY j.index)
     ), logged AS (
         INSERT INTO events (conversation, seq, position, ordinal, roster, sender, client_id, fingerprint, at, kind,
                             target, expires_at, body)
         SELECT p.conversation, p.seq, base + p.index, p.ordinal, p.roster, p.sender, p.client_id, p.fingerprint,
             p.placed_at, p.kind, 0, p.expires_at, p.body
-        FROM placed p ORDER BY p.index
+        FROM placed p WHERE p.verdict = 0 ORDER BY p.index
     ), newest AS MATERIALIZED (
         SELECT DISTINCT ON (p.conversation) p.conversation, p.seq, p.ordinal, p.index, p.placed_at
-        FROM placed p ORDER BY p.conversation, p.seq DESC
+        FROM placed p WHERE p.verdict = 0 ORDER BY p.conversation, p.seq DESC
     ), headed AS (
         UPDATE conversations c
         SET head_seq = n.seq, head_ordinal = n.ordinal, head_position = base + n.index, head_at = n.placed_at
@@ -242,22 +248,21 @@ BEGIN
         INSERT INTO members (conversation, user_id, joined_seq, joined_ordinal, role)
         SELECT DISTINCT p.conversation, u.id, 1, 0, 0
         FROM placed p CROSS JOIN LATERAL (VALUES (p.low), (p.high)) AS u (id)
-        WHERE p.head_seq = 0
+        WHERE p.verdict = 0 AND p.head_seq = 0
     ), moved AS (
         -- Who sends has read, and has, what was there.
         INSERT INTO cursors AS k (conversation, user_id, delivered, read, read_ordinal, position)
         SELECT p.conversation, p.sender, max(p.seq), max(p.seq), max(p.ordinal), 0
-        FROM placed p GROUP BY p.conversation, p.sender ORDER BY p.conversation, p.sender
+        FROM placed p WHERE p.verdict = 0 GROUP BY p.conversation, p.sender ORDER BY p.conversation, p.sender
         ON CONFLICT (conversation, user_id) DO UPDATE
         SET delivered = greatest(k.delivered, excluded.delivered), read = greatest(k.read, excluded.read),
             read_ordinal = greatest(k.read_ordinal, excluded.read_ordinal)
     )
-    SELECT j.index, j.verdict, coalesce(e.position, base + j.index), coalesce(e.seq, p.seq),
+    SELECT p.index, p.verdict, coalesce(e.position, base + p.index), coalesce(e.seq, p.seq),
         coalesce(e.ordinal, p.ordinal), coalesce(e.roster, p.roster), coalesce(e.at, p.placed_at), e.kind, e.target,
         e.expires_at, e.recalled, e.users, e.role, e.label, e.body
-    FROM judged j
-        LEFT JOIN placed p ON p.index = j.index
-        LEFT JOIN events e ON j.verdict = 1 AND e.conversation = j.conversation AND e.seq = j.known_seq
-    ORDER BY j.index;
+    FROM placed p
+        LEFT JOIN events e ON p.verdict = 1 AND e.conversation = p.conversation AND e.seq = p.known_seq
+    ORDER BY p.index;
 END
 $function$;
