@@ -1,8 +1,12 @@
-//! How many messages the SQLite store appends in a second, by the size of the batches, and what one costs in CPU.
+//! How many messages a store appends in a second, by the size of the batches, and what one costs in CPU.
 //!
-//! `cargo run --release -p storage --example append_rate [directory [messages per size]]`: the directory decides
-//! which disk is measured. Bodies of 128 bytes, 10,000 conversations, client ids ordered by time, every commit
-//! flushed.
+//! `cargo run --release -p storage --example append_rate [directory [messages per size]]` measures SQLite: the
+//! directory decides which disk. With `postgresql://…` in the place of the directory it measures PostgreSQL in that
+//! empty database, by one and by four writers, beside a bare insert of the same rows into the same tables. Bodies of
+//! 128 bytes, 10,000 conversations, client ids ordered by time, every commit flushed.
+
+#[path = "append_rate/postgresql.rs"]
+mod postgresql;
 
 use std::{
     path::PathBuf,
@@ -28,6 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let messages = arguments.next().map_or(Ok(MESSAGES), |number| number.parse())?;
+    if let Some(url) = parent.to_str().filter(|text| text.starts_with("postgres")) {
+        return postgresql::run(url, messages);
+    }
     let directory = tempfile::tempdir_in(parent)?;
     let store = SqliteStore::open(SqliteOptions::new(directory.path().join("rate.db")))?;
     let mut writer = store.writer()?;
