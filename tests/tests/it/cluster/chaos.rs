@@ -37,11 +37,8 @@ fn nothing_acknowledged_is_lost_while_everything_fails_in_turn() {
     let members = members(&cluster, count);
 
     let end = Instant::now() + lasts;
-    let pause = if lasts > Duration::from_secs(60) {
-        PAUSE * 5
-    } else {
-        PAUSE
-    };
+    // Between two messages of one sender to one conversation.
+    let pause = Duration::from_millis(setting("CHAOS_PAUSE_MS", 100));
     let traffic = Traffic::start(members, move |_| {
         // A pace, not a synchronisation: a person does not type faster either.
         thread::sleep(pause);

@@ -7,9 +7,13 @@ use tests::harness::{Cluster, ClusterSetup, Daemon, Incoming, User, body};
 
 use super::until;
 
-fn both() -> [Cluster; 2] {
+/// With Redis, by either way of hints, and without.
+fn each_way() -> [Cluster; 3] {
     [
         ClusterSetup::nodes(2).start(),
+        ClusterSetup::nodes(2)
+            .config("[redis]\nhints = \"streams\"\n")
+            .start(),
         ClusterSetup::nodes(2).without_redis().start(),
     ]
 }
@@ -32,7 +36,7 @@ fn bodies_until(user: &mut User, last: &str) -> Vec<String> {
 
 #[test]
 fn users_on_different_nodes_chat() {
-    for cluster in both() {
+    for cluster in each_way() {
         let (mut ann, mut bob) = ann_and_bob(&cluster);
         let pair = ann.direct(bob.id);
         for number in 0..20 {
@@ -55,7 +59,7 @@ fn users_on_different_nodes_chat() {
 
 #[test]
 fn devices_of_one_user_on_different_nodes_stay_in_step() {
-    for cluster in both() {
+    for cluster in each_way() {
         let (mut ann, mut bob) = ann_and_bob(&cluster);
         let mut other = cluster.nodes[1].login("ann", "second");
         let pair = ann.direct(bob.id);
@@ -80,7 +84,7 @@ fn devices_of_one_user_on_different_nodes_stay_in_step() {
 
 #[test]
 fn who_was_removed_on_one_node_hears_nothing_later_on_another() {
-    for cluster in both() {
+    for cluster in each_way() {
         let (mut ann, mut bob) = ann_and_bob(&cluster);
         let cat = cluster.nodes[1].register("cat");
         let group = ann.group("us", &[bob.id, cat.id]);
@@ -98,7 +102,7 @@ fn who_was_removed_on_one_node_hears_nothing_later_on_another() {
 
 #[test]
 fn a_session_that_was_ended_on_one_node_ends_on_another() {
-    for cluster in both() {
+    for cluster in each_way() {
         let mut ann = cluster.nodes[0].register("ann");
         let mut other = cluster.nodes[1].login("ann", "second");
         assert_eq!(ann.get(v1::LogoutOthersRequest {}).sessions, 1);
@@ -121,7 +125,7 @@ fn a_session_that_was_ended_on_one_node_ends_on_another() {
 
 #[test]
 fn a_profile_that_was_changed_on_one_node_is_seen_on_another() {
-    for cluster in both() {
+    for cluster in each_way() {
         let (mut ann, mut bob) = ann_and_bob(&cluster);
         let ids = vec![ann.id];
         let mut shown = || {

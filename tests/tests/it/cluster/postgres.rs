@@ -2,7 +2,7 @@
 //! was sent is stored once when it is back.
 
 use protocol::v1::{self, ErrorCode};
-use services::PostgresSetup;
+use services::{PostgresSetup, RedisSetup};
 use tests::harness::{Cluster, ClusterSetup, Setup, text};
 
 use super::{send_until_stored, until};
@@ -178,4 +178,67 @@ fn without_it_the_daemon_says_what_it_wants() {
     assert!(!ended.status.success());
     assert_eq!(ended.stdout, "");
     assert!(ended.stderr.contains("PostgreSQL"), "{ended:?}");
+}
+
+#[test]
+fn passwords_come_from_files_and_are_shown_to_nobody() {
+    const OF_POSTGRES: &str = "canary-of-postgres";
+    const OF_REDIS: &str = "canary-of-redis";
+    let postgres = PostgresSetup {
+        password: Some(OF_POSTGRES.to_owned()),
+        ..PostgresSetup::default()
+    };
+    let redis = RedisSetup {
+        password: Some(OF_REDIS.to_owned()),
+        ..RedisSetup::default()
+    };
+    let (postgres, redis) = (postgres.start().unwrap(), redis.start().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let without = |url: String, password: &str| url.replace(&format!(":{password}@"), "@");
+    let setup = |of_postgres: &str| Setup {
+        store: Some(without(postgres.database().unwrap(), OF_POSTGRES)),
+        redis: Some(without(redis.url(), OF_REDIS).replace("//@", "//")),
+        config: format!(
+            "[log]\nlevel = \"trace\"\n[store]\npassword_file = {:?}\n[redis]\npassword_file = {:?}\n",
+            file("store", of_postgres),
+            file("redis", &format!("{OF_REDIS}\n")),
+        ),
+        ..Setup::default()
+    };
+    let daemon = setup(OF_POSTGRES).start();
+    let mut ann = daemon.register("ann");
+    ann.text(ann.own(), "hello");
+    until("the node is known to Redis", || {
+        let arguments = ["nodes".into(), "--redis".into(), redis.url().into()];
+        tests::harness::Daemon::run_to_end(&arguments)
+            .stdout
+            .lines()
+            .count()
+            == 1
+    });
+    for line in daemon.log() {
+        assert!(!line.contains("canary"), "{line}");
+    }
+    let wrong = setup("canary-that-is-wrong");
+    let config = directory.path().join("wrong.toml");
+    std::fs::write(&config, &wrong.config).unwrap();
+    let arguments = [
+        "--config".into(),
+        config.into(),
+        "--store".into(),
+        wrong.store.unwrap().into(),
+        "--listen".into(),
+        "127.0.0.1:0".into(),
+    ];
+    let ended = tests::harness::Daemon::run_to_end(&arguments);
+    assert!(!ended.status.success());
+    assert!(
+        ended.stderr.contains("password") && !ended.stderr.contains("canary"),
+        "{ended:?}"
+    );
 }
