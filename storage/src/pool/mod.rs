@@ -73,7 +73,7 @@
 //!   newcomers queue up behind. Idle connections are handed out last in, first out.
 //! - **Opened by demand.** As many as callers wait for beyond what is on its way, and to keep
 //!   [`min_idle`](PoolSettings::min_idle) ready. After a failure the pauses grow from [`RETRY_FIRST`] to
-//!   [`RETRY_LONGEST`], one attempt at a time, and nobody tries once nothing is wanted any more. An error that the
+//!   [`retry_longest`](PoolSettings::retry_longest), one attempt at a time, and nobody tries once nothing is wanted any more. An error that the
 //!   policy calls [`Permanent`](ConnectError::Permanent) is told to all who wait at once.
 //! - **Tested elsewhere.** What has been idle for less than [`validate_after_idle`](PoolSettings::validate_after_idle)
 //!   is handed out as it is; otherwise a thread of the pool tests it while the caller waits in the queue. When one

@@ -21,7 +21,7 @@ pub const REPLACEMENTS_MAX: u32 = 1;
 /// The first pause after a failed attempt to connect.
 pub const RETRY_FIRST: Duration = Duration::from_millis(10);
 
-/// The longest pause after a failed attempt to connect.
+/// The longest pause after a failed attempt to connect, unless [`PoolSettings::retry_longest`] says otherwise.
 pub const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// The part of a connection's lifetime that is chosen at random, in thousandths.
@@ -63,6 +63,9 @@ pub struct PoolSettings {
     pub validate_after_idle: Duration,
     /// Threads that open connections. 1 to [`CONNECTORS_MAX`]; 2 by default.
     pub connectors: u32,
+    /// The longest pause after a failed attempt to connect: the longest that a database is back and not noticed. At
+    /// least [`RETRY_FIRST`]; [`RETRY_LONGEST`] by default.
+    pub retry_longest: Duration,
     /// A lease that is held for longer is reported, with the place that took it. More than zero; 60 s by default.
     pub leak_after: Option<Duration>,
     /// How often the housekeeper looks at ages and leases. 10 ms to 1 h; 10 s by default.
@@ -82,6 +85,7 @@ impl Default for PoolSettings {
             keepalive: Some(Duration::from_secs(120)),
             validate_after_idle: Duration::from_millis(500),
             connectors: 2,
+            retry_longest: RETRY_LONGEST,
             leak_after: Some(Duration::from_secs(60)),
             housekeeping: Duration::from_secs(10),
         }
@@ -157,6 +161,12 @@ impl PoolSettings {
                 Duration::from_nanos(1),
                 "must be more than zero",
             ),
+            (
+                "retry_longest",
+                Some(self.retry_longest),
+                RETRY_FIRST,
+                "must be at least 10 ms",
+            ),
             ("idle_timeout", self.idle_timeout, AGE_MIN, "must be at least 1 s"),
             ("max_lifetime", self.max_lifetime, AGE_MIN, "must be at least 1 s"),
             ("keepalive", self.keepalive, AGE_MIN, "must be at least 1 s"),
@@ -217,7 +227,7 @@ mod tests {
             .check()
             .is_ok()
         );
-        let table: [(Change, &str); 13] = [
+        let table: [(Change, &str); 14] = [
             (
                 |s| s.name.clear(),
                 "name must have 1 to 32 bytes, none of them 0, not ",
@@ -230,6 +240,10 @@ mod tests {
             (
                 |s| s.acquire_timeout = Duration::ZERO,
                 "acquire_timeout must be more than zero, not 0ns",
+            ),
+            (
+                |s| s.retry_longest = Duration::ZERO,
+                "retry_longest must be at least 10 ms, not 0ns",
             ),
             (
                 |s| s.leak_after = Some(Duration::ZERO),

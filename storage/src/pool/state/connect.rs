@@ -1,7 +1,7 @@
 //! Owns when connections are opened: as many as somebody waits for and no more, with pauses that grow while the
 //! database does not answer, and then one attempt at a time.
 
-use super::super::settings::{LIFETIME_JITTER_PER_MILLE, REPLACEMENTS_MAX, RETRY_FIRST, RETRY_LONGEST};
+use super::super::settings::{LIFETIME_JITTER_PER_MILLE, REPLACEMENTS_MAX, RETRY_FIRST};
 use super::{Answer, CloseReason, Conn, Event, Meta, Parts, Stage, State, count, shortened};
 use std::mem;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ impl<P: Parts> State<P> {
         self.connecting -= 1;
         self.statistics.connect_failures += 1;
         let doublings = self.failures.min(16);
-        let bound = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_LONGEST);
+        let bound = RETRY_FIRST.saturating_mul(1 << doublings).min(self.retry_longest);
         let pause = shortened(bound, share, 500);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = now.checked_add(pause);

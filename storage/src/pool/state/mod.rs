@@ -145,6 +145,7 @@ pub(super) struct State<P: Parts> {
     keepalive: Option<Duration>,
     leak_after: Option<Duration>,
     period: Duration,
+    retry_longest: Duration,
 
     stage: Stage,
     /// The most recently used last.
@@ -193,6 +194,7 @@ impl<P: Parts> State<P> {
             keepalive: settings.keepalive,
             leak_after: settings.leak_after,
             period: settings.housekeeping,
+            retry_longest: settings.retry_longest,
             stage: Stage::Running,
             idle: VecDeque::new(),
             waiting: VecDeque::new(),
