@@ -17,10 +17,7 @@ use super::{
     session::Session,
     tls::Tls,
 };
-use crate::{
-    error::{OpenError, ReadError},
-    sqlite::Identity,
-};
+use crate::{error::OpenError, sqlite::Identity};
 
 /// The first release with everything that is used here.
 const OLDEST_SERVER: i32 = 140_000;
@@ -105,8 +102,7 @@ impl Connector {
             let password = options::read_password(path).map_err(|error| Failure::Unreachable(error.0))?;
             config.password(password);
         }
-        let client = self.tls.connect(&config);
-        client.map_err(|error| Failure::Unreachable(format!("no connection: {}", Failure::from(error))))
+        self.tls.connect(&config).map_err(Failure::unconnected)
     }
 
     /// The server keeps what it acknowledges, can be written to, and gives no more rights than are needed.
@@ -118,15 +114,17 @@ impl Connector {
                     current_setting('full_page_writes'), current_setting('synchronous_commit')",
             &[],
         )?;
-        let refuse = |reason: &str| Err(Failure::Unreachable(reason.to_owned()));
+        let refuse = |reason: &str| Err(Failure::Misconfigured(reason.to_owned()));
+        // Which server is the primary may change by itself.
+        let refuse_for_now = |reason: &str| Err(Failure::Unreachable(reason.to_owned()));
         if get::<i32>(&row, 0)? < OLDEST_SERVER {
             return refuse("the PostgreSQL server is too old: 14 or newer is needed");
         }
         if get(&row, 1)? {
-            return refuse("the PostgreSQL server is a standby: name the primary");
+            return refuse_for_now("the PostgreSQL server is a standby: name the primary");
         }
         if get(&row, 2)? {
-            return refuse("the PostgreSQL server is read-only");
+            return refuse_for_now("the PostgreSQL server is read-only");
         }
         if get::<&str>(&row, 3)? != "UTF8" {
             return refuse("the PostgreSQL database must have the encoding UTF8");
@@ -167,7 +165,7 @@ fn identity(client: &mut Client) -> Result<Identity, Failure> {
     })
 }
 
-/// Where a writer or a reader gets its connection: one kept, and made again when it is lost.
+/// Where a writer gets its connection: one kept, and made again when it is lost.
 #[derive(Debug)]
 pub(super) struct Kept {
     connector: Arc<Connector>,
@@ -205,11 +203,6 @@ impl Kept {
         self.session
             .as_mut()
             .ok_or_else(|| Failure::Unreachable("no connection".to_owned()))
-    }
-
-    /// It was used before, so it may have been lost meanwhile.
-    pub(super) const fn is_connected(&self) -> bool {
-        self.session.is_some()
     }
 
     fn reconnect(&mut self) -> Result<Session, Failure> {
@@ -255,6 +248,30 @@ impl std::fmt::Debug for Connector {
     }
 }
 
+/// Why a pool has no connection.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NoConnection {
+    reason: String,
+    permanent: bool,
+}
+
+impl NoConnection {
+    /// Trying again is of no use until somebody acts, as with a wrong password.
+    pub const fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+}
+
+impl From<Failure> for NoConnection {
+    fn from(failure: Failure) -> Self {
+        Self {
+            reason: failure.to_string(),
+            permanent: failure.is_permanent(),
+        }
+    }
+}
+
 /// Makes and checks connections for a pool.
 #[derive(Clone, Debug)]
 pub struct PostgresManager {
@@ -263,13 +280,13 @@ pub struct PostgresManager {
 
 impl r2d2::ManageConnection for PostgresManager {
     type Connection = Session;
-    type Error = ReadError;
+    type Error = NoConnection;
 
-    fn connect(&self) -> Result<Session, ReadError> {
+    fn connect(&self) -> Result<Session, NoConnection> {
         Ok(self.connector.connect()?)
     }
 
-    fn is_valid(&self, session: &mut Session) -> Result<(), ReadError> {
+    fn is_valid(&self, session: &mut Session) -> Result<(), NoConnection> {
         Ok(session.probe()?)
     }
 

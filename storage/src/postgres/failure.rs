@@ -15,6 +15,9 @@ pub(super) enum Failure {
     /// There is no connection, or none that may be used; nothing was sent.
     #[error("{0}")]
     Unreachable(String),
+    /// Likewise, and trying again does not mend it: somebody has to change a password or a server's settings.
+    #[error("{0}")]
+    Misconfigured(String),
     /// The database behind the address is another one than it was.
     #[error("{0}")]
     Replaced(String),
@@ -67,7 +70,7 @@ impl Failure {
     pub(super) fn known(&self) -> Known {
         match self {
             Self::Damaged(_) | Self::Replaced(_) => Known::Damage,
-            Self::Unreachable(_) => Known::Nothing,
+            Self::Unreachable(_) | Self::Misconfigured(_) => Known::Nothing,
             Self::Sql(error) => match error.as_db_error() {
                 Some(answer) => judge(answer.parsed_severity(), answer.code()),
                 // The driver could not turn a value into a column or back.
@@ -75,6 +78,22 @@ impl Failure {
                 None => Known::Lost,
             },
         }
+    }
+
+    /// Why a connection was not made: as the server or the driver says it.
+    pub(super) fn unconnected(error: postgres::Error) -> Self {
+        let somebody_must_act = error.code().is_some_and(needs_somebody);
+        let reason = format!("no connection: {}", Self::from(error));
+        if somebody_must_act {
+            Self::Misconfigured(reason)
+        } else {
+            Self::Unreachable(reason)
+        }
+    }
+
+    /// Connecting again changes nothing until somebody acts.
+    pub(super) fn is_permanent(&self) -> bool {
+        matches!(self, Self::Misconfigured(_)) || self.known() == Known::Damage
     }
 
     /// The server has no room.
@@ -104,6 +123,17 @@ impl Failure {
             full: self.is_full(),
         }
     }
+}
+
+/// What a server says of a connection that it will refuse as long as nobody changes anything.
+fn needs_somebody(code: &SqlState) -> bool {
+    [
+        SqlState::INVALID_PASSWORD,
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        SqlState::INVALID_CATALOG_NAME,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+    ]
+    .contains(code)
 }
 
 fn is_conversion(error: &postgres::Error) -> bool {
@@ -168,6 +198,20 @@ mod tests {
         for (severity, code, known) in cases {
             assert_eq!(judge(severity, &SqlState::from_code(code)), known, "{code}");
         }
+    }
+
+    #[test]
+    fn a_wrong_password_does_not_mend_itself() {
+        for code in ["28P01", "28000", "3D000", "42501"] {
+            assert!(needs_somebody(&SqlState::from_code(code)), "{code}");
+        }
+        // Starting, full, shutting down.
+        for code in ["57P03", "53300", "57P01"] {
+            assert!(!needs_somebody(&SqlState::from_code(code)), "{code}");
+        }
+        assert!(Failure::Misconfigured(String::new()).is_permanent());
+        assert!(Failure::Replaced(String::new()).is_permanent());
+        assert!(!Failure::Unreachable(String::new()).is_permanent());
     }
 
     #[test]

@@ -19,6 +19,8 @@
 //! is looked for: messages are sent again, and their client ids say what was stored; a transaction is asked after by
 //! its number. What cannot be found out until the deadline is called unknown.
 //!
+//! **Questions** lease a connection each from one pool, behind a breaker (`lending.rs`); a writer owns its connection.
+//!
 //! Texts lose what PostgreSQL cannot keep: U+0000 becomes U+FFFD.
 
 mod append;
@@ -28,6 +30,7 @@ mod cursors;
 mod derive;
 mod failure;
 mod group;
+mod lending;
 mod lookup;
 mod messages;
 mod options;
@@ -58,10 +61,12 @@ use crate::{
     write::Writer,
 };
 use connections::Connector;
+use lending::ReadConnections;
 use reader::PostgresReader;
 use writer::PostgresWriter;
 
-pub use connections::PostgresManager;
+pub use connections::{NoConnection, PostgresManager};
+pub use lending::PostgresStatus;
 pub use options::PostgresOptions;
 pub use session::Session;
 
@@ -69,6 +74,7 @@ pub use session::Session;
 pub struct PostgresStore {
     options: PostgresOptions,
     connector: Arc<Connector>,
+    readers: Arc<ReadConnections>,
     writers: AtomicUsize,
 }
 
@@ -78,14 +84,21 @@ impl PostgresStore {
     ///
     /// # Errors
     /// It cannot be reached, it is another program's or of a newer version, or the server does not give what
-    /// durability rests on.
+    /// durability rests on; or the settings of the readers' pool cannot be used.
     pub fn open(options: PostgresOptions) -> Result<Self, OpenError> {
         let connector = Arc::new(Connector::open(&options)?);
+        let readers = Arc::new(ReadConnections::open(Arc::clone(&connector), &options)?);
         Ok(Self {
             options,
             connector,
+            readers,
             writers: AtomicUsize::new(0),
         })
+    }
+
+    /// How the connections that read are, and whether the server is asked. For metrics.
+    pub fn status(&self) -> PostgresStatus {
+        self.readers.status()
     }
 
     /// Makes connections to this store for a pool.
@@ -102,6 +115,7 @@ impl fmt::Debug for PostgresStore {
             .debug_struct("PostgresStore")
             .field("options", &self.options)
             .field("connector", &self.connector)
+            .field("readers", &self.readers)
             .finish_non_exhaustive()
     }
 }
@@ -141,10 +155,12 @@ impl Store for PostgresStore {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
-        Ok(Box::new(PostgresReader::new(Arc::clone(&self.connector))))
+        Ok(Box::new(PostgresReader::new(Arc::clone(&self.readers))))
     }
 
+    /// Ends the connections that read: questions are refused from now on, and those under way waited for, within the
+    /// deadline of a commit.
     fn close(&self) -> Result<(), OpenError> {
-        Ok(())
+        self.readers.close(self.options.deadline)
     }
 }

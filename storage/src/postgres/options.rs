@@ -10,7 +10,7 @@ use std::{
 
 use postgres::{Config, config::Host};
 
-use crate::{error::OpenError, sqlite::Identity, write::Rules};
+use crate::{error::OpenError, pool::PoolSettings, sqlite::Identity, write::Rules};
 
 /// How to open a [`PostgresStore`](super::PostgresStore).
 #[derive(Clone, Eq, PartialEq)]
@@ -34,6 +34,9 @@ pub struct PostgresOptions {
     pub application_name: String,
     /// How many writers may commit at once.
     pub writers_max: usize,
+    /// The connections that answer questions, shared by all readers. What a question waits for them, a repetition
+    /// included, is [`PoolSettings::acquire_timeout`].
+    pub readers: PoolSettings,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
     /// How long a statement may take before the server gives it up.
@@ -49,7 +52,8 @@ pub struct PostgresOptions {
 
 impl PostgresOptions {
     /// The defaults: [`Rules::default`], a random identity, four writers, 1 s to connect, 3 s for a statement,
-    /// 2 s for a lock, 3 s to find out about a lost commit.
+    /// 2 s for a lock, 3 s to find out about a lost commit; up to ten connections that read, two of them kept when
+    /// idle, and 500 ms to wait for one.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -60,6 +64,14 @@ impl PostgresOptions {
             identity: Identity::default(),
             application_name: "imserver".to_owned(),
             writers_max: 4,
+            readers: PoolSettings {
+                name: "postgres-readers".to_owned(),
+                min_idle: Some(2),
+                acquire_timeout: Duration::from_millis(500),
+                retry_longest: RETRY_LONGEST,
+                leak_after: Some(Duration::from_secs(30)),
+                ..PoolSettings::default()
+            },
             connect_timeout: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(3),
             lock_timeout: Duration::from_secs(2),
@@ -114,6 +126,8 @@ impl PostgresOptions {
     }
 }
 
+/// A server that is back is noticed within this.
+const RETRY_LONGEST: Duration = Duration::from_secs(1);
 /// A transaction that its client forgot, as after a pause of the machine, lets go of its locks after this.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 /// A silent peer is asked after this, and again as often.
@@ -126,6 +140,7 @@ impl fmt::Debug for PostgresOptions {
             .field("rules", &self.rules)
             .field("application_name", &self.application_name)
             .field("writers_max", &self.writers_max)
+            .field("readers", &self.readers)
             .finish_non_exhaustive()
     }
 }

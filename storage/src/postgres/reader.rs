@@ -1,12 +1,12 @@
 //! The reading end: each question in one statement or one read-only transaction, so that all of an answer is of one
-//! moment. A question whose connection turns out to be gone is asked once more on a new one.
+//! moment. It owns no connection: each question leases one (`lending.rs`).
 
 use std::sync::Arc;
 
 use super::{
-    connections::{Connector, Kept},
     derive::text,
-    failure::{Failure, Known},
+    failure::Failure,
+    lending::ReadConnections,
     page,
     row::{self, SESSION_COLUMNS, USER_COLUMNS, get, session_columns, sql, user_columns},
     seen, tail, views,
@@ -19,39 +19,24 @@ use crate::{
 };
 
 pub(super) struct PostgresReader {
-    kept: Kept,
+    connections: Arc<ReadConnections>,
 }
 
 impl PostgresReader {
-    pub(super) const fn new(connector: Arc<Connector>) -> Self {
-        Self {
-            kept: Kept::new(connector),
-        }
+    pub(super) const fn new(connections: Arc<ReadConnections>) -> Self {
+        Self { connections }
     }
 
     fn ask<T>(
-        &mut self,
-        mut question: impl FnMut(&mut super::session::Session) -> Result<T, Failure>,
+        &self,
+        question: impl FnMut(&mut super::session::Session) -> Result<T, Failure>,
     ) -> Result<T, ReadError> {
-        let was_connected = self.kept.is_connected();
-        let first = match self.kept.get().and_then(&mut question) {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
-        };
-        self.kept.recover(&first);
-        if !was_connected || first.known() != Known::Lost {
-            return Err(first.into());
-        }
-        let second = self.kept.get().and_then(&mut question);
-        second.map_err(|failure| {
-            self.kept.recover(&failure);
-            failure.into()
-        })
+        self.connections.ask(question)
     }
 
     /// A question of several statements, in one transaction that begins with its first row and changes nothing.
     fn ask_in_a_moment<T>(
-        &mut self,
+        &self,
         mut question: impl FnMut(&mut super::session::Session) -> Result<T, Failure>,
     ) -> Result<T, ReadError> {
         self.ask(|session| {

@@ -19,6 +19,8 @@ pub struct Session {
     statements: HashMap<&'static str, Statement>,
     /// A transaction was begun and is not over.
     open: bool,
+    /// A statement found the connection gone, which the driver may not have noticed.
+    lost: bool,
 }
 
 impl Session {
@@ -27,11 +29,21 @@ impl Session {
             client,
             statements: HashMap::new(),
             open: false,
+            lost: false,
         }
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.lost || self.client.is_closed()
+    }
+
+    /// It must not be used again.
+    pub(super) const fn give_up(&mut self) {
+        self.lost = true;
+    }
+
+    pub(super) const fn in_transaction(&self) -> bool {
+        self.open
     }
 
     /// Asks the server for a sign of life.

@@ -13,7 +13,7 @@ use storage::{
     postgres::{PostgresOptions, PostgresStore},
 };
 
-use crate::{appended, log, message, pair, proxy::Proxy, register, until};
+use crate::{PATIENCE, appended, log, message, pair, proxy::Proxy, register, until};
 
 fn admin(url: &str) -> Client {
     Client::connect(url, NoTls).unwrap()
@@ -31,7 +31,11 @@ fn end_sessions(admin: &mut Client) {
 }
 
 fn open(url: &str) -> (PostgresStore, Box<dyn Writer>) {
-    let store = PostgresStore::open(PostgresOptions::new(url)).unwrap();
+    let mut options = PostgresOptions::new(url);
+    // Opens no connection while something is cut that it might get in the way of.
+    options.readers.min_idle = Some(0);
+    options.readers.acquire_timeout = PATIENCE;
+    let store = PostgresStore::open(options).unwrap();
     let mut writer = store.writer().unwrap();
     register(writer.as_mut(), 4);
     (store, writer)

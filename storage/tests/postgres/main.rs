@@ -6,6 +6,7 @@ mod crowd;
 #[path = "../ranked/database.rs"]
 mod database;
 mod encrypted;
+mod lent;
 mod proxy;
 
 use std::{

@@ -1,12 +1,18 @@
 //! PostgreSQL databases for tests: one for each process that runs tests, and in it a schema of its own for each store.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use postgres::{Client, NoTls};
 use storage::postgres::PostgresOptions;
+
+/// Nothing takes so long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -17,5 +23,9 @@ pub(crate) fn fresh() -> PostgresOptions {
     let schema = format!("store_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let mut client = Client::connect(database, NoTls).unwrap();
     client.batch_execute(&format!("CREATE SCHEMA {schema}")).unwrap();
-    PostgresOptions::new(format!("{database}?options=-csearch_path%3D{schema}"))
+    let mut options = PostgresOptions::new(format!("{database}?options=-csearch_path%3D{schema}"));
+    // Many stores of one server, and none that a slow machine makes fail.
+    options.readers.min_idle = Some(0);
+    options.readers.acquire_timeout = PATIENCE;
+    options
 }
