@@ -104,7 +104,7 @@ fn passwords_come_from_where_they_are_kept() {
     std::fs::write(&file, "opensesame\n").unwrap();
     options.password = Some("wrong".to_owned());
     options.password_file = Some(file.clone());
-    let store = PostgresStore::open(options.clone()).unwrap();
+    let store = PostgresStore::open(options).unwrap();
     std::fs::write(&file, "wrong").unwrap();
     let refused = store.writer().err().unwrap();
     assert!(
