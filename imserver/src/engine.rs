@@ -9,6 +9,7 @@ use std::{
 use storage::{
     Store,
     ephemeral::{self, Hints, Presence, Remote, RemoteSettings},
+    pool::{CONNECTIONS_MAX, PoolSettings},
     postgres::{PostgresOptions, PostgresStore},
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };
@@ -24,6 +25,10 @@ use crate::{
 const PASSWORD_VARIABLE: &str = "IMSERVER_STORE_PASSWORD";
 /// Likewise Redis's.
 const REDIS_PASSWORD_VARIABLE: &str = "IMSERVER_REDIS_PASSWORD";
+/// Readers beside the workers': the planner's and the follower's.
+const READERS_BESIDE_WORKERS: usize = 2;
+/// Connections beyond those that can be used at once which are nobody's mistake.
+const CONNECTIONS_SPARE: usize = 4;
 
 /// Opens the configured store, or makes it.
 ///
@@ -134,8 +139,39 @@ fn open_postgres(config: &Config, url: &SecretUrl) -> Result<Arc<dyn Store>, Dae
     options.statement_timeout = millis(settings.statement_ms);
     options.lock_timeout = millis(settings.lock_ms);
     options.deadline = millis(settings.request_ms);
+    options.readers = reading_connections(config, options.readers);
     let store = PostgresStore::open(options).map_err(|error| DaemonError(error.to_string()))?;
     Ok(Arc::new(store))
+}
+
+/// What the configuration says of the connections that read.
+fn reading_connections(config: &Config, defaults: PoolSettings) -> PoolSettings {
+    let (settings, workers) = (&config.store, config.workers());
+    let max = if settings.connections == 0 {
+        workers + READERS_BESIDE_WORKERS
+    } else {
+        settings.connections
+    };
+    if max > workers + READERS_BESIDE_WORKERS + CONNECTIONS_SPARE {
+        log::warn!(
+            "store.connections is {max}, but no more than {} are used at once by {workers} workers: \
+             the others only cost the server memory",
+            workers + READERS_BESIDE_WORKERS
+        );
+    }
+    let max = u32::try_from(max).unwrap_or(CONNECTIONS_MAX).min(CONNECTIONS_MAX);
+    let kept = u32::try_from(settings.connections_idle).unwrap_or(max);
+    let lifetime = Duration::from_millis(settings.lifetime_ms);
+    PoolSettings {
+        max,
+        min_idle: Some(kept.min(max)),
+        acquire_timeout: Duration::from_millis(settings.acquire_ms),
+        idle_timeout: Some(Duration::from_millis(settings.idle_ms)),
+        max_lifetime: Some(lifetime),
+        keepalive: defaults.keepalive.map(|keepalive| keepalive.min(lifetime / 2)),
+        leak_after: Some(Duration::from_millis(settings.leak_ms)),
+        ..defaults
+    }
 }
 
 fn open_sqlite(config: &Config) -> Result<Arc<dyn Store>, DaemonError> {
@@ -170,6 +206,25 @@ pub fn create_private(directory: &Path) -> Result<(), DaemonError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_pool_that_can_be_configured_can_be_built() {
+        let defaults = || PostgresOptions::new("").readers;
+        let mut config = Config::default();
+        config.server.workers = 6;
+        let settings = reading_connections(&config, defaults());
+        assert_eq!((settings.max, settings.min_idle), (8, Some(2)));
+        assert_eq!(settings.check(), Ok(()));
+        config.store.connections = 1;
+        config.store.lifetime_ms = 10_000;
+        config.store.idle_ms = 1_000;
+        let settings = reading_connections(&config, defaults());
+        assert_eq!((settings.max, settings.min_idle), (1, Some(1)));
+        assert_eq!(settings.check(), Ok(()));
+        config.store.connections = 1_024;
+        config.store.connections_idle = 1_024;
+        assert_eq!(reading_connections(&config, defaults()).check(), Ok(()));
+    }
 
     #[test]
     fn a_password_of_a_file_goes_into_the_url() {
