@@ -24,6 +24,7 @@ pub mod breaker;
 pub mod cached;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod copy;
 pub mod ephemeral;
 mod error;
 pub mod model;

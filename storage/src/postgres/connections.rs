@@ -11,6 +11,7 @@ use postgres::{Client, Config, config::SslMode};
 
 use super::{
     failure::{Failure, Known},
+    filling,
     options::{self, PostgresOptions},
     row::get,
     schema,
@@ -143,14 +144,15 @@ impl Connector {
     }
 }
 
-fn cannot_open(failure: &Failure) -> OpenError {
+pub(super) fn cannot_open(failure: &Failure) -> OpenError {
     OpenError(format!("the PostgreSQL database cannot be opened: {failure}"))
 }
 
 /// Who the store is, if its schema is known.
 fn identity(client: &mut Client) -> Result<Identity, Failure> {
     let row = client.query_opt(
-        "SELECT epoch, log_id, (SELECT coalesce(max(version), 0)::bigint FROM refinery_schema_history) FROM store",
+        "SELECT epoch, log_id, (SELECT coalesce(max(version), 0)::bigint FROM refinery_schema_history), filling
+         FROM store",
         &[],
     )?;
     let row = row.ok_or_else(|| Failure::Replaced("the PostgreSQL database has become empty".to_owned()))?;
@@ -158,6 +160,9 @@ fn identity(client: &mut Client) -> Result<Identity, Failure> {
         return Err(Failure::Replaced(
             "the PostgreSQL database has an older schema than at the start".to_owned(),
         ));
+    }
+    if get(&row, 3)? {
+        return Err(filling::half_filled());
     }
     Ok(Identity {
         epoch: get::<i64>(&row, 0)?.cast_unsigned(),

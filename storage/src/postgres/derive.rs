@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A text as PostgreSQL can keep it: it has no U+0000.
-pub(super) fn text(text: &str) -> Cow<'_, str> {
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{FFFD}"))
     } else {

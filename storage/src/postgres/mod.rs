@@ -29,6 +29,7 @@ mod connections;
 mod cursors;
 mod derive;
 mod failure;
+pub(crate) mod filling;
 mod group;
 mod lending;
 mod lookup;
@@ -66,6 +67,7 @@ use reader::PostgresReader;
 use writer::PostgresWriter;
 
 pub use connections::{NoConnection, PostgresManager};
+pub(crate) use derive::text;
 pub use lending::PostgresStatus;
 pub use options::PostgresOptions;
 pub use session::Session;

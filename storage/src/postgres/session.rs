@@ -46,6 +46,11 @@ impl Session {
         self.open
     }
 
+    /// For what is not asked again and again: streams of rows, and statements that are made up.
+    pub(super) const fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// Asks the server for a sign of life.
     pub(super) fn probe(&mut self) -> Result<(), Failure> {
         Ok(self.client.batch_execute("")?)

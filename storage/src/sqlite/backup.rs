@@ -120,8 +120,17 @@ fn copy_checked(
 }
 
 fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    check_by("PRAGMA integrity_check(1)", connection, path)
+}
+
+/// Without comparing the indexes with their tables.
+pub(super) fn check_quickly(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    check_by("PRAGMA quick_check(1)", connection, path)
+}
+
+fn check_by(pragma: &str, connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let verdict: String = connection
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .query_row(pragma, [], |row| row.get(0))
         .map_err(|error| cannot_open(path, &error))?;
     if verdict != "ok" {
         return Err(OpenError(format!("{} is damaged: {verdict}", path.display())));

@@ -23,6 +23,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod views;
+pub(crate) mod whole;
 mod writer;
 
 use std::{

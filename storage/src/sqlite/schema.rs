@@ -92,6 +92,17 @@ pub(super) fn identity(
     Ok(new)
 }
 
+/// It has the tables of this version, and an identity.
+pub(super) fn is_current(connection: &Connection, path: &Path) -> Result<bool, OpenError> {
+    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    if version(connection).map_err(fail)? != newest_known() {
+        return Ok(false);
+    }
+    connection
+        .query_row("SELECT EXISTS (SELECT 1 FROM store)", [], |row| row.get(0))
+        .map_err(fail)
+}
+
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     let has_history: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history')",

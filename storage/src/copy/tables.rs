@@ -1,0 +1,299 @@
+//! What a store is made of, in both schemas: every table with its columns, and in which order it is read.
+//! What one schema derives and the other does not have (the ways to an event by seq and by client id) is not here.
+
+use postgres::types::Type;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Number,
+    Small,
+    Flag,
+    Text,
+    Bytes,
+    /// Ids of users: four bytes each there, an array here.
+    Users,
+    /// A number that is another one in every store.
+    Position,
+}
+
+impl Kind {
+    pub(super) const fn postgres(self) -> Type {
+        match self {
+            Self::Number | Self::Position => Type::INT8,
+            Self::Small => Type::INT2,
+            Self::Flag => Type::BOOL,
+            Self::Text => Type::TEXT,
+            Self::Bytes => Type::BYTEA,
+            Self::Users => Type::INT8_ARRAY,
+        }
+    }
+}
+
+/// A column by its names in both.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    pub(super) sqlite: &'static str,
+    pub(super) postgres: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// Where a copied row's positions come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Placing {
+    /// It has none.
+    Nothing,
+    /// The row itself is placed in its transaction, unless it never was (0).
+    Own,
+    /// The position of an event, which was copied before: this statement sets what was copied as 0, for the rows
+    /// whose first columns are between `$1` and `$2`.
+    Event(&'static str),
+}
+
+/// A table, the same in both stores but for names. Its first column is whose row it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    /// A row of it, for a message that ends with the first column.
+    pub(super) what: &'static str,
+    pub(super) columns: &'static [Column],
+    /// The first so many columns are its key, by which the two are compared.
+    pub(super) key: usize,
+    pub(super) placing: Placing,
+}
+
+const fn column(name: &'static str, kind: Kind) -> Column {
+    renamed(name, name, kind)
+}
+
+const fn renamed(sqlite: &'static str, postgres: &'static str, kind: Kind) -> Column {
+    Column {
+        sqlite,
+        postgres,
+        kind,
+    }
+}
+
+const fn number(name: &'static str) -> Column {
+    column(name, Kind::Number)
+}
+
+const fn text(name: &'static str) -> Column {
+    column(name, Kind::Text)
+}
+
+const USER: Column = renamed("user", "user_id", Kind::Number);
+
+/// In the order in which they are copied: events before what has their positions, cursors after everything.
+pub(super) const TABLES: &[Table] = &[
+    Table {
+        name: "users",
+        what: "user",
+        columns: &[
+            number("id"),
+            text("name"),
+            text("display_name"),
+            text("avatar"),
+            text("status"),
+            text("password_hash"),
+            number("version"),
+            number("created_at"),
+        ],
+        key: 1,
+        placing: Placing::Nothing,
+    },
+    Table {
+        name: "sessions",
+        what: "session",
+        columns: &[
+            number("id"),
+            USER,
+            text("device_id"),
+            column("class", Kind::Small),
+            text("device_name"),
+            column("token_hash", Kind::Bytes),
+            number("created_at"),
+            number("last_seen_at"),
+        ],
+        key: 1,
+        placing: Placing::Nothing,
+    },
+    EVENTS,
+    Table {
+        name: "conversations",
+        what: "conversation",
+        columns: &[
+            number("id"),
+            text("name"),
+            column("disbanded", Kind::Flag),
+            number("member_count"),
+            number("head_seq"),
+            number("head_ordinal"),
+            column("head_position", Kind::Position),
+            number("head_at"),
+            number("roster"),
+        ],
+        key: 1,
+        placing: Placing::Event(
+            "UPDATE conversations c SET head_position =
+                (SELECT e.position FROM events e WHERE e.conversation = c.id AND e.seq = c.head_seq)
+             WHERE c.id BETWEEN $1 AND $2 AND c.head_position = 0",
+        ),
+    },
+    Table {
+        name: "members",
+        what: "a member of conversation",
+        columns: &[
+            number("conversation"),
+            USER,
+            number("joined_seq"),
+            number("joined_ordinal"),
+            column("role", Kind::Small),
+            number("left_seq"),
+            number("left_ordinal"),
+            column("left_position", Kind::Position),
+            number("left_at"),
+        ],
+        key: 3,
+        placing: Placing::Event(
+            "UPDATE members m SET left_position =
+                (SELECT e.position FROM events e WHERE e.conversation = m.conversation AND e.seq = m.left_seq)
+             WHERE m.conversation BETWEEN $1 AND $2 AND m.left_position = 0",
+        ),
+    },
+    Table {
+        name: "group_counts",
+        what: "the number of groups of user",
+        columns: &[USER, number("groups")],
+        key: 1,
+        placing: Placing::Nothing,
+    },
+    Table {
+        name: "edits",
+        what: "an edit in conversation",
+        columns: &[number("conversation"), number("target"), number("seq")],
+        key: 3,
+        placing: Placing::Nothing,
+    },
+    Table {
+        name: "reactions",
+        what: "a reaction in conversation",
+        columns: &[
+            number("conversation"),
+            number("target"),
+            USER,
+            number("seq"),
+            text("reaction"),
+        ],
+        key: 3,
+        placing: Placing::Nothing,
+    },
+    Table {
+        name: "cursors",
+        what: "a cursor in conversation",
+        columns: &[
+            number("conversation"),
+            USER,
+            number("delivered"),
+            number("read"),
+            number("read_ordinal"),
+            column("position", Kind::Position),
+        ],
+        key: 2,
+        placing: Placing::Own,
+    },
+];
+
+/// The log.
+pub(super) const EVENTS: Table = Table {
+    name: "events",
+    what: "an event of conversation",
+    columns: &[
+        number("conversation"),
+        number("seq"),
+        column("position", Kind::Position),
+        number("ordinal"),
+        number("roster"),
+        number("sender"),
+        column("client_id", Kind::Bytes),
+        column("fingerprint", Kind::Bytes),
+        number("at"),
+        column("kind", Kind::Small),
+        column("recalled", Kind::Flag),
+        number("target"),
+        number("expires_at"),
+        column("users", Kind::Users),
+        column("role", Kind::Small),
+        renamed("text", "label", Kind::Text),
+        column("body", Kind::Bytes),
+    ],
+    key: 2,
+    placing: Placing::Own,
+};
+
+/// The log again, as no more than its order.
+pub(super) const ORDER: Table = Table {
+    name: "events",
+    what: "the place of an event of conversation",
+    columns: &[number("conversation"), number("seq")],
+    key: 2,
+    placing: Placing::Nothing,
+};
+
+/// Which way to read a table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Order {
+    /// Events by position, everything else by its key: as it was written.
+    Written,
+    /// By its key.
+    Key,
+}
+
+impl Table {
+    fn is_log(&self) -> bool {
+        self.name == EVENTS.name
+    }
+
+    /// The question for its rows in SQLite. Each order is that of a table or an index: nothing is sorted.
+    pub(super) fn ask_sqlite(&self, order: Order) -> String {
+        let columns = |prefix: &str, of: &[Column]| {
+            let names: Vec<String> = of
+                .iter()
+                .map(|column| format!("{prefix}\"{}\"", column.sqlite))
+                .collect();
+            names.join(", ")
+        };
+        let key = self.columns.get(..self.key).unwrap_or_default();
+        let listed = columns("t.", self.columns);
+        let name = self.name;
+        match (self.is_log(), order) {
+            (true, Order::Written) => format!("SELECT {listed} FROM events t ORDER BY t.position"),
+            (true, Order::Key) => format!(
+                "SELECT {listed} FROM event_seqs k CROSS JOIN events t ON t.position = k.position ORDER BY {}",
+                columns("k.", key)
+            ),
+            (false, _) => format!("SELECT {listed} FROM {name} t ORDER BY {}", columns("t.", key)),
+        }
+    }
+
+    fn postgres_columns(of: &[Column]) -> String {
+        let names: Vec<&str> = of.iter().map(|column| column.postgres).collect();
+        names.join(", ")
+    }
+
+    /// The question for its rows in PostgreSQL.
+    pub(super) fn ask_postgres(&self, order: Order) -> String {
+        let listed = Self::postgres_columns(self.columns);
+        let by = match (self.is_log(), order) {
+            (true, Order::Written) => "position".to_owned(),
+            _ => Self::postgres_columns(self.columns.get(..self.key).unwrap_or_default()),
+        };
+        format!("SELECT {listed} FROM {} ORDER BY {by}", self.name)
+    }
+
+    /// The command that takes its rows.
+    pub(super) fn fill_postgres(&self) -> String {
+        let listed = Self::postgres_columns(self.columns);
+        format!("COPY {} ({listed}) FROM STDIN BINARY", self.name)
+    }
+}

@@ -1,0 +1,135 @@
+//! Filling an empty database with another store's rows: the mark that keeps everybody else out meanwhile, and the
+//! transactions in between. It must never take the mark away but in the transaction that has compared everything.
+
+use std::{sync::Arc, time::Duration};
+
+use postgres::Client;
+
+use super::{
+    connections::{Connector, cannot_open},
+    failure::Failure,
+    options::PostgresOptions,
+    row::get,
+    session::Session,
+};
+use crate::{error::OpenError, snapshot::Snapshot, sqlite::Identity};
+
+/// Nothing takes as long: a statement here may read or sort everything.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A database that is being filled, over one connection. When that is lost, so is the copy.
+pub(crate) struct Filling {
+    session: Session,
+}
+
+impl Filling {
+    /// Marks an empty database, and gives it the identity of what is to come.
+    pub(crate) fn begin(mut options: PostgresOptions, identity: Identity) -> Result<Self, OpenError> {
+        options.statement_timeout = STATEMENT_TIMEOUT;
+        options.identity = identity;
+        let connector = Arc::new(Connector::open(&options)?);
+        let mut session = connector.connect().map_err(|failure| cannot_open(&failure))?;
+        mark(&mut session, identity)?;
+        Ok(Self { session })
+    }
+
+    pub(crate) const fn client(&mut self) -> &mut Client {
+        self.session.client()
+    }
+
+    /// Begins a transaction, and returns the first position that is its own.
+    pub(crate) fn begin_batch(&mut self) -> Result<i64, OpenError> {
+        self.session.begin("BEGIN")?;
+        Ok(self.transaction()? << Snapshot::COMMIT_BITS)
+    }
+
+    /// Commits what was begun at `base`, where every statement since then succeeded.
+    pub(crate) fn commit_batch(&mut self, base: i64) -> Result<(), OpenError> {
+        // The server would take the COMMIT of a failed transaction without a word, but not this.
+        if self.transaction()? << Snapshot::COMMIT_BITS != base {
+            return Err(OpenError("a transaction became another one".to_owned()));
+        }
+        Ok(self.session.commit()?)
+    }
+
+    /// Begins the transaction that [`Filling::complete`] ends, with everything as it is now.
+    pub(crate) fn begin_comparing(&mut self) -> Result<(), OpenError> {
+        Ok(self.session.begin("BEGIN ISOLATION LEVEL REPEATABLE READ")?)
+    }
+
+    /// Lets everybody in.
+    pub(crate) fn complete(mut self) -> Result<(), OpenError> {
+        self.session.execute(
+            "UPDATE registrations SET users = (SELECT coalesce(max(id), 0) FROM users) WHERE id = 1",
+            &[],
+        )?;
+        let marked = self
+            .session
+            .execute("UPDATE store SET filling = false WHERE filling", &[])?;
+        if marked != 1 {
+            return Err(OpenError("somebody else has taken the mark away".to_owned()));
+        }
+        Ok(self.session.commit()?)
+    }
+
+    fn transaction(&mut self) -> Result<i64, Failure> {
+        let row = self
+            .session
+            .first("SELECT pg_current_xact_id()::text::bigint", &[])?;
+        get(
+            &row.ok_or_else(|| Failure::damaged("a transaction has no number"))?,
+            0,
+        )
+    }
+}
+
+impl From<postgres::Error> for OpenError {
+    fn from(error: postgres::Error) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+fn mark(session: &mut Session, identity: Identity) -> Result<(), OpenError> {
+    session.begin("BEGIN")?;
+    // Whoever comes second waits here, and then finds the mark.
+    let row = session.first("SELECT filling FROM store FOR UPDATE", &[])?;
+    let row = row.ok_or_else(|| Failure::damaged("the table `store` is empty"))?;
+    if get::<bool>(&row, 0)? {
+        return Err(cannot_open(&half_filled()));
+    }
+    // A node that is connected would go on under the identity that it knows.
+    let row = session.first(
+        "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM sessions) OR EXISTS (SELECT 1 FROM events)
+                OR EXISTS (SELECT 1 FROM conversations),
+                EXISTS (SELECT 1 FROM pg_stat_activity
+                        WHERE datname = current_database() AND pid <> pg_backend_pid()
+                          AND application_name LIKE 'imserver%'
+                          AND application_name <> current_setting('application_name'))",
+        &[],
+    )?;
+    let row = row.ok_or_else(|| Failure::damaged("no answer about the tables"))?;
+    if get::<bool>(&row, 0)? {
+        return Err(OpenError(
+            "the PostgreSQL database is not empty: copy into a new one".to_owned(),
+        ));
+    }
+    if get::<bool>(&row, 1)? {
+        return Err(OpenError(
+            "an imserver is connected to the PostgreSQL database: stop it first".to_owned(),
+        ));
+    }
+    session.execute(
+        "UPDATE store SET filling = true, epoch = $1, log_id = $2",
+        &[&identity.epoch.cast_signed(), &identity.log_id.cast_signed()],
+    )?;
+    Ok(session.commit()?)
+}
+
+/// What everybody else is told.
+pub(super) fn half_filled() -> Failure {
+    Failure::Replaced(
+        "a copy into it is not complete; while `imserver copy` runs, wait for it; if it was broken off, drop the \
+         database, create it again and copy again"
+            .to_owned(),
+    )
+}

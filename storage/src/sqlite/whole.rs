@@ -1,0 +1,75 @@
+//! A store that is read as a whole, while nobody else may use it. It must never write to it.
+
+use std::{fs::File, path::Path};
+
+use rusqlite::Connection;
+
+use super::{
+    backup, lock,
+    profile::{self, Use, cannot_open},
+    schema,
+};
+use crate::error::OpenError;
+
+/// Memory for pages.
+const CACHE_KIB: u32 = 64 << 10;
+
+/// The store, locked for this process.
+pub(crate) struct Whole {
+    connection: Connection,
+    epoch: u64,
+    /// After the connection, so that no other process comes before that is closed.
+    _lock: File,
+}
+
+impl Whole {
+    /// Opens a store that is of this version and sound.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        profile::check_version()?;
+        if !path.is_file() {
+            return Err(OpenError(format!("there is no store at {}", path.display())));
+        }
+        let lock = lock(path)?;
+        schema::check_owner(&profile::connect_raw(path, false)?, path)?;
+        let connection = profile::connect(path, Use::Read, CACHE_KIB)?;
+        if !schema::is_current(&connection, path)? {
+            return Err(OpenError(format!(
+                "{} holds no store, or one of an older version: start this version of imserver on it once",
+                path.display()
+            )));
+        }
+        let epoch = epoch(&connection, path)?;
+        backup::check_quickly(&connection, path)?;
+        Ok(Self {
+            connection,
+            epoch,
+            _lock: lock,
+        })
+    }
+
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// The epoch of a store whose derived tables have everything that is in its log.
+fn epoch(connection: &Connection, path: &Path) -> Result<u64, OpenError> {
+    let (epoch, complete) = connection
+        .query_row(
+            "SELECT epoch, watermark >= (SELECT coalesce(max(position), 0) FROM events) FROM store",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, bool>(1)?)),
+        )
+        .map_err(|error| cannot_open(path, &error))?;
+    if complete {
+        return Ok(epoch);
+    }
+    Err(OpenError(format!(
+        "{} is behind its own log: start imserver on it once",
+        path.display()
+    )))
+}
