@@ -125,6 +125,13 @@ fn percent_encoded(text: &str) -> String {
 }
 
 fn open_postgres(config: &Config, url: &SecretUrl) -> Result<Arc<dyn Store>, DaemonError> {
+    let store =
+        PostgresStore::open(postgres_options(config, url)).map_err(|error| DaemonError(error.to_string()))?;
+    Ok(Arc::new(store))
+}
+
+/// How to reach the PostgreSQL at `url`, with everything else as configured.
+pub fn postgres_options(config: &Config, url: &SecretUrl) -> PostgresOptions {
     let millis = Duration::from_millis;
     let settings = &config.store;
     let set = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
@@ -140,8 +147,7 @@ fn open_postgres(config: &Config, url: &SecretUrl) -> Result<Arc<dyn Store>, Dae
     options.lock_timeout = millis(settings.lock_ms);
     options.deadline = millis(settings.request_ms);
     options.readers = reading_connections(config, options.readers);
-    let store = PostgresStore::open(options).map_err(|error| DaemonError(error.to_string()))?;
-    Ok(Arc::new(store))
+    options
 }
 
 /// What the configuration says of the connections that read.

@@ -2,6 +2,7 @@
 //! configuration as the daemon, does one thing, and ends.
 
 mod backup;
+mod copy;
 mod nodes;
 mod provision;
 
@@ -22,7 +23,7 @@ pub fn run(command: &Command, config: &Config, output: &mut dyn Write) -> Result
         Command::Backup(backup) => backup::backup(backup, config, output),
         Command::Restore(restore) => backup::restore(restore, config, output),
         Command::Nodes => nodes::run(config, output),
-        Command::Copy(_) => Err(DaemonError("not there yet".to_owned())),
+        Command::Copy(copy) => copy::run(copy, config, output),
     }
 }
 
