@@ -14,7 +14,7 @@ mod ending;
 mod histories;
 mod refusing;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use proptest::{
@@ -92,6 +92,8 @@ pub(crate) fn target() -> PostgresOptions {
     options.rules = RULES;
     // Not that of a node: others of this process are in the same database.
     options.application_name = "the tests of copies".to_owned();
+    // Whole logs are asked for at once.
+    options.statement_timeout = Duration::from_secs(60);
     options
 }
 

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use protocol::v1;
-use tests::harness::{ClusterSetup, Connection, Daemon, Ended, Setup, hello};
+use protocol::v1::{self, EventKind};
+use tests::harness::{ClusterSetup, Connection, Daemon, Ended, Setup, User, hello, message_id, text};
 
 fn run(arguments: &[&str]) -> Ended {
     let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
@@ -150,4 +150,81 @@ fn a_backup_of_a_running_daemon_is_restored() {
         again.epoch, ann.epoch,
         "what came after the backup is lost, and devices are told so"
     );
+}
+
+/// What a person sees of their conversations.
+fn seen(user: &mut User, conversations: &[u64]) -> Vec<(v1::Conversation, Vec<v1::Event>)> {
+    conversations
+        .iter()
+        .map(|id| (user.view(*id), user.history(*id)))
+        .collect()
+}
+
+#[test]
+fn a_copied_store_goes_on_in_postgresql() {
+    // Embedded, whatever the other tests store in.
+    let directory = tempfile::tempdir().unwrap();
+    let setup = || Setup {
+        data_dir: Some(directory.path().to_owned()),
+        ..Setup::default()
+    };
+    let from = format!("sqlite:{}", directory.path().display());
+    let to = services::fresh_database().unwrap();
+    let mut daemon = setup().start();
+    let [mut ann, mut bob, mut cid] = daemon.register_all(["ann", "bob", "cid"]);
+    let (direct, group) = (ann.direct(bob.id), ann.group("friends", &[bob.id, cid.id]));
+    for number in 0..20 {
+        ann.text(direct, &format!("to bob {number}"));
+        bob.text(group, &format!("to all {number}"));
+    }
+    let target = bob.text(group, "to be changed").seq;
+    bob.about(EventKind::Edit, group, target, "changed").unwrap();
+    ann.about(EventKind::Reaction, group, target, "+1").unwrap();
+    let erased = bob.text(group, "to be recalled").seq;
+    bob.about(EventKind::Recall, group, erased, "").unwrap();
+    cid.leave(group).unwrap();
+    let request = v1::SendRequest {
+        client_msg_id: message_id(),
+        ..text(direct, "sent twice")
+    };
+    let sent = ann.get(request.clone());
+    // In use, it is not copied, and neither is the one for the other.
+    assert!(fails(&["copy", "--from", &from, "--to", &to]).contains("another imserver uses"));
+    assert!(fails(&["copy", "--from", &to, "--to", &from]).contains("--from"));
+    assert!(fails(&["copy", "--from", &from, "--to", &from]).contains("--to"));
+    let conversations = [direct, group];
+    let before = [&mut ann, &mut bob].map(|user| seen(user, &conversations));
+    daemon.ask_to_end();
+    assert!(daemon.ended().success());
+
+    let said = succeeds(&["copy", "--from", &from, "--to", &to]);
+    assert!(
+        said.starts_with("copied and compared: 3 accounts, 3 sessions, 2 conversations, 48 events"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(fails(&["copy", "--from", &from, "--to", &to]).contains("not empty"));
+
+    let daemon = Setup {
+        store: Some(to),
+        ..Setup::default()
+    }
+    .start();
+    let [mut ann, mut bob] = [ann, bob].map(|user| {
+        User {
+            address: daemon.address(),
+            ..user
+        }
+        .resumed()
+    });
+    let after = [&mut ann, &mut bob].map(|user| seen(user, &conversations));
+    assert_eq!(before, after);
+    let mut cid = daemon.login("cid", "another device");
+    assert_eq!(cid.history(group).last().unwrap().kind(), EventKind::MemberLeft);
+    // What was sent before is known, and what comes follows it.
+    let again = ann.get(request);
+    assert_eq!((again.seq, again.duplicate), (sent.seq, true));
+    assert_eq!(ann.text(direct, "after the move").seq, sent.seq + 1);
+    assert_eq!(bob.texts(direct).last().unwrap(), "after the move");
+    assert_eq!(daemon.register("dan").id, cid.id + 1);
 }
