@@ -58,13 +58,15 @@ pub(super) fn read(session: &mut Session, since: &Snapshot, limit: usize) -> Res
                 SELECT n.position, n.kind, n.user_id, n.session_id FROM notices n
                 WHERE n.position >= $1 AND (n.position >= $2 OR (n.position >> 20) = ANY ($3))
                   AND n.position <= (SELECT place FROM cut)
+             ), rest AS MATERIALIZED (
+                -- Once, and each from the end of its index: not for every row.
+                SELECT coalesce((SELECT max(position) FROM events) > place, false)
+                    OR coalesce((SELECT max(position) FROM cursors WHERE position > 0) > place, false)
+                    OR coalesce((SELECT max(position) FROM notices) > place, false) AS more
+                FROM cut
              )
-             SELECT pg_current_snapshot()::text,
-                    EXISTS (SELECT 1 FROM events WHERE position > cut.place)
-                        OR EXISTS (SELECT 1 FROM cursors WHERE position > 0 AND position > cut.place)
-                        OR EXISTS (SELECT 1 FROM notices WHERE position > cut.place),
-                    listed.*
-             FROM cut LEFT JOIN (
+             SELECT pg_current_snapshot()::text, rest.more, listed.*
+             FROM rest LEFT JOIN (
                 listed_events e FULL JOIN listed_cursors k ON false FULL JOIN listed_notices n ON false) listed
              ON true"
         ),

@@ -219,7 +219,7 @@ fn a_copied_store_goes_on_in_postgresql() {
     });
     let after = [&mut ann, &mut bob].map(|user| seen(user, &conversations));
     assert_eq!(before, after);
-    let mut cid = daemon.login("cid", "another device");
+    let mut cid = daemon.login("cid", "second");
     assert_eq!(cid.history(group).last().unwrap().kind(), EventKind::MemberLeft);
     // What was sent before is known, and what comes follows it.
     let again = ann.get(request);
