@@ -72,7 +72,8 @@ fn only_the_right_server_is_talked_to() {
             &[],
         )
         .unwrap();
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, bool>(1)), (1, true));
+    // The writer's, and those that are kept for reading.
+    assert!(row.get::<_, i64>(0) >= 1 && row.get::<_, bool>(1));
 
     // Another's certificate, and a certificate for another name.
     for (url, roots) in [(&named, &other_root), (&unnamed, &own_root)] {
