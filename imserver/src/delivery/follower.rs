@@ -28,8 +28,8 @@ use crate::clock;
 const QUEUE_MAX: usize = 1_024;
 /// Commits taken before the loops are posted to.
 const COMMITS_AT_ONCE: usize = 64;
-/// Entries read of a tail at once.
-const TAIL_PAGE: usize = 2_000;
+/// Entries read of a tail at once, at most, and after pages of this size could not be read, at least.
+const TAIL_PAGE: (usize, usize) = (2_000, 50);
 
 /// What the follower works with.
 pub struct FollowerParts {
@@ -116,6 +116,8 @@ struct Running {
     follow: Follow,
     look_at: Instant,
     failing_since: Option<Instant>,
+    /// Entries to read at once.
+    page: usize,
 }
 
 impl Running {
@@ -124,6 +126,7 @@ impl Running {
             follow: Follow::new(parts.from.clone()),
             look_at: Instant::now() + parts.interval,
             failing_since: None,
+            page: TAIL_PAGE.0,
             parts,
         }
     }
@@ -193,13 +196,14 @@ impl Running {
     /// Reads what others committed, all of it.
     fn look(&mut self) {
         loop {
-            let tail = self.parts.reader.tail(self.follow.delivered(), TAIL_PAGE);
+            let tail = self.parts.reader.tail(self.follow.delivered(), self.page);
             self.look_at = Instant::now() + self.parts.interval;
             let tail = match tail {
                 Ok(tail) => tail,
                 Err(error) => return self.failed(&error),
             };
             self.recovered();
+            self.page = (self.page * 2).min(TAIL_PAGE.0);
             let fresh = self.follow.tail(tail);
             self.deliver(&fresh);
             if !fresh.more {
@@ -248,6 +252,8 @@ impl Running {
     }
 
     fn failed(&mut self, error: &ReadError) {
+        // A page that takes longer than a statement may is tried in smaller pieces.
+        self.page = (self.page / 4).max(TAIL_PAGE.1);
         if self.failing_since.is_none() {
             self.failing_since = Some(Instant::now());
             log::error!("other nodes' commits cannot be read: {error}");
