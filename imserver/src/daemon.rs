@@ -198,6 +198,18 @@ impl Daemon {
         self.server.local_addrs().first().copied()
     }
 
+    /// What it depends on and how that is, in one line for people.
+    pub fn status(&self) -> String {
+        let mut parts = vec![format!(
+            "{} sessions connected",
+            self.shared.routes.sessions().len()
+        )];
+        let store = self.store.status();
+        parts.extend((!store.is_empty()).then_some(store));
+        parts.extend(self.shared.cluster.status());
+        parts.join("; ")
+    }
+
     /// Hears why the process must end, if it must.
     pub const fn fatal(&self) -> &Receiver<String> {
         &self.fatal

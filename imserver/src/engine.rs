@@ -80,10 +80,12 @@ pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
     let remote =
         Remote::new(remote, Instant::now()).map_err(|error| DaemonError(format!("redis.url: {error}")))?;
     let remote = Arc::new(remote);
+    let of_status = Arc::clone(&remote);
     Ok(Some(Medium {
         hints: Arc::clone(&remote) as Arc<dyn Hints>,
         presence: Arc::clone(&remote) as Arc<dyn Presence>,
         sessions: remote,
+        status: Arc::new(move || format!("Redis: {:?}", of_status.status())),
     }))
 }
 

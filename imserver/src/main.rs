@@ -16,7 +16,7 @@ use imserver::{
     engine, logging,
 };
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
 };
 
@@ -52,7 +52,7 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
         command::run(command, &config, &mut output).map_err(|error| error.to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let stop = stop_requests()?;
+    let asked = listen_to_signals()?;
     let storing = engine::describe(&config);
     let daemon = Daemon::start(config).map_err(|error| error.to_string())?;
     let address = daemon.address().ok_or("no address to listen on")?;
@@ -62,12 +62,15 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
          connect with: im --server {address} register NAME\n"
     ));
     let fatal = daemon.fatal().clone();
-    select! {
-        recv(stop) -> _ => {}
-        recv(fatal) -> reason => {
-            // No drain: nothing more may be acknowledged. A restart recovers what was.
-            complain(&format!("the store failed and must be reopened: {}", reason.unwrap_or_default()));
-            return Ok(ExitCode::from(EXIT_STORE_FAILED));
+    loop {
+        select! {
+            recv(asked.stop) -> _ => break,
+            recv(asked.status) -> _ => log::info!("{}", daemon.status()),
+            recv(fatal) -> reason => {
+                // No drain: nothing more may be acknowledged. A restart recovers what was.
+                complain(&format!("the store failed and must be reopened: {}", reason.unwrap_or_default()));
+                return Ok(ExitCode::from(EXIT_STORE_FAILED));
+            }
         }
     }
     log::info!("draining");
@@ -86,17 +89,26 @@ fn say(text: &str) {
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
+/// What signals ask for.
+struct Asked {
+    stop: Receiver<()>,
+    status: Receiver<()>,
+}
+
 /// The first SIGTERM or SIGINT asks for a drain, the second ends at once: what was acknowledged is durable
-/// either way.
-fn stop_requests() -> Result<Receiver<()>, String> {
+/// either way. SIGUSR1 asks for a line in the log that says how everything is.
+fn listen_to_signals() -> Result<Asked, String> {
     static REQUESTS: AtomicU32 = AtomicU32::new(0);
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("no signals: {error}"))?;
-    let (sender, receiver) = bounded(1);
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGUSR1]).map_err(|error| format!("no signals: {error}"))?;
+    let ((sender, stop), (status_sender, status)) = (bounded(1), bounded(1));
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
-                if REQUESTS.fetch_add(1, Ordering::SeqCst) == 0 {
+                if signal == SIGUSR1 {
+                    let _ = status_sender.try_send(());
+                } else if REQUESTS.fetch_add(1, Ordering::SeqCst) == 0 {
                     let _ = sender.try_send(());
                 } else {
                     log::warn!("signal {signal} again: ending at once");
@@ -105,5 +117,5 @@ fn stop_requests() -> Result<Receiver<()>, String> {
             }
         })
         .map_err(|error| format!("no thread for signals: {error}"))?;
-    Ok(receiver)
+    Ok(Asked { stop, status })
 }

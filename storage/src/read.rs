@@ -39,6 +39,12 @@ pub trait Store: Send + Sync {
     /// It cannot be opened.
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError>;
 
+    /// How it is, for people: connections, and whether the engine behind it is asked at all. Empty where there is
+    /// nothing to say.
+    fn status(&self) -> String {
+        String::new()
+    }
+
     /// After the writer was dropped: leaves the files in their smallest, cleanest state.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ pub struct Medium {
     pub presence: Arc<dyn Presence>,
     /// Knows which session tokens are good.
     pub sessions: Arc<dyn SessionCache>,
+    /// How it is, for people.
+    pub status: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 impl std::fmt::Debug for Medium {
@@ -149,6 +151,11 @@ impl ClusterHandle {
     pub fn addresses_of_others(&self) -> Vec<String> {
         let known = self.inner.get().map(|inner| inner.others.read().clone());
         known.unwrap_or_default()
+    }
+
+    /// How the medium is, for people; `None` without one.
+    pub fn status(&self) -> Option<String> {
+        self.inner.get().map(|inner| (inner.medium.status)())
     }
 
     /// The sessions of a user that are connected to any node; `None` where that is not known. Blocks for the

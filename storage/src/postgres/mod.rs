@@ -162,6 +162,11 @@ impl Store for PostgresStore {
 
     /// Ends the connections that read: questions are refused from now on, and those under way waited for, within the
     /// deadline of a commit.
+    fn status(&self) -> String {
+        let status = Self::status(self);
+        format!("PostgreSQL: reading {:?}, {:?}", status.breaker, status.pool)
+    }
+
     fn close(&self) -> Result<(), OpenError> {
         self.readers.close(self.options.deadline)
     }

@@ -210,8 +210,17 @@ impl Daemon {
 
     /// Asks it to end (SIGTERM).
     pub fn ask_to_end(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Asks it to log how everything is (SIGUSR1).
+    pub fn ask_for_status(&self) {
+        self.signal("-USR1");
+    }
+
+    fn signal(&self, signal: &str) {
         let status = Command::new("kill")
-            .args(["-TERM", &self.pid().to_string()])
+            .args([signal, &self.pid().to_string()])
             .status()
             .expect("the kill command");
         assert!(status.success(), "the signal was sent");

@@ -221,6 +221,11 @@ fn passwords_come_from_files_and_are_shown_to_nobody() {
             .count()
             == 1
     });
+    until("the state is logged", || {
+        daemon.ask_for_status();
+        let says = |line: &String| line.contains("PostgreSQL: reading") && line.contains("Redis:");
+        daemon.log().iter().any(says)
+    });
     for line in daemon.log() {
         assert!(!line.contains("canary"), "{line}");
     }
