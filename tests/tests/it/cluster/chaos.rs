@@ -70,12 +70,19 @@ fn nothing_acknowledged_is_lost_while_everything_fails_in_turn() {
 
 /// A session for reading; a fault may just have been.
 fn retried(node: &Daemon, index: usize) -> User {
+    let mut user = None;
     super::until("the store answers", || {
         let mut conn = node.connect();
-        conn.ask(tests::harness::hello("reader")).is_ok()
-            && conn.ask(tests::harness::login(&format!("user{index}"))).is_ok()
+        let greeted = conn.ask(tests::harness::hello("reader")).is_ok();
+        let session = conn.ask(tests::harness::login(&format!("user{index}")));
+        if let (true, Ok(session)) = (greeted, session) {
+            user = Some(User::of(node.address(), conn, "reader", session));
+        }
+        user.is_some()
     });
-    node.login(&format!("user{index}"), "reader")
+    let mut user = user.unwrap();
+    super::reads_again(&mut user);
+    user
 }
 
 /// Everyone writes to a pair and to a group, both of which span the nodes.

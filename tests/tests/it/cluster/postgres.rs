@@ -5,7 +5,7 @@ use protocol::v1::{self, ErrorCode};
 use services::{PostgresSetup, RedisSetup};
 use tests::harness::{Cluster, ClusterSetup, Setup, text};
 
-use super::{send_until_stored, until};
+use super::{reads_again, send_until_stored, until};
 
 fn alone() -> Cluster {
     ClusterSetup::nodes(1).without_redis().allow_errors().start()
@@ -32,7 +32,7 @@ fn while_it_is_stopped_writes_and_reads_are_refused_and_connections_stay() {
     cluster.postgres.start_again().unwrap();
     let (sent, _) = send_until_stored(&mut ann, &request);
     assert_eq!(sent.seq, 2);
-    until("reads", || ann.page(own, 1, 10).is_ok());
+    reads_again(&mut ann);
     assert_eq!(ann.texts(own), ["before", "after"]);
     // New sessions too.
     let bob = cluster.nodes[0].register("bob");
@@ -55,7 +55,7 @@ fn a_restart_in_the_middle_of_sending_neither_loses_nor_doubles() {
             expected.push(body);
         }
     }
-    until("reads", || ann.page(own, 1, 1).is_ok());
+    reads_again(&mut ann);
     assert_eq!(ann.texts(own), expected);
 }
 
@@ -71,7 +71,7 @@ fn connections_that_are_cut_are_made_again() {
         let (sent, _) = send_until_stored(&mut ann, &text(own, "again"));
         assert_eq!(sent.seq, number);
     }
-    until("reads", || ann.page(own, 1, 1).is_ok());
+    reads_again(&mut ann);
     assert_eq!(ann.texts(own).len(), 10);
 }
 
@@ -123,7 +123,7 @@ fn a_server_that_takes_no_writes_is_told_apart() {
     ));
     let (sent, _) = send_until_stored(&mut ann, &request);
     assert!(sent.seq == 2);
-    until("reads", || ann.page(own, 1, 1).is_ok());
+    reads_again(&mut ann);
     assert_eq!(ann.texts(own), ["before", "after"]);
 }
 
@@ -159,7 +159,7 @@ fn an_answer_that_is_lost_on_the_way_is_found_out() {
         let (sent, _) = send_until_stored(&mut ann, &request);
         assert_eq!(sent.seq, 2 + round);
     }
-    until("reads", || ann.page(own, 1, 1).is_ok());
+    reads_again(&mut ann);
     assert_eq!(ann.texts(own).len(), 6);
 }
 
