@@ -3,7 +3,7 @@
 //! every device has applied it so.
 //!
 //! `CHAOS_SEED` repeats the choice of nodes; `CHAOS_SECONDS`, `CHAOS_USERS`, `CHAOS_EVERY_SECONDS` and
-//! `CHAOS_PAUSE_MS` make it longer, larger and slower: 1800, 100, 20 and 1500 are the soak of `docs/RELIABILITY.md`.
+//! `CHAOS_PAUSE_MS` make it longer, larger and slower: 1800, 100, 20 and 3000 are the soak of `docs/RELIABILITY.md`.
 
 use std::{
     thread,
