@@ -53,6 +53,9 @@ fn send_until_stored(user: &mut User, request: &v1::SendRequest) -> (v1::SendRes
 /// Waits until everything asked is answered again: after an outage questions are let through slowly at first.
 #[track_caller]
 fn reads_again(user: &mut User) {
-    let own = user.own();
-    until("reads", || (0..20).all(|_| user.page(own, 1, 1).is_ok()));
+    let list = v1::ListConversationsRequest {
+        limit: 1,
+        ..v1::ListConversationsRequest::default()
+    };
+    until("reads", || (0..20).all(|_| user.ask(list.clone()).is_ok()));
 }
