@@ -53,9 +53,11 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let asked = listen_to_signals()?;
-    let storing = engine::describe(&config);
+    let configured = config.clone();
     let daemon = Daemon::start(config).map_err(|error| error.to_string())?;
     let address = daemon.address().ok_or("no address to listen on")?;
+    // Its directory is there only now.
+    let storing = engine::describe(&configured);
     say(&format!(
         "listening on {address}\n\
          storing in {storing}\n\
