@@ -3,7 +3,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use protocol::{Decode, Encoding, Push};
-use storage::{SessionId, UserId};
+use storage::{SessionId, Timestamp, UserId};
 
 /// Users that one hint can name; more are told in several.
 pub(super) const USERS_MAX: usize = 4_096;
@@ -13,8 +13,8 @@ pub(super) const USERS_MAX: usize = 4_096;
 pub enum Hint {
     /// Something was committed: look.
     Committed,
-    /// A session was connected: any other connection of it has been replaced.
-    Connected(UserId, SessionId),
+    /// A session was connected at this time: any earlier connection of it has been replaced.
+    Connected(UserId, SessionId, Timestamp),
     /// To be pushed to these users, and to be forgotten.
     Transient(Vec<UserId>, Box<Push>),
 }
@@ -30,10 +30,11 @@ impl Hint {
         bytes.put_u64(from);
         match self {
             Self::Committed => bytes.put_u8(COMMITTED),
-            Self::Connected(user, session) => {
+            Self::Connected(user, session, at) => {
                 bytes.put_u8(CONNECTED);
                 bytes.put_u64(user.0);
                 bytes.put_u64(session.0);
+                bytes.put_u64(at.0);
             }
             Self::Transient(users, push) => {
                 bytes.put_u8(TRANSIENT);
@@ -56,6 +57,7 @@ impl Hint {
             CONNECTED => Self::Connected(
                 UserId(bytes.try_get_u64().ok()?),
                 SessionId(bytes.try_get_u64().ok()?),
+                Timestamp(bytes.try_get_u64().ok()?),
             ),
             TRANSIENT => {
                 let count = bytes.try_get_u32().ok()? as usize;
@@ -93,7 +95,7 @@ mod tests {
         }));
         for hint in [
             Hint::Committed,
-            Hint::Connected(UserId(1), SessionId(u64::MAX)),
+            Hint::Connected(UserId(1), SessionId(u64::MAX), Timestamp(5)),
             Hint::Transient(vec![UserId(1), UserId(2)], push.clone()),
             Hint::Transient(Vec::new(), push),
         ] {

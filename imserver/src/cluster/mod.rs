@@ -20,7 +20,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use parking_lot::RwLock;
 use protocol::Push;
 use storage::{
-    Session, SessionId, TokenHash, User, UserId,
+    Session, SessionId, Timestamp, TokenHash, User, UserId,
     ephemeral::{Ended, Hint as Heard, HintReceiver, Hints, Lookup, Node, Presence, SessionCache, Ticket},
 };
 
@@ -103,9 +103,9 @@ impl ClusterHandle {
     }
 
     /// A session has a route here now.
-    pub fn connected(&self, user: UserId, session: SessionId) {
+    pub fn connected(&self, user: UserId, session: SessionId, at: Timestamp) {
         if let Some(inner) = self.inner.get() {
-            inner.say(Say::Connected(user, session));
+            inner.say(Say::Connected(user, session, at));
         }
     }
 
@@ -275,7 +275,7 @@ fn hear(hints: &HintReceiver, own: u64, parts: &Hearing, ending: &AtomicBool) {
 fn act(hint: Hint, parts: &Hearing) {
     match hint {
         Hint::Committed => parts.follower.look(),
-        Hint::Connected(user, session) => parts.routes.replaced_elsewhere(user, session),
+        Hint::Connected(user, session, at) => parts.routes.replaced_elsewhere(user, session, at),
         Hint::Transient(users, push) => {
             let deliveries = planner::transient(
                 &parts.routes,

@@ -12,7 +12,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::RwLock;
 use storage::{
-    SessionId, UserId,
+    SessionId, Timestamp, UserId,
     ephemeral::{Ended, Heartbeat, HintTarget, Node},
 };
 
@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) enum Say {
     Committed,
     Hint(Hint),
-    Connected(UserId, SessionId),
+    Connected(UserId, SessionId, Timestamp),
     Disconnected(UserId, SessionId),
     Leave,
     Ended(Ended),
@@ -95,8 +95,8 @@ impl Sayer {
                     self.publish(&Hint::Committed);
                 }
                 Say::Hint(hint) => self.publish(&hint),
-                Say::Connected(user, session) => {
-                    self.publish(&Hint::Connected(user, session));
+                Say::Connected(user, session, at) => {
+                    self.publish(&Hint::Connected(user, session, at));
                     went.remove(&(user, session));
                     came.insert((user, session));
                 }

@@ -13,7 +13,7 @@ use std::{
 use netcore::ConnId;
 use parking_lot::{Mutex, RwLock};
 use protocol::{Encoding, v1::GoAwayReason};
-use storage::{SessionId, UserId};
+use storage::{SessionId, Timestamp, UserId};
 
 const SHARDS: usize = 64;
 
@@ -26,6 +26,8 @@ pub struct Route {
     pub session: SessionId,
     /// How it wants its frames.
     pub encoding: Encoding,
+    /// When it was made, by this node's clock.
+    pub since: Timestamp,
 }
 
 /// A connection to end, and what to tell it.
@@ -128,13 +130,16 @@ impl Routes {
         all
     }
 
-    /// A session was connected to another node: its connection here is told to go.
-    pub fn replaced_elsewhere(&self, user: UserId, session: SessionId) {
+    /// A session was connected to another node at this time: an older connection here is told to go. A word that
+    /// comes late says nothing about a newer one.
+    pub fn replaced_elsewhere(&self, user: UserId, session: SessionId, at: Timestamp) {
         let mut gone = None;
         {
             let mut shard = self.shard(user).write();
             if let Some(routes) = shard.get_mut(&user)
-                && let Some(index) = routes.iter().position(|route| route.session == session)
+                && let Some(index) = routes
+                    .iter()
+                    .position(|route| route.session == session && route.since < at)
             {
                 gone = Some(routes.swap_remove(index).conn);
                 if routes.is_empty() {

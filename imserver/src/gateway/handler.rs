@@ -554,6 +554,7 @@ impl Gateway {
             conn: id,
             session: established.session,
             encoding: cx.conn().session.encoding(),
+            since: clock::wall(),
         };
         if self
             .shared
@@ -566,7 +567,7 @@ impl Gateway {
         }
         self.shared
             .cluster
-            .connected(established.user, established.session);
+            .connected(established.user, established.session, route.since);
         let conn = cx.conn();
         conn.session.answered(seq);
         conn.session.authenticated(established);
