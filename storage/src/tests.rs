@@ -21,12 +21,23 @@ fn the_model_conforms() {
 
 #[test]
 fn sqlite_conforms() {
+    sqlite_conforms_with(SqliteOptions::new("").index_events);
+}
+
+#[test]
+fn sqlite_conforms_while_it_writes_its_index() {
+    sqlite_conforms_with(1);
+    sqlite_conforms_with(3);
+}
+
+fn sqlite_conforms_with(index_events: u32) {
     // Each directory stays until all cases are done.
     let directories = Mutex::new(Vec::new());
     conformance::run(|rules| -> Box<dyn Store> {
         let directory = tempfile::tempdir().unwrap();
         let mut options = SqliteOptions::new(directory.path().join("test.db"));
         options.rules = rules;
+        options.index_events = index_events;
         directories.lock().push(directory);
         Box::new(SqliteStore::open(options).unwrap())
     });

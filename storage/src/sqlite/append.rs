@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use rusqlite::Connection;
-
 use super::{
     derive,
     failure::{Failure, Stop},
     group,
     lookup::{self, Head, Stay},
+    moment::Moment,
     row::{role_number, sql, users_to_blob},
     writer::Batch,
 };
@@ -20,6 +18,7 @@ use crate::{
     types::{Event, EventKind, GroupChange, Role, Seq, Timestamp},
     write::{Action, Append, Appended, Rules},
 };
+use bytes::Bytes;
 
 /// The kinds of messages there are.
 const MESSAGE_KINDS: std::ops::RangeInclusive<u8> = 1..=31;
@@ -55,9 +54,7 @@ impl Draft<'_> {
 }
 
 pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended, Stop> {
-    let connection = batch.connection;
-    let earlier = lookup::event_by_request(connection, append.conversation, append.sender, append.client_id)?;
-    if let Some(earlier) = earlier {
+    if let Some(earlier) = batch.event_by_request(append)? {
         if earlier.fingerprint != append.fingerprint {
             return Err(Refused::Conflict.into());
         }
@@ -66,9 +63,9 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
             duplicate: true,
         });
     }
-    let head = lookup::head(connection, append.conversation)?;
+    let head = batch.head(append.conversation)?;
     let case = Case {
-        connection,
+        moment: batch.moment(),
         rules: batch.rules,
         append,
         head,
@@ -83,7 +80,7 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
 
 /// An append before it is decided, with what is known about its conversation.
 pub(super) struct Case<'a> {
-    pub(super) connection: &'a Connection,
+    pub(super) moment: Moment<'a>,
     pub(super) rules: Rules,
     pub(super) append: &'a Append,
     pub(super) head: Option<Head>,
@@ -149,7 +146,7 @@ impl<'a> Case<'a> {
         // Accounts do not go away: whoever had one at the first event has one now.
         if self.head.is_none() {
             for user in shape.fixed_members() {
-                if !lookup::user_exists(self.connection, user)? {
+                if !lookup::user_exists(self.moment.connection, user)? {
                     return Err(Refused::NotFound.into());
                 }
             }
@@ -161,7 +158,7 @@ impl<'a> Case<'a> {
     pub(super) fn stay(&self) -> Result<Stay, Stop> {
         let head = self.head.ok_or(Refused::NotFound)?;
         let append = self.append;
-        let stay = lookup::newest_stay(self.connection, append.conversation, append.sender)?
+        let stay = lookup::newest_stay(self.moment.connection, append.conversation, append.sender)?
             .ok_or(Refused::NotFound)?;
         if stay.left.is_some() {
             return Err(Refused::Forbidden.into());
@@ -174,8 +171,8 @@ impl<'a> Case<'a> {
 
     /// A displayable message that the sender can see.
     fn target(&self, target: Seq) -> Result<Event, Stop> {
-        let (connection, append) = (self.connection, self.append);
-        let entry = lookup::event_at(connection, append.conversation, target)?.ok_or(Refused::NotFound)?;
+        let (connection, append) = (self.moment.connection, self.append);
+        let entry = lookup::event_at(&self.moment, append.conversation, target)?.ok_or(Refused::NotFound)?;
         let visible = entry.event.kind.is_displayable()
             && lookup::sees(connection, append.conversation, append.sender, target)?;
         if visible {
@@ -227,7 +224,8 @@ fn enter(
         recalled: false,
     };
     log_event(batch, append, &event, draft.reaction)?;
-    derive::apply(batch.connection, &event, draft.reaction)?;
+    derive::apply(&batch.moment(), &event, draft.reaction)?;
+    batch.entered(&event, head);
     Ok(event)
 }
 

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use super::{
     Identity,
     profile::{cannot_open, connect_raw},
-    schema,
+    rebuild, schema,
 };
 use crate::error::OpenError;
 
@@ -110,6 +110,8 @@ fn copy_checked(
         )
         .map_err(fail)?;
     }
+    // A store in use is behind its log; a copy need not be.
+    rebuild::catch_up(&made, partial)?;
     check(&made, partial)?;
     let contents = contents(&made, partial)?;
     made.close().map_err(|(_, error)| fail(error))?;

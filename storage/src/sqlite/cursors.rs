@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::{
     failure::{Failure, Stop},
     lookup::{self, Cursor},
+    moment::Moment,
     row::sql,
     writer::Batch,
 };
@@ -20,7 +21,7 @@ pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Ou
     let mut places: HashMap<(ConversationId, UserId), usize> = HashMap::new();
     let mut position = Position(0);
     for wanted in moves {
-        let Some(cursor) = moved_to(batch.connection, wanted)? else {
+        let Some(cursor) = moved_to(&batch.moment(), wanted)? else {
             continue;
         };
         if position == Position(0) {
@@ -42,17 +43,17 @@ pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Ou
 }
 
 /// Where a cursor would be after a move, if that is elsewhere.
-fn moved_to(connection: &Connection, wanted: &CursorMove) -> Result<Option<Cursor>, Failure> {
-    let Some(stay) = lookup::newest_stay(connection, wanted.conversation, wanted.user)? else {
+fn moved_to(moment: &Moment<'_>, wanted: &CursorMove) -> Result<Option<Cursor>, Failure> {
+    let Some(stay) = lookup::newest_stay(moment.connection, wanted.conversation, wanted.user)? else {
         return Ok(None);
     };
     let (head, head_ordinal) = match stay.left {
         Some(left) => left,
-        None => lookup::head(connection, wanted.conversation)?
+        None => lookup::head(moment, wanted.conversation)?
             .map(|head| (head.seq, head.ordinal))
             .ok_or_else(|| Failure::damaged("a conversation with members has no head"))?,
     };
-    let old = lookup::cursor(connection, wanted.conversation, wanted.user)?;
+    let old = lookup::cursor(moment, wanted.conversation, wanted.user)?;
     let read = old.read.max(wanted.read.min(head));
     let delivered = old.delivered.max(wanted.delivered.min(head)).max(read);
     if read == old.read && delivered == old.delivered {
@@ -63,7 +64,7 @@ fn moved_to(connection: &Connection, wanted: &CursorMove) -> Result<Option<Curso
     } else if read == head {
         head_ordinal
     } else {
-        lookup::ordinal_at(connection, wanted.conversation, read)?
+        lookup::ordinal_at(moment, wanted.conversation, read)?
     };
     Ok(Some(Cursor {
         delivered,

@@ -1,11 +1,14 @@
-//! Everything that follows from the log: applied to each new event, and again to all of them where the derived
-//! tables have to be made anew. It owns every write to those tables, and the erasing of recalled bodies.
-//! It must never decide: an event in the log has been decided.
+//! The state that events make: conversations, members, edits, reactions. Written in the transaction of the event, and
+//! again for all of them where it has to be made anew. It owns every write to those tables but of heads, and the
+//! erasing of recalled bodies. It must never decide: an event in the log has been decided.
 
 use rusqlite::Connection;
 
 use super::{
+    behind::one_row,
     failure::Failure,
+    lookup,
+    moment::Moment,
     row::{role_number, sql},
 };
 use crate::{
@@ -14,37 +17,22 @@ use crate::{
 };
 
 /// Enters an event. Events come in the order of their positions, each once.
-pub(super) fn apply(connection: &Connection, event: &Event, reaction: &str) -> Result<(), Failure> {
-    connection
-        .prepare_cached("INSERT INTO event_seqs (conversation, seq, position) VALUES (?1, ?2, ?3)")?
-        .execute([sql(event.conversation.0), sql(event.seq.0), sql(event.position.0)])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO requests (client_id, conversation, sender, position) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute((
-            event.client_id.0,
-            sql(event.conversation.0),
-            sql(event.sender.0),
-            sql(event.position.0),
-        ))?;
+pub(super) fn apply(moment: &Moment<'_>, event: &Event, reaction: &str) -> Result<(), Failure> {
+    let connection = moment.connection;
     if event.seq == Seq(1) {
         create_conversation(connection, event)?;
-    } else {
-        move_head(connection, event)?;
     }
     match event.kind {
-        EventKind::Message(_) => {}
-        EventKind::Edit => add_edit(connection, event)?,
-        EventKind::Recall => erase(connection, event)?,
-        EventKind::Reaction => react(connection, event, reaction)?,
-        _ => change_group(connection, event)?,
+        EventKind::Message(_) => Ok(()),
+        EventKind::Edit => add_edit(connection, event),
+        EventKind::Recall => erase(moment, event),
+        EventKind::Reaction => react(connection, event, reaction),
+        _ => change_group(connection, event),
     }
-    move_sender(connection, event)
 }
 
-/// Forgets everything derived, so that it can be applied again from the first event on. Cursors stay: what
-/// their users moved is in no event.
+/// Forgets the state and the index, so that both can be made again from the first event on. Cursors stay: what their
+/// users moved is in no event.
 pub(super) fn clear(connection: &Connection) -> Result<(), Failure> {
     connection.execute_batch(
         "DELETE FROM event_seqs; DELETE FROM requests; DELETE FROM conversations; DELETE FROM members;
@@ -76,24 +64,6 @@ fn create_conversation(connection: &Connection, event: &Event) -> Result<(), Fai
         join(connection, event, user, Role::Member, 0)?;
     }
     Ok(())
-}
-
-fn move_head(connection: &Connection, event: &Event) -> Result<(), Failure> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE conversations SET head_seq = ?2, head_ordinal = ?3, head_position = ?4, head_at = ?5,
-                                      roster = ?6
-             WHERE id = ?1 AND head_seq = ?2 - 1",
-        )?
-        .execute([
-            sql(event.conversation.0),
-            sql(event.seq.0),
-            sql(event.ordinal),
-            sql(event.position.0),
-            sql(event.at.0),
-            sql(event.roster.0),
-        ])?;
-    one_row(changed, "an event does not follow its conversation's head")
 }
 
 fn join(
@@ -130,20 +100,19 @@ fn add_edit(connection: &Connection, event: &Event) -> Result<(), Failure> {
     Ok(())
 }
 
-fn erase(connection: &Connection, event: &Event) -> Result<(), Failure> {
-    let message = [sql(event.conversation.0), sql(event.target.0)];
+fn erase(moment: &Moment<'_>, event: &Event) -> Result<(), Failure> {
+    let position = lookup::position_at(moment, event.conversation, event.target)?
+        .ok_or_else(|| Failure::damaged("what was recalled is not in the log"))?;
+    let connection = moment.connection;
     connection
-        .prepare_cached(
-            "UPDATE events SET body = x'', recalled = 1 WHERE position =
-                (SELECT position FROM event_seqs WHERE conversation = ?1 AND seq = ?2)",
-        )?
-        .execute(message)?;
+        .prepare_cached("UPDATE events SET body = x'', recalled = 1 WHERE position = ?1")?
+        .execute([sql(position.0)])?;
     connection
         .prepare_cached(
             "UPDATE events SET body = x'', recalled = 1 WHERE position IN
                 (SELECT position FROM edits WHERE conversation = ?1 AND target = ?2)",
         )?
-        .execute(message)?;
+        .execute([sql(event.conversation.0), sql(event.target.0)])?;
     Ok(())
 }
 
@@ -264,31 +233,4 @@ fn disband(connection: &Connection, event: &Event) -> Result<(), Failure> {
         )?
         .execute(group)?;
     Ok(())
-}
-
-/// Who sends has read, and has, what was there. That moves no `position`: others infer it from the event.
-fn move_sender(connection: &Connection, event: &Event) -> Result<(), Failure> {
-    connection
-        .prepare_cached(
-            "INSERT INTO cursors (conversation, user, delivered, read, read_ordinal, position)
-             VALUES (?1, ?2, ?3, ?3, ?4, 0)
-             ON CONFLICT DO UPDATE SET delivered = max(delivered, excluded.delivered),
-                                       read = max(read, excluded.read),
-                                       read_ordinal = max(read_ordinal, excluded.read_ordinal)",
-        )?
-        .execute([
-            sql(event.conversation.0),
-            sql(event.sender.0),
-            sql(event.seq.0),
-            sql(event.ordinal),
-        ])?;
-    Ok(())
-}
-
-fn one_row(changed: usize, otherwise: &str) -> Result<(), Failure> {
-    if changed == 1 {
-        Ok(())
-    } else {
-        Err(Failure::damaged(otherwise))
-    }
 }

@@ -12,6 +12,9 @@ pub(super) enum Failure {
     Sql(#[from] rusqlite::Error),
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// Only readers meet it.
+    #[error("the question took so long beside writes that it has to be asked again")]
+    Overtaken,
 }
 
 impl Failure {
@@ -22,7 +25,7 @@ impl Failure {
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Sql(error) => error.sqlite_error_code(),
-            Self::Damaged(_) => None,
+            Self::Damaged(_) | Self::Overtaken => None,
         }
     }
 
@@ -50,6 +53,7 @@ impl Failure {
                 | rusqlite::Error::IntegralValueOutOfRange(..)
                 | rusqlite::Error::InvalidColumnType(..),
             ) => true,
+            Self::Overtaken => false,
             Self::Sql(_) => {
                 matches!(
                     self.code(),

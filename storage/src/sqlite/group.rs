@@ -137,12 +137,12 @@ fn about<'a>(kind: EventKind, user: UserId, role: Option<Role>) -> Draft<'a> {
 }
 
 fn member(case: &Case<'_>, user: UserId) -> Result<Option<Stay>, Failure> {
-    lookup::member(case.connection, case.append.conversation, user)
+    lookup::member(case.moment.connection, case.append.conversation, user)
 }
 
 fn all_exist(case: &Case<'_>, users: &BTreeSet<UserId>) -> Result<(), Stop> {
     for user in users {
-        if !lookup::user_exists(case.connection, *user)? {
+        if !lookup::user_exists(case.moment.connection, *user)? {
             return Err(Refused::NotFound.into());
         }
     }
@@ -165,6 +165,7 @@ fn room_for(case: &Case<'_>, new: &BTreeSet<UserId>, present: u64) -> Result<(),
 
 fn groups(case: &Case<'_>, user: UserId) -> Result<u64, Failure> {
     let mut statement = case
+        .moment
         .connection
         .prepare_cached("SELECT groups FROM group_counts WHERE user = ?1")?;
     let found = first(statement.query([sql(user.0)])?, |row| row::number(row, 0))?;
@@ -172,7 +173,7 @@ fn groups(case: &Case<'_>, user: UserId) -> Result<u64, Failure> {
 }
 
 fn owners(case: &Case<'_>) -> Result<u64, Failure> {
-    let mut statement = case.connection.prepare_cached(
+    let mut statement = case.moment.connection.prepare_cached(
         "SELECT count(*) FROM members WHERE conversation = ?1 AND left_seq IS NULL AND role = ?2",
     )?;
     let key = [sql(case.append.conversation.0), row::role_number(Role::Owner)];

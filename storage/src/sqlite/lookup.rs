@@ -4,9 +4,11 @@ use rusqlite::Connection;
 
 use super::{
     failure::Failure,
+    moment::Moment,
+    recent::Entry,
     row::{self, LogEntry, event_columns, first, session_columns, sql, user_columns},
 };
-use crate::types::{ClientId, ConversationId, Position, Role, Seq, Session, Timestamp, User, UserId};
+use crate::types::{ClientId, ConversationId, Event, Position, Role, Seq, Session, Timestamp, User, UserId};
 
 /// A conversation's newest state.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +21,24 @@ pub(super) struct Head {
     pub(super) disbanded: bool,
 }
 
-pub(super) fn head(connection: &Connection, id: ConversationId) -> Result<Option<Head>, Failure> {
-    let mut statement = connection.prepare_cached(
+impl Head {
+    /// The state after an event that changes nothing but the log.
+    pub(super) const fn followed_by(self, event: &Event) -> Self {
+        Self {
+            seq: event.seq,
+            ordinal: event.ordinal,
+            at: event.at,
+            roster: event.roster,
+            ..self
+        }
+    }
+}
+
+pub(super) fn head(moment: &Moment<'_>, id: ConversationId) -> Result<Option<Head>, Failure> {
+    let mut statement = moment.connection.prepare_cached(
         "SELECT head_seq, head_ordinal, head_at, roster, member_count, disbanded FROM conversations WHERE id = ?1",
     )?;
-    first(statement.query([sql(id.0)])?, |row| {
+    let head = first(statement.query([sql(id.0)])?, |row| {
         Ok(Head {
             seq: row::seq(row, 0)?,
             ordinal: row::number(row, 1)?,
@@ -32,6 +47,16 @@ pub(super) fn head(connection: &Connection, id: ConversationId) -> Result<Option
             member_count: row::number(row, 4)?,
             disbanded: row::flag(row, 5)?,
         })
+    })?;
+    Ok(match (head, moment.recent.newest(id)?) {
+        (Some(head), Some(newest)) => Some(Head {
+            seq: newest.seq,
+            ordinal: newest.ordinal,
+            at: newest.at,
+            roster: newest.roster,
+            ..head
+        }),
+        (head, _) => head,
     })
 }
 
@@ -88,51 +113,74 @@ pub(super) fn sees(
     Ok(found == Some(true))
 }
 
-pub(super) fn event_at(
-    connection: &Connection,
+/// Where in the log an event is.
+pub(super) fn position_at(
+    moment: &Moment<'_>,
     conversation: ConversationId,
     seq: Seq,
-) -> Result<Option<LogEntry>, Failure> {
-    let mut statement = connection.prepare_cached(concat!(
-        "SELECT ",
-        event_columns!(),
-        " FROM event_seqs s JOIN events e ON e.position = s.position WHERE s.conversation = ?1 AND s.seq = ?2"
-    ))?;
+) -> Result<Option<Position>, Failure> {
+    if let Some(entry) = moment.recent.at(conversation, seq)? {
+        return Ok(Some(entry.position));
+    }
+    let mut statement = moment
+        .connection
+        .prepare_cached("SELECT position FROM event_seqs WHERE conversation = ?1 AND seq = ?2")?;
     first(
         statement.query([sql(conversation.0), row::bound(seq.0)])?,
-        row::event,
+        |row| row::position(row, 0),
     )
 }
 
-/// What the same request made before.
-pub(super) fn event_by_request(
+pub(super) fn event(connection: &Connection, position: Position) -> Result<LogEntry, Failure> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM events e WHERE e.position = ?1"
+    ))?;
+    first(statement.query([sql(position.0)])?, row::event)?
+        .ok_or_else(|| Failure::damaged("an event that has a place is not in the log"))
+}
+
+pub(super) fn event_at(
+    moment: &Moment<'_>,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<Option<LogEntry>, Failure> {
+    let position = position_at(moment, conversation, seq)?;
+    position
+        .map(|position| event(moment.connection, position))
+        .transpose()
+}
+
+/// Where the event is that the same request made before, if the index has it.
+pub(super) fn position_by_request(
     connection: &Connection,
     conversation: ConversationId,
     sender: UserId,
     client_id: ClientId,
-) -> Result<Option<LogEntry>, Failure> {
-    let mut statement = connection.prepare_cached(concat!(
-        "SELECT ",
-        event_columns!(),
-        " FROM requests r JOIN events e ON e.position = r.position
-         WHERE r.client_id = ?1 AND r.conversation = ?2 AND r.sender = ?3"
-    ))?;
+) -> Result<Option<Position>, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT position FROM requests WHERE client_id = ?1 AND conversation = ?2 AND sender = ?3",
+    )?;
     first(
         statement.query((client_id.0, sql(conversation.0), sql(sender.0)))?,
-        row::event,
+        |row| row::position(row, 0),
     )
 }
 
 /// Displayable messages up to and including this seq.
 pub(super) fn ordinal_at(
-    connection: &Connection,
+    moment: &Moment<'_>,
     conversation: ConversationId,
     seq: Seq,
 ) -> Result<u64, Failure> {
     if seq == Seq(0) {
         return Ok(0);
     }
-    let mut statement = connection.prepare_cached(
+    if let Some(entry) = moment.recent.at(conversation, seq)? {
+        return Ok(entry.ordinal);
+    }
+    let mut statement = moment.connection.prepare_cached(
         "SELECT e.ordinal FROM event_seqs s JOIN events e ON e.position = s.position
          WHERE s.conversation = ?1 AND s.seq = ?2",
     )?;
@@ -151,12 +199,23 @@ pub(super) struct Cursor {
     pub(super) read_ordinal: u64,
 }
 
+impl Cursor {
+    /// Sending is having read.
+    pub(super) fn with_sent(self, sent: Option<&Entry>) -> Self {
+        sent.map_or(self, |sent| Self {
+            delivered: self.delivered.max(sent.seq),
+            read: self.read.max(sent.seq),
+            read_ordinal: self.read_ordinal.max(sent.ordinal),
+        })
+    }
+}
+
 pub(super) fn cursor(
-    connection: &Connection,
+    moment: &Moment<'_>,
     conversation: ConversationId,
     user: UserId,
 ) -> Result<Cursor, Failure> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = moment.connection.prepare_cached(
         "SELECT delivered, read, read_ordinal FROM cursors WHERE conversation = ?1 AND user = ?2",
     )?;
     let found = first(statement.query([sql(conversation.0), sql(user.0)])?, |row| {
@@ -166,7 +225,8 @@ pub(super) fn cursor(
             read_ordinal: row::number(row, 2)?,
         })
     })?;
-    Ok(found.unwrap_or_default())
+    let sent = moment.recent.sent(conversation, user)?;
+    Ok(found.unwrap_or_default().with_sent(sent.as_ref()))
 }
 
 pub(super) fn user(connection: &Connection, id: UserId) -> Result<Option<User>, Failure> {

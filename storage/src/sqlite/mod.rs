@@ -1,22 +1,26 @@
 //! The store in one SQLite file: its opening, its options and who may use it.
 //!
-//! The log is `events`, appended in commit order; [`derive`] makes everything else about conversations from it,
-//! in the same transaction. One connection writes, others only read, one copies the write-ahead log into the
-//! database beside them. Nothing here may acknowledge what SQLite has not flushed.
+//! The log is `events`, appended in commit order. [`derive`] makes the state of conversations from it in the same
+//! transaction; the index, by which events are found and heads known, is written [`behind`] it, and what it lacks
+//! is [`recent`]. One connection writes, others only read, one copies the write-ahead log into the database beside
+//! them. Nothing here may acknowledge what SQLite has not flushed.
 
 mod append;
 pub mod backup;
+mod behind;
 mod checkpoint;
 mod cursors;
 mod derive;
 mod failure;
 mod group;
 mod lookup;
+mod moment;
 mod page;
 mod people;
 mod profile;
 mod reader;
 mod rebuild;
+mod recent;
 mod row;
 mod schema;
 mod tail;
@@ -38,6 +42,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rusqlite::Connection;
 
 use crate::{
     error::OpenError,
@@ -47,6 +52,7 @@ use crate::{
 use checkpoint::Checkpointer;
 use profile::Use;
 use reader::SqliteReader;
+use recent::Recent;
 use writer::SqliteWriter;
 
 /// Names a store and the order of its log.
@@ -90,10 +96,14 @@ pub struct SqliteOptions {
     pub writer_cache_kib: u32,
     /// Memory for each reader's pages, in KiB.
     pub reader_cache_kib: u32,
+    /// Events whose index is written together, in slices beside later commits. Up to twice as many are in memory,
+    /// about 300 bytes each, and are indexed when the store is opened after a crash.
+    pub index_events: u32,
 }
 
 impl SqliteOptions {
-    /// The defaults: [`Rules::default`], a random identity, 64 MiB for the writer and 8 MiB for each reader.
+    /// The defaults: [`Rules::default`], a random identity, 64 MiB for the writer and 8 MiB for each reader, the index by
+    /// 8,192 events.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -101,6 +111,7 @@ impl SqliteOptions {
             identity: Identity::default(),
             writer_cache_kib: 64 << 10,
             reader_cache_kib: 8 << 10,
+            index_events: 8_192,
         }
     }
 }
@@ -110,6 +121,7 @@ impl SqliteOptions {
 pub struct SqliteStore {
     options: SqliteOptions,
     identity: Identity,
+    recent: Arc<Recent>,
     checkpointer: Mutex<Checkpointer>,
     writer_taken: AtomicBool,
     /// After the connections, so that no other process comes before they are closed.
@@ -131,17 +143,13 @@ impl SqliteStore {
         let mut connection = profile::connect(path, Use::Write, options.writer_cache_kib)?;
         schema::migrate(&mut connection, path)?;
         let identity = schema::identity(&connection, path, options.identity)?;
-        rebuild::catch_up(&connection, path).map_err(|failure| {
-            OpenError(format!(
-                "{} cannot be used: {failure}; restore it from a backup",
-                path.display()
-            ))
-        })?;
+        catch_up(&connection, path)?;
         drop(connection);
         let checkpointer = Checkpointer::start(path)?;
         Ok(Self {
             identity,
             lock,
+            recent: Arc::default(),
             checkpointer: Mutex::new(checkpointer),
             writer_taken: AtomicBool::new(false),
             options,
@@ -157,12 +165,13 @@ impl SqliteStore {
         let options = &self.options;
         let connection = profile::connect(&options.path, Use::Write, options.writer_cache_kib)?;
         let signal = self.checkpointer.lock().signal();
-        Ok(SqliteWriter::new(
+        SqliteWriter::new(
             connection,
-            options.rules,
+            options,
             signal,
+            Arc::clone(&self.recent),
             Arc::clone(&self.lock),
-        ))
+        )
     }
 }
 
@@ -195,12 +204,31 @@ impl Store for SqliteStore {
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
         let options = &self.options;
         let connection = profile::connect(&options.path, Use::Read, options.reader_cache_kib)?;
-        Ok(Box::new(SqliteReader::new(connection, Arc::clone(&self.lock))))
+        let recent = Arc::clone(&self.recent);
+        Ok(Box::new(SqliteReader::new(
+            connection,
+            recent,
+            Arc::clone(&self.lock),
+        )))
     }
 
     fn close(&self) -> Result<(), OpenError> {
+        let options = &self.options;
+        let connection = profile::connect(&options.path, Use::Write, options.writer_cache_kib)?;
+        catch_up(&connection, &options.path)?;
+        drop(connection);
         self.checkpointer.lock().close()
     }
+}
+
+/// Makes what is missing of the index.
+fn catch_up(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    rebuild::catch_up(connection, path).map_err(|failure| {
+        OpenError(format!(
+            "{} cannot be used: {failure}; restore it from a backup",
+            path.display()
+        ))
+    })
 }
 
 /// One process per database: others are told so at once, instead of waiting for each other's transactions.

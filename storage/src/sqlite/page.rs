@@ -3,18 +3,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rusqlite::Connection;
-
 use super::{
     failure::Failure,
-    row::{self, collect, event_columns, first, sql},
+    lookup,
+    moment::Moment,
+    row::{self, collect, first, sql},
 };
 use crate::{
     read::{Direction, EventPage, EventView, ReactionView, RevisionView},
-    types::{ConversationId, Event, Seq, UserId},
+    types::{ConversationId, Event, Position, Seq, UserId},
 };
 
-pub(super) struct Question {
+pub(super) struct Wanted {
     pub(super) viewer: UserId,
     pub(super) conversation: ConversationId,
     pub(super) from: Seq,
@@ -31,28 +31,28 @@ struct Stretch {
 }
 
 /// To be called within a transaction. `None` for someone who never was a member.
-pub(super) fn read(connection: &Connection, question: &Question) -> Result<Option<EventPage>, Failure> {
-    let stretches = visible(connection, question)?;
+pub(super) fn read(moment: &Moment<'_>, wanted: &Wanted) -> Result<Option<EventPage>, Failure> {
+    let stretches = visible(moment, wanted)?;
     let Some(head) = stretches.last().map(|stretch| stretch.last) else {
         return Ok(None);
     };
-    let asked = match question.direction {
+    let asked = match wanted.direction {
         Direction::Forward => Stretch {
-            first: question.from.0.max(1),
+            first: wanted.from.0.max(1),
             last: head,
         },
         Direction::Backward => Stretch {
             first: 1,
-            last: if question.from == Seq(0) {
+            last: if wanted.from == Seq(0) {
                 head
             } else {
-                question.from.0.min(head)
+                wanted.from.0.min(head)
             },
         },
     };
     let mut reading = Reading {
-        connection,
-        question,
+        moment,
+        wanted,
         stretches: &stretches,
         asked,
         events: Vec::new(),
@@ -69,24 +69,27 @@ pub(super) fn read(connection: &Connection, question: &Question) -> Result<Optio
 }
 
 /// The viewer's intervals, ascending, the open one up to the head.
-fn visible(connection: &Connection, question: &Question) -> Result<Vec<Stretch>, Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT m.joined_seq, coalesce(m.left_seq, c.head_seq)
+fn visible(moment: &Moment<'_>, wanted: &Wanted) -> Result<Vec<Stretch>, Failure> {
+    let newest = moment.recent.newest(wanted.conversation)?;
+    let mut statement = moment.connection.prepare_cached(
+        "SELECT m.joined_seq, coalesce(m.left_seq, c.head_seq), m.left_seq IS NULL
          FROM members m JOIN conversations c ON c.id = m.conversation
          WHERE m.conversation = ?1 AND m.user = ?2 ORDER BY m.joined_seq",
     )?;
-    let key = [sql(question.conversation.0), sql(question.viewer.0)];
+    let key = [sql(wanted.conversation.0), sql(wanted.viewer.0)];
     collect(statement.query(key)?, |row| {
+        let last = row::number(row, 1)?;
+        let open = row::flag(row, 2)?;
         Ok(Stretch {
             first: row::number(row, 0)?,
-            last: row::number(row, 1)?,
+            last: newest.filter(|_| open).map_or(last, |newest| newest.seq.0),
         })
     })
 }
 
 struct Reading<'a> {
-    connection: &'a Connection,
-    question: &'a Question,
+    moment: &'a Moment<'a>,
+    wanted: &'a Wanted,
     stretches: &'a [Stretch],
     /// What the page speaks for; cut short when the page is full.
     asked: Stretch,
@@ -96,7 +99,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn run(&mut self) -> Result<(), Failure> {
-        let forward = self.question.direction == Direction::Forward;
+        let forward = self.wanted.direction == Direction::Forward;
         let asked = self.asked;
         let clipped = self.stretches.iter().map(|stretch| Stretch {
             first: stretch.first.max(asked.first),
@@ -119,35 +122,17 @@ impl Reading<'_> {
 
     /// False once the page is full.
     fn read_stretch(&mut self, stretch: Stretch) -> Result<bool, Failure> {
-        let mut statement = self.connection.prepare_cached(match self.question.direction {
-            Direction::Forward => concat!(
-                "SELECT ",
-                event_columns!(),
-                " FROM event_seqs s JOIN events e ON e.position = s.position
-                 WHERE s.conversation = ?1 AND s.seq BETWEEN ?2 AND ?3 ORDER BY s.seq"
-            ),
-            Direction::Backward => concat!(
-                "SELECT ",
-                event_columns!(),
-                " FROM event_seqs s JOIN events e ON e.position = s.position
-                 WHERE s.conversation = ?1 AND s.seq BETWEEN ?2 AND ?3 ORDER BY s.seq DESC"
-            ),
-        })?;
-        let key = [
-            sql(self.question.conversation.0),
-            sql(stretch.first),
-            sql(stretch.last),
-        ];
-        let mut rows = statement.query(key)?;
-        while let Some(row) = rows.next()? {
-            if self.events.len() == self.question.limit {
+        // One more than there is room for, to know that the page ends before the stretch.
+        let room = (self.wanted.limit - self.events.len()).saturating_add(1);
+        for place in places(self.moment, self.wanted, stretch, room)? {
+            if self.events.len() == self.wanted.limit {
                 self.cut();
                 return Ok(false);
             }
-            let event = row::event(row)?.event;
+            let event = lookup::event(self.moment.connection, place)?.event;
             let revision = self.revision(&event)?;
             self.bytes += event.body.len() + revision.as_ref().map_or(0, |revision| revision.body.len());
-            if !self.events.is_empty() && self.bytes > self.question.body_bytes_max {
+            if !self.events.is_empty() && self.bytes > self.wanted.body_bytes_max {
                 self.cut();
                 return Ok(false);
             }
@@ -166,7 +151,7 @@ impl Reading<'_> {
         let Some(last) = self.events.last().map(|view| view.event.seq.0) else {
             return;
         };
-        match self.question.direction {
+        match self.wanted.direction {
             Direction::Forward => self.asked.last = last,
             Direction::Backward => self.asked.first = last,
         }
@@ -183,7 +168,7 @@ impl Reading<'_> {
         if !event.kind.is_displayable() || event.recalled {
             return Ok(None);
         }
-        let mut statement = self.connection.prepare_cached(
+        let mut statement = self.moment.connection.prepare_cached(
             "SELECT d.seq, e.body FROM edits d JOIN events e ON e.position = d.position
              WHERE d.conversation = ?1 AND d.target = ?2 AND d.seq BETWEEN ?3 AND ?4
              ORDER BY d.seq DESC LIMIT 1",
@@ -238,11 +223,11 @@ impl Reading<'_> {
 
     /// Those that the viewer may see, by what they react to.
     fn reactions(&self, first: u64, last: u64) -> Result<HashMap<Seq, Vec<ReactionView>>, Failure> {
-        let mut statement = self.connection.prepare_cached(
+        let mut statement = self.moment.connection.prepare_cached(
             "SELECT target, user, seq, reaction FROM reactions
              WHERE conversation = ?1 AND target BETWEEN ?2 AND ?3",
         )?;
-        let mut rows = statement.query([sql(self.question.conversation.0), sql(first), sql(last)])?;
+        let mut rows = statement.query([sql(self.wanted.conversation.0), sql(first), sql(last)])?;
         let mut by_target: HashMap<Seq, Vec<ReactionView>> = HashMap::new();
         while let Some(row) = rows.next()? {
             let seq = row::seq(row, 2)?;
@@ -257,4 +242,65 @@ impl Reading<'_> {
         }
         Ok(by_target)
     }
+}
+
+/// Where the events of a stretch are, in the direction of reading, at most so many: those that the index has, and the
+/// newest, which it does not.
+fn places(
+    moment: &Moment<'_>,
+    wanted: &Wanted,
+    stretch: Stretch,
+    limit: usize,
+) -> Result<Vec<Position>, Failure> {
+    let recent = moment.recent.stretch(
+        wanted.conversation,
+        stretch.first..=stretch.last,
+        wanted.direction,
+        limit,
+    )?;
+    let indexed = Stretch {
+        last: stretch.last.min(recent.first.saturating_sub(1)),
+        ..stretch
+    };
+    Ok(match wanted.direction {
+        Direction::Forward => {
+            let mut places = indexed_places(moment, wanted, indexed, limit)?;
+            places.extend(recent.positions);
+            places.truncate(limit);
+            places
+        }
+        Direction::Backward => {
+            let mut places = recent.positions;
+            let rest = limit.saturating_sub(places.len());
+            places.extend(indexed_places(moment, wanted, indexed, rest)?);
+            places
+        }
+    })
+}
+
+fn indexed_places(
+    moment: &Moment<'_>,
+    wanted: &Wanted,
+    stretch: Stretch,
+    limit: usize,
+) -> Result<Vec<Position>, Failure> {
+    if stretch.first > stretch.last || limit == 0 {
+        return Ok(Vec::new());
+    }
+    let mut statement = moment.connection.prepare_cached(match wanted.direction {
+        Direction::Forward => {
+            "SELECT position FROM event_seqs WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4"
+        }
+        Direction::Backward => {
+            "SELECT position FROM event_seqs WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3
+             ORDER BY seq DESC LIMIT ?4"
+        }
+    })?;
+    let key = [
+        sql(wanted.conversation.0),
+        row::bound(stretch.first),
+        row::bound(stretch.last),
+        row::limit(limit),
+    ];
+    collect(statement.query(key)?, |row| row::position(row, 0))
 }

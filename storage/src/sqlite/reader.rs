@@ -7,7 +7,10 @@ use rusqlite::{Connection, Transaction};
 
 use super::{
     failure::Failure,
-    lookup, page,
+    lookup,
+    moment::Moment,
+    page,
+    recent::{Reading, Recent, Seen},
     row::{self, SESSION_COLUMNS, USER_COLUMNS, collect, first, session_columns, sql, user_columns},
     tail, views,
 };
@@ -20,20 +23,47 @@ use crate::{
 
 pub(super) struct SqliteReader {
     pub(super) connection: Connection,
+    recent: Arc<Recent>,
     _lock: Arc<File>,
 }
 
+/// A transaction, and what the index does not have of what it sees. The transaction ends first.
+struct Question<'a> {
+    transaction: Transaction<'a>,
+    /// The newest position it sees.
+    position: Position,
+    reading: Reading<'a>,
+}
+
+impl Question<'_> {
+    fn moment(&self) -> Moment<'_> {
+        Moment {
+            connection: &self.transaction,
+            recent: Seen::by_reader(&self.reading, self.position),
+        }
+    }
+}
+
 impl SqliteReader {
-    pub(super) const fn new(connection: Connection, lock: Arc<File>) -> Self {
+    pub(super) const fn new(connection: Connection, recent: Arc<Recent>, lock: Arc<File>) -> Self {
         Self {
             connection,
+            recent,
             _lock: lock,
         }
     }
 
-    /// A transaction that begins with the first row it reads and ends with the value.
-    fn moment(&mut self) -> Result<Transaction<'_>, ReadError> {
-        Ok(self.connection.transaction()?)
+    fn ask(&mut self) -> Result<Question<'_>, Failure> {
+        // In this order: the entries of what the transaction does not see in the index stay from here on.
+        let reading = self.recent.begin_reading();
+        let transaction = self.connection.transaction()?;
+        // The first row read fixes what the transaction sees.
+        let position = lookup::position(&transaction)?;
+        Ok(Question {
+            transaction,
+            position,
+            reading,
+        })
     }
 }
 
@@ -43,7 +73,7 @@ impl Reader for SqliteReader {
     }
 
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {
-        let snapshot = self.moment()?;
+        let snapshot = self.connection.transaction()?;
         let mut users = Vec::new();
         for id in ids {
             users.extend(lookup::user(&snapshot, *id)?);
@@ -93,7 +123,8 @@ impl Reader for SqliteReader {
         viewer: UserId,
         conversation: ConversationId,
     ) -> Result<Option<ConversationView>, ReadError> {
-        Ok(views::one(&self.connection, viewer, conversation)?)
+        let question = self.ask()?;
+        Ok(views::one(&question.moment(), viewer, conversation)?)
     }
 
     fn conversations(
@@ -102,12 +133,18 @@ impl Reader for SqliteReader {
         before: Option<Position>,
         limit: usize,
     ) -> Result<Vec<ConversationView>, ReadError> {
-        Ok(views::newest(&self.connection, viewer, before, limit.max(1))?)
+        let question = self.ask()?;
+        Ok(views::newest(&question.moment(), viewer, before, limit.max(1))?)
     }
 
     fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError> {
-        let snapshot = self.moment()?;
-        Ok(views::changes(&snapshot, viewer, since.floor(), limit.max(1))?)
+        let question = self.ask()?;
+        Ok(views::changes(
+            &question.moment(),
+            viewer,
+            since.floor(),
+            limit.max(1),
+        )?)
     }
 
     fn events(
@@ -119,8 +156,8 @@ impl Reader for SqliteReader {
         limit: usize,
         body_bytes_max: usize,
     ) -> Result<Option<EventPage>, ReadError> {
-        let snapshot = self.moment()?;
-        let question = page::Question {
+        let question = self.ask()?;
+        let wanted = page::Wanted {
             viewer,
             conversation,
             from,
@@ -128,7 +165,7 @@ impl Reader for SqliteReader {
             limit: limit.max(1),
             body_bytes_max,
         };
-        Ok(page::read(&snapshot, &question)?)
+        Ok(page::read(&question.moment(), &wanted)?)
     }
 
     fn members(
@@ -138,11 +175,16 @@ impl Reader for SqliteReader {
         after: UserId,
         limit: usize,
     ) -> Result<Option<Vec<MemberView>>, ReadError> {
-        let snapshot = self.moment()?;
-        if lookup::member(&snapshot, conversation, viewer)?.is_none() {
+        let question = self.ask()?;
+        if lookup::member(&question.transaction, conversation, viewer)?.is_none() {
             return Ok(None);
         }
-        Ok(Some(members(&snapshot, conversation, after, limit.max(1))?))
+        Ok(Some(members(
+            &question.moment(),
+            conversation,
+            after,
+            limit.max(1),
+        )?))
     }
 
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
@@ -163,18 +205,19 @@ impl Reader for SqliteReader {
     }
 
     fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
-        let snapshot = self.moment()?;
-        Ok(tail::read(&snapshot, since.floor(), limit.max(1))?)
+        let question = self.ask()?;
+        Ok(tail::read(&question.moment(), since.floor(), limit.max(1))?)
     }
 }
 
 fn members(
-    snapshot: &Transaction<'_>,
+    moment: &Moment<'_>,
     conversation: ConversationId,
     after: UserId,
     limit: usize,
 ) -> Result<Vec<MemberView>, Failure> {
-    let mut statement = snapshot.prepare_cached(concat!(
+    let senders = moment.recent.senders(conversation)?;
+    let mut statement = moment.connection.prepare_cached(concat!(
         "SELECT ",
         user_columns!(),
         ", m.role, m.joined_seq, coalesce(c.delivered, 0), coalesce(c.read, 0)
@@ -184,12 +227,14 @@ fn members(
     ))?;
     let key = [sql(conversation.0), row::bound(after.0), row::limit(limit)];
     collect(statement.query(key)?, |row| {
+        let user = row::user(row, 0)?;
+        let sent = senders.get(&user.id).map_or(Seq(0), |sent| sent.seq);
         Ok(MemberView {
-            user: row::user(row, 0)?,
             role: row::role(row, USER_COLUMNS)?,
             joined: row::seq(row, USER_COLUMNS + 1)?,
-            delivered: row::seq(row, USER_COLUMNS + 2)?,
-            read: row::seq(row, USER_COLUMNS + 3)?,
+            delivered: row::seq(row, USER_COLUMNS + 2)?.max(sent),
+            read: row::seq(row, USER_COLUMNS + 3)?.max(sent),
+            user,
         })
     })
 }

@@ -1,20 +1,24 @@
-//! Brings the derived tables up to the log when a store is opened: nothing to do, or a replay of what is
-//! missing, or of everything where the watermark was set to 0.
+//! Brings what follows from the log up to it when a store is opened. After an orderly end there is nothing to do,
+//! after any other the index of the newest events is missing. Where the watermark was set to 0, index and state are
+//! made anew from the first event on.
 
 use std::path::Path;
 
 use rusqlite::Connection;
 
 use super::{
+    behind::{self, Indexed},
     checkpoint, derive,
     failure::Failure,
-    row::{self, event_columns, first, sql},
+    moment::Moment,
+    recent::{Recent, Seen},
+    row::{self, LogEntry, event_columns, first, sql},
 };
 
 /// Events replayed in one transaction.
 const SLICE_EVENTS: i64 = 10_000;
 
-/// How far the log and what is derived from it have got.
+/// How far the log and what follows from it have got.
 #[derive(Debug)]
 struct Progress {
     position: u64,
@@ -32,32 +36,42 @@ pub(super) fn catch_up(connection: &Connection, path: &Path) -> Result<(), Failu
     if progress.watermark >= progress.newest_event {
         return Ok(());
     }
-    log::warn!(
-        "{}: deriving everything after position {} again, up to {}",
+    let anew = progress.watermark == 0;
+    log::info!(
+        "{}: making the index of the events after position {} up to {}",
         path.display(),
         progress.watermark,
         progress.newest_event
     );
+    if anew {
+        let transaction = connection.unchecked_transaction()?;
+        derive::clear(&transaction)?;
+        transaction.commit()?;
+    }
     let mut done = progress.watermark;
     while done < progress.newest_event {
         let transaction = connection.unchecked_transaction()?;
-        if done == 0 {
-            derive::clear(&transaction)?;
+        done = replay_slice(&transaction, done, anew)?;
+        // The state of a store that is made anew counts only as a whole: whoever is interrupted begins again.
+        if !anew {
+            set_watermark(&transaction, done)?;
         }
-        done = replay_slice(&transaction, done)?;
-        transaction
-            .prepare_cached("UPDATE store SET watermark = ?1")?
-            .execute([sql(done)])?;
         transaction.commit()?;
         // Nothing else copies the write-ahead log yet.
         checkpoint::finish_copying(connection);
     }
-    connection.execute("UPDATE store SET watermark = position", [])?;
+    set_watermark(connection, progress.position)
+}
+
+fn set_watermark(connection: &Connection, watermark: u64) -> Result<(), Failure> {
+    connection
+        .prepare_cached("UPDATE store SET watermark = ?1")?
+        .execute([sql(watermark)])?;
     Ok(())
 }
 
 /// Returns the position of the last event applied.
-fn replay_slice(connection: &Connection, after: u64) -> Result<u64, Failure> {
+fn replay_slice(connection: &Connection, after: u64, anew: bool) -> Result<u64, Failure> {
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         event_columns!(),
@@ -65,15 +79,33 @@ fn replay_slice(connection: &Connection, after: u64) -> Result<u64, Failure> {
     ))?;
     // Collected first: applying a recall changes the table that would be read.
     let entries = row::collect(statement.query([sql(after), SLICE_EVENTS])?, row::event)?;
-    let mut last = after;
-    for entry in &entries {
-        derive::apply(connection, &entry.event, &entry.reaction)?;
-        last = entry.event.position.0;
+    if anew {
+        for entry in &entries {
+            apply(connection, entry)?;
+        }
+    } else {
+        index(connection, entries.iter().collect())?;
     }
-    if last == after {
-        return Err(Failure::damaged("events vanished while they were read"));
-    }
-    Ok(last)
+    let last = entries.last().map(|entry| entry.event.position.0);
+    last.ok_or_else(|| Failure::damaged("events vanished while they were read"))
+}
+
+/// State and index of one event: those after it may build on both.
+fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), Failure> {
+    let recent = Recent::default();
+    let moment = Moment {
+        connection,
+        recent: Seen::by_writer(&recent),
+    };
+    derive::apply(&moment, &entry.event, &entry.reaction)?;
+    index(connection, vec![entry])
+}
+
+fn index(connection: &Connection, mut entries: Vec<&LogEntry>) -> Result<(), Failure> {
+    entries.sort_by_key(|entry| entry.event.conversation);
+    let indexed: Vec<Indexed> = entries.iter().map(|entry| Indexed::new(&entry.event)).collect();
+    behind::write_places(connection, &indexed)?;
+    behind::write_requests(connection, &indexed)
 }
 
 fn progress(connection: &Connection) -> Result<Progress, Failure> {

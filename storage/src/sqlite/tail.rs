@@ -8,8 +8,9 @@ use rusqlite::Connection;
 use super::{
     failure::Failure,
     lookup,
+    moment::Moment,
     row::{self, collect, event_columns},
-    views::first_of,
+    views::{self, first_of},
 };
 use crate::{
     read::{CursorView, Tail},
@@ -23,13 +24,13 @@ enum Committed {
 }
 
 /// To be called within a transaction.
-pub(super) fn read(connection: &Connection, since: Position, limit: usize) -> Result<Tail, Failure> {
+pub(super) fn read(moment: &Moment<'_>, since: Position, limit: usize) -> Result<Tail, Failure> {
     let mut by_position: BTreeMap<Position, Vec<Committed>> = BTreeMap::new();
-    for event in events(connection, since, limit.saturating_add(1))? {
+    for event in events(moment.connection, since, limit.saturating_add(1))? {
         let place = by_position.entry(event.position).or_default();
         place.push(Committed::Event(Arc::new(event)));
     }
-    for cursor in cursors(connection, since)? {
+    for cursor in cursors(moment, since)? {
         let place = by_position.entry(cursor.position).or_default();
         place.push(Committed::Cursor(cursor));
     }
@@ -41,7 +42,7 @@ pub(super) fn read(connection: &Connection, since: Position, limit: usize) -> Re
     tail.more = cut.is_some();
     tail.up_to = Snapshot::at(match cut {
         Some(last) => last,
-        None => lookup::position(connection)?,
+        None => lookup::position(moment.connection)?,
     });
     Ok(tail)
 }
@@ -56,18 +57,12 @@ fn events(connection: &Connection, since: Position, limit: usize) -> Result<Vec<
     collect(rows, |row| Ok(row::event(row)?.event))
 }
 
-fn cursors(connection: &Connection, since: Position) -> Result<Vec<CursorView>, Failure> {
-    let mut statement = connection.prepare_cached(
+fn cursors(moment: &Moment<'_>, since: Position) -> Result<Vec<CursorView>, Failure> {
+    let mut statement = moment.connection.prepare_cached(
         "SELECT conversation, user, delivered, read, position FROM cursors
          WHERE position > ?1 ORDER BY position, conversation, user",
     )?;
     collect(statement.query([row::bound(since.0)])?, |row| {
-        Ok(CursorView {
-            conversation: row::conversation_id(row, 0)?,
-            user: row::user_id(row, 1)?,
-            delivered: row::seq(row, 2)?,
-            read: row::seq(row, 3)?,
-            position: row::position(row, 4)?,
-        })
+        views::cursor(row, moment)
     })
 }

@@ -1,23 +1,27 @@
 //! Conversations as one user sees them, and what changed for that user.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use rusqlite::{Connection, Row};
+use rusqlite::Row;
 
 use super::{
     failure::Failure,
-    lookup,
+    lookup::{self, Cursor},
+    moment::Moment,
     row::{self, collect, first, sql},
 };
 use crate::{
     read::{Changes, ConversationView, CursorView},
     shape::Shape,
     snapshot::Snapshot,
-    types::{ConversationId, ConversationKind, Position, UserId},
+    types::{ConversationId, ConversationKind, Position, Seq, UserId},
 };
 
 /// The columns that [`view`] reads: of `conversations c`, of the viewer's newest interval `s`, and of the
-/// viewer's cursor `k`. A former member's head is where they went.
+/// viewer's cursor `k`. A former member's head is where they went; a member's may be newer than the tables have it.
 macro_rules! view_columns {
     () => {
         "c.id, c.name, coalesce(s.left_seq, c.head_seq), coalesce(s.left_ordinal, c.head_ordinal),
@@ -39,21 +43,24 @@ macro_rules! from_all {
     };
 }
 
-fn view(row: &Row<'_>, viewer: UserId) -> Result<ConversationView, Failure> {
+fn view(row: &Row<'_>, viewer: UserId, moment: &Moment<'_>) -> Result<ConversationView, Failure> {
     let id = row::conversation_id(row, 0)?;
     let shape = Shape::of(id).ok_or_else(|| Failure::damaged("a conversation has an impossible id"))?;
-    let head_ordinal = row::number(row, 3)?;
     let member = row::flag(row, 9)?;
     let role = row::role(row, 8)?;
-    // Nothing before joining counts, and nothing that was read.
-    let seen_ordinal = row::number(row, 15)?.max(row::number(row, 7)?);
-    Ok(ConversationView {
+    let cursor = Cursor {
+        delivered: row::seq(row, 13)?,
+        read: row::seq(row, 14)?,
+        read_ordinal: row::number(row, 15)?,
+    };
+    let cursor = cursor.with_sent(moment.recent.sent(id, viewer)?.as_ref());
+    let mut view = ConversationView {
         id,
         kind: shape.kind(),
         name: row.get(1)?,
         peer: shape.peer_of(viewer),
         head: row::seq(row, 2)?,
-        head_ordinal,
+        head_ordinal: row::number(row, 3)?,
         head_position: row::position(row, 4)?,
         last_at: row::time(row, 5)?,
         first: row::seq(row, 6)?,
@@ -62,18 +69,31 @@ fn view(row: &Row<'_>, viewer: UserId) -> Result<ConversationView, Failure> {
         member_count: row.get(10)?,
         disbanded: row::flag(row, 11)?,
         roster: row::seq(row, 12)?,
-        delivered: row::seq(row, 13)?,
-        read: row::seq(row, 14)?,
-        unread: head_ordinal.saturating_sub(seen_ordinal),
-    })
+        delivered: cursor.delivered,
+        read: cursor.read,
+        unread: 0,
+    };
+    if let Some(newest) = moment.recent.newest(id)? {
+        view.roster = newest.roster;
+        if member {
+            view.head = newest.seq;
+            view.head_ordinal = newest.ordinal;
+            view.head_position = newest.position;
+            view.last_at = newest.at;
+        }
+    }
+    // Nothing before joining counts, and nothing that was read.
+    let seen_ordinal = cursor.read_ordinal.max(row::number(row, 7)?);
+    view.unread = view.head_ordinal.saturating_sub(seen_ordinal);
+    Ok(view)
 }
 
 pub(super) fn one(
-    connection: &Connection,
+    moment: &Moment<'_>,
     viewer: UserId,
     conversation: ConversationId,
 ) -> Result<Option<ConversationView>, Failure> {
-    let mut statement = connection.prepare_cached(concat!(
+    let mut statement = moment.connection.prepare_cached(concat!(
         "SELECT ",
         view_columns!(),
         " FROM members s JOIN conversations c ON c.id = s.conversation
@@ -81,27 +101,70 @@ pub(super) fn one(
           WHERE s.conversation = ?2 AND s.user = ?1 ORDER BY s.joined_seq DESC LIMIT 1"
     ))?;
     first(statement.query([sql(viewer.0), sql(conversation.0)])?, |row| {
-        view(row, viewer)
+        view(row, viewer, moment)
     })
 }
 
 pub(super) fn newest(
-    connection: &Connection,
+    moment: &Moment<'_>,
     viewer: UserId,
     before: Option<Position>,
     limit: usize,
 ) -> Result<Vec<ConversationView>, Failure> {
-    let mut statement = connection.prepare_cached(concat!(
+    let statement = concat!(
         "SELECT ",
         view_columns!(),
         from_all!(),
         "WHERE place < ?2 ORDER BY place DESC LIMIT ?3"
-    ))?;
-    let before = before.map_or(i64::MAX, |before| row::bound(before.0));
-    collect(
-        statement.query([sql(viewer.0), before, row::limit(limit)])?,
-        |row| view(row, viewer),
-    )
+    );
+    let below = before.map_or(i64::MAX, |before| row::bound(before.0));
+    let mut views = placed(moment, viewer, statement, below, limit, |view| {
+        before.is_none_or(|before| view.head_position < before)
+    })?;
+    views.sort_unstable_by_key(|view| Reverse(view.head_position));
+    views.truncate(limit);
+    Ok(views)
+}
+
+/// The user's conversations that `statement` finds by the place of their head, at most `limit`, and those of the
+/// conversations whose head is newer than the tables say that `wanted` accepts.
+fn placed(
+    moment: &Moment<'_>,
+    viewer: UserId,
+    statement: &str,
+    place: i64,
+    limit: usize,
+    wanted: impl Fn(&ConversationView) -> bool,
+) -> Result<Vec<ConversationView>, Failure> {
+    let newer = newer_than_indexed(moment, viewer)?;
+    let mut statement = moment.connection.prepare_cached(statement)?;
+    let limit = row::limit(limit.saturating_add(newer.len()));
+    let mut views = collect(statement.query([sql(viewer.0), place, limit])?, |row| {
+        view(row, viewer, moment)
+    })?;
+    // The tables found these by a head they no longer have.
+    views.retain(|view| !newer.contains(&view.id));
+    for conversation in newer {
+        let view = one(moment, viewer, conversation)?;
+        views.extend(view.filter(&wanted));
+    }
+    Ok(views)
+}
+
+/// Conversations that the user is a member of and whose head the tables do not have.
+fn newer_than_indexed(moment: &Moment<'_>, viewer: UserId) -> Result<BTreeSet<ConversationId>, Failure> {
+    let mut statement = moment
+        .connection
+        .prepare_cached("SELECT conversation FROM members WHERE user = ?1 AND left_seq IS NULL")?;
+    let mut rows = statement.query([sql(viewer.0)])?;
+    let mut newer = BTreeSet::new();
+    while let Some(row) = rows.next()? {
+        let conversation = row::conversation_id(row, 0)?;
+        if moment.recent.newest(conversation)?.is_some() {
+            newer.insert(conversation);
+        }
+    }
+    Ok(newer)
 }
 
 /// One entry of a list of changes.
@@ -112,17 +175,17 @@ enum Change {
 
 /// To be called within a transaction.
 pub(super) fn changes(
-    connection: &Connection,
+    moment: &Moment<'_>,
     viewer: UserId,
     since: Position,
     limit: usize,
 ) -> Result<Changes, Failure> {
     let mut by_position: BTreeMap<Position, Vec<Change>> = BTreeMap::new();
-    for view in changed_conversations(connection, viewer, since, limit)? {
+    for view in changed_conversations(moment, viewer, since, limit)? {
         let place = by_position.entry(view.head_position).or_default();
         place.push(Change::Conversation(view));
     }
-    for cursor in moved_cursors(connection, viewer, since, limit)? {
+    for cursor in moved_cursors(moment, viewer, since, limit)? {
         let place = by_position.entry(cursor.position).or_default();
         place.push(Change::Cursor(cursor));
     }
@@ -134,7 +197,7 @@ pub(super) fn changes(
     changes.more = cut.is_some();
     changes.up_to = Snapshot::at(match cut {
         Some(last) => last,
-        None => lookup::position(connection)?,
+        None => lookup::position(moment.connection)?,
     });
     Ok(changes)
 }
@@ -159,54 +222,57 @@ pub(super) fn first_of<T>(
     None
 }
 
-/// One more than the limit, if there is one.
+/// More than the limit, if there are more.
 fn changed_conversations(
-    connection: &Connection,
+    moment: &Moment<'_>,
     viewer: UserId,
     since: Position,
     limit: usize,
 ) -> Result<Vec<ConversationView>, Failure> {
-    let mut statement = connection.prepare_cached(concat!(
+    let statement = concat!(
         "SELECT ",
         view_columns!(),
         from_all!(),
         "WHERE place > ?2 ORDER BY place LIMIT ?3"
-    ))?;
-    let key = [
-        sql(viewer.0),
-        row::bound(since.0),
-        row::limit(limit.saturating_add(1)),
-    ];
-    collect(statement.query(key)?, |row| view(row, viewer))
+    );
+    let above = row::bound(since.0);
+    placed(
+        moment,
+        viewer,
+        statement,
+        above,
+        limit.saturating_add(1),
+        |view| view.head_position > since,
+    )
 }
 
 /// More than the limit, if there are more: one more, or all of a first position that alone has more and one
 /// behind it, so that the answer does not end there unnoticed.
 fn moved_cursors(
-    connection: &Connection,
+    moment: &Moment<'_>,
     viewer: UserId,
     since: Position,
     limit: usize,
 ) -> Result<Vec<CursorView>, Failure> {
     let end = Position(u64::MAX);
-    let cursors = cursors_between(connection, viewer, since, end, limit.saturating_add(1))?;
+    let cursors = cursors_between(moment, viewer, since, end, limit.saturating_add(1))?;
     let first = match (cursors.first(), cursors.get(limit)) {
         (Some(first), Some(last)) if first.position == last.position => first.position,
         _ => return Ok(cursors),
     };
-    let mut cursors = cursors_between(connection, viewer, since, first, usize::MAX)?;
-    cursors.extend(cursors_between(connection, viewer, first, end, 1)?);
+    let mut cursors = cursors_between(moment, viewer, since, first, usize::MAX)?;
+    cursors.extend(cursors_between(moment, viewer, first, end, 1)?);
     Ok(cursors)
 }
 
 fn cursors_between(
-    connection: &Connection,
+    moment: &Moment<'_>,
     viewer: UserId,
     since: Position,
     until: Position,
     limit: usize,
 ) -> Result<Vec<CursorView>, Failure> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = moment.connection.prepare_cached(
         "SELECT k.conversation, k.user, k.delivered, k.read, k.position
          FROM members m JOIN cursors k ON k.conversation = m.conversation
          WHERE m.user = ?1 AND m.left_seq IS NULL AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
@@ -218,13 +284,19 @@ fn cursors_between(
         row::bound(until.0),
         row::limit(limit),
     ];
-    collect(statement.query(key)?, |row| {
-        Ok(CursorView {
-            conversation: row::conversation_id(row, 0)?,
-            user: row::user_id(row, 1)?,
-            delivered: row::seq(row, 2)?,
-            read: row::seq(row, 3)?,
-            position: row::position(row, 4)?,
-        })
+    collect(statement.query(key)?, |row| cursor(row, moment))
+}
+
+/// Reads conversation, user, delivered, read and position from the first column on.
+pub(super) fn cursor(row: &Row<'_>, moment: &Moment<'_>) -> Result<CursorView, Failure> {
+    let (conversation, user) = (row::conversation_id(row, 0)?, row::user_id(row, 1)?);
+    let sent = moment.recent.sent(conversation, user)?;
+    let sent = sent.map_or(Seq(0), |sent| sent.seq);
+    Ok(CursorView {
+        conversation,
+        user,
+        delivered: row::seq(row, 2)?.max(sent),
+        read: row::seq(row, 3)?.max(sent),
+        position: row::position(row, 4)?,
     })
 }

@@ -1,32 +1,43 @@
 //! The commit: one transaction per batch, and what is known about it when something goes wrong.
-//! It keeps nothing of the database in memory, so that a failed batch leaves nothing to forget; and it never
-//! repeats a COMMIT that failed for any other reason than a lock.
+//! What it keeps of the database in memory is heads, forgotten after any failed commit, and what was not committed
+//! of the newest events, which the next batch finds out by the log's position. It never repeats a COMMIT that failed
+//! for any other reason than a lock.
 
-use std::{fs::File, sync::Arc};
+use std::{collections::HashMap, fs::File, sync::Arc};
 
 use rusqlite::Connection;
 
 use super::{
-    append, checkpoint,
+    SqliteOptions, append,
+    behind::{Behind, Slice},
+    checkpoint,
     checkpoint::Signal,
     cursors,
     failure::{Failure, Stop},
-    lookup, people,
-    row::sql,
+    lookup::{self, Head},
+    moment::Moment,
+    people,
+    recent::{Recent, Seen},
+    row::{LogEntry, sql},
 };
 use crate::{
-    error::{CommitError, Refused},
-    types::Position,
-    write::{Outcome, Rules, Write, Writer},
+    error::{CommitError, OpenError, Refused},
+    types::{ConversationId, Event, EventKind, Position},
+    write::{Append, Outcome, Rules, Write, Writer},
 };
 
 /// How often a COMMIT is tried that only waited for a lock.
 const COMMIT_ATTEMPTS: u32 = 4;
+/// Heads kept in memory; beyond that all are forgotten and read again.
+const HEADS_MAX: usize = 1 << 16;
 
 pub(super) struct SqliteWriter {
     pub(super) connection: Connection,
     rules: Rules,
     signal: Arc<Signal>,
+    behind: Behind,
+    recent: Arc<Recent>,
+    heads: HashMap<ConversationId, Head>,
     /// Why nothing can be committed any more.
     broken: Option<String>,
     _lock: Arc<File>,
@@ -38,12 +49,67 @@ pub(super) struct Batch<'a> {
     pub(super) rules: Rules,
     /// The newest position given.
     position: Position,
+    behind: &'a mut Behind,
+    recent: &'a Recent,
+    heads: &'a mut HashMap<ConversationId, Head>,
+    /// New in this batch.
+    events: usize,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
     pub(super) const fn next_position(&mut self) -> Position {
         self.position.0 += 1;
         self.position
+    }
+
+    pub(super) const fn moment(&self) -> Moment<'a> {
+        Moment {
+            connection: self.connection,
+            recent: Seen::by_writer(self.recent),
+        }
+    }
+
+    /// The conversation's newest state.
+    pub(super) fn head(&mut self, conversation: ConversationId) -> Result<Option<Head>, Failure> {
+        if let Some(head) = self.heads.get(&conversation) {
+            return Ok(Some(*head));
+        }
+        lookup::head(&self.moment(), conversation)
+    }
+
+    /// What the same request made before.
+    pub(super) fn event_by_request(&self, append: &Append) -> Result<Option<LogEntry>, Failure> {
+        let (conversation, sender, id) = (append.conversation, append.sender, append.client_id);
+        let position = match self.behind.position_of(id, conversation, sender) {
+            None if self.behind.may_be_indexed(id) => {
+                lookup::position_by_request(self.connection, conversation, sender, id)?
+            }
+            known => known,
+        };
+        position
+            .map(|position| lookup::event(self.connection, position))
+            .transpose()
+    }
+
+    /// An event was written to the log, after this head.
+    pub(super) fn entered(&mut self, event: &Event, before: Option<Head>) {
+        self.events += 1;
+        self.behind.enter(event, self.recent);
+        let keeps_state = matches!(
+            event.kind,
+            EventKind::Message(_) | EventKind::Edit | EventKind::Recall | EventKind::Reaction
+        );
+        match before.filter(|_| keeps_state) {
+            Some(head) => {
+                if self.heads.len() >= HEADS_MAX {
+                    self.heads.clear();
+                }
+                self.heads.insert(event.conversation, head.followed_by(event));
+            }
+            None => {
+                self.heads.remove(&event.conversation);
+            }
+        }
     }
 
     fn write(&mut self, write: &Write) -> Result<Outcome, Stop> {
@@ -75,40 +141,60 @@ impl Writer for SqliteWriter {
         let result = self.transact(writes);
         match &result {
             Ok(_) => self.signal.committed(checkpoint::pages_after_commit()),
-            Err(CommitError::Fatal(reason)) => self.broken = Some(reason.clone()),
-            Err(_) => {}
+            Err(error) => {
+                self.heads.clear();
+                if let CommitError::Fatal(reason) = error {
+                    self.broken = Some(reason.clone());
+                }
+            }
         }
         result
     }
 }
 
 impl SqliteWriter {
-    pub(super) fn new(connection: Connection, rules: Rules, signal: Arc<Signal>, lock: Arc<File>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        options: &SqliteOptions,
+        signal: Arc<Signal>,
+        recent: Arc<Recent>,
+        lock: Arc<File>,
+    ) -> Result<Self, OpenError> {
         checkpoint::count_pages(&connection);
-        Self {
+        Ok(Self {
+            behind: Behind::new(&connection, options.index_events as usize)?,
             connection,
-            rules,
+            rules: options.rules,
             signal,
+            recent,
+            heads: HashMap::new(),
             broken: None,
             _lock: lock,
-        }
+        })
     }
 
-    fn transact(&self, writes: &[Write]) -> Result<Answers, CommitError> {
+    fn transact(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
             return Err(self.abandon(&error));
         }
-        let answers = self.apply(writes).map_err(|failure| self.abandon(&failure))?;
+        let (answers, slice) = self.apply(writes).map_err(|failure| self.abandon(&failure))?;
         self.finish()?;
+        self.behind.committed(&slice, &self.recent);
         Ok(answers)
     }
 
-    fn apply(&self, writes: &[Write]) -> Result<Answers, Failure> {
+    fn apply(&mut self, writes: &[Write]) -> Result<(Answers, Slice), Failure> {
         let before = lookup::position(&self.connection)?;
+        self.behind.reconcile(before, &self.recent);
+        self.behind.prepare();
         let mut batch = Batch {
             connection: &self.connection,
             rules: self.rules,
             position: before,
+            behind: &mut self.behind,
+            recent: &self.recent,
+            heads: &mut self.heads,
+            events: 0,
         };
         let mut answers = Vec::with_capacity(writes.len());
         for write in writes {
@@ -118,13 +204,19 @@ impl SqliteWriter {
                 Err(Stop::Failed(failure)) => return Err(failure),
             });
         }
-        if batch.position != before {
-            // Everything is derived in this same transaction: the watermark is the newest position.
+        let (position, events) = (batch.position, batch.events);
+        let slice = self.behind.write_slice(&self.connection, events)?;
+        if position != before {
             self.connection
-                .prepare_cached("UPDATE store SET position = ?1, watermark = ?1")?
-                .execute([sql(batch.position.0)])?;
+                .prepare_cached("UPDATE store SET position = ?1")?
+                .execute([sql(position.0)])?;
         }
-        Ok(answers)
+        if let Some(watermark) = slice.watermark {
+            self.connection
+                .prepare_cached("UPDATE store SET watermark = ?1")?
+                .execute([sql(watermark.0)])?;
+        }
+        Ok((answers, slice))
     }
 
     fn finish(&self) -> Result<(), CommitError> {

@@ -45,12 +45,14 @@ fn a_failure_in_the_middle_leaves_nothing_of_the_batch() {
     drop(store);
     let store = place.open();
     let mut writer = store.open_writer().unwrap();
-    // The seventh event will find its place taken.
+    // The seventh event will find its position taken.
     let stranger = place.stranger();
     stranger
         .execute(
-            "INSERT INTO event_seqs (conversation, seq, position) VALUES (?1, 7, 999)",
-            [PAIR.0 as i64],
+            "INSERT INTO events SELECT 7, conversation, 999, ordinal, roster, sender, client_id, fingerprint, at, kind,
+                                       target, expires_at, recalled, users, role, text, body
+                                FROM events WHERE position = 1",
+            [],
         )
         .unwrap();
     let batch = messages(10..20);
@@ -62,7 +64,7 @@ fn a_failure_in_the_middle_leaves_nothing_of_the_batch() {
     assert_eq!(store.reader().unwrap().snapshot().unwrap().ceiling(), Position(2));
     assert_eq!(bodies(&store), ["message 0", "message 1"]);
     stranger
-        .execute("DELETE FROM event_seqs WHERE position = 999", [])
+        .execute("DELETE FROM events WHERE position = 7", [])
         .unwrap();
     // Seqs and positions go on without a hole.
     let answers = writer.commit(&batch).unwrap();

@@ -3,6 +3,7 @@
 mod backups;
 mod damage;
 mod failing;
+mod indexing;
 mod killed;
 mod opening;
 mod rebuilding;

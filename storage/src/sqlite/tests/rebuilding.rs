@@ -148,40 +148,54 @@ fn all_of_it_over_what_is_there() {
     assert_eq!(look(&place), before);
 }
 
-/// As if the process had ended between writing the log and deriving from it.
+/// As after a crash: the index was written up to some event, and of those after it in part.
 #[test]
-fn what_is_missing_of_it() {
-    let (whole, part) = (Place::new(), Place::new());
+fn what_is_missing_of_the_index() {
+    let place = Place::new();
     let (first, second) = history();
-    write(&whole, &[&accounts(), &first, &second]);
-    write(&part, &[&accounts(), &first]);
-    let stranger = part.stranger();
-    stranger
-        .execute("ATTACH ?1 AS whole", [whole.path().to_str().unwrap()])
-        .unwrap();
-    stranger
-        .execute_batch(
-            "INSERT INTO events SELECT * FROM whole.events WHERE position > (SELECT position FROM store);
-             UPDATE store SET position = (SELECT position FROM whole.store);
-             DETACH whole",
-        )
-        .unwrap();
-    drop(stranger);
-    assert_eq!(look(&part), look(&whole));
-    // The replay erased what it found recalled.
-    let erased: i64 = part
-        .stranger()
-        .query_row(
-            "SELECT count(*) FROM events WHERE recalled AND length(body) = 0",
-            [],
-            |row| row.get(0),
-        )
-        .unwrap();
-    assert_eq!(erased, 2, "the message and its edit");
-    let store = part.open();
+    write(&place, &[&accounts(), &first, &second]);
+    let before = look(&place);
+    for watermark in 1..before.position.0 {
+        let stranger = place.stranger();
+        stranger
+            .execute("UPDATE store SET watermark = ?1", [watermark.cast_signed()])
+            .unwrap();
+        for table in ["event_seqs", "requests"] {
+            stranger
+                .execute(
+                    &format!("DELETE FROM {table} WHERE position > ?1 AND position % 3 > 0"),
+                    [watermark.cast_signed()],
+                )
+                .unwrap();
+        }
+        stranger
+            .execute_batch(
+                "UPDATE conversations SET (head_seq, head_ordinal, head_position, head_at, roster) =
+                     (SELECT seq, ordinal, position, at, roster FROM events
+                      WHERE conversation = conversations.id
+                            AND (seq = 1 OR position <= (SELECT watermark FROM store))
+                      ORDER BY seq DESC LIMIT 1)",
+            )
+            .unwrap();
+        drop(stranger);
+        assert_eq!(look(&place), before, "after {watermark}");
+    }
+    let store = place.open();
     let mut writer = store.open_writer().unwrap();
     assert!(appended(&mut writer, first[0].clone()).duplicate);
     assert_eq!(appended(&mut writer, message(99, "on it goes")).event.seq, Seq(3));
+}
+
+#[test]
+fn two_events_with_one_seq_are_damage() {
+    let place = Place::new();
+    drop(place.with_messages(3));
+    let stranger = place.stranger();
+    stranger
+        .execute_batch("UPDATE events SET seq = 2 WHERE position = 3; UPDATE store SET watermark = 1")
+        .unwrap();
+    let refusal = place.refusal();
+    assert!(refusal.contains("the same seq"), "{refusal}");
 }
 
 #[test]

@@ -1,0 +1,323 @@
+//! The index of the log, written behind it: from (conversation, seq) and from client ids to positions, heads, and
+//! what sending moved of cursors. A commit writes events alone; when enough have come together, their index is
+//! sorted and written in slices, each in the transaction of a batch. Until then it is in memory here and in
+//! [`Recent`], and after a crash it is made again from the log beyond the watermark.
+//!
+//! Nothing in here may be needed to know what was committed: the log says that.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use super::{
+    failure::Failure,
+    recent::{Entry, Recent},
+    row::{self, first, sql},
+};
+use crate::types::{ClientId, ConversationId, Event, Position, Seq, UserId};
+
+/// Rows that a batch writes of the index at least, while there are any to write.
+const SLICE_ROWS_MIN: usize = 128;
+/// Rows for each event that a batch adds: an event needs two, so the index keeps up.
+const SLICE_ROWS_PER_EVENT: usize = 3;
+
+/// An event as its index has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Indexed {
+    pub(super) conversation: ConversationId,
+    pub(super) entry: Entry,
+    pub(super) client_id: ClientId,
+}
+
+impl Indexed {
+    pub(super) const fn new(event: &Event) -> Self {
+        Self {
+            conversation: event.conversation,
+            entry: Entry {
+                seq: event.seq,
+                ordinal: event.ordinal,
+                position: event.position,
+                at: event.at,
+                roster: event.roster,
+                sender: event.sender,
+            },
+            client_id: event.client_id,
+        }
+    }
+
+    const fn request(&self) -> Request {
+        (self.client_id, self.conversation, self.entry.sender)
+    }
+}
+
+type Request = (ClientId, ConversationId, UserId);
+
+/// Events whose index is being written.
+#[derive(Debug)]
+struct Generation {
+    by_place: Vec<Indexed>,
+    by_client_id: Vec<Indexed>,
+    /// Rows written and committed: first by place, then by client id.
+    places_done: usize,
+    requests_done: usize,
+    up_to: Position,
+}
+
+/// What a transaction wrote of the index; it counts once that is committed.
+#[derive(Debug, Default)]
+pub(super) struct Slice {
+    places: usize,
+    requests: usize,
+    /// With it, everything up to here is in the index.
+    pub(super) watermark: Option<Position>,
+}
+
+/// The writer's part of it.
+#[derive(Debug)]
+pub(super) struct Behind {
+    /// In the order of their positions.
+    pending: Vec<Indexed>,
+    generation: Option<Generation>,
+    /// Client ids that are not in the index.
+    requests: HashMap<Request, Position>,
+    /// The greatest client id in the index. Ids that are made from the time are greater.
+    greatest_id: Option<ClientId>,
+    /// Events that make a generation: sorted, many of them fall into the same pages.
+    size: usize,
+}
+
+impl Behind {
+    pub(super) fn new(connection: &Connection, size: usize) -> Result<Self, Failure> {
+        let mut statement =
+            connection.prepare("SELECT client_id FROM requests ORDER BY client_id DESC LIMIT 1")?;
+        let greatest_id = first(statement.query([])?, |row| Ok(ClientId(row.get(0)?)))?;
+        Ok(Self {
+            pending: Vec::new(),
+            generation: None,
+            requests: HashMap::new(),
+            greatest_id,
+            size: size.max(1),
+        })
+    }
+
+    /// An event of the open batch.
+    pub(super) fn enter(&mut self, event: &Event, recent: &Recent) {
+        let indexed = Indexed::new(event);
+        self.pending.push(indexed);
+        self.requests.insert(indexed.request(), event.position);
+        recent.enter(indexed.conversation, indexed.entry);
+    }
+
+    /// Forgets what an earlier batch entered and did not commit: whatever is above the log's position.
+    pub(super) fn reconcile(&mut self, position: Position, recent: &Recent) {
+        while let Some(last) = self.pending.pop_if(|last| last.entry.position > position) {
+            self.requests.remove(&last.request());
+            recent.take_back(last.conversation);
+        }
+    }
+
+    /// Where the event of a request is that the index does not have.
+    pub(super) fn position_of(
+        &self,
+        client_id: ClientId,
+        conversation: ConversationId,
+        sender: UserId,
+    ) -> Option<Position> {
+        self.requests.get(&(client_id, conversation, sender)).copied()
+    }
+
+    /// The index may have this client id.
+    pub(super) fn may_be_indexed(&self, client_id: ClientId) -> bool {
+        self.greatest_id.is_some_and(|greatest| client_id <= greatest)
+    }
+
+    /// Begins a generation when enough events have come together. All that was entered must be committed.
+    pub(super) fn prepare(&mut self) {
+        if self.generation.is_some() || self.pending.len() < self.size {
+            return;
+        }
+        let Some(up_to) = self.pending.last().map(|last| last.entry.position) else {
+            return;
+        };
+        let mut by_place = std::mem::take(&mut self.pending);
+        let mut by_client_id = by_place.clone();
+        // Stable: the seqs of a conversation are in order already.
+        by_place.sort_by_key(|indexed| indexed.conversation);
+        by_client_id.sort_unstable_by_key(Indexed::request);
+        self.generation = Some(Generation {
+            by_place,
+            by_client_id,
+            places_done: 0,
+            requests_done: 0,
+            up_to,
+        });
+    }
+
+    /// Writes some of the index into the open transaction, which has so many new events.
+    pub(super) fn write_slice(&self, connection: &Connection, events: usize) -> Result<Slice, Failure> {
+        let Some(generation) = &self.generation else {
+            return Ok(Slice::default());
+        };
+        let rows = SLICE_ROWS_MIN
+            .min(self.size)
+            .max(events.saturating_mul(SLICE_ROWS_PER_EVENT));
+        let places = generation.places(rows);
+        write_places(connection, places)?;
+        let requests = generation.requests(rows - places.len());
+        write_requests(connection, requests)?;
+        let complete = generation.requests_done + requests.len() == generation.by_client_id.len();
+        Ok(Slice {
+            places: places.len(),
+            requests: requests.len(),
+            watermark: complete.then_some(generation.up_to),
+        })
+    }
+
+    /// The slice was committed.
+    pub(super) fn committed(&mut self, slice: &Slice, recent: &Recent) {
+        let Some(generation) = &mut self.generation else {
+            return;
+        };
+        if slice.places > 0 {
+            recent.written(newest_of_each(generation.places(slice.places)));
+        }
+        for written in generation.requests(slice.requests) {
+            self.requests.remove(&written.request());
+            self.greatest_id = self.greatest_id.max(Some(written.client_id));
+        }
+        generation.places_done += slice.places;
+        generation.requests_done += slice.requests;
+        if slice.watermark.is_some() {
+            self.generation = None;
+        }
+    }
+}
+
+impl Generation {
+    /// The next rows by place, at most so many.
+    fn places(&self, rows: usize) -> &[Indexed] {
+        next(&self.by_place, self.places_done, rows)
+    }
+
+    fn requests(&self, rows: usize) -> &[Indexed] {
+        next(&self.by_client_id, self.requests_done, rows)
+    }
+}
+
+fn next(all: &[Indexed], done: usize, rows: usize) -> &[Indexed] {
+    let rest = all.get(done..).unwrap_or_default();
+    rest.get(..rows).unwrap_or(rest)
+}
+
+fn newest_of_each(places: &[Indexed]) -> Vec<(ConversationId, Seq)> {
+    places
+        .chunk_by(|one, other| one.conversation == other.conversation)
+        .filter_map(<[Indexed]>::last)
+        .map(|last| (last.conversation, last.entry.seq))
+        .collect()
+}
+
+/// Writes the places of events, sorted by conversation and seq, and the heads and cursors that follow. What was
+/// written before may be written again.
+pub(super) fn write_places(connection: &Connection, places: &[Indexed]) -> Result<(), Failure> {
+    let mut place = connection.prepare_cached(
+        "INSERT INTO event_seqs (conversation, seq, position) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET position = excluded.position WHERE position = excluded.position",
+    )?;
+    for indexed in places {
+        let entry = &indexed.entry;
+        let written = place.execute([
+            sql(indexed.conversation.0),
+            sql(entry.seq.0),
+            sql(entry.position.0),
+        ])?;
+        one_row(written, "two events have the same seq")?;
+    }
+    for run in places.chunk_by(|one, other| one.conversation == other.conversation) {
+        if let Some(last) = run.last() {
+            move_head(connection, last)?;
+        }
+        let mut senders: Vec<&Indexed> = run.iter().collect();
+        // Stable: the last of each sender is the newest.
+        senders.sort_by_key(|indexed| indexed.entry.sender);
+        for sent in senders.chunk_by(|one, other| one.entry.sender == other.entry.sender) {
+            if let Some(last) = sent.last() {
+                move_sender(connection, last)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes which requests made which events. What was written before may be written again.
+pub(super) fn write_requests(connection: &Connection, requests: &[Indexed]) -> Result<(), Failure> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO requests (client_id, conversation, sender, position) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET position = excluded.position WHERE position = excluded.position",
+    )?;
+    for indexed in requests {
+        let written = statement.execute((
+            indexed.client_id.0,
+            sql(indexed.conversation.0),
+            sql(indexed.entry.sender.0),
+            sql(indexed.entry.position.0),
+        ))?;
+        one_row(written, "two events have the same client id")?;
+    }
+    Ok(())
+}
+
+fn move_head(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
+    let entry = &newest.entry;
+    let changed = connection
+        .prepare_cached(
+            "UPDATE conversations SET head_seq = ?2, head_ordinal = ?3, head_position = ?4, head_at = ?5,
+                                      roster = ?6
+             WHERE id = ?1 AND head_seq <= ?2",
+        )?
+        .execute([
+            sql(newest.conversation.0),
+            sql(entry.seq.0),
+            sql(entry.ordinal),
+            sql(entry.position.0),
+            sql(entry.at.0),
+            sql(entry.roster.0),
+        ])?;
+    if changed == 0 {
+        // Written before, with a later head; or there is no such conversation.
+        let mut statement =
+            connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM conversations WHERE id = ?1)")?;
+        let found = first(statement.query([sql(newest.conversation.0)])?, |row| {
+            row::flag(row, 0)
+        })?;
+        one_row(usize::from(found == Some(true)), "an event has no conversation")?;
+    }
+    Ok(())
+}
+
+/// Who sends has read, and has, what was there. That moves no `position`: others infer it from the event.
+fn move_sender(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO cursors (conversation, user, delivered, read, read_ordinal, position)
+             VALUES (?1, ?2, ?3, ?3, ?4, 0)
+             ON CONFLICT DO UPDATE SET delivered = max(delivered, excluded.delivered),
+                                       read = max(read, excluded.read),
+                                       read_ordinal = max(read_ordinal, excluded.read_ordinal)",
+        )?
+        .execute([
+            sql(newest.conversation.0),
+            sql(newest.entry.sender.0),
+            sql(newest.entry.seq.0),
+            sql(newest.entry.ordinal),
+        ])?;
+    Ok(())
+}
+
+pub(super) fn one_row(changed: usize, otherwise: &str) -> Result<(), Failure> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(Failure::damaged(otherwise))
+    }
+}

@@ -1,0 +1,400 @@
+//! Events that are in the log while their index is not written yet: the newest of each conversation, in memory.
+//! The writer enters them before it commits, readers unite them with what their own transaction sees.
+//!
+//! A reader takes every entry up to the position that its transaction reads, and none above, so it does not
+//! matter what was entered since, nor whether that was committed. An entry whose index has been written stays until no
+//! transaction is open that began before that. Nothing in here is asked whether something was committed.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::RangeInclusive,
+};
+
+use parking_lot::RwLock;
+
+use super::failure::Failure;
+use crate::{
+    read::Direction,
+    types::{ConversationId, Position, Seq, Timestamp, UserId},
+};
+
+/// Entries kept for readers at most. A read that began so long ago is refused.
+const ENTRIES_MAX: usize = 1 << 17;
+
+/// An event's place, and what its conversation's head is when it is the newest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Entry {
+    pub(super) seq: Seq,
+    pub(super) ordinal: u64,
+    pub(super) position: Position,
+    pub(super) at: Timestamp,
+    pub(super) roster: Seq,
+    pub(super) sender: UserId,
+}
+
+/// The newest events of one conversation: their seqs follow each other.
+type Newest = VecDeque<Entry>;
+
+#[derive(Debug, Default)]
+struct State {
+    conversations: HashMap<ConversationId, Newest>,
+    entries: usize,
+    /// Slices of the index that were committed.
+    slices: u64,
+    /// What they wrote, by their numbers, until no reader needs it here.
+    leaving: VecDeque<(u64, Vec<(ConversationId, Seq)>)>,
+    /// How many readers began after so many slices.
+    readers: BTreeMap<u64, usize>,
+    /// Readers that began before this slice miss entries.
+    forgotten: u64,
+}
+
+/// Shared by a store's writer and its readers.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    state: RwLock<State>,
+}
+
+impl Recent {
+    /// To be called before the reader's transaction begins; what that needs stays until the value is dropped.
+    pub(super) fn begin_reading(&self) -> Reading<'_> {
+        let mut state = self.state.write();
+        let since = state.slices;
+        *state.readers.entry(since).or_default() += 1;
+        Reading { recent: self, since }
+    }
+
+    /// The next event of its conversation.
+    pub(super) fn enter(&self, conversation: ConversationId, entry: Entry) {
+        let mut state = self.state.write();
+        state.entries += 1;
+        state
+            .conversations
+            .entry(conversation)
+            .or_default()
+            .push_back(entry);
+    }
+
+    /// The conversation's last entry was not committed.
+    pub(super) fn take_back(&self, conversation: ConversationId) {
+        let mut state = self.state.write();
+        let Some(newest) = state.conversations.get_mut(&conversation) else {
+            return;
+        };
+        let taken = usize::from(newest.pop_back().is_some());
+        if newest.is_empty() {
+            state.conversations.remove(&conversation);
+        }
+        state.entries -= taken;
+    }
+
+    /// A slice of the index was committed: of these conversations, everything up to these seqs.
+    pub(super) fn written(&self, slice: Vec<(ConversationId, Seq)>) {
+        let mut state = self.state.write();
+        state.slices += 1;
+        let number = state.slices;
+        state.leaving.push_back((number, slice));
+        state.release(ENTRIES_MAX);
+    }
+
+    fn read<T>(
+        &self,
+        conversation: ConversationId,
+        since: u64,
+        read: impl FnOnce(&Newest) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        let state = self.state.read();
+        if since < state.forgotten {
+            return Err(Failure::Overtaken);
+        }
+        Ok(state.conversations.get(&conversation).and_then(read))
+    }
+}
+
+impl State {
+    /// Lets go of what no reader needs, and of the oldest beyond the limit.
+    fn release(&mut self, entries_max: usize) {
+        while let Some((slice, _)) = self.leaving.front() {
+            let needed = self.readers.keys().next().is_some_and(|since| since < slice);
+            if needed && self.entries <= entries_max {
+                return;
+            }
+            let Some((slice, written)) = self.leaving.pop_front() else {
+                return;
+            };
+            if needed {
+                self.forgotten = slice;
+            }
+            for (conversation, up_to) in written {
+                self.forget(conversation, up_to);
+            }
+        }
+    }
+
+    fn forget(&mut self, conversation: ConversationId, up_to: Seq) {
+        let Some(newest) = self.conversations.get_mut(&conversation) else {
+            return;
+        };
+        let gone = newest.partition_point(|entry| entry.seq <= up_to);
+        newest.drain(..gone);
+        self.entries -= gone;
+        if newest.is_empty() {
+            self.conversations.remove(&conversation);
+        }
+    }
+}
+
+/// A reader's hold on the entries that its transaction may need.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    recent: &'a Recent,
+    since: u64,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut state = self.recent.state.write();
+        if let Some(readers) = state.readers.get_mut(&self.since) {
+            *readers -= 1;
+            if *readers == 0 {
+                state.readers.remove(&self.since);
+            }
+        }
+    }
+}
+
+/// The entries up to a position, as one transaction may see them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    recent: &'a Recent,
+    /// Slices that the transaction sees for certain.
+    since: u64,
+    up_to: Position,
+}
+
+impl<'a> Seen<'a> {
+    /// What a reader's transaction sees that reads this position.
+    pub(super) const fn by_reader(reading: &Reading<'a>, up_to: Position) -> Self {
+        Self {
+            recent: reading.recent,
+            since: reading.since,
+            up_to,
+        }
+    }
+
+    /// All of them: the writer sees what it entered.
+    pub(super) const fn by_writer(recent: &'a Recent) -> Self {
+        Self {
+            recent,
+            since: u64::MAX,
+            up_to: Position(u64::MAX),
+        }
+    }
+
+    fn read<T>(
+        &self,
+        conversation: ConversationId,
+        read: impl FnOnce(&Newest) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        self.recent.read(conversation, self.since, read)
+    }
+
+    fn sees(&self, entry: &Entry) -> bool {
+        entry.position <= self.up_to
+    }
+
+    /// The conversation's newest event, if it is one of these.
+    pub(super) fn newest(&self, conversation: ConversationId) -> Result<Option<Entry>, Failure> {
+        self.read(conversation, |newest| {
+            newest.iter().rev().find(|entry| self.sees(entry)).copied()
+        })
+    }
+
+    /// The event with this seq.
+    pub(super) fn at(&self, conversation: ConversationId, seq: Seq) -> Result<Option<Entry>, Failure> {
+        self.read(conversation, |newest| {
+            let first = newest.front()?.seq.0;
+            let place = usize::try_from(seq.0.checked_sub(first)?).ok()?;
+            newest.get(place).filter(|entry| self.sees(entry)).copied()
+        })
+    }
+
+    /// The events here of a stretch of seqs, at most so many, beginning at the end that is read first. In one step:
+    /// between two, entries may leave that the index has.
+    pub(super) fn stretch(
+        &self,
+        conversation: ConversationId,
+        seqs: RangeInclusive<u64>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Stretch, Failure> {
+        let stretch = self.read(conversation, |newest| {
+            let first = newest.front()?.seq.0;
+            let wanted = newest
+                .iter()
+                .filter(|entry| seqs.contains(&entry.seq.0) && self.sees(entry));
+            let positions = wanted.map(|entry| entry.position);
+            Some(Stretch {
+                first,
+                positions: match direction {
+                    Direction::Forward => positions.take(limit).collect(),
+                    Direction::Backward => positions.rev().take(limit).collect(),
+                },
+            })
+        })?;
+        Ok(stretch.unwrap_or(Stretch {
+            first: u64::MAX,
+            positions: Vec::new(),
+        }))
+    }
+
+    /// The newest event that a user sent to the conversation.
+    pub(super) fn sent(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+    ) -> Result<Option<Entry>, Failure> {
+        self.read(conversation, |newest| {
+            let mut backward = newest.iter().rev();
+            backward
+                .find(|entry| entry.sender == sender && self.sees(entry))
+                .copied()
+        })
+    }
+
+    /// The newest event of each sender.
+    pub(super) fn senders(&self, conversation: ConversationId) -> Result<HashMap<UserId, Entry>, Failure> {
+        let senders = self.read(conversation, |newest| {
+            let seen = newest.iter().filter(|entry| self.sees(entry));
+            Some(seen.map(|entry| (entry.sender, *entry)).collect())
+        })?;
+        Ok(senders.unwrap_or_default())
+    }
+}
+
+/// See [`Seen::stretch`].
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Stretch {
+    /// The index has every seq below this one.
+    pub(super) first: u64,
+    pub(super) positions: Vec<Position>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ConversationId = ConversationId(1);
+    const TWO: ConversationId = ConversationId(2);
+    const ANN: UserId = UserId(1);
+
+    fn entry(seq: u64, position: u64) -> Entry {
+        Entry {
+            seq: Seq(seq),
+            ordinal: seq,
+            position: Position(position),
+            at: Timestamp(0),
+            roster: Seq(0),
+            sender: UserId(position % 2),
+        }
+    }
+
+    /// Seqs 5 to 8 of one conversation at the positions 10, 11, 13, 14, and one of another.
+    fn filled() -> Recent {
+        let recent = Recent::default();
+        for (seq, position) in [(5, 10), (6, 11), (7, 13), (8, 14)] {
+            recent.enter(ONE, entry(seq, position));
+        }
+        recent.enter(TWO, entry(1, 12));
+        recent
+    }
+
+    fn newest(seen: Seen<'_>) -> Option<u64> {
+        seen.newest(ONE).unwrap().map(|entry| entry.seq.0)
+    }
+
+    fn positions(seen: Seen<'_>, direction: Direction, limit: usize) -> (u64, Vec<u64>) {
+        let stretch = seen.stretch(ONE, 1..=9, direction, limit).unwrap();
+        let positions = stretch.positions.iter().map(|position| position.0);
+        (stretch.first, positions.collect())
+    }
+
+    /// The first seq that is not only in the index.
+    fn first(reading: &Reading<'_>) -> u64 {
+        positions(Seen::by_reader(reading, Position(20)), Direction::Forward, 9).0
+    }
+
+    #[test]
+    fn a_reader_sees_up_to_its_position() {
+        let recent = filled();
+        let reading = recent.begin_reading();
+        let seen = Seen::by_reader(&reading, Position(12));
+        assert_eq!(newest(seen), Some(6));
+        assert_eq!(positions(seen, Direction::Forward, 9), (5, vec![10, 11]));
+        assert_eq!(positions(seen, Direction::Forward, 1), (5, vec![10]));
+        assert_eq!(positions(seen, Direction::Backward, 1), (5, vec![11]));
+        assert_eq!(seen.at(ONE, Seq(6)).unwrap(), Some(entry(6, 11)));
+        assert_eq!(seen.at(ONE, Seq(7)).unwrap(), None, "above its position");
+        assert_eq!(seen.at(ONE, Seq(4)).unwrap(), None, "in the index");
+        assert_eq!(seen.sent(ONE, ANN).unwrap(), Some(entry(6, 11)));
+        assert_eq!(seen.senders(ONE).unwrap().len(), 2);
+        assert_eq!(
+            newest(Seen::by_reader(&reading, Position(9))),
+            None,
+            "all of it is above"
+        );
+        assert_eq!(newest(Seen::by_writer(&recent)), Some(8));
+    }
+
+    #[test]
+    fn what_was_written_stays_for_readers_that_began_before() {
+        let recent = filled();
+        let before = recent.begin_reading();
+        recent.written(vec![(ONE, Seq(6))]);
+        let after = recent.begin_reading();
+        assert_eq!(first(&before), 5);
+        drop(before);
+        recent.written(vec![(TWO, Seq(1))]);
+        assert_eq!(first(&after), 7);
+        assert!(
+            Seen::by_reader(&after, Position(20))
+                .newest(TWO)
+                .unwrap()
+                .is_some(),
+            "written after it began"
+        );
+        drop(after);
+        recent.written(Vec::new());
+        let state = recent.state.read();
+        assert_eq!((state.entries, state.conversations.len()), (2, 1));
+        assert!(state.readers.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_committed_is_taken_back() {
+        let recent = filled();
+        recent.take_back(ONE);
+        recent.take_back(TWO);
+        assert_eq!(newest(Seen::by_writer(&recent)), Some(7));
+        assert_eq!(recent.state.read().entries, 3);
+        recent.enter(ONE, entry(8, 12));
+        assert_eq!(newest(Seen::by_writer(&recent)), Some(8));
+    }
+
+    #[test]
+    fn a_reader_that_stays_too_long_is_told_so() {
+        let recent = filled();
+        let slow = recent.begin_reading();
+        {
+            let mut state = recent.state.write();
+            state.slices += 1;
+            state.leaving.push_back((1, vec![(ONE, Seq(7))]));
+            state.release(4);
+        }
+        assert_eq!(recent.state.read().entries, 2);
+        let seen = Seen::by_reader(&slow, Position(20));
+        assert!(matches!(seen.newest(ONE), Err(Failure::Overtaken)));
+        let quick = recent.begin_reading();
+        assert_eq!(newest(Seen::by_reader(&quick, Position(20))), Some(8));
+    }
+}

@@ -1,0 +1,140 @@
+//! The index that is written behind the log, beside commits and readers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+/// Writers' batches while readers look.
+const BATCHES: u64 = 300;
+const READERS: usize = 3;
+
+fn open(place: &Place, index_events: u32) -> SqliteStore {
+    let mut options = SqliteOptions::new(place.path());
+    options.index_events = index_events;
+    SqliteStore::open(options).unwrap()
+}
+
+fn count(place: &Place, table: &str) -> u64 {
+    let stranger = place.stranger();
+    let sql = format!("SELECT count(*) FROM {table}");
+    stranger
+        .query_row(&sql, [], |row| row.get::<_, i64>(0))
+        .unwrap()
+        .cast_unsigned()
+}
+
+#[test]
+fn follows_the_log_and_is_complete_at_the_end() {
+    let place = Place::new();
+    let store = open(&place, 10);
+    let mut writer = store.open_writer().unwrap();
+    writer.commit(&accounts()).unwrap();
+    for number in 0..100 {
+        writer.commit(&messages(number..number + 1)).unwrap();
+    }
+    let behind = 100 - count(&place, "event_seqs");
+    assert!((1..=20).contains(&behind), "{behind} of 100 are not indexed");
+    assert!(
+        appended(&mut writer, message(5, "message 5")).duplicate,
+        "it is in the index"
+    );
+    assert!(
+        appended(&mut writer, message(99, "message 99")).duplicate,
+        "it is not in the index"
+    );
+    drop(writer);
+    store.close().unwrap();
+    assert_eq!(
+        (count(&place, "event_seqs"), count(&place, "requests")),
+        (100, 100)
+    );
+}
+
+/// Every answer is of one moment, wherever the index is meanwhile.
+#[test]
+fn readers_miss_nothing_of_it() {
+    let place = Place::new();
+    let store = open(&place, 16);
+    let mut writer = store.open_writer().unwrap();
+    writer.commit(&accounts()).unwrap();
+    writer.commit(&messages(0..1)).unwrap();
+    let committed = AtomicU64::new(1);
+    std::thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| look(&store, &committed));
+        }
+        for batch in 0..BATCHES {
+            // Of all sizes, so that slices end anywhere.
+            let first = committed.load(Ordering::Relaxed);
+            let next = first + 1 + batch % 7;
+            writer.commit(&messages(first..next)).unwrap();
+            committed.store(next, Ordering::Release);
+        }
+        committed.store(u64::MAX, Ordering::Release);
+    });
+    assert_eq!(
+        bodies(&store).len() as u64,
+        1 + (0..BATCHES).map(|batch| 1 + batch % 7).sum::<u64>()
+    );
+}
+
+fn look(store: &SqliteStore, committed: &AtomicU64) {
+    let mut reader = store.reader().unwrap();
+    loop {
+        let known = committed.load(Ordering::Acquire);
+        let seen = page(reader.as_mut(), BOB, PAIR);
+        let seqs: Vec<u64> = seen.events.iter().map(|view| view.event.seq.0).collect();
+        assert_eq!(seqs, (1..=seen.head.0).collect::<Vec<_>>());
+        let view = reader.conversation(ANN, PAIR).unwrap().unwrap();
+        assert_eq!((view.unread, view.read), (0, view.head), "she sent all of it");
+        assert!(view.head >= seen.head, "time goes forward");
+        let other = reader.conversation(BOB, PAIR).unwrap().unwrap();
+        assert_eq!(other.unread, other.head.0);
+        let listed = reader.conversations(BOB, None, 5).unwrap();
+        assert_eq!(listed.len(), 1);
+        assert!(listed[0].head >= other.head);
+        if known == u64::MAX {
+            return;
+        }
+        assert!(seen.head.0 >= known, "what was committed before is seen");
+    }
+}
+
+/// A batch that is not committed leaves no event behind for those after it, in the index or beside it.
+#[test]
+fn what_was_not_committed_is_not_indexed() {
+    let place = Place::new();
+    let store = open(&place, 4);
+    let mut writer = store.open_writer().unwrap();
+    writer.commit(&accounts()).unwrap();
+    writer.commit(&messages(0..3)).unwrap();
+    let stranger = place.stranger();
+    stranger
+        .execute(
+            "INSERT INTO events SELECT 6, conversation, 999, ordinal, roster, sender, client_id, fingerprint, at, kind,
+                                       target, expires_at, recalled, users, role, text, body
+                                FROM events WHERE position = 1",
+            [],
+        )
+        .unwrap();
+    for _ in 0..3 {
+        assert!(writer.commit(&messages(3..8)).is_err());
+        assert_eq!(bodies(&store).len(), 3);
+    }
+    stranger
+        .execute("DELETE FROM events WHERE position = 6", [])
+        .unwrap();
+    // Other requests take the seqs and positions that were not.
+    writer.commit(&messages(20..28)).unwrap();
+    writer.commit(&messages(3..8)).unwrap();
+    let expected: Vec<String> = (0..3)
+        .chain(20..28)
+        .chain(3..8)
+        .map(|number| format!("message {number}"))
+        .collect();
+    assert_eq!(bodies(&store), expected);
+    drop(writer);
+    store.close().unwrap();
+    drop(store);
+    assert_eq!(bodies(&place.open()), expected);
+}
