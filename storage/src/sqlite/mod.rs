@@ -8,6 +8,7 @@
 mod append;
 pub mod backup;
 mod behind;
+mod changes;
 mod checkpoint;
 mod cursors;
 mod derive;

@@ -6,6 +6,7 @@ use std::{fs::File, sync::Arc};
 use rusqlite::{Connection, Transaction};
 
 use super::{
+    changes,
     failure::Failure,
     lookup,
     moment::Moment,
@@ -139,7 +140,7 @@ impl Reader for SqliteReader {
 
     fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError> {
         let question = self.ask()?;
-        Ok(views::changes(
+        Ok(changes::read(
             &question.moment(),
             viewer,
             since.floor(),

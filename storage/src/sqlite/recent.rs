@@ -248,6 +248,26 @@ impl<'a> Seen<'a> {
         }))
     }
 
+    /// Conversations whose newest event here is beyond a position; nothing if they are more than so many.
+    pub(super) fn conversations_beyond(
+        &self,
+        since: Position,
+        most: usize,
+    ) -> Result<Option<Vec<ConversationId>>, Failure> {
+        let state = self.recent.state.read();
+        if self.since < state.forgotten {
+            return Err(Failure::Overtaken);
+        }
+        if state.conversations.len() > most {
+            return Ok(None);
+        }
+        let beyond = state.conversations.iter().filter(|(_, newest)| {
+            let newest = newest.iter().rev().find(|entry| self.sees(entry));
+            newest.is_some_and(|newest| newest.position > since)
+        });
+        Ok(Some(beyond.map(|(conversation, _)| *conversation).collect()))
+    }
+
     /// The newest event that a user sent to the conversation.
     pub(super) fn sent(
         &self,

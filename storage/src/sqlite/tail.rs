@@ -6,11 +6,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use rusqlite::Connection;
 
 use super::{
+    changes::first_of,
     failure::Failure,
     lookup,
     moment::Moment,
     row::{self, collect, event_columns},
-    views::{self, first_of},
+    views,
 };
 use crate::{
     read::{CursorView, Tail},

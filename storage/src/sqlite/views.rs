@@ -1,22 +1,18 @@
-//! Conversations as one user sees them, and what changed for that user.
+//! Conversations and cursors as one user sees them.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use rusqlite::Row;
 
 use super::{
     failure::Failure,
-    lookup::{self, Cursor},
+    lookup::Cursor,
     moment::Moment,
     row::{self, collect, first, sql},
 };
 use crate::{
-    read::{Changes, ConversationView, CursorView},
+    read::{ConversationView, CursorView},
     shape::Shape,
-    snapshot::Snapshot,
     types::{ConversationId, ConversationKind, Position, Seq, UserId},
 };
 
@@ -126,6 +122,24 @@ pub(super) fn newest(
     Ok(views)
 }
 
+/// Those whose newest visible event is beyond `since`, the oldest first: at most `limit`, or more.
+pub(super) fn beyond(
+    moment: &Moment<'_>,
+    viewer: UserId,
+    since: Position,
+    limit: usize,
+) -> Result<Vec<ConversationView>, Failure> {
+    let statement = concat!(
+        "SELECT ",
+        view_columns!(),
+        from_all!(),
+        "WHERE place > ?2 ORDER BY place LIMIT ?3"
+    );
+    placed(moment, viewer, statement, row::bound(since.0), limit, |view| {
+        view.head_position > since
+    })
+}
+
 /// The user's conversations that `statement` finds by the place of their head, at most `limit`, and those of the
 /// conversations whose head is newer than the tables say that `wanted` accepts.
 fn placed(
@@ -165,126 +179,6 @@ fn newer_than_indexed(moment: &Moment<'_>, viewer: UserId) -> Result<BTreeSet<Co
         }
     }
     Ok(newer)
-}
-
-/// One entry of a list of changes.
-enum Change {
-    Conversation(ConversationView),
-    Cursor(CursorView),
-}
-
-/// To be called within a transaction.
-pub(super) fn changes(
-    moment: &Moment<'_>,
-    viewer: UserId,
-    since: Position,
-    limit: usize,
-) -> Result<Changes, Failure> {
-    let mut by_position: BTreeMap<Position, Vec<Change>> = BTreeMap::new();
-    for view in changed_conversations(moment, viewer, since, limit)? {
-        let place = by_position.entry(view.head_position).or_default();
-        place.push(Change::Conversation(view));
-    }
-    for cursor in moved_cursors(moment, viewer, since, limit)? {
-        let place = by_position.entry(cursor.position).or_default();
-        place.push(Change::Cursor(cursor));
-    }
-    let mut changes = Changes::default();
-    let cut = first_of(by_position, since, limit, |entry| match entry {
-        Change::Conversation(view) => changes.conversations.push(view),
-        Change::Cursor(cursor) => changes.cursors.push(cursor),
-    });
-    changes.more = cut.is_some();
-    changes.up_to = Snapshot::at(match cut {
-        Some(last) => last,
-        None => lookup::position(moment.connection)?,
-    });
-    Ok(changes)
-}
-
-/// Hands on the first entries, position by position; where that is not all of them, returns the last
-/// position.
-pub(super) fn first_of<T>(
-    by_position: BTreeMap<Position, Vec<T>>,
-    since: Position,
-    limit: usize,
-    mut take: impl FnMut(T),
-) -> Option<Position> {
-    let (mut taken, mut last) = (0, since);
-    for (position, entries) in by_position {
-        if taken > 0 && taken + entries.len() > limit {
-            return Some(last);
-        }
-        taken += entries.len();
-        last = position;
-        entries.into_iter().for_each(&mut take);
-    }
-    None
-}
-
-/// More than the limit, if there are more.
-fn changed_conversations(
-    moment: &Moment<'_>,
-    viewer: UserId,
-    since: Position,
-    limit: usize,
-) -> Result<Vec<ConversationView>, Failure> {
-    let statement = concat!(
-        "SELECT ",
-        view_columns!(),
-        from_all!(),
-        "WHERE place > ?2 ORDER BY place LIMIT ?3"
-    );
-    let above = row::bound(since.0);
-    placed(
-        moment,
-        viewer,
-        statement,
-        above,
-        limit.saturating_add(1),
-        |view| view.head_position > since,
-    )
-}
-
-/// More than the limit, if there are more: one more, or all of a first position that alone has more and one
-/// behind it, so that the answer does not end there unnoticed.
-fn moved_cursors(
-    moment: &Moment<'_>,
-    viewer: UserId,
-    since: Position,
-    limit: usize,
-) -> Result<Vec<CursorView>, Failure> {
-    let end = Position(u64::MAX);
-    let cursors = cursors_between(moment, viewer, since, end, limit.saturating_add(1))?;
-    let first = match (cursors.first(), cursors.get(limit)) {
-        (Some(first), Some(last)) if first.position == last.position => first.position,
-        _ => return Ok(cursors),
-    };
-    let mut cursors = cursors_between(moment, viewer, since, first, usize::MAX)?;
-    cursors.extend(cursors_between(moment, viewer, first, end, 1)?);
-    Ok(cursors)
-}
-
-fn cursors_between(
-    moment: &Moment<'_>,
-    viewer: UserId,
-    since: Position,
-    until: Position,
-    limit: usize,
-) -> Result<Vec<CursorView>, Failure> {
-    let mut statement = moment.connection.prepare_cached(
-        "SELECT k.conversation, k.user, k.delivered, k.read, k.position
-         FROM members m JOIN cursors k ON k.conversation = m.conversation
-         WHERE m.user = ?1 AND m.left_seq IS NULL AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
-         ORDER BY k.position, k.conversation, k.user LIMIT ?4",
-    )?;
-    let key = [
-        sql(viewer.0),
-        row::bound(since.0),
-        row::bound(until.0),
-        row::limit(limit),
-    ];
-    collect(statement.query(key)?, |row| cursor(row, moment))
 }
 
 /// Reads conversation, user, delivered, read and position from the first column on.

@@ -1,0 +1,204 @@
+//! What changed for one user since a position, by the cheaper of two ways: through all that the user is a member of, or
+//! through all that changed in the store.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    failure::Failure,
+    lookup,
+    moment::Moment,
+    row::{self, collect, first, sql},
+    views,
+};
+use crate::{
+    read::{Changes, ConversationView, CursorView},
+    shape::Shape,
+    snapshot::Snapshot,
+    types::{ConversationId, Position, UserId},
+};
+
+/// Changes in the store that are looked at one by one; beyond it, only those of the user are looked for.
+const CHANGED_MAX: usize = 1_024;
+
+/// One entry of a list of changes.
+enum Change {
+    Conversation(ConversationView),
+    Cursor(CursorView),
+}
+
+/// To be called within a transaction.
+pub(super) fn read(
+    moment: &Moment<'_>,
+    viewer: UserId,
+    since: Position,
+    limit: usize,
+) -> Result<Changes, Failure> {
+    let mut by_position: BTreeMap<Position, Vec<Change>> = BTreeMap::new();
+    for view in changed_conversations(moment, viewer, since, limit)? {
+        let place = by_position.entry(view.head_position).or_default();
+        place.push(Change::Conversation(view));
+    }
+    for cursor in moved_cursors(moment, viewer, since, limit)? {
+        let place = by_position.entry(cursor.position).or_default();
+        place.push(Change::Cursor(cursor));
+    }
+    let mut changes = Changes::default();
+    let cut = first_of(by_position, since, limit, |entry| match entry {
+        Change::Conversation(view) => changes.conversations.push(view),
+        Change::Cursor(cursor) => changes.cursors.push(cursor),
+    });
+    changes.more = cut.is_some();
+    changes.up_to = Snapshot::at(match cut {
+        Some(last) => last,
+        None => lookup::position(moment.connection)?,
+    });
+    Ok(changes)
+}
+
+/// Hands on the first entries, position by position; where that is not all of them, returns the last
+/// position.
+pub(super) fn first_of<T>(
+    by_position: BTreeMap<Position, Vec<T>>,
+    since: Position,
+    limit: usize,
+    mut take: impl FnMut(T),
+) -> Option<Position> {
+    let (mut taken, mut last) = (0, since);
+    for (position, entries) in by_position {
+        if taken > 0 && taken + entries.len() > limit {
+            return Some(last);
+        }
+        taken += entries.len();
+        last = position;
+        entries.into_iter().for_each(&mut take);
+    }
+    None
+}
+
+/// More than the limit, if there are more.
+fn changed_conversations(
+    moment: &Moment<'_>,
+    viewer: UserId,
+    since: Position,
+    limit: usize,
+) -> Result<Vec<ConversationView>, Failure> {
+    let Some(changed) = changed_at_all(moment, since)? else {
+        return views::beyond(moment, viewer, since, limit.saturating_add(1));
+    };
+    if !fewer_than_memberships(moment, viewer, changed.len())? {
+        return views::beyond(moment, viewer, since, limit.saturating_add(1));
+    }
+    let mut found = Vec::new();
+    for conversation in changed {
+        if may_be_a_member(viewer, conversation) {
+            let view = views::one(moment, viewer, conversation)?;
+            found.extend(view.filter(|view| view.head_position > since));
+        }
+    }
+    Ok(found)
+}
+
+/// Every conversation with an event beyond `since`, unless there are more than are worth looking at.
+fn changed_at_all(moment: &Moment<'_>, since: Position) -> Result<Option<BTreeSet<ConversationId>>, Failure> {
+    let Some(recent) = moment.recent.conversations_beyond(since, CHANGED_MAX)? else {
+        return Ok(None);
+    };
+    let mut changed: BTreeSet<ConversationId> = recent.into_iter().collect();
+    let mut statement = moment
+        .connection
+        .prepare_cached("SELECT id FROM conversations WHERE head_position > ?1 LIMIT ?2")?;
+    let rows = statement.query([row::bound(since.0), row::limit(CHANGED_MAX + 1)])?;
+    changed.extend(collect(rows, |row| row::conversation_id(row, 0))?);
+    Ok((changed.len() <= CHANGED_MAX).then_some(changed))
+}
+
+/// It is cheaper to look at so many conversations than at all that the user ever was a member of.
+fn fewer_than_memberships(moment: &Moment<'_>, viewer: UserId, changed: usize) -> Result<bool, Failure> {
+    let mut statement = moment
+        .connection
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM members WHERE user = ?1 LIMIT ?2)")?;
+    let found = first(
+        statement.query([sql(viewer.0), row::limit(changed.saturating_add(1))])?,
+        |row| row::number(row, 0),
+    )?;
+    Ok(found.is_some_and(|memberships| memberships > changed as u64))
+}
+
+/// Ids of all conversations but groups say who their members are.
+fn may_be_a_member(viewer: UserId, conversation: ConversationId) -> bool {
+    Shape::of(conversation)
+        .is_some_and(|shape| shape == Shape::Group || shape.fixed_members().any(|member| member == viewer))
+}
+
+/// More than the limit, if there are more: one more, or all of a first position that alone has more and one
+/// behind it, so that the answer does not end there unnoticed.
+fn moved_cursors(
+    moment: &Moment<'_>,
+    viewer: UserId,
+    since: Position,
+    limit: usize,
+) -> Result<Vec<CursorView>, Failure> {
+    if let Some(cursors) = moved_at_all(moment, viewer, since)? {
+        return Ok(cursors);
+    }
+    let end = Position(u64::MAX);
+    let cursors = cursors_between(moment, viewer, since, end, limit.saturating_add(1))?;
+    let first = match (cursors.first(), cursors.get(limit)) {
+        (Some(first), Some(last)) if first.position == last.position => first.position,
+        _ => return Ok(cursors),
+    };
+    let mut cursors = cursors_between(moment, viewer, since, first, usize::MAX)?;
+    cursors.extend(cursors_between(moment, viewer, first, end, 1)?);
+    Ok(cursors)
+}
+
+fn cursors_between(
+    moment: &Moment<'_>,
+    viewer: UserId,
+    since: Position,
+    until: Position,
+    limit: usize,
+) -> Result<Vec<CursorView>, Failure> {
+    let mut statement = moment.connection.prepare_cached(
+        "SELECT k.conversation, k.user, k.delivered, k.read, k.position
+         FROM members m JOIN cursors k ON k.conversation = m.conversation
+         WHERE m.user = ?1 AND m.left_seq IS NULL AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
+         ORDER BY k.position, k.conversation, k.user LIMIT ?4",
+    )?;
+    let key = [
+        sql(viewer.0),
+        row::bound(since.0),
+        row::bound(until.0),
+        row::limit(limit),
+    ];
+    collect(statement.query(key)?, |row| views::cursor(row, moment))
+}
+
+/// Every cursor that moved beyond `since` in a conversation that the user is a member of, unless more moved in the store
+/// than are worth looking at.
+fn moved_at_all(
+    moment: &Moment<'_>,
+    viewer: UserId,
+    since: Position,
+) -> Result<Option<Vec<CursorView>>, Failure> {
+    let mut statement = moment.connection.prepare_cached(
+        "SELECT conversation, user, delivered, read, position FROM cursors
+         WHERE position > ?1 AND position > 0 LIMIT ?2",
+    )?;
+    let rows = statement.query([row::bound(since.0), row::limit(CHANGED_MAX + 1)])?;
+    let mut moved = collect(rows, |row| views::cursor(row, moment))?;
+    if moved.len() > CHANGED_MAX || !fewer_than_memberships(moment, viewer, moved.len())? {
+        return Ok(None);
+    }
+    let mut memberships = HashMap::new();
+    for cursor in &moved {
+        let conversation = cursor.conversation;
+        if may_be_a_member(viewer, conversation) && !memberships.contains_key(&conversation) {
+            let member = lookup::member(moment.connection, conversation, viewer)?.is_some();
+            memberships.insert(conversation, member);
+        }
+    }
+    moved.retain(|cursor| memberships.get(&cursor.conversation) == Some(&true));
+    moved.sort_unstable_by_key(|cursor| (cursor.position, cursor.conversation, cursor.user));
+    Ok(Some(moved))
+}
