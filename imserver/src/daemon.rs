@@ -103,6 +103,7 @@ impl Daemon {
             cache: Arc::clone(&cache),
             lazy: Arc::new(LazyWrites::default()),
             cluster: cluster_handle.clone(),
+            outboxes: Arc::clone(&outboxes),
             policy: config.device_policy(),
             epoch: store.epoch(),
             batch_max: config.limits.lane_batch,
@@ -137,8 +138,7 @@ impl Daemon {
             (Some(follower), lanes)
         } else {
             let writer = store.writer().map_err(store_error)?;
-            let deliver = Deliver::Here(Box::new(planner), Arc::clone(&outboxes));
-            (None, vec![(writer, deliver)])
+            (None, vec![(writer, Deliver::Here(Box::new(planner)))])
         };
         let (lanes, lane_handle) = Lanes::start(lanes, &parts, config.limits.lane_queue)
             .map_err(DaemonError::because("the lanes could not be started"))?;

@@ -85,7 +85,7 @@ pub use {
     listen::Listen,
     observer::{Counters, Observer, Totals, Turn},
     reactor::ServerPhase,
-    remote::{Permit, PostError, Remote, ReserveError},
+    remote::{HeldWakes, Permit, PostError, Remote, ReserveError},
     server::{Drain, DrainReport, Server},
     worker::{NoTask, PoolBuilder, PoolError, PoolStats, SubmitError, Task, WorkerPool},
 };

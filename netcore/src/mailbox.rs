@@ -2,7 +2,7 @@
 //! beyond its limits, and never wake a loop that is awake.
 //!
 //! All of it is under one lock, which nobody holds while calling foreign code. Invariant: whenever the loop
-//! sleeps and something is in here, exactly one wake is under way.
+//! sleeps and something is in here, exactly one wake is under way, or somebody holds wakes back and will see to it.
 
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -54,6 +54,8 @@ struct Inner<M> {
     signals: Signals,
     sleeping: bool,
     stopped: bool,
+    /// Those who post more before the loop is to be woken.
+    holding: usize,
 }
 
 impl<M> fmt::Debug for Mailbox<M> {
@@ -76,6 +78,7 @@ impl<M> Mailbox<M> {
             signals: Signals::default(),
             sleeping: false,
             stopped: false,
+            holding: 0,
         };
         Self {
             inner: Mutex::new(inner),
@@ -145,6 +148,25 @@ impl<M> Mailbox<M> {
     pub(crate) fn signal(&self, signals: Signals) {
         let mut inner = self.inner.lock();
         inner.signals.0 |= signals.0;
+        let wake = mem::replace(&mut inner.sleeping, false);
+        drop(inner);
+        if wake {
+            (self.wake)();
+        }
+    }
+
+    /// Messages wake nobody until [`wake_held`](Self::wake_held) is called as often as this was.
+    pub(crate) fn hold_wakes(&self) {
+        self.inner.lock().holding += 1;
+    }
+
+    /// The last one to hold wakes back wakes the loop, if there is something for it.
+    pub(crate) fn wake_held(&self) {
+        let mut inner = self.inner.lock();
+        inner.holding = inner.holding.saturating_sub(1);
+        if inner.queue.is_empty() {
+            return;
+        }
         self.unlock_and_wake(inner);
     }
 
@@ -180,6 +202,9 @@ impl<M> Mailbox<M> {
     }
 
     fn unlock_and_wake(&self, mut inner: MutexGuard<'_, Inner<M>>) {
+        if inner.holding > 0 {
+            return;
+        }
         let wake = mem::replace(&mut inner.sleeping, false);
         drop(inner);
         if wake {

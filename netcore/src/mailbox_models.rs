@@ -121,6 +121,35 @@ fn loom_a_post_a_reply_and_a_signal_each_end_the_sleep() {
 }
 
 #[test]
+fn loom_what_is_posted_while_wakes_are_held_back_ends_the_sleep() {
+    loom::model(|| {
+        let (mailbox, alarm) = mailbox(4, 0);
+        let holder = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || {
+                mailbox.hold_wakes();
+                mailbox.post(1).unwrap();
+                mailbox.post(2).unwrap();
+                mailbox.wake_held();
+            })
+        };
+        let other = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || mailbox.post(3).unwrap())
+        };
+        let mut received = Vec::new();
+        while received.len() < 3 {
+            turn(&mailbox, &alarm, &mut received);
+        }
+        holder.join().unwrap();
+        other.join().unwrap();
+        received.sort_unstable();
+        assert_eq!(received, [1, 2, 3]);
+        assert!(!*alarm.rung.lock().unwrap(), "nobody rings an empty mailbox");
+    });
+}
+
+#[test]
 fn loom_limits_hold_while_others_post_reserve_and_receive() {
     loom::model(|| {
         let (mailbox, _alarm) = mailbox(1, 1);

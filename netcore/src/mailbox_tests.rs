@@ -45,6 +45,38 @@ fn one_wake_per_sleep_and_none_while_awake() {
 }
 
 #[test]
+fn wakes_held_back_come_once_at_the_end() {
+    let (mailbox, wakes) = mailbox(10, 10);
+    mailbox.reserve().unwrap();
+    assert!(mailbox.prepare_sleep());
+    mailbox.hold_wakes();
+    mailbox.hold_wakes();
+    mailbox.post(1).unwrap();
+    mailbox.redeem(2).unwrap();
+    mailbox.wake_held();
+    assert_eq!(wakes.load(Ordering::SeqCst), 0, "one of the two still posts");
+    mailbox.wake_held();
+    assert_eq!(wakes.load(Ordering::SeqCst), 1);
+
+    let mut messages = VecDeque::new();
+    mailbox.receive(&mut messages);
+    assert_eq!(messages.drain(..).collect::<Vec<_>>(), [1, 2]);
+    assert!(mailbox.prepare_sleep());
+    mailbox.hold_wakes();
+    mailbox.wake_held();
+    assert_eq!(
+        wakes.load(Ordering::SeqCst),
+        1,
+        "there was nothing to wake it for"
+    );
+
+    // What ends a loop is not held back.
+    mailbox.hold_wakes();
+    mailbox.signal(Signals::STOP);
+    assert_eq!(wakes.load(Ordering::SeqCst), 2);
+}
+
+#[test]
 fn a_signal_wakes_and_is_taken_once() {
     let (mailbox, wakes) = mailbox(1, 1);
     assert!(mailbox.prepare_sleep());
@@ -173,6 +205,8 @@ enum Operation {
     Release,
     Redeem,
     Signal(Signals),
+    Hold,
+    WakeHeld,
     Sleep,
     Receive { handle: bool },
     Stop,
@@ -186,6 +220,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Release),
         4 => Just(Redeem),
         2 => proptest::sample::select(vec![Signal(Signals::DRAIN), Signal(Signals::WORKERS_ROOM)]),
+        2 => Just(Hold),
+        2 => Just(WakeHeld),
         4 => Just(Sleep),
         4 => any::<bool>().prop_map(|handle| Receive { handle }),
         1 => Just(Stop),
@@ -201,12 +237,19 @@ struct Model {
     signals: Vec<u8>,
     sleeping: bool,
     stopped: bool,
+    holding: usize,
     wakes: usize,
 }
 
 impl Model {
     fn kind(&self, reserved: bool) -> usize {
         self.queue.iter().filter(|(_, kind)| *kind == reserved).count()
+    }
+
+    fn posted(&mut self) {
+        if self.holding == 0 {
+            self.wake();
+        }
     }
 
     fn wake(&mut self) {
@@ -234,7 +277,7 @@ proptest! {
                     prop_assert_eq!(mailbox.post(number), expected);
                     if expected.is_ok() {
                         model.queue.push((number, false));
-                        model.wake();
+                        model.posted();
                     }
                 }
                 Operation::Reserve => {
@@ -258,7 +301,7 @@ proptest! {
                     prop_assert_eq!(mailbox.redeem(number), expected);
                     if expected.is_ok() {
                         model.queue.push((number, true));
-                        model.wake();
+                        model.posted();
                     }
                 }
                 Operation::Release | Operation::Redeem => {}
@@ -267,6 +310,19 @@ proptest! {
                     model.signals.push(signal.0);
                     model.wake();
                 }
+                Operation::Hold => {
+                    mailbox.hold_wakes();
+                    model.holding += 1;
+                }
+                // Only who holds wakes back lets go.
+                Operation::WakeHeld if model.holding > 0 => {
+                    mailbox.wake_held();
+                    model.holding -= 1;
+                    if model.holding == 0 && !model.queue.is_empty() {
+                        model.wake();
+                    }
+                }
+                Operation::WakeHeld => {}
                 Operation::Sleep => {
                     model.sleeping = model.queue.is_empty() && model.signals.is_empty();
                     prop_assert_eq!(mailbox.prepare_sleep(), model.sleeping);

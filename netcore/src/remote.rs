@@ -258,6 +258,31 @@ impl<M> Remote<M> {
         })
     }
 
+    /// Holds wakes back while many messages are posted: as long as the value lives no message wakes a loop that sleeps,
+    /// and when it is dropped each loop that has any is woken once. It concerns the messages of all threads, so it is
+    /// to be held for nothing else than posting. Never blocks.
+    ///
+    /// ```
+    /// use netcore::{Permit, Remote};
+    ///
+    /// /// Gives many answers at once, and wakes each loop for all of them together.
+    /// fn answer_all<M>(remote: &Remote<M>, answers: Vec<(Permit<M>, M)>) {
+    ///     let _wakes = remote.hold_wakes();
+    ///     for (permit, message) in answers {
+    ///         // A loop that has stopped has nobody left to answer.
+    ///         let _ = permit.post(message);
+    ///     }
+    /// }
+    /// ```
+    pub fn hold_wakes(&self) -> HeldWakes<M> {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.hold_wakes();
+        }
+        HeldWakes {
+            mailboxes: Arc::clone(&self.mailboxes),
+        }
+    }
+
     /// All loops.
     pub fn loops(&self) -> impl Iterator<Item = LoopId> + use<M> {
         (0..self.mailboxes.len()).map(|index| LoopId(index as u8))
@@ -267,6 +292,26 @@ impl<M> Remote<M> {
     #[must_use]
     pub fn loop_count(&self) -> usize {
         self.mailboxes.len()
+    }
+}
+
+/// Wakes held back; dropping it wakes the loops. See [`Remote::hold_wakes`].
+#[must_use = "dropping it wakes the loops"]
+pub struct HeldWakes<M> {
+    mailboxes: Arc<[Arc<Mailbox<Command<M>>>]>,
+}
+
+impl<M> Drop for HeldWakes<M> {
+    fn drop(&mut self) {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.wake_held();
+        }
+    }
+}
+
+impl<M> fmt::Debug for HeldWakes<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldWakes").finish_non_exhaustive()
     }
 }
 

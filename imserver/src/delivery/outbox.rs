@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use netcore::{ConnId, LoopId, PostError, Remote};
+use netcore::{ConnId, HeldWakes, LoopId, PostError, Remote};
 use storage::{ConversationId, Seq, Snapshot};
 
 use crate::gateway::ToLoop;
@@ -68,6 +68,11 @@ impl Outboxes {
     /// The loops have started. Until then nobody is connected and there is nothing to post.
     pub fn connect(&self, remote: &Remote<ToLoop>) {
         self.remote.get_or_init(|| remote.clone());
+    }
+
+    /// Holds back the wakes of what is posted to the loops while the value lives; then each is woken once.
+    pub fn hold_wakes(&self) -> Option<HeldWakes<ToLoop>> {
+        self.remote.get().map(Remote::hold_wakes)
     }
 
     /// How many loops there are.

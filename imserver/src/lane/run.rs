@@ -40,7 +40,7 @@ const LAZY_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::
 #[derive(Debug)]
 pub enum Deliver {
     /// By the lane itself: it is the only one, so its commits are all there are.
-    Here(Box<Planner>, Arc<Outboxes>),
+    Here(Box<Planner>),
     /// By the follower, which puts the commits of all lanes and nodes in order.
     Follower(FollowerHandle),
 }
@@ -56,6 +56,8 @@ pub struct LaneParts {
     pub lazy: Arc<LazyWrites>,
     /// Other nodes, and what they cache of sessions.
     pub cluster: ClusterHandle,
+    /// The loops.
+    pub outboxes: Arc<Outboxes>,
     /// How many sessions a user may have.
     pub policy: DevicePolicy,
     /// The store's epoch.
@@ -343,6 +345,8 @@ impl Running {
 
     /// Answers first, pushes second; both only after the commit.
     fn committed(&mut self, results: Vec<Result<Outcome, Refused>>, thens: Vec<Then>, checked_at: u64) {
+        // A loop is woken once for all of it, and writes an answer and a push to the same connection together.
+        let _wakes = self.parts.outboxes.hold_wakes();
         let mut effects = Vec::new();
         for (result, then) in results.into_iter().zip(thens) {
             match result {
@@ -437,7 +441,7 @@ impl Running {
 
     fn push(&mut self, effects: Vec<Outcome>) {
         match &mut self.deliver {
-            Deliver::Here(planner, outboxes) => push(planner, outboxes, &effects),
+            Deliver::Here(planner) => push(planner, &self.parts.outboxes, &effects),
             Deliver::Follower(follower) => follower.committed(effects),
         }
     }
