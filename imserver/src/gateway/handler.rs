@@ -27,7 +27,7 @@ use crate::{
     cluster::ClusterHandle,
     config::Config,
     delivery::{Behind, Delivery, Item, Kick, Outboxes, Route, Routes, encode},
-    lane::{Job, LaneHandle, SubmitError, Then},
+    lane::{Collected, Job, LaneHandle, SubmitError, Then},
     reply::{Answer, Authenticated, Effect, ReplyTo},
     service::{Question, append, question::Query, wire},
     session::{Rules, Verdict},
@@ -91,6 +91,8 @@ pub struct Gateway {
     /// Everything up to here was delivered to this loop.
     complete_to: Snapshot,
     waiting: Waiting,
+    /// What this turn has for the lanes.
+    collected: Collected,
     /// Connections with heads to send once there is room.
     owed: Vec<ConnId>,
     /// Connections to end once they have their answers.
@@ -155,6 +157,7 @@ impl Handler for Gateway {
     }
 
     fn on_turn_end(&mut self, cx: &mut LoopCx<'_, Self>) {
+        self.shared.lane.hand_over(&mut self.collected);
         self.kick(cx);
         self.retry_parked(cx);
         for id in std::mem::take(&mut self.owed) {
@@ -235,6 +238,7 @@ impl Gateway {
             loop_index,
             complete_to: snapshot,
             waiting: Waiting::default(),
+            collected: Collected::default(),
             owed: Vec::new(),
             kicks: Vec::new(),
         }
@@ -355,7 +359,7 @@ impl Gateway {
     }
 
     fn submit(&mut self, cx: &mut Cx<'_>, job: Box<Job>) -> Flow<Self> {
-        match self.shared.lane.submit(job) {
+        match self.shared.lane.collect(job, &mut self.collected) {
             Ok(()) => Flow::Continue,
             Err(SubmitError::Full(job)) => {
                 self.park(cx, Parked::Job(job));

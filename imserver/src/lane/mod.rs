@@ -10,4 +10,4 @@ mod run;
 
 pub use cursors::{LazyFull, LazyWrites};
 pub use job::{Job, NewLogin, NewSessionMade, Then};
-pub use run::{Deliver, LaneHandle, LaneParts, Lanes, SubmitError, new_session_job};
+pub use run::{Collected, Deliver, LaneHandle, LaneParts, Lanes, SubmitError, new_session_job};

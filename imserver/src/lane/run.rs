@@ -1,8 +1,12 @@
 //! A lane's thread: drain, commit, answer, push.
 
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -35,6 +39,9 @@ use crate::{
 const LAZY_DELAY: Duration = Duration::from_millis(50);
 /// How long after a failed batch lazy writes are tried again, at first and at most; it doubles.
 const LAZY_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Jobs of one turn that are handed over before it ends, so that a long turn does not keep an idle lane waiting.
+const COLLECTED_MAX: usize = 64;
 
 /// How a lane's commits get to the loops.
 #[derive(Debug)]
@@ -69,17 +76,53 @@ pub struct LaneParts {
 }
 
 enum Order {
-    Job(Box<Job>),
+    /// Each has a place of the lane's queue.
+    Jobs(Vec<Job>),
     /// Cursors wait.
     Lazy,
+}
+
+/// One lane's queue, as those see it who fill it.
+#[derive(Debug)]
+struct Queue {
+    orders: Sender<Order>,
+    places: Arc<Places>,
+}
+
+/// Counts the jobs that wait for a lane.
+#[derive(Debug)]
+struct Places {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+impl Places {
+    fn take(&self) -> bool {
+        let taken = self.taken.fetch_add(1, Ordering::Relaxed);
+        if taken >= self.max {
+            self.give_back(1);
+        }
+        taken < self.max
+    }
+
+    fn give_back(&self, count: usize) {
+        self.taken.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 /// The end of the lanes that others hold. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LaneHandle {
     /// Never empty.
-    lanes: Arc<[Sender<Order>]>,
+    lanes: Arc<[Queue]>,
     lazy: Arc<LazyWrites>,
+}
+
+/// Jobs of one turn of a loop: a lane that sleeps is woken once for all of them, and commits them together.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// By lane.
+    jobs: Vec<Vec<Job>>,
 }
 
 /// A job that was not taken; here it is back.
@@ -101,14 +144,44 @@ impl LaneHandle {
         let Some(lane) = self.lanes.get(lane_of(&job.write, self.lanes.len())) else {
             return Err(SubmitError::Stopped(job));
         };
-        lane.try_send(Order::Job(job)).map_err(|error| {
-            let full = error.is_full();
-            match (error.into_inner(), full) {
-                (Order::Job(job), true) => SubmitError::Full(job),
-                (Order::Job(job), false) => SubmitError::Stopped(job),
-                (Order::Lazy, _) => unreachable!("a job was sent"),
+        if !lane.places.take() {
+            return Err(SubmitError::Full(job));
+        }
+        lane.send(vec![*job]);
+        Ok(())
+    }
+
+    /// Like [`submit`](Self::submit), but the lane hears of it when the jobs are [handed over](Self::hand_over).
+    ///
+    /// # Errors
+    /// Gives the job back.
+    pub fn collect(&self, job: Box<Job>, collected: &mut Collected) -> Result<(), SubmitError> {
+        let index = lane_of(&job.write, self.lanes.len());
+        let Some(lane) = self.lanes.get(index) else {
+            return Err(SubmitError::Stopped(job));
+        };
+        if !lane.places.take() {
+            return Err(SubmitError::Full(job));
+        }
+        if collected.jobs.len() <= index {
+            collected.jobs.resize_with(self.lanes.len(), Vec::new);
+        }
+        if let Some(jobs) = collected.jobs.get_mut(index) {
+            jobs.push(*job);
+            if jobs.len() >= COLLECTED_MAX {
+                lane.send(std::mem::take(jobs));
             }
-        })
+        }
+        Ok(())
+    }
+
+    /// Hands the collected jobs to their lanes.
+    pub fn hand_over(&self, collected: &mut Collected) {
+        for (lane, jobs) in self.lanes.iter().zip(&mut collected.jobs) {
+            if !jobs.is_empty() {
+                lane.send(std::mem::take(jobs));
+            }
+        }
     }
 
     /// What is written lazily.
@@ -119,9 +192,25 @@ impl LaneHandle {
     /// Tells the first lane that something lazy waits. A full queue needs no telling: the lane looks after
     /// every batch.
     pub fn wake_lazy(&self) {
-        let first = self.lanes.first().map(|lane| lane.try_send(Order::Lazy));
+        let first = self.lanes.first().map(|lane| lane.orders.try_send(Order::Lazy));
         if let Some(Err(TrySendError::Disconnected(_))) = first {
             log::debug!("cursors came after the lane had ended");
+        }
+    }
+}
+
+impl Queue {
+    /// Jobs that have places. Each is in at most one order, so there is room for it. Of a lane that has ended the
+    /// replies in the jobs say so.
+    fn send(&self, jobs: Vec<Job>) {
+        let count = jobs.len();
+        match self.orders.try_send(Order::Jobs(jobs)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                log::error!("a lane's queue has fewer places than it gave out");
+                self.places.give_back(count);
+            }
+            Err(TrySendError::Disconnected(_)) => self.places.give_back(count),
         }
     }
 }
@@ -159,14 +248,23 @@ impl Lanes {
         let mut senders = Vec::new();
         let mut threads = Vec::new();
         for (index, (writer, deliver)) in lanes.into_iter().enumerate() {
-            let (sender, orders) = bounded(queue_max);
-            senders.push(sender);
+            // One more for word of lazy writes.
+            let (sender, orders) = bounded(queue_max.saturating_add(1));
+            let places = Arc::new(Places {
+                taken: AtomicUsize::new(0),
+                max: queue_max,
+            });
+            senders.push(Queue {
+                orders: sender,
+                places: Arc::clone(&places),
+            });
             let running = Running {
                 writer,
                 deliver,
                 lazy: (index == 0).then(|| Arc::clone(&parts.lazy)),
                 parts: parts.clone(),
-                followed: Vec::new(),
+                places,
+                waiting: VecDeque::new(),
                 failing_since: None,
                 lazy_retry: LAZY_RETRY.0,
             };
@@ -205,8 +303,9 @@ struct Running {
     /// One lane writes what is lazy.
     lazy: Option<Arc<LazyWrites>>,
     lazy_retry: Duration,
-    /// Jobs that came out of the last batch; they go into the next one.
-    followed: Vec<Job>,
+    places: Arc<Places>,
+    /// Taken out of the queue, or come out of the last batch: they go into the next one.
+    waiting: VecDeque<Job>,
     failing_since: Option<Instant>,
 }
 
@@ -214,22 +313,20 @@ impl Running {
     fn run(mut self, orders: &Receiver<Order>) {
         let mut lazy_due: Option<Instant> = None;
         loop {
-            let mut jobs = std::mem::take(&mut self.followed);
-            if jobs.is_empty() {
+            if self.waiting.is_empty() {
                 match next(orders, lazy_due) {
-                    Next::Order(Order::Job(job)) => jobs.push(*job),
-                    Next::Order(Order::Lazy) => {}
+                    Next::Order(order) => self.take(order),
                     Next::LazyDue => {}
                     Next::Ended => break,
                 }
             }
-            while jobs.len() < self.parts.batch_max
+            while self.waiting.len() < self.parts.batch_max
                 && let Ok(order) = orders.try_recv()
             {
-                if let Order::Job(job) = order {
-                    jobs.push(*job);
-                }
+                self.take(order);
             }
+            let count = self.waiting.len().min(self.parts.batch_max);
+            let mut jobs: Vec<Job> = self.waiting.drain(..count).collect();
             if lazy_due.is_none() && self.lazy_waits() {
                 lazy_due = Some(Instant::now() + LAZY_DELAY);
             }
@@ -251,6 +348,13 @@ impl Running {
             }
         }
         self.flush();
+    }
+
+    fn take(&mut self, order: Order) {
+        if let Order::Jobs(jobs) = order {
+            self.places.give_back(jobs.len());
+            self.waiting.extend(jobs);
+        }
     }
 
     /// Everything lazy, at the end; what the store does not take now is lost, and said again by its devices.
@@ -399,7 +503,7 @@ impl Running {
 
     fn follow_with_session(&mut self, login: NewLogin, user: User) {
         match new_session_job(login, user, self.parts.policy) {
-            Ok(job) => self.followed.push(job),
+            Ok(job) => self.waiting.push_front(job),
             Err((reply, refusal)) => reply.refuse_and(&refusal, Effect::NotAuthenticated),
         }
     }
