@@ -5,6 +5,8 @@
 mod accounts;
 mod chat;
 mod connection;
+#[expect(dead_code, reason = "the loads move onto it next")]
+mod dialect;
 mod idle;
 mod process;
 mod report;
