@@ -1,23 +1,21 @@
-//! The accounts that a load is made with. They are made by `imserver provision`.
+//! The accounts that a load is made with: those that `imserver provision` made, or some that are registered
+//! before anything is measured.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
-use crate::BenchError;
+use crate::{BenchError, client::Client, dialect::Account};
 
-/// The first accounts of a file that `imserver provision` wrote: user ids and session tokens.
-pub(crate) fn read_tokens(path: &Path, count: usize) -> Result<Vec<(u64, String)>, BenchError> {
-    let text = fs::read_to_string(path)?;
-    let accounts: Vec<_> = text
-        .lines()
-        .take(count)
-        .filter_map(|line| {
-            let mut fields = line.split('\t').skip(1);
-            Some((fields.next()?.parse().ok()?, fields.next()?.to_owned()))
-        })
-        .collect();
+/// Accounts that are registered at most: each costs the server a password hash on purpose.
+const REGISTERED_MAX: usize = 2_000;
+
+/// The accounts of a file that `imserver provision` wrote, `count` of them behind the first `skip`.
+pub(crate) fn read(path: &Path, skip: usize, count: usize) -> Result<Vec<Account>, BenchError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| BenchError::Other(format!("cannot read {}: {error}", path.display())))?;
+    let accounts = parse(text.lines().skip(skip).take(count));
     if accounts.len() < count {
         return Err(BenchError::Other(format!(
-            "{} has {} accounts, {count} needed",
+            "{} has {} accounts behind the first {skip}, {count} are needed",
             path.display(),
             accounts.len()
         )));
@@ -25,8 +23,88 @@ pub(crate) fn read_tokens(path: &Path, count: usize) -> Result<Vec<(u64, String)
     Ok(accounts)
 }
 
+/// All accounts of a file.
+pub(crate) fn read_all(path: &Path) -> Result<Vec<Account>, BenchError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| BenchError::Other(format!("cannot read {}: {error}", path.display())))?;
+    Ok(parse(text.lines()))
+}
+
+/// Accounts from lines of name, user id, session token and, if there is one, password. Anything else is
+/// passed over.
+pub(crate) fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Account> {
+    let account = |(index, line): (usize, &str)| {
+        let mut fields = line.split('\t');
+        Some(Account {
+            index,
+            name: fields.next()?.to_owned(),
+            user: fields.next()?.parse().ok()?,
+            token: fields.next()?.to_owned(),
+            password: fields.next().unwrap_or_default().to_owned(),
+            groups: Vec::new(),
+        })
+    };
+    lines.enumerate().filter_map(account).collect()
+}
+
+/// What [`parse`] reads.
+pub(crate) fn to_line(account: &Account) -> String {
+    let Account {
+        name,
+        user,
+        token,
+        password,
+        ..
+    } = account;
+    format!("{name}\t{user}\t{token}\t{password}")
+}
+
+/// Registers accounts under names that nobody has.
+pub(crate) fn register(server: SocketAddr, count: usize) -> Result<Vec<Account>, BenchError> {
+    if count > REGISTERED_MAX {
+        return Err(BenchError::Other(format!(
+            "{count} accounts are needed: make them with `imserver provision` and give its output as --accounts"
+        )));
+    }
+    let (run, password) = (random()? >> 20, format!("{:016x}", random()?));
+    (0..count)
+        .map(|index| {
+            let name = format!("imbench-{run:x}-{index}");
+            let session = Client::register(server, &name, &password)?;
+            Ok(Account {
+                index,
+                user: session.user.map_or(0, |user| user.user_id),
+                name,
+                token: session.token,
+                password: password.clone(),
+                groups: Vec::new(),
+            })
+        })
+        .collect()
+}
+
 pub(crate) fn random() -> Result<u64, BenchError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| BenchError::Other(error.to_string()))?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_they_are_written() {
+        let accounts = parse(["b0\t7\ttoken", "", "b1\t8\tother\tsecret"].into_iter());
+        let read: Vec<_> = accounts
+            .iter()
+            .map(|account| (account.index, account.name.as_str(), account.user))
+            .collect();
+        assert_eq!(read, [(0, "b0", 7), (2, "b1", 8)]);
+        let again = parse(std::iter::once(to_line(&accounts[1]).as_str()));
+        assert_eq!(
+            (again[0].token.as_str(), again[0].password.as_str()),
+            ("other", "secret")
+        );
+    }
 }

@@ -1,30 +1,56 @@
-//! `imbench`: puts load on a running imserver over its real protocol, and checks while it does that nothing
-//! is lost, duplicated or out of order. It must never report a figure for work that was not checked.
+//! `imbench`: puts load on a running server over its real protocol, and checks while it does that nothing is
+//! lost, duplicated, out of order or damaged. It must never report a figure for work that was not checked.
 #![forbid(unsafe_code)]
 
 mod accounts;
-mod chat;
+mod chart;
+mod check;
+mod client;
 mod connection;
-#[expect(dead_code, reason = "the loads move onto it next")]
 mod dialect;
-mod idle;
+mod driver;
+mod load;
+mod outcome;
+mod pace;
 mod process;
 mod report;
+mod stamp;
+mod timer;
+mod traffic;
+mod watch;
+mod work;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 
-/// Load for imserver, with checks.
+use crate::{
+    load::{Load, Part, Run, Spoken},
+    report::Report,
+    watch::Local,
+    work::Work,
+};
+
+/// Load for imserver, with checks: every message carries its sender, a counter and a checksum.
+///
+/// Exit status: 0 if everything arrived once, in order and whole; 1 if not; 2 if the run could not be carried
+/// through.
 #[derive(Debug, Parser)]
 #[command(name = "imbench", version)]
-struct Command {
+struct Arguments {
     /// The server.
-    #[arg(long, global = true, default_value = "127.0.0.1:7400")]
+    #[arg(long, global = true, value_name = "ADDRESS", default_value = "127.0.0.1:7400")]
     server: SocketAddr,
-    /// The server's process: its CPU time and memory are reported too.
-    #[arg(long, global = true)]
-    server_pid: Option<u32>,
+    /// The server's process: its CPU time and memory are reported too. May be given several times.
+    #[arg(long, global = true, value_name = "PID")]
+    server_pid: Vec<u32>,
+    /// What `imserver provision` printed. Without it accounts are registered before anything is measured,
+    /// which costs the server a password hash each.
+    #[arg(long, global = true, value_name = "FILE", alias = "tokens")]
+    accounts: Option<PathBuf>,
+    /// Passes over so many accounts of the file, so that several loads can share it.
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    skip_accounts: usize,
     /// One JSON object instead of text.
     #[arg(long, global = true)]
     json: bool,
@@ -32,64 +58,12 @@ struct Command {
     work: Work,
 }
 
-#[derive(Debug, Subcommand)]
-enum Work {
-    /// Pairs that write to each other: one sends, the other receives.
-    Chat(Chat),
-    /// Connections that are logged in and only send heartbeats.
-    Idle {
-        /// How many.
-        #[arg(long)]
-        connections: usize,
-        /// What `imserver provision` printed.
-        #[arg(long)]
-        tokens: PathBuf,
-        /// How long they stay.
-        #[arg(long, default_value_t = 10)]
-        seconds: u64,
-    },
-}
-
-/// What `chat` does.
-#[derive(Clone, Debug, Args)]
-struct Chat {
-    /// How many pairs.
-    #[arg(long)]
-    pairs: usize,
-    /// Bytes of a message's body, at least 28.
-    #[arg(long, default_value_t = 128)]
-    size: usize,
-    /// How long to measure.
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
-    /// How long to load before that.
-    #[arg(long, default_value_t = 2)]
-    warm_up: u64,
-    /// What `imserver provision` printed; two lines for a pair.
-    #[arg(long)]
-    tokens: PathBuf,
-    /// Closed loop: messages of a pair not yet both acknowledged and delivered.
-    #[arg(long, conflicts_with = "rate", default_value_t = 1)]
-    window: usize,
-    /// Open loop: messages a second over all pairs, each at its intended time.
-    #[arg(long)]
-    rate: Option<u64>,
-}
-
 fn main() -> ExitCode {
-    let command = Command::parse();
-    let outcome = match &command.work {
-        Work::Chat(chat) => chat::run(command.server, command.server_pid, chat),
-        Work::Idle {
-            connections,
-            tokens,
-            seconds,
-        } => idle::run(command.server, command.server_pid, *connections, tokens, *seconds),
-    };
+    let arguments = Arguments::parse();
     let mut out = std::io::stdout().lock();
-    match outcome {
+    match run(&arguments) {
         Ok(report) => {
-            let text = if command.json {
+            let text = if arguments.json {
                 report.json()
             } else {
                 report.text()
@@ -106,6 +80,28 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn run(arguments: &Arguments) -> Result<Report, BenchError> {
+    let needs = arguments.work.needs();
+    let count = needs.units * needs.accounts;
+    process::connections_max();
+    let accounts = match &arguments.accounts {
+        Some(file) => accounts::read(file, arguments.skip_accounts, count)?,
+        None => accounts::register(arguments.server, count)?,
+    };
+    let mut local = Local::new(arguments.server_pid.clone(), !arguments.json);
+    let mut load = Load {
+        server: arguments.server,
+        spoken: Spoken::default(),
+        part: Part::WHOLE,
+        run: Run::new()?,
+        accounts,
+        watch: &mut local,
+    };
+    let mut outcome = arguments.work.run(&mut load)?;
+    local.usage.add_to(&mut outcome);
+    Ok(arguments.work.report(&outcome))
 }
 
 /// What stopped a run.

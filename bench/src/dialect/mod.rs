@@ -4,6 +4,8 @@
 //! in what it receives. It must never touch a socket, a clock or a random source, and never check what is in
 //! a body: that is the load's part, the same for every dialect.
 
+pub(crate) mod imserver;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
@@ -98,4 +100,13 @@ pub(crate) enum Target {
     User(Arc<Account>),
     /// Everyone in a group.
     Group(u64),
+}
+
+/// How much of a device a connection is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Follow {
+    /// Logged in and no more.
+    Nothing,
+    /// In step with all conversations, from where they stood at the first login.
+    Everything,
 }

@@ -1,0 +1,134 @@
+//! What every workload is given: where the server is, who the load is, and what it speaks.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::ValueEnum;
+
+use crate::{
+    BenchError, accounts,
+    dialect::{Account, Dialect, Follow, imserver::Imserver},
+    driver::Driver,
+    stamp::RUN_MAX,
+    traffic::Bodies,
+    watch::Watch,
+};
+
+/// What the load speaks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Spoken {
+    /// The protocol of imserver.
+    #[default]
+    Imserver,
+}
+
+/// Which of several processes this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) index: usize,
+    pub(crate) of: usize,
+}
+
+impl Part {
+    /// The only one.
+    pub(crate) const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// How many of `total` are this one's.
+    pub(crate) const fn share(self, total: usize) -> usize {
+        self.before(total, self.index + 1) - self.before(total, self.index)
+    }
+
+    /// How many of `total` are those of the parts before.
+    pub(crate) const fn offset(self, total: usize) -> usize {
+        self.before(total, self.index)
+    }
+
+    const fn before(self, total: usize, index: usize) -> usize {
+        (total as u128 * index as u128 / self.of as u128) as usize
+    }
+}
+
+/// Tells this load's messages from those of every other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    id: u64,
+    began_ms: u64,
+    salt: u32,
+}
+
+impl Run {
+    pub(crate) fn new() -> Result<Self, BenchError> {
+        let random = accounts::random()?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Self {
+            id: random & RUN_MAX,
+            began_ms: u64::try_from(since.as_millis()).unwrap_or(0),
+            salt: (random >> 32) as u32,
+        })
+    }
+
+    pub(crate) const fn bodies(self, size: usize) -> Bodies {
+        Bodies { run: self.id, size }
+    }
+}
+
+/// See the module.
+pub(crate) struct Load<'a> {
+    pub(crate) server: SocketAddr,
+    pub(crate) spoken: Spoken,
+    pub(crate) part: Part,
+    pub(crate) run: Run,
+    /// Those of this part.
+    pub(crate) accounts: Vec<Account>,
+    pub(crate) watch: &'a mut dyn Watch,
+}
+
+impl Load<'_> {
+    pub(crate) fn driver(&self) -> Result<Driver, BenchError> {
+        Driver::new(self.server, self.source())
+    }
+
+    /// An address of its own for each of several processes: the ports of one would not suffice.
+    fn source(&self) -> Option<IpAddr> {
+        let IpAddr::V4(server) = self.server.ip() else {
+            return None;
+        };
+        if !server.is_loopback() || self.part.of == 1 {
+            return None;
+        }
+        let index = u8::try_from(self.part.index % 250).unwrap_or(0);
+        Some(Ipv4Addr::new(127, 0, 1, index + 1).into())
+    }
+
+    /// One client's side of what is spoken.
+    pub(crate) fn device(&self, account: &Account, follow: Follow) -> Box<dyn Dialect> {
+        match self.spoken {
+            Spoken::Imserver => Box::new(Imserver::new(
+                account.clone(),
+                follow,
+                self.run.began_ms,
+                self.run.salt,
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_share_everything_once() {
+        for (total, of) in [(10, 3), (2, 5), (100_000, 7), (0, 2)] {
+            let parts = (0..of).map(|index| Part { index, of });
+            let mut next = 0;
+            for part in parts {
+                assert_eq!(part.offset(total), next);
+                next += part.share(total);
+            }
+            assert_eq!(next, total);
+        }
+    }
+}
