@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
@@ -68,6 +69,7 @@ impl Connection {
         server: SocketAddr,
         source: Option<IpAddr>,
         now_ns: u64,
+        reset_on_close: bool,
     ) -> Result<(), BenchError> {
         self.close(registry);
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
@@ -76,6 +78,9 @@ impl Connection {
         if let Some(bytes_per_second) = self.slow {
             socket.set_recv_buffer_size(SLOW_RECEIVE_BYTES)?;
             self.throttle = Some(Throttle::new(bytes_per_second, now_ns));
+        }
+        if reset_on_close {
+            socket.set_linger(Some(Duration::ZERO))?;
         }
         if let Some(source) = source {
             socket.bind(&SocketAddr::new(source, 0).into())?;
@@ -108,19 +113,23 @@ impl Connection {
         self.stream.is_some()
     }
 
-    /// The socket can be written to; the first time that means it is connected, or never will be.
-    pub(crate) fn handle_writable(&mut self) -> std::io::Result<()> {
+    /// The socket can be written to; the first time that means it is connected, or never will be. True when it
+    /// has just been.
+    pub(crate) fn handle_writable(&mut self) -> std::io::Result<bool> {
         if let (Some(stream), false) = (&self.stream, self.is_connected) {
             if let Some(error) = stream.take_error()? {
                 return Err(error);
             }
             match stream.peer_addr() {
-                Ok(_) => self.is_connected = true,
+                Ok(_) => {
+                    self.is_connected = true;
+                    return Ok(true);
+                }
                 Err(error) if error.kind() == ErrorKind::NotConnected => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Writes what the socket takes.

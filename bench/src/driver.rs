@@ -41,6 +41,9 @@ pub(crate) trait Handler {
     /// The run cannot go on.
     fn event(&mut self, now_ns: u64, connection: usize, event: Event<'_>) -> Result<(), BenchError>;
 
+    /// A connection is made; it logs in next.
+    fn connected(&mut self, _now_ns: u64, _connection: usize) {}
+
     /// A connection was closed, or could not be made.
     ///
     /// # Errors
@@ -65,6 +68,7 @@ pub(crate) struct Driver {
     scratch: BytesMut,
     server: SocketAddr,
     source: Option<IpAddr>,
+    reset_on_close: bool,
     began: Instant,
 }
 
@@ -86,6 +90,7 @@ impl Driver {
             scratch: BytesMut::with_capacity(READ_BYTES),
             server,
             source,
+            reset_on_close: false,
             began: Instant::now(),
         })
     }
@@ -93,6 +98,12 @@ impl Driver {
     /// Nanoseconds since the load began.
     pub(crate) fn now_ns(&self) -> u64 {
         nanoseconds(self.began)
+    }
+
+    /// Connections that are opened from now on are reset when they are closed, and leave nothing behind in the
+    /// system.
+    pub(crate) const fn reset_on_close(&mut self) {
+        self.reset_on_close = true;
     }
 
     /// A connection that is not open yet; they are numbered from 0. `slow`: it reads so many bytes a second.
@@ -123,7 +134,14 @@ impl Driver {
         let now = self.now_ns();
         if let Some(found) = self.connections.get_mut(connection) {
             let token = Token(connection);
-            found.open(self.poll.registry(), token, self.server, self.source, now)?;
+            found.open(
+                self.poll.registry(),
+                token,
+                self.server,
+                self.source,
+                now,
+                self.reset_on_close,
+            )?;
             self.mark_dirty(connection);
         }
         Ok(())
@@ -214,10 +232,16 @@ impl Driver {
             if event.is_writable()
                 && let Some(connection) = self.connections.get_mut(index)
             {
-                if let Err(error) = connection.handle_writable() {
-                    self.lose(index, &error);
-                } else if !connection.outgoing.is_empty() {
-                    self.mark_dirty(index);
+                match connection.handle_writable() {
+                    Err(error) => self.lose(index, &error),
+                    Ok(is_new) => {
+                        if !connection.outgoing.is_empty() {
+                            self.mark_dirty(index);
+                        }
+                        if is_new {
+                            handler.connected(self.now_ns(), index);
+                        }
+                    }
                 }
             }
             if event.is_readable() {

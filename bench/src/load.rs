@@ -11,6 +11,7 @@ use crate::{
     BenchError, accounts,
     dialect::{Account, Dialect, Follow, imserver::Imserver},
     driver::Driver,
+    pace::Dice,
     stamp::RUN_MAX,
     traffic::Bodies,
     watch::Watch,
@@ -71,6 +72,10 @@ impl Run {
 
     pub(crate) const fn bodies(self, size: usize) -> Bodies {
         Bodies { run: self.id, size }
+    }
+
+    pub(crate) const fn dice(self) -> Dice {
+        Dice(self.id)
     }
 }
 

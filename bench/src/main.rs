@@ -14,6 +14,7 @@ mod outcome;
 mod pace;
 mod process;
 mod report;
+mod spread;
 mod stamp;
 mod timer;
 mod traffic;
@@ -25,8 +26,10 @@ use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::Parser;
 
 use crate::{
+    dialect::Account,
     load::{Load, Part, Run, Spoken},
     report::Report,
+    spread::Reporting,
     watch::Local,
     work::Work,
 };
@@ -51,24 +54,35 @@ struct Arguments {
     /// Passes over so many accounts of the file, so that several loads can share it.
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     skip_accounts: usize,
+    /// Processes that share the load; as many as the limit of descriptors demands otherwise. Where they are
+    /// several, a rate is that of all of them.
+    #[arg(long, global = true, value_name = "N")]
+    processes: Option<usize>,
     /// One JSON object instead of text.
     #[arg(long, global = true)]
     json: bool,
+    /// Which of several processes this is; for their parent alone.
+    #[arg(long, global = true, hide = true, value_parser = spread::parse_part)]
+    part: Option<Part>,
     #[command(subcommand)]
     work: Work,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut out = std::io::stdout().lock();
-    match run(&arguments) {
-        Ok(report) => {
+    let done = match arguments.part {
+        Some(part) => run_part(&arguments, part).map(|()| None),
+        None => run(&arguments).map(Some),
+    };
+    match done {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(report)) => {
             let text = if arguments.json {
                 report.json()
             } else {
                 report.text()
             };
-            let _ = writeln!(out, "{text}");
+            let _ = writeln!(std::io::stdout(), "{text}");
             if report.is_clean() {
                 ExitCode::SUCCESS
             } else {
@@ -82,26 +96,81 @@ fn main() -> ExitCode {
     }
 }
 
+/// The load as a whole: in this process, or over as many as it takes.
 fn run(arguments: &Arguments) -> Result<Report, BenchError> {
-    let needs = arguments.work.needs();
-    let count = needs.units * needs.accounts;
-    process::connections_max();
-    let accounts = match &arguments.accounts {
-        Some(file) => accounts::read(file, arguments.skip_accounts, count)?,
-        None => accounts::register(arguments.server, count)?,
-    };
+    let (accounts, needs) = (obtain(arguments)?, arguments.work.needs());
+    let units = accounts.len() / needs.accounts.max(1);
+    let processes = processes(arguments, units, needs.accounts)?;
     let mut local = Local::new(arguments.server_pid.clone(), !arguments.json);
+    let mut outcome = if processes == 1 {
+        let mut load = Load {
+            server: arguments.server,
+            spoken: Spoken::default(),
+            part: Part::WHOLE,
+            run: Run::new()?,
+            accounts,
+            watch: &mut local,
+        };
+        arguments.work.run(&mut load)?
+    } else {
+        let shares = (0..processes).map(|index| {
+            let part = Part { index, of: processes };
+            let first = part.offset(units) * needs.accounts;
+            let last = first + part.share(units) * needs.accounts;
+            accounts.get(first..last).unwrap_or_default()
+        });
+        spread::run(&shares.collect::<Vec<_>>(), &mut local)?
+    };
+    local.usage.add_to(&mut outcome);
+    Ok(arguments.work.report(&outcome))
+}
+
+/// A part of a load that another process watches.
+fn run_part(arguments: &Arguments, part: Part) -> Result<(), BenchError> {
+    process::connections_max();
+    let mut reporting = Reporting::new();
     let mut load = Load {
         server: arguments.server,
         spoken: Spoken::default(),
-        part: Part::WHOLE,
+        part,
         run: Run::new()?,
-        accounts,
-        watch: &mut local,
+        accounts: Reporting::accounts(),
+        watch: &mut reporting,
     };
-    let mut outcome = arguments.work.run(&mut load)?;
-    local.usage.add_to(&mut outcome);
-    Ok(arguments.work.report(&outcome))
+    let outcome = arguments.work.run(&mut load)?;
+    reporting.finish(outcome)
+}
+
+fn obtain(arguments: &Arguments) -> Result<Vec<Account>, BenchError> {
+    let needs = arguments.work.needs();
+    let count = needs.units.map(|units| units.saturating_mul(needs.accounts));
+    match (&arguments.accounts, count) {
+        (Some(file), Some(count)) => accounts::read(file, arguments.skip_accounts, count),
+        (Some(file), None) => accounts::read_all(file),
+        (None, Some(count)) if !matches!(arguments.work, Work::Verify(_)) => {
+            accounts::register(arguments.server, count)
+        }
+        (None, _) => Err(BenchError::Other(
+            "--accounts says whose history to read".to_owned(),
+        )),
+    }
+}
+
+/// How many processes: as many as were asked for, or as descriptors demand.
+fn processes(arguments: &Arguments, units: usize, connections: usize) -> Result<usize, BenchError> {
+    let allowed = process::connections_max();
+    if connections > allowed {
+        return Err(BenchError::Other(format!(
+            "a group of {connections} connections does not fit a process, which may have {allowed} (ulimit -n)"
+        )));
+    }
+    let per_process = (allowed / connections.max(1)).max(1);
+    let demanded = units.div_ceil(per_process).max(1);
+    Ok(arguments
+        .processes
+        .unwrap_or(demanded)
+        .max(demanded)
+        .clamp(1, units.max(1)))
 }
 
 /// What stopped a run.

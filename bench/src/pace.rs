@@ -84,6 +84,48 @@ impl Throttle {
     }
 }
 
+/// How long a client that lost its connection waits before it tries again: a random time below a bound that
+/// doubles with every failure, as docs/PROTOCOL.md asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    bound_ms: u64,
+}
+
+impl Backoff {
+    const FIRST_MS: u64 = 500;
+    const LAST_MS: u64 = 15_000;
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            bound_ms: Self::FIRST_MS,
+        }
+    }
+
+    /// The next wait, in nanoseconds, of a random number.
+    pub(crate) const fn next_ns(&mut self, random: u64) -> u64 {
+        let bound_ns = self.bound_ms * 1_000_000;
+        self.bound_ms = if self.bound_ms * 2 < Self::LAST_MS {
+            self.bound_ms * 2
+        } else {
+            Self::LAST_MS
+        };
+        random % bound_ns
+    }
+}
+
+/// Random numbers that are good enough to spread things in time (splitmix64).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) const fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +153,17 @@ mod tests {
         assert_eq!(throttle.allowance(500_000_000), 12);
         assert_eq!(throttle.allowance(1_000_000_000), 524);
         assert_eq!(throttle.allowance(60_000_000_000), 1_024);
+    }
+
+    #[test]
+    fn a_client_waits_longer_each_time_and_never_beyond_the_last_bound() {
+        let (mut backoff, mut dice) = (Backoff::new(), Dice(7));
+        let bounds = [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
+        for bound_ms in bounds {
+            let (mut other, bound_ns) = (backoff, bound_ms * 1_000_000);
+            assert_eq!(other.next_ns(bound_ns - 1), bound_ns - 1);
+            assert!(backoff.next_ns(dice.roll()) < bound_ns);
+        }
+        assert_ne!(dice.roll(), dice.roll());
     }
 }

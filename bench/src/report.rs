@@ -61,6 +61,12 @@ impl Report {
         self.charts.push(chart::draw(title, histogram));
     }
 
+    /// A chart alone.
+    pub(crate) fn add_chart(&mut self, title: &str, latency: Option<&Latency>) {
+        let chart = latency.map(|latency| chart::draw(title, latency.histogram()));
+        self.charts.extend(chart);
+    }
+
     pub(crate) const fn is_clean(&self) -> bool {
         self.violations == 0
     }
@@ -99,7 +105,7 @@ mod tests {
         outcome.add("sent", 5);
         outcome.add("lost", lost);
         let mut latency = Latency::new().unwrap();
-        latency.record(2_500);
+        latency.record(1_500);
         report.add_counts(&outcome, ["sent"]);
         report.add_checks(&outcome);
         report.add_latency("ack", "acknowledged after", Some(&latency));
@@ -111,7 +117,7 @@ mod tests {
         let report = report(0);
         let object: Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!((&object["sent"], &object["lost"]), (&5.into(), &0.into()));
-        assert_eq!(object["ack_p99_us"], 2.5);
+        assert_eq!(object["ack_p99_us"], 1.5);
         let text = report.text();
         assert!(text.contains("sent        5") && text.contains("acknowledged after (1 measured)"));
         assert!(report.is_clean() && text.contains("clean: nothing lost"));

@@ -3,10 +3,13 @@
 
 use std::{
     io::{IsTerminal, Write},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{BenchError, outcome::Outcome, process};
+
+/// How often a line is written anew.
+pub(crate) const PROGRESS_EVERY: Duration = Duration::from_millis(900);
 
 /// What a load tells about itself while it runs.
 pub(crate) trait Watch {
@@ -22,7 +25,7 @@ pub(crate) trait Watch {
     /// The measured time is over.
     fn measured(&mut self);
 
-    /// Acknowledged and delivered so far; told about once a second.
+    /// Acknowledged and delivered so far; may be told as often as it is convenient.
     fn progress(&mut self, acked: u64, delivered: u64);
 }
 
@@ -108,6 +111,10 @@ impl ProgressLine {
 
     pub(crate) fn progress(&mut self, acked: u64, delivered: u64) {
         let now = Instant::now();
+        let is_early = |(then, ..): (Instant, u64, u64)| now.duration_since(then) < PROGRESS_EVERY;
+        if !self.shown || self.last.is_some_and(is_early) {
+            return;
+        }
         if let Some((then, acked_then, delivered_then)) = self.last.replace((now, acked, delivered)) {
             let seconds = now.duration_since(then).as_secs_f64().max(1e-3);
             let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;

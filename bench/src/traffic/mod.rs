@@ -28,8 +28,6 @@ pub(crate) struct Bodies {
 /// How many are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Amount {
-    /// None until something else is said.
-    Nothing,
     /// Closed loop: as many as keep this many of each sender outstanding.
     Window(u64),
     /// Open loop: so many a second over all senders, whatever becomes of them.
@@ -172,7 +170,6 @@ impl Traffic {
     /// Messages are sent from now on.
     pub(crate) fn start(&mut self, now_ns: u64, amount: Amount) {
         match amount {
-            Amount::Nothing => {}
             Amount::Window(window) => {
                 self.window = window.max(1);
                 for stream in 0..self.streams.len() {

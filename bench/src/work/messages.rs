@@ -166,8 +166,9 @@ impl Handler for Room {
             Event::Acked(id) => self.traffic.acked(connection, id, now_ns),
             Event::Delivered(body) => self.traffic.delivered(connection, body, now_ns),
             Event::Ready | Event::Pong => {}
-            Event::Refused { reason, .. } => {
-                return Err(BenchError::Other(format!("refused: {reason}")));
+            Event::Refused { id, reason, .. } => {
+                let what = id.map_or_else(String::new, |id| format!("message {id} was "));
+                return Err(BenchError::Other(format!("{what}refused: {reason}")));
             }
             // The connection ends after it, and that ends the run: this says why.
             Event::GoAway { reason, .. } => self.broken = Some(reason),
@@ -251,7 +252,7 @@ impl Clockwork {
     }
 
     /// Queues what is due and says when something will be.
-    fn tick<S: Sender>(
+    pub(super) fn tick<S: Sender>(
         &mut self,
         driver: &mut Driver,
         sender: &mut S,

@@ -2,7 +2,12 @@
 
 mod chat;
 mod group;
+mod idle;
+mod login;
 mod messages;
+mod storm;
+mod sync;
+mod verify;
 
 use clap::Subcommand;
 
@@ -17,12 +22,23 @@ pub(crate) enum Work {
     Group(group::Group),
     /// One group: what one sends goes to all the others, who are online.
     Fanout(group::Fanout),
+    /// Connections that are logged in and only send heartbeats.
+    Idle(idle::Idle),
+    /// Everyone reconnects at once after a restart, and catches up.
+    Storm(storm::Storm),
+    /// Clients that were away come back and fetch what waited for them.
+    Sync(sync::Sync),
+    /// Clients that log in over and over.
+    Login(login::Login),
+    /// No load: reads what the server has stored and checks it.
+    Verify(verify::Verify),
 }
 
 /// What a workload needs, in units that cannot be divided among processes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Needs {
-    pub(crate) units: usize,
+    /// `None`: as many as there are accounts.
+    pub(crate) units: Option<usize>,
     /// Accounts of each unit, and connections as well.
     pub(crate) accounts: usize,
 }
@@ -30,9 +46,14 @@ pub(crate) struct Needs {
 impl Work {
     pub(crate) const fn needs(&self) -> Needs {
         let (units, accounts) = match self {
-            Self::Chat(chat) => (chat.pairs, 2),
-            Self::Group(group) => (group.groups, group.members),
-            Self::Fanout(fanout) => (1, fanout.members + 1),
+            Self::Chat(chat) => (Some(chat.pairs), 2),
+            Self::Group(group) => (Some(group.groups), group.members),
+            Self::Fanout(fanout) => (Some(1), fanout.members + 1),
+            Self::Idle(idle) => (Some(idle.connections), 1),
+            Self::Storm(storm) => (Some(storm.connections), 1),
+            Self::Sync(sync) => (Some(sync.clients), 2),
+            Self::Login(login) => (Some(login.clients), 1),
+            Self::Verify(verify) => (verify.count, 1),
         };
         Needs { units, accounts }
     }
@@ -42,12 +63,22 @@ impl Work {
             Self::Chat(chat) => chat::run(chat, load),
             Self::Group(group) => group::run(group, load),
             Self::Fanout(fanout) => group::run(&fanout.as_group(), load),
+            Self::Idle(idle) => idle::run(idle, load),
+            Self::Storm(storm) => storm::run(storm, load),
+            Self::Sync(sync) => sync::run(sync, load),
+            Self::Login(login) => login::run(login, load),
+            Self::Verify(_) => verify::run(load),
         }
     }
 
     pub(crate) fn report(&self, outcome: &Outcome) -> Report {
         match self {
             Self::Chat(_) | Self::Group(_) | Self::Fanout(_) => messages::report(outcome),
+            Self::Idle(_) => idle::report(outcome),
+            Self::Storm(_) => storm::report(outcome),
+            Self::Sync(_) => sync::report(outcome),
+            Self::Login(_) => login::report(outcome),
+            Self::Verify(_) => verify::report(outcome),
         }
     }
 }

@@ -52,11 +52,13 @@ impl Tracks {
 
     /// A conversation goes up to `head`, and nothing before `first` is to be had.
     pub(super) fn note(&mut self, conversation: u64, head: u64, first: u64) {
-        let track = self.tracks.entry(conversation).or_insert(Track {
-            cursor: first.saturating_sub(1),
-            head: first.saturating_sub(1),
+        let cursor = first.saturating_sub(1);
+        let unknown = Track {
+            cursor,
+            head: cursor,
             asked: false,
-        });
+        };
+        let track = self.tracks.entry(conversation).or_insert(unknown);
         let was_behind = track.cursor < track.head;
         track.head = track.head.max(head);
         if track.cursor < track.head {
