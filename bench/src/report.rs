@@ -119,7 +119,7 @@ mod tests {
         assert_eq!((&object["sent"], &object["lost"]), (&5.into(), &0.into()));
         assert_eq!(object["ack_p99_us"], 1.5);
         let text = report.text();
-        assert!(text.contains("sent        5") && text.contains("acknowledged after (1 measured)"));
+        assert!(text.contains("sent         5") && text.contains("acknowledged after (1 measured)"));
         assert!(report.is_clean() && text.contains("clean: nothing lost"));
     }
 

@@ -27,3 +27,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub fn im_binary() -> std::path::PathBuf {
     daemon::binary("IM_BIN", "im")
 }
+
+/// The load generator under test.
+///
+/// # Panics
+/// It was not built.
+pub fn imbench_binary() -> std::path::PathBuf {
+    daemon::binary("IMBENCH_BIN", "imbench")
+}

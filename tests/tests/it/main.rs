@@ -3,6 +3,7 @@
 // The allowance for tests does not reach helpers outside of test functions.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod chat;
 mod cluster;
 mod delivery;

@@ -11,7 +11,11 @@ use std::process::Command;
 pub(super) const TARGETS: [&str; 4] = ["--lib", "--bins", "--tests", "--examples"];
 
 /// The binaries that end-to-end tests start, with the variable that carries each one's path.
-const WANTED: [(&str, &str); 2] = [("imserver", "IMSERVER_BIN"), ("im", "IM_BIN")];
+const WANTED: [(&str, &str); 3] = [
+    ("imserver", "IMSERVER_BIN"),
+    ("im", "IM_BIN"),
+    ("imbench", "IMBENCH_BIN"),
+];
 
 /// A developer's own settings for `im` and `imserver` must not reach the ones under test.
 const SETTINGS: [&str; 2] = ["IM_", "IMSERVER_"];

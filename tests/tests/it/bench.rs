@@ -1,0 +1,352 @@
+//! The load generator against a real daemon: each workload runs for a moment, and its checks hold. How fast
+//! anything is is nobody's business here.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use protocol::v1;
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::harness::{Connection, Daemon, Setup, User, hello, imbench_binary, message_id};
+
+/// Accounts that are there before the daemon starts.
+const ACCOUNTS: usize = 12;
+
+struct Bench {
+    daemon: Daemon,
+    directory: TempDir,
+}
+
+struct Done {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        let made = Daemon::run_to_end(&[
+            "provision".into(),
+            "--count".into(),
+            ACCOUNTS.to_string().into(),
+            "--prefix".into(),
+            "load-".into(),
+            "--data-dir".into(),
+            data.clone().into(),
+        ]);
+        assert!(made.status.success(), "{made:?}");
+        std::fs::write(directory.path().join("accounts"), made.stdout).unwrap();
+        let setup = Setup {
+            data_dir: Some(data),
+            ..Setup::default()
+        };
+        Self {
+            daemon: setup.start(),
+            directory,
+        }
+    }
+
+    fn accounts(&self) -> PathBuf {
+        self.directory.path().join("accounts")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Done {
+        let mut command = Command::new(imbench_binary());
+        command
+            .args(["--server", &self.daemon.address().to_string()])
+            .args(["--server-pid", &self.daemon.pid().to_string()])
+            .args(arguments)
+            .stdin(Stdio::null());
+        let output = command.output().unwrap();
+        Done {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// A run with the accounts that are there, which finds nothing wrong.
+    #[track_caller]
+    fn clean(&self, arguments: &[&str]) -> Value {
+        let accounts = self.accounts();
+        let mut all = vec!["--json", "--accounts", accounts.to_str().unwrap()];
+        all.extend(arguments);
+        let done = self.run(&all);
+        assert_eq!(
+            done.code,
+            Some(0),
+            "{arguments:?}: {}{}",
+            done.stdout,
+            done.stderr
+        );
+        serde_json::from_str(&done.stdout).unwrap()
+    }
+
+    /// The session of the first account.
+    fn first(&self) -> User {
+        let text = std::fs::read_to_string(self.accounts()).unwrap();
+        let token = text.split(['\t', '\n']).nth(2).unwrap();
+        let mut conn = Connection::to(self.daemon.address());
+        let welcome = conn.ask(v1::Hello {
+            session_token: token.to_owned(),
+            ..hello("reader")
+        });
+        let session = welcome.unwrap().session.unwrap();
+        User::of(self.daemon.address(), conn, "reader", session)
+    }
+}
+
+#[track_caller]
+fn count(report: &Value, name: &str) -> u64 {
+    report[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{name} in {report}"))
+}
+
+/// Whatever was sent arrived, `receivers` times.
+#[track_caller]
+fn arrived(report: &Value, receivers: u64) {
+    let sent = count(report, "sent");
+    assert!(sent > 0, "{report}");
+    assert_eq!(count(report, "acked"), sent, "{report}");
+    assert_eq!(count(report, "delivered"), sent * receivers, "{report}");
+    for name in ["lost", "duplicated", "misordered", "corrupted"] {
+        assert_eq!(count(report, name), 0, "{report}");
+    }
+}
+
+#[test]
+fn a_chat_reports_what_was_sent_and_how_long_it_took() {
+    let bench = Bench::new();
+    let closed = bench.clean(&[
+        "chat",
+        "--pairs",
+        "4",
+        "--window",
+        "4",
+        "--seconds",
+        "0.5",
+        "--warm-up",
+        "0.1",
+    ]);
+    arrived(&closed, 1);
+    for name in [
+        "seconds",
+        "acked_per_s",
+        "delivered_per_s",
+        "ack_p50_us",
+        "ack_p99_us",
+        "ack_p999_us",
+        "deliver_p50_us",
+        "deliver_p99_us",
+        "deliver_p999_us",
+        "server_cpu_us_per_delivered",
+        "load_cpu_us_per_delivered",
+    ] {
+        assert!(closed[name].is_number(), "{name} in {closed}");
+    }
+    let open = bench.clean(&[
+        "chat",
+        "--pairs",
+        "4",
+        "--rate",
+        "200",
+        "--seconds",
+        "0.5",
+        "--warm-up",
+        "0.1",
+    ]);
+    arrived(&open, 1);
+    // As many as were meant to be sent in half a second, whatever became of them.
+    assert_eq!(count(&open, "sent"), 100);
+    let verified = bench.clean(&["verify"]);
+    assert_eq!(count(&verified, "accounts"), ACCOUNTS as u64);
+    assert!(count(&verified, "messages") >= 2 * (count(&closed, "sent") + 100));
+}
+
+#[test]
+fn a_slow_reader_has_everything_in_the_end() {
+    let bench = Bench::new();
+    let report = bench.clean(&[
+        "chat",
+        "--pairs",
+        "4",
+        "--slow",
+        "25",
+        "--window",
+        "8",
+        "--seconds",
+        "0.5",
+        "--warm-up",
+        "0.1",
+    ]);
+    arrived(&report, 1);
+    assert!(report["slow_deliver_p50_us"].is_number(), "{report}");
+}
+
+#[test]
+fn groups_and_fan_outs_reach_every_member() {
+    let bench = Bench::new();
+    let common = ["--seconds", "0.3", "--warm-up", "0.1"];
+    let group = [
+        &["group", "--groups", "2", "--members", "5", "--senders", "2"][..],
+        &common,
+    ]
+    .concat();
+    arrived(&bench.clean(&group), 4);
+    let fanout = [&["fanout", "--members", "11"][..], &common].concat();
+    arrived(&bench.clean(&fanout), 11);
+    let verified = bench.clean(&["verify"]);
+    assert_eq!(count(&verified, "holes"), 0);
+}
+
+#[test]
+fn several_processes_report_as_one() {
+    let bench = Bench::new();
+    let report = bench.clean(&[
+        "chat",
+        "--processes",
+        "2",
+        "--pairs",
+        "6",
+        "--rate",
+        "200",
+        "--seconds",
+        "0.5",
+        "--warm-up",
+        "0.1",
+    ]);
+    arrived(&report, 1);
+    assert_eq!(count(&report, "sent"), 100);
+}
+
+#[test]
+fn idle_clients_hear_their_pongs() {
+    let bench = Bench::new();
+    let report = bench.clean(&[
+        "idle",
+        "--connections",
+        "10",
+        "--seconds",
+        "0.5",
+        "--heartbeat",
+        "0.25",
+    ]);
+    assert_eq!(count(&report, "connections"), 10);
+    assert!(count(&report, "pings") >= 10);
+    assert_eq!(count(&report, "pongs"), count(&report, "pings"));
+}
+
+#[test]
+fn clients_log_in_with_tokens_and_with_passwords() {
+    let bench = Bench::new();
+    let report = bench.clean(&["login", "--clients", "4", "--seconds", "0.3", "--warm-up", "0"]);
+    assert!(count(&report, "logins") > 0);
+    // Without a file of accounts they are registered first, and have passwords.
+    let done = bench.run(&[
+        "--json",
+        "login",
+        "--clients",
+        "1",
+        "--passwords",
+        "--follow",
+        "--seconds",
+        "0.5",
+        "--warm-up",
+        "0",
+    ]);
+    assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
+}
+
+#[test]
+fn clients_that_were_away_fetch_what_waited() {
+    let bench = Bench::new();
+    let report = bench.clean(&["sync", "--clients", "3", "--messages", "700", "--at-once", "2"]);
+    arrived(&report, 1);
+    assert_eq!(count(&report, "delivered"), 2_100);
+}
+
+#[test]
+fn everyone_comes_back_after_a_restart() {
+    let mut bench = Bench::new();
+    let accounts = bench.accounts();
+    let mut command = Command::new(imbench_binary());
+    command
+        .args(["--server", &bench.daemon.address().to_string()])
+        .args(["--json", "--accounts", accounts.to_str().unwrap()])
+        .args(["storm", "--connections", "8", "--rate", "100", "--before", "0.2"])
+        // Waits for a sign that the daemon is up again, having given one that everyone is logged in.
+        .arg("--restart-command")
+        .arg("touch \"$STORM/begun\"; until [ -e \"$STORM/done\" ]; do sleep 0.05; done")
+        .env("STORM", bench.directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let load = command.spawn().unwrap();
+    let begun = bench.directory.path().join("begun");
+    let until = std::time::Instant::now() + tests::harness::PATIENCE;
+    while !begun.exists() {
+        assert!(std::time::Instant::now() < until, "nobody asked for the restart");
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    bench.daemon.restart();
+    std::fs::write(bench.directory.path().join("done"), "").unwrap();
+    let output = load.wait_with_output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    arrived(&report, 1);
+    assert_eq!(count(&report, "connections"), 8);
+    assert_eq!(count(&report, "refused_for_good"), 0);
+    assert!(report["in_step_all_s"].is_number(), "{report}");
+    bench.clean(&["verify"]);
+}
+
+#[test]
+fn a_message_that_is_there_twice_is_found() {
+    let bench = Bench::new();
+    bench.clean(&["chat", "--pairs", "1", "--seconds", "0.1", "--warm-up", "0"]);
+    let mut user = bench.first();
+    let listed = user.get(v1::ListConversationsRequest {
+        before: Vec::new().into(),
+        limit: 10,
+    });
+    let conversation = listed.conversations[0].conversation_id;
+    let first = user.history(conversation)[0].clone();
+    user.get(v1::SendRequest {
+        conversation_id: conversation,
+        client_msg_id: message_id(),
+        kind: first.kind,
+        content: first.body.unwrap().content,
+        ..v1::SendRequest::default()
+    });
+    let accounts = bench.accounts();
+    let done = bench.run(&["--json", "--accounts", accounts.to_str().unwrap(), "verify"]);
+    assert_eq!(done.code, Some(1), "{}{}", done.stdout, done.stderr);
+    let report: Value = serde_json::from_str(&done.stdout).unwrap();
+    // Both people of the conversation see it.
+    assert_eq!(count(&report, "duplicated"), 2);
+}
+
+#[test]
+fn a_run_that_cannot_be_carried_through_says_why() {
+    let bench = Bench::new();
+    let accounts = bench.accounts();
+    let done = bench.run(&[
+        "--accounts",
+        accounts.to_str().unwrap(),
+        "chat",
+        "--pairs",
+        "1000",
+    ]);
+    assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""));
+    assert!(done.stderr.contains("2000 are needed"), "{}", done.stderr);
+    let done = bench.run(&["chat", "--pairs", "1", "--size", "8", "--seconds", "0.1"]);
+    assert_eq!(done.code, Some(2));
+    assert!(done.stderr.contains("--size"), "{}", done.stderr);
+}
