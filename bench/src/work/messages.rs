@@ -38,7 +38,8 @@ pub(crate) struct Sending {
     /// How long to load before that.
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     pub(crate) warm_up: f64,
-    /// Closed loop: messages of one sender that are not yet both acknowledged and delivered.
+    /// Closed loop: messages of one sender that are not yet both acknowledged and delivered. Of those, a
+    /// connection has no more unacknowledged than the server works on at a time, less ten (22 by default).
     #[arg(long, value_name = "N", conflicts_with = "rate", default_value_t = 1)]
     pub(crate) window: u64,
     /// Open loop instead: messages a second over all senders. Each is measured from the time it was meant to

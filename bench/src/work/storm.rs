@@ -65,6 +65,8 @@ struct Crowd {
     refused_for_good: u64,
     since_loss: Latency,
     since_up: Latency,
+    /// From the start of the attempt that succeeded: without the waits between attempts.
+    attempt: Latency,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,8 @@ struct Client {
     backoff: Backoff,
     /// The server asked not to come back before.
     not_before_ns: u64,
+    /// When its last attempt began.
+    opened_ns: u64,
     is_online: bool,
     /// Lost its connection in the storm.
     is_struck: bool,
@@ -118,6 +122,7 @@ impl Crowd {
             let since = |then: Option<u64>| now_ns.saturating_sub(then.unwrap_or(now_ns));
             self.since_loss.record(since(self.down_ns));
             self.since_up.record(since(self.up_ns));
+            self.attempt.record(since(Some(client.opened_ns)));
         }
     }
 
@@ -215,6 +220,7 @@ pub(super) fn run(storm: &Storm, load: &mut Load<'_>) -> Result<Outcome, BenchEr
             Client {
                 backoff: Backoff::new(),
                 not_before_ns: 0,
+                opened_ns: 0,
                 is_online: false,
                 is_struck: false,
                 is_back: false,
@@ -234,6 +240,7 @@ pub(super) fn run(storm: &Storm, load: &mut Load<'_>) -> Result<Outcome, BenchEr
         refused_for_good: 0,
         since_loss: Latency::new()?,
         since_up: Latency::new()?,
+        attempt: Latency::new()?,
     };
     driver.open_all(0..count, &mut crowd)?;
     load.watch.ready()?;
@@ -303,6 +310,9 @@ fn weather(
         {
             crowd.retries.pop();
             crowd.attempts += 1;
+            if let Some(client) = crowd.clients.get_mut(connection) {
+                client.opened_ns = now;
+            }
             if driver.open(connection).is_err() {
                 crowd.schedule(now, connection);
             }
@@ -337,6 +347,7 @@ fn outcome(crowd: Crowd, count: usize, seconds: f64) -> Outcome {
     outcome.set_maximum("outage_s", outage as f64 / 1e9);
     outcome.add_latency("since_loss", crowd.since_loss);
     outcome.add_latency("since_up", crowd.since_up);
+    outcome.add_latency("attempt", crowd.attempt);
     outcome
 }
 
@@ -348,7 +359,12 @@ pub(super) fn report(outcome: &Outcome) -> Report {
     report.add_checks(outcome);
     report.add_float("seconds", outcome.maximum("seconds"));
     report.add_float("outage_s", outcome.maximum("outage_s"));
-    for (name, latency) in [("in_step", "since_up"), ("after_loss", "since_loss")] {
+    for (name, latency) in [
+        ("in_step", "since_up"),
+        ("after_loss", "since_loss"),
+        // What the server has a part in; the rest are waits that clients must keep.
+        ("attempt", "attempt"),
+    ] {
         let Some(histogram) = outcome.latency(latency).map(Latency::histogram) else {
             continue;
         };
