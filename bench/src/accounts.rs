@@ -30,17 +30,20 @@ pub(crate) fn read_all(path: &Path) -> Result<Vec<Account>, BenchError> {
     Ok(parse(text.lines()))
 }
 
-/// Accounts from lines of name, user id, session token and, if there is one, password. Anything else is
-/// passed over.
+/// Accounts from lines of name, user id, session token and, if they are there, password and number. Anything
+/// else is passed over.
 pub(crate) fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Account> {
     let account = |(index, line): (usize, &str)| {
         let mut fields = line.split('\t');
         Some(Account {
-            index,
             name: fields.next()?.to_owned(),
             user: fields.next()?.parse().ok()?,
             token: fields.next()?.to_owned(),
             password: fields.next().unwrap_or_default().to_owned(),
+            index: fields
+                .next()
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(index),
             groups: Vec::new(),
         })
     };
@@ -54,9 +57,10 @@ pub(crate) fn to_line(account: &Account) -> String {
         user,
         token,
         password,
+        index,
         ..
     } = account;
-    format!("{name}\t{user}\t{token}\t{password}")
+    format!("{name}\t{user}\t{token}\t{password}\t{index}")
 }
 
 /// Registers accounts under names that nobody has.
@@ -102,9 +106,15 @@ mod tests {
             .collect();
         assert_eq!(read, [(0, "b0", 7), (2, "b1", 8)]);
         let again = parse(std::iter::once(to_line(&accounts[1]).as_str()));
+        let Account {
+            index,
+            token,
+            password,
+            ..
+        } = &again[0];
         assert_eq!(
-            (again[0].token.as_str(), again[0].password.as_str()),
-            ("other", "secret")
+            (*index, token.as_str(), password.as_str()),
+            (2, "other", "secret")
         );
     }
 }

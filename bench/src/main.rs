@@ -39,7 +39,7 @@ use crate::{
 /// Exit status: 0 if everything arrived once, in order and whole; 1 if not; 2 if the run could not be carried
 /// through.
 #[derive(Debug, Parser)]
-#[command(name = "imbench", version)]
+#[command(name = "imbench", version, next_help_heading = "For every workload")]
 struct Arguments {
     /// The server.
     #[arg(long, global = true, value_name = "ADDRESS", default_value = "127.0.0.1:7400")]
