@@ -5,6 +5,12 @@
 //! a body: that is the load's part, the same for every dialect.
 
 pub(crate) mod imserver;
+pub(crate) mod mqtt;
+pub(crate) mod nats;
+pub(crate) mod relay;
+#[cfg(test)]
+mod transcript;
+pub(crate) mod xmpp;
 
 use std::{sync::Arc, time::Duration};
 
