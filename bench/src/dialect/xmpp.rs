@@ -3,8 +3,8 @@
 //!
 //! An acknowledgement says that the server has handled the message: handed it on and, where it archives
 //! (XEP-0313), written it to its archive, which is not to say flushed. What the receiver has not acknowledged
-//! is delivered again after its connection is lost: at least once. Bodies are sent as base64, because XML
-//! cannot hold every byte. Groups are not spoken.
+//! is delivered again after its connection is lost: at least once. Bodies are sent as they are: they must be
+//! printable and without `<`, `>` and `&`, as the load's are. Groups are not spoken.
 
 mod xml;
 
@@ -58,10 +58,6 @@ pub(crate) struct Xmpp {
     sent: u32,
     /// Stanzas received since then, modulo 2^32.
     received: u32,
-    /// The body that is handed out.
-    body: Vec<u8>,
-    /// The body that is sent.
-    encoded: String,
 }
 
 impl Xmpp {
@@ -77,8 +73,6 @@ impl Xmpp {
             asked: VecDeque::new(),
             sent: 0,
             received: 0,
-            body: Vec::new(),
-            encoded: String::new(),
         })
     }
 
@@ -160,11 +154,7 @@ impl Xmpp {
                 }
                 // Without a body it is one of the notices that chats send beside messages.
                 if let Some(body) = element.content_of("body") {
-                    self.body.clear();
-                    BASE64
-                        .decode_vec(body, &mut self.body)
-                        .map_err(|_| refused(element))?;
-                    event(Event::Delivered(&self.body));
+                    event(Event::Delivered(body.as_bytes()));
                 }
             }
             "presence" | "iq" => self.received = self.received.wrapping_add(1),
@@ -208,16 +198,13 @@ impl Dialect for Xmpp {
             stanza: self.sent,
             id,
         });
-        self.encoded.clear();
-        BASE64.encode_string(body, &mut self.encoded);
-        let (index, body) = (account.index, &self.encoded);
+        let index = account.index;
         put(
             out,
-            format_args!(
-                "<message to='u{index}@{DOMAIN}' type='chat' id='{id}'><body>{body}</body></message>\
-                 <r xmlns='{MANAGEMENT}'/>"
-            ),
+            format_args!("<message to='u{index}@{DOMAIN}' type='chat' id='{id}'><body>"),
         );
+        out.put_slice(body);
+        put(out, format_args!("</body></message><r xmlns='{MANAGEMENT}'/>"));
     }
 
     fn ping(&mut self, out: &mut BytesMut) {
