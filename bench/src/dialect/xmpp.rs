@@ -128,10 +128,7 @@ impl Xmpp {
 
     fn manage(&mut self, out: &mut BytesMut) -> Step {
         (self.sent, self.received) = (0, 0);
-        put(
-            out,
-            format_args!("<presence/><enable xmlns='{MANAGEMENT}' resume='true'/>"),
-        );
+        put(out, format_args!("<presence/><enable xmlns='{MANAGEMENT}'/>"));
         Step::Managed
     }
 

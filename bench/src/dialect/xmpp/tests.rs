@@ -34,7 +34,7 @@ fn the_whole_login_in_any_parts() {
         "<stream:features><bind xmlns='b'/><sm xmlns='urn:xmpp:sm:3'/></stream:features>",
         "<iq type='result' id='b'><bind><jid>u7@localhost/imbench</jid></bind></iq>",
         "<presence from='u7@localhost/imbench'/>",
-        "<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>",
+        "<enabled xmlns='urn:xmpp:sm:3' id='x'/>",
     ];
     let mut opening = BytesMut::new();
     open(&mut opening, Step::Features);
@@ -45,7 +45,7 @@ fn the_whole_login_in_any_parts() {
         std::str::from_utf8(&opening).expect("text"),
         "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
          <resource>imbench</resource></bind></iq>\
-         <presence/><enable xmlns='urn:xmpp:sm:3' resume='true'/>",
+         <presence/><enable xmlns='urn:xmpp:sm:3'/>",
     ];
     expect(xmpp, said.concat().as_bytes(), &[Heard::Ready], answers.concat());
 }
