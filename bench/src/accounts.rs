@@ -87,6 +87,17 @@ pub(crate) fn register(server: SocketAddr, count: usize) -> Result<Vec<Account>,
         .collect()
 }
 
+/// Accounts at servers that ask nobody who they are: `count` numbers behind the first `skip`.
+pub(crate) fn numbered(skip: usize, count: usize) -> Vec<Account> {
+    let account = |index| Account {
+        index,
+        user: index as u64 + 1,
+        name: format!("imbench-{index}"),
+        ..Account::default()
+    };
+    (skip..skip + count).map(account).collect()
+}
+
 pub(crate) fn random() -> Result<u64, BenchError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| BenchError::Other(error.to_string()))?;

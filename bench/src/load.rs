@@ -9,7 +9,9 @@ use clap::ValueEnum;
 
 use crate::{
     BenchError, accounts,
-    dialect::{Account, Dialect, Follow, imserver::Imserver},
+    dialect::{
+        Account, Dialect, Follow, imserver::Imserver, mqtt::Mqtt, nats::Nats, relay::Relay, xmpp::Xmpp,
+    },
     driver::Driver,
     pace::Dice,
     stamp::RUN_MAX,
@@ -23,6 +25,14 @@ pub(crate) enum Spoken {
     /// The protocol of imserver.
     #[default]
     Imserver,
+    /// That of the bare relay, `relay-limit`.
+    Relay,
+    /// MQTT 3.1.1, quality of service 1 and sessions that stay.
+    Mqtt,
+    /// NATS JetStream: one stream, a durable consumer each.
+    Nats,
+    /// XMPP with stream management; no groups.
+    Xmpp,
 }
 
 /// Which of several processes this is.
@@ -116,6 +126,10 @@ impl Load<'_> {
                 self.run.began_ms,
                 self.run.salt,
             )),
+            Spoken::Relay => Box::new(Relay::new(account)),
+            Spoken::Mqtt => Box::new(Mqtt::new(account)),
+            Spoken::Nats => Box::new(Nats::new(account)),
+            Spoken::Xmpp => Box::new(Xmpp::new(account)),
         }
     }
 }

@@ -58,6 +58,9 @@ struct Arguments {
     /// several, a rate is that of all of them.
     #[arg(long, global = true, value_name = "N")]
     processes: Option<usize>,
+    /// What the server speaks. Only imserver has accounts of its own; elsewhere they are numbers.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    dialect: Spoken,
     /// One JSON object instead of text.
     #[arg(long, global = true)]
     json: bool,
@@ -105,7 +108,7 @@ fn run(arguments: &Arguments) -> Result<Report, BenchError> {
     let mut outcome = if processes == 1 {
         let mut load = Load {
             server: arguments.server,
-            spoken: Spoken::default(),
+            spoken: arguments.dialect,
             part: Part::WHOLE,
             run: Run::new()?,
             accounts,
@@ -131,7 +134,7 @@ fn run_part(arguments: &Arguments, part: Part) -> Result<(), BenchError> {
     let mut reporting = Reporting::new();
     let mut load = Load {
         server: arguments.server,
-        spoken: Spoken::default(),
+        spoken: arguments.dialect,
         part,
         run: Run::new()?,
         accounts: Reporting::accounts(),
@@ -144,6 +147,10 @@ fn run_part(arguments: &Arguments, part: Part) -> Result<(), BenchError> {
 fn obtain(arguments: &Arguments) -> Result<Vec<Account>, BenchError> {
     let needs = arguments.work.needs();
     let count = needs.units.map(|units| units.saturating_mul(needs.accounts));
+    if arguments.dialect != Spoken::Imserver {
+        let numbered = count.map(|count| accounts::numbered(arguments.skip_accounts, count));
+        return numbered.ok_or_else(|| BenchError::Other("only imserver's accounts are in files".to_owned()));
+    }
     match (&arguments.accounts, count) {
         (Some(file), Some(count)) => accounts::read(file, arguments.skip_accounts, count),
         (Some(file), None) => accounts::read_all(file),

@@ -44,14 +44,14 @@ pub(crate) struct Mqtt {
 impl Mqtt {
     pub(crate) fn new(account: &Account) -> Self {
         let groups = account.groups.iter().map(|group| Target::Group(*group));
-        let mut topics = vec![format!("u/{}", account.index)];
+        let mut topics = vec![format!("u/{}", account.user)];
         topics.extend(groups.map(|group| {
             let mut topic = String::new();
             name(&group, &mut topic);
             topic
         }));
         Self {
-            client: format!("imbench-{}", account.index),
+            client: format!("imbench-{}", account.user),
             topics,
             next_packet: 1,
             in_flight: VecDeque::new(),
@@ -191,7 +191,7 @@ fn name(target: &Target, topic: &mut String) {
     topic.clear();
     // Writing to a string does not fail.
     let _ = match target {
-        Target::User(account) => write!(topic, "u/{}", account.index),
+        Target::User(account) => write!(topic, "u/{}", account.user),
         Target::Group(id) => write!(topic, "g/{id}"),
     };
 }

@@ -31,7 +31,7 @@ const UNACKNOWLEDGED_MAX: u32 = 10_000;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Nats {
-    index: usize,
+    user: u64,
     subjects: Vec<String>,
     /// What a payload is written to before its length is known.
     scratch: String,
@@ -39,10 +39,10 @@ pub(crate) struct Nats {
 
 impl Nats {
     pub(crate) fn new(account: &Account) -> Self {
-        let mut subjects = vec![format!("u.{}", account.index)];
+        let mut subjects = vec![format!("u.{}", account.user)];
         subjects.extend(account.groups.iter().map(|group| format!("g.{group}")));
         Self {
-            index: account.index,
+            user: account.user,
             subjects,
             scratch: String::new(),
         }
@@ -51,7 +51,7 @@ impl Nats {
     /// Asks the server's API something and names where the answer is to go.
     fn ask(&self, out: &mut BytesMut, api: fmt::Arguments<'_>, answer: &str, question: &Value) {
         let question = question.to_string();
-        let (index, length) = (self.index, question.len());
+        let (index, length) = (self.user, question.len());
         put(
             out,
             format_args!("PUB $JS.API.{api} {ANSWERS}.{index}.{answer} {length}\r\n{question}\r\n"),
@@ -72,9 +72,9 @@ impl Nats {
     }
 
     fn ask_for_consumer(&self, out: &mut BytesMut) {
-        let durable = format!("c{}", self.index);
+        let durable = format!("c{}", self.user);
         let mut config = json!({
-            "durable_name": durable, "deliver_subject": format!("{DELIVERIES}.{}", self.index),
+            "durable_name": durable, "deliver_subject": format!("{DELIVERIES}.{}", self.user),
             "deliver_policy": "all", "ack_policy": "explicit", "max_ack_pending": UNACKNOWLEDGED_MAX,
         });
         // One subject has a field of its own, for servers that know no lists.
@@ -128,7 +128,7 @@ impl Nats {
 
 impl Dialect for Nats {
     fn login(&mut self, out: &mut BytesMut) {
-        let index = self.index;
+        let index = self.user;
         let options = json!({
             "verbose": false, "pedantic": false, "headers": false, "name": format!("imbench-{index}"),
             "lang": "rust", "version": env!("CARGO_PKG_VERSION"), "protocol": 1,
@@ -143,10 +143,10 @@ impl Dialect for Nats {
         self.scratch.clear();
         // Writing to a string does not fail.
         let _ = match target {
-            Target::User(account) => write!(self.scratch, "u.{}", account.index),
+            Target::User(account) => write!(self.scratch, "u.{}", account.user),
             Target::Group(group) => write!(self.scratch, "g.{group}"),
         };
-        let (index, length) = (self.index, body.len());
+        let (index, length) = (self.user, body.len());
         put(
             out,
             format_args!("PUB {} {ANSWERS}.{index}.{id} {length}\r\n", self.scratch),

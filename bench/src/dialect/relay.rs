@@ -125,9 +125,9 @@ impl Dialect for Relay {
     }
 }
 
-/// The relay's users are the numbers of the accounts.
+/// The relay knows as many users as fit beside the groups.
 fn user(account: &Account) -> u32 {
-    account.index as u32 & !GROUP
+    account.user as u32 & !GROUP
 }
 
 /// Ids of groups are folded into what the relay has room for.

@@ -18,9 +18,9 @@ pub(super) enum Heard {
 }
 
 /// The account with this number, in these groups.
-pub(super) fn account(index: usize, groups: &[u64]) -> Account {
+pub(super) fn account(user: u64, groups: &[u64]) -> Account {
     Account {
-        index,
+        user,
         groups: groups.to_vec(),
         ..Account::default()
     }

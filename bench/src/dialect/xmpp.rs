@@ -61,19 +61,14 @@ pub(crate) struct Xmpp {
 }
 
 impl Xmpp {
-    /// # Errors
-    /// The account is in groups.
-    pub(crate) fn new(account: &Account) -> Result<Self, BenchError> {
-        if !account.groups.is_empty() {
-            return Err(BenchError::Other("groups are not spoken over XMPP".to_owned()));
-        }
-        Ok(Self {
-            user: format!("u{}", account.index),
+    pub(crate) fn new(account: &Account) -> Self {
+        Self {
+            user: format!("u{}", account.user),
             step: Step::Features,
             asked: VecDeque::new(),
             sent: 0,
             received: 0,
-        })
+        }
     }
 
     fn element(
@@ -186,7 +181,7 @@ impl Dialect for Xmpp {
     }
 
     fn send(&mut self, target: &Target, id: u64, body: &[u8], out: &mut BytesMut) {
-        // Accounts in groups are not made, so there is no group to send to.
+        // No group is made over XMPP, so there is none to send to.
         let Target::User(account) = target else {
             return;
         };
@@ -195,7 +190,7 @@ impl Dialect for Xmpp {
             stanza: self.sent,
             id,
         });
-        let index = account.index;
+        let index = account.user;
         put(
             out,
             format_args!("<message to='u{index}@{DOMAIN}' type='chat' id='{id}'><body>"),

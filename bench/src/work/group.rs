@@ -84,7 +84,12 @@ fn make(load: &mut Load<'_>, number: usize, members: usize) -> Result<Target, Be
     let users: Vec<u64> = accounts.iter().map(|account| account.user).collect();
     let id = match (load.spoken, accounts.first()) {
         (Spoken::Imserver, Some(owner)) => Client::resume(load.server, owner)?.make_group(&users)?,
-        (Spoken::Imserver, None) => 0,
+        (Spoken::Xmpp, _) => {
+            return Err(BenchError::Other("groups are not spoken over XMPP".to_owned()));
+        }
+        // Elsewhere a group is a name that its members agree on.
+        (_, Some(first)) => first.user,
+        (_, None) => 0,
     };
     for account in accounts {
         account.groups.push(id);

@@ -6,7 +6,7 @@ use super::*;
 const STREAM: &str = "<?xml version='1.0'?><stream:stream id='1' xmlns='jabber:client'>";
 
 fn xmpp() -> Xmpp {
-    let mut xmpp = Xmpp::new(&account(7, &[])).expect("no groups");
+    let mut xmpp = Xmpp::new(&account(7, &[]));
     login(&mut xmpp);
     xmpp
 }
@@ -129,9 +129,4 @@ fn refusals_and_nonsense_end_the_connection() {
     ] {
         assert!(hear(&mut at(step), said.as_bytes(), 7).is_err(), "{said}");
     }
-}
-
-#[test]
-fn groups_are_refused_at_once() {
-    assert!(Xmpp::new(&account(7, &[1])).is_err());
 }
