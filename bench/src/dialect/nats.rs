@@ -14,9 +14,9 @@ use super::{Account, Dialect, Event, Target};
 use crate::BenchError;
 
 const STREAM: &str = "CHAT";
-/// Where answers to this client go: `_R.INDEX.WHAT`.
+/// Where answers to this client go: `_R.USER.WHAT`.
 const ANSWERS: &str = "_R";
-/// Where the consumer pushes to: `_D.INDEX`.
+/// Where the consumer pushes to: `_D.USER`.
 const DELIVERIES: &str = "_D";
 /// The last part of the subjects that answers to the login come to; those to messages end with their id.
 const STREAM_ANSWER: &str = "stream";
@@ -51,10 +51,10 @@ impl Nats {
     /// Asks the server's API something and names where the answer is to go.
     fn ask(&self, out: &mut BytesMut, api: fmt::Arguments<'_>, answer: &str, question: &Value) {
         let question = question.to_string();
-        let (index, length) = (self.user, question.len());
+        let (user, length) = (self.user, question.len());
         put(
             out,
-            format_args!("PUB $JS.API.{api} {ANSWERS}.{index}.{answer} {length}\r\n{question}\r\n"),
+            format_args!("PUB $JS.API.{api} {ANSWERS}.{user}.{answer} {length}\r\n{question}\r\n"),
         );
     }
 
@@ -128,14 +128,14 @@ impl Nats {
 
 impl Dialect for Nats {
     fn login(&mut self, out: &mut BytesMut) {
-        let index = self.user;
+        let user = self.user;
         let options = json!({
-            "verbose": false, "pedantic": false, "headers": false, "name": format!("imbench-{index}"),
+            "verbose": false, "pedantic": false, "headers": false, "name": format!("imbench-{user}"),
             "lang": "rust", "version": env!("CARGO_PKG_VERSION"), "protocol": 1,
         });
         put(out, format_args!("CONNECT {options}\r\n"));
-        put(out, format_args!("SUB {ANSWERS}.{index}.* 1\r\n"));
-        put(out, format_args!("SUB {DELIVERIES}.{index} 2\r\n"));
+        put(out, format_args!("SUB {ANSWERS}.{user}.* 1\r\n"));
+        put(out, format_args!("SUB {DELIVERIES}.{user} 2\r\n"));
         self.ask_for_stream(out);
     }
 
@@ -146,10 +146,10 @@ impl Dialect for Nats {
             Target::User(account) => write!(self.scratch, "u.{}", account.user),
             Target::Group(group) => write!(self.scratch, "g.{group}"),
         };
-        let (index, length) = (self.user, body.len());
+        let (user, length) = (self.user, body.len());
         put(
             out,
-            format_args!("PUB {} {ANSWERS}.{index}.{id} {length}\r\n", self.scratch),
+            format_args!("PUB {} {ANSWERS}.{user}.{id} {length}\r\n", self.scratch),
         );
         out.put_slice(body);
         out.put_slice(b"\r\n");

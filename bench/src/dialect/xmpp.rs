@@ -190,10 +190,10 @@ impl Dialect for Xmpp {
             stanza: self.sent,
             id,
         });
-        let index = account.user;
+        let user = account.user;
         put(
             out,
-            format_args!("<message to='u{index}@{DOMAIN}' type='chat' id='{id}'><body>"),
+            format_args!("<message to='u{user}@{DOMAIN}' type='chat' id='{id}'><body>"),
         );
         out.put_slice(body);
         put(out, format_args!("</body></message><r xmlns='{MANAGEMENT}'/>"));
