@@ -207,5 +207,9 @@ mod tests {
         for said in [&unasked[..], &nameless, &unknown, &long] {
             assert!(hear(&mut logged_in(), said, 64).is_err(), "{said:?}");
         }
+        let mut relay = logged_in();
+        sent(&mut relay, &Target::Group(3), 1, b"");
+        let another = [0, 0, 0, 0, 0x80, 3, 0, 2];
+        assert!(hear(&mut relay, &another, 64).is_err());
     }
 }

@@ -77,6 +77,7 @@ fn acknowledgements_count_stanzas() {
     };
     let said = b"<a xmlns='urn:xmpp:sm:3' h='4294967294'/>";
     expect(working, said, &[], []);
+    expect(working, b"<a h='4294967295'/>", &[Heard::Acked(70)], []);
     let said = b"<a h='4294967295'/><a h='0'/><a h='0'/><a h='1'/>";
     let heard = [Heard::Acked(70), Heard::Acked(71), Heard::Pong, Heard::Acked(72)];
     expect(working, said, &heard, []);
