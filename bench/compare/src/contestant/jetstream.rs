@@ -27,12 +27,15 @@ pub(super) fn find(program: Option<&Path>) -> Found {
         return Found::missing("jetstream", INSTALL);
     };
     match children::run(Command::new(&program).arg("--version")) {
-        Ok(text) if version(&text).is_some_and(|version| version >= VERSION_MIN) => {
-            Found::Here(Box::new(JetStream { program }))
-        }
+        Ok(text) if knows_always(&text) => Found::Here(Box::new(JetStream { program })),
         Ok(text) => Found::missing("jetstream", &format!("{INSTALL}; this is {}", text.trim())),
         Err(error) => Found::missing("jetstream", &format!("{INSTALL}; {error}")),
     }
+}
+
+/// Whether what it says of its version names one that will do.
+fn knows_always(text: &str) -> bool {
+    version(text).is_some_and(|version| version >= VERSION_MIN)
 }
 
 /// The version in `nats-server: v2.15.1`.
@@ -79,8 +82,13 @@ mod tests {
     #[test]
     fn versions_are_compared_as_numbers() {
         assert_eq!(version("nats-server: v2.15.1\n"), Some((2, 15)));
-        assert!(version("nats-server: v2.9.25").is_some_and(|old| old < VERSION_MIN));
-        assert!(version("nats-server: v2.10.0-RC.1").is_some_and(|new| new >= VERSION_MIN));
-        assert_eq!(version("something else"), None);
+        for (text, will_do) in [
+            ("nats-server: v2.9.25", false),
+            ("nats-server: v2.10.0-RC.1", true),
+            ("nats-server: v3.0.0", true),
+            ("something else", false),
+        ] {
+            assert_eq!(knows_always(text), will_do, "{text}");
+        }
     }
 }
