@@ -87,8 +87,9 @@ fn make(load: &mut Load<'_>, number: usize, members: usize) -> Result<Target, Be
         (Spoken::Xmpp, _) => {
             return Err(BenchError::Other("groups are not spoken over XMPP".to_owned()));
         }
-        // Elsewhere a group is a name that its members agree on.
-        (_, Some(first)) => first.user,
+        // Elsewhere a group is a name that its members agree on. Sessions that stay remember groups of runs
+        // before: only the same members may have the same name.
+        (_, Some(first)) => (members as u64) << 32 | first.user,
         (_, None) => 0,
     };
     for account in accounts {
