@@ -16,10 +16,11 @@ use super::{
 };
 use crate::types::{ClientId, ConversationId, Event, Position, Seq, UserId};
 
-/// Rows that a batch writes of the index at least, while there are any to write.
-const SLICE_ROWS_MIN: usize = 128;
-/// Rows for each event that a batch adds: an event needs two, so the index keeps up.
-const SLICE_ROWS_PER_EVENT: usize = 3;
+/// Rows of the index that are worth a slice: fewer would write the same pages again with the next one. It takes one to
+/// two milliseconds.
+const SLICE_ROWS_MIN: usize = 512;
+/// Rows due for each new event: an event needs two, so the index keeps up.
+const ROWS_DUE_PER_EVENT: usize = 3;
 
 /// An event as its index has it.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +69,8 @@ struct Generation {
 pub(super) struct Slice {
     places: usize,
     requests: usize,
+    /// Rows that are due after it.
+    rows_due: usize,
     /// With it, everything up to here is in the index.
     pub(super) watermark: Option<Position>,
 }
@@ -82,6 +85,8 @@ pub(super) struct Behind {
     requests: HashMap<Request, Position>,
     /// The greatest client id in the index. Ids that are made from the time are greater.
     greatest_id: Option<ClientId>,
+    /// Rows that the events since the last slice make due.
+    rows_due: usize,
     /// Events that make a generation: sorted, many of them fall into the same pages.
     size: usize,
 }
@@ -96,6 +101,7 @@ impl Behind {
             generation: None,
             requests: HashMap::new(),
             greatest_id,
+            rows_due: 0,
             size: size.max(1),
         })
     }
@@ -158,9 +164,15 @@ impl Behind {
         let Some(generation) = &self.generation else {
             return Ok(Slice::default());
         };
-        let rows = SLICE_ROWS_MIN
-            .min(self.size)
-            .max(events.saturating_mul(SLICE_ROWS_PER_EVENT));
+        let rows = self
+            .rows_due
+            .saturating_add(events.saturating_mul(ROWS_DUE_PER_EVENT));
+        if rows < SLICE_ROWS_MIN.min(self.size) {
+            return Ok(Slice {
+                rows_due: rows,
+                ..Slice::default()
+            });
+        }
         let places = generation.places(rows);
         write_places(connection, places)?;
         let requests = generation.requests(rows - places.len());
@@ -169,12 +181,14 @@ impl Behind {
         Ok(Slice {
             places: places.len(),
             requests: requests.len(),
+            rows_due: 0,
             watermark: complete.then_some(generation.up_to),
         })
     }
 
     /// The slice was committed.
     pub(super) fn committed(&mut self, slice: &Slice, recent: &Recent) {
+        self.rows_due = slice.rows_due;
         let Some(generation) = &mut self.generation else {
             return;
         };
