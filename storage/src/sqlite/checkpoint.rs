@@ -4,6 +4,7 @@
 
 use std::{
     cell::Cell,
+    fs::File,
     path::Path,
     sync::{
         Arc,
@@ -16,7 +17,10 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
-use super::profile::{self, Use};
+use super::{
+    Files,
+    profile::{self, Use},
+};
 use crate::error::OpenError;
 
 /// Pages written since the last copy that start the next one.
@@ -167,14 +171,14 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn start(path: &Path, files: Arc<Files>) -> Result<Self, OpenError> {
         let connection = profile::connect(path, Use::Checkpoint, CACHE_KIB)?;
         let signal = Arc::new(Signal::default());
         let thread = std::thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn({
                 let signal = Arc::clone(&signal);
-                move || run(connection, &signal)
+                move || run(connection, &signal, &files)
             })
             .map_err(|error| OpenError(format!("no thread could be started: {error}")))?;
         Ok(Self {
@@ -216,23 +220,28 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(connection: Connection, signal: &Signal) -> Connection {
+fn run(connection: Connection, signal: &Signal, files: &Files) -> Connection {
     while signal.wait() {
-        if let Err(error) = step(&connection, signal) {
+        if let Err(error) = step(&connection, signal, &files.database) {
             log::warn!("a checkpoint failed and will be tried again: {error}");
         }
     }
     connection
 }
 
-fn step(connection: &Connection, signal: &Signal) -> rusqlite::Result<()> {
+fn step(connection: &Connection, signal: &Signal, database: &File) -> rusqlite::Result<()> {
     let mut done = checkpoint(connection, Mode::Passive)?;
     if done.log >= PAGES_BEFORE_TRUNCATION {
         connection.busy_timeout(TRUNCATION_PATIENCE)?;
         done = checkpoint(connection, Mode::Truncate)?;
     }
     signal.progress.lock().copied = done.copied;
-    if done.log >= PAGES_BEFORE_RESTART && done.copied < done.log {
+    // All of it may be copied by now, but the writer has written more: it has to finish it itself. What was copied is
+    // flushed here first, so that little is left to flush while a commit waits.
+    if done.log >= PAGES_BEFORE_RESTART {
+        if let Err(error) = database.sync_data() {
+            log::warn!("what a checkpoint copied could not be flushed: {error}");
+        }
         signal.restart.store(true, Ordering::Relaxed);
     }
     Ok(())
@@ -254,6 +263,28 @@ mod tests {
         assert_eq!(signal.progress.lock().copied, 0);
         signal.progress.lock().stop = true;
         assert!(!signal.wait());
+    }
+
+    /// Whatever was copied, the next commit would only make it longer.
+    #[test]
+    fn a_long_log_is_to_start_again_though_all_of_it_is_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.db");
+        let writer = Connection::open(&path).unwrap();
+        writer
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (body)")
+            .unwrap();
+        let signal = Signal::default();
+        let copier = Connection::open(&path).unwrap();
+        let database = File::open(&path).unwrap();
+        step(&copier, &signal, &database).unwrap();
+        assert!(!signal.take_restart(), "it is short");
+        let bytes = i64::from(PAGES_BEFORE_RESTART) * 4_096;
+        writer
+            .execute("INSERT INTO t VALUES (zeroblob(?1))", [bytes])
+            .unwrap();
+        step(&copier, &signal, &database).unwrap();
+        assert!(signal.take_restart());
     }
 
     #[test]

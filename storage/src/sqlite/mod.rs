@@ -125,8 +125,16 @@ pub struct SqliteStore {
     recent: Arc<Recent>,
     checkpointer: Mutex<Checkpointer>,
     writer_taken: AtomicBool,
-    /// After the connections, so that no other process comes before they are closed.
-    lock: Arc<File>,
+    /// After the connections.
+    files: Arc<Files>,
+}
+
+/// Files that stay open until the last connection of this process is closed: until then no other process may come,
+/// and closing the database's file would give up the locks that SQLite holds on it.
+struct Files {
+    /// To flush what checkpoints copied.
+    database: File,
+    _lock: File,
 }
 
 impl SqliteStore {
@@ -138,18 +146,24 @@ impl SqliteStore {
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
         profile::check_version()?;
         let path = &options.path;
-        let lock = Arc::new(lock(path)?);
+        let lock = lock(path)?;
         // The profile writes to the file, so it comes after the question whose file it is.
         schema::check_owner(&profile::connect_raw(path, true)?, path)?;
         let mut connection = profile::connect(path, Use::Write, options.writer_cache_kib)?;
         schema::migrate(&mut connection, path)?;
         let identity = schema::identity(&connection, path, options.identity)?;
         catch_up(&connection, path)?;
+        let database = File::open(path)
+            .map_err(|error| OpenError(format!("{} cannot be opened: {error}", path.display())))?;
+        let files = Arc::new(Files {
+            database,
+            _lock: lock,
+        });
         drop(connection);
-        let checkpointer = Checkpointer::start(path)?;
+        let checkpointer = Checkpointer::start(path, Arc::clone(&files))?;
         Ok(Self {
             identity,
-            lock,
+            files,
             recent: Arc::default(),
             checkpointer: Mutex::new(checkpointer),
             writer_taken: AtomicBool::new(false),
@@ -171,7 +185,7 @@ impl SqliteStore {
             options,
             signal,
             Arc::clone(&self.recent),
-            Arc::clone(&self.lock),
+            Arc::clone(&self.files),
         )
     }
 }
@@ -209,7 +223,7 @@ impl Store for SqliteStore {
         Ok(Box::new(SqliteReader::new(
             connection,
             recent,
-            Arc::clone(&self.lock),
+            Arc::clone(&self.files),
         )))
     }
 

@@ -1,12 +1,12 @@
 //! The reading end: each question in one read transaction, so that all of an answer is of one moment.
 //! Its connection cannot write.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction};
 
 use super::{
-    changes,
+    Files, changes,
     failure::Failure,
     lookup,
     moment::Moment,
@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct SqliteReader {
     pub(super) connection: Connection,
     recent: Arc<Recent>,
-    _lock: Arc<File>,
+    _files: Arc<Files>,
 }
 
 /// A transaction, and what the index does not have of what it sees. The transaction ends first.
@@ -46,11 +46,11 @@ impl Question<'_> {
 }
 
 impl SqliteReader {
-    pub(super) const fn new(connection: Connection, recent: Arc<Recent>, lock: Arc<File>) -> Self {
+    pub(super) const fn new(connection: Connection, recent: Arc<Recent>, files: Arc<Files>) -> Self {
         Self {
             connection,
             recent,
-            _lock: lock,
+            _files: files,
         }
     }
 

@@ -3,12 +3,12 @@
 //! of the newest events, which the next batch finds out by the log's position. It never repeats a COMMIT that failed
 //! for any other reason than a lock.
 
-use std::{collections::HashMap, fs::File, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::Connection;
 
 use super::{
-    SqliteOptions, append,
+    Files, SqliteOptions, append,
     behind::{Behind, Slice},
     checkpoint,
     checkpoint::Signal,
@@ -40,7 +40,7 @@ pub(super) struct SqliteWriter {
     heads: HashMap<ConversationId, Head>,
     /// Why nothing can be committed any more.
     broken: Option<String>,
-    _lock: Arc<File>,
+    _files: Arc<Files>,
 }
 
 /// One transaction, as the writes in it see it.
@@ -158,7 +158,7 @@ impl SqliteWriter {
         options: &SqliteOptions,
         signal: Arc<Signal>,
         recent: Arc<Recent>,
-        lock: Arc<File>,
+        files: Arc<Files>,
     ) -> Result<Self, OpenError> {
         checkpoint::count_pages(&connection);
         Ok(Self {
@@ -169,7 +169,7 @@ impl SqliteWriter {
             recent,
             heads: HashMap::new(),
             broken: None,
-            _lock: lock,
+            _files: files,
         })
     }
 
