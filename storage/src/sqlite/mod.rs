@@ -1,8 +1,8 @@
 //! The store in one SQLite file: its opening, its options and who may use it.
 //!
-//! The log is `events`, appended in commit order. [`derive`] makes the state of conversations from it in the same
-//! transaction; the index, by which events are found and heads known, is written [`behind`] it, and what it lacks
-//! is [`recent`]. One connection writes, others only read, one copies the write-ahead log into the database beside
+//! The log is `events`, appended in commit order. `derive` makes the state of conversations from it in the same
+//! transaction; the index, by which events are found and heads known, is written `behind` it, and what it lacks
+//! is `recent`. One connection writes, others only read, one copies the write-ahead log into the database beside
 //! them. Nothing here may acknowledge what SQLite has not flushed.
 
 mod append;
