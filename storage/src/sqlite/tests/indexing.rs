@@ -60,6 +60,8 @@ fn readers_miss_nothing_of_it() {
     writer.commit(&messages(0..1)).unwrap();
     let committed = AtomicU64::new(1);
     std::thread::scope(|scope| {
+        // Also when a commit fails: the readers would look for ever.
+        let _end = End(&committed);
         for _ in 0..READERS {
             scope.spawn(|| look(&store, &committed));
         }
@@ -70,12 +72,20 @@ fn readers_miss_nothing_of_it() {
             writer.commit(&messages(first..next)).unwrap();
             committed.store(next, Ordering::Release);
         }
-        committed.store(u64::MAX, Ordering::Release);
     });
     assert_eq!(
         bodies(&store).len() as u64,
         1 + (0..BATCHES).map(|batch| 1 + batch % 7).sum::<u64>()
     );
+}
+
+/// Tells the readers that nothing more comes.
+struct End<'a>(&'a AtomicU64);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(u64::MAX, Ordering::Release);
+    }
 }
 
 fn look(store: &SqliteStore, committed: &AtomicU64) {
