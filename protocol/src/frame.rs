@@ -105,12 +105,31 @@ impl Frame {
             limit: u32::MAX,
         })?;
         out.reserve(HEADER_BYTES.saturating_add(self.body.len()));
-        out.put_u32(length);
-        out.put_u16(self.kind.to_bits());
-        out.put_u16(self.seq);
+        out.put_slice(&header(length, self.kind, self.seq));
         out.put_slice(&self.body);
         Ok(())
     }
+}
+
+const fn header(length: u32, kind: MessageType, seq: u16) -> [u8; HEADER_BYTES] {
+    let [a, b, c, d] = length.to_be_bytes();
+    let [e, f] = kind.to_bits().to_be_bytes();
+    let [g, h] = seq.to_be_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+/// Appends the header of a body that this crate has just made or is about to, which never comes near 4 GiB.
+pub(crate) fn put_header(out: &mut Vec<u8>, body_bytes: usize, kind: MessageType, seq: u16) {
+    let length = u32::try_from(body_bytes).unwrap_or(u32::MAX);
+    out.extend_from_slice(&header(length, kind, seq));
+}
+
+/// Header and body, copied together.
+pub(crate) fn in_one_piece(kind: MessageType, seq: u16, body: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES.saturating_add(body.len()));
+    put_header(&mut bytes, body.len(), kind, seq);
+    bytes.extend_from_slice(body);
+    bytes.into()
 }
 
 /// Why bytes are not a frame. The connection cannot go on after any of them.

@@ -27,7 +27,7 @@ pub use frame::{Frame, FrameCodec, FrameError, HEADER_BYTES, MessageType, Split}
 pub use identity::{
     ClientMessageId, ConversationClass, ConversationId, USER_ID_MAX, direct_conversation, self_conversation,
 };
-pub use message::{Decode, Encoding, Push, RawEvent, RawPage, Reply, Request, encode_error};
+pub use message::{Decode, Encoding, Push, RawEvent, RawPage, Reply, Request, encode_error, protobuf_frame};
 
 /// The messages of the schema, as compiled from `proto/`.
 #[allow(

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     command::Command,
     error::Refusal,
-    frame::{Frame, MessageType},
+    frame::{self, Frame, HEADER_BYTES, MessageType},
     v1::{self, ErrorCode},
 };
 
@@ -41,6 +41,14 @@ impl Encoding {
         }
     }
 
+    /// Writes a whole frame, header and body.
+    pub fn encode_frame<M: Message + Serialize>(self, kind: MessageType, seq: u16, message: &M) -> Bytes {
+        match self {
+            Self::Protobuf => protobuf_frame(kind, seq, message),
+            Self::Json => frame::in_one_piece(kind, seq, &self.encode(message)),
+        }
+    }
+
     /// Reads a message. An empty JSON body is an empty message, as it is in protobuf.
     ///
     /// # Errors
@@ -55,6 +63,17 @@ impl Encoding {
                 .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string())),
         }
     }
+}
+
+/// A whole frame with a protobuf body: one allocation, and no copy of the body. For [`RawPage`] and its like, which
+/// have no JSON.
+pub fn protobuf_frame(kind: MessageType, seq: u16, message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    // A vector and not `BytesMut`, which takes several times as long for each byte that is put.
+    let mut bytes = Vec::with_capacity(HEADER_BYTES.saturating_add(length));
+    frame::put_header(&mut bytes, length, kind, seq);
+    message.encode_raw(&mut bytes);
+    bytes.into()
 }
 
 /// Decoding with a type chosen by the command.
@@ -84,6 +103,10 @@ macro_rules! bodies {
             /// The body in bytes.
             pub fn encode(&self, encoding: Encoding) -> Bytes {
                 match self { $(Self::$command(message) => encoding.encode(message),)* }
+            }
+
+            fn encode_frame(&self, encoding: Encoding, kind: MessageType, seq: u16) -> Bytes {
+                match self { $(Self::$command(message) => encoding.encode_frame(kind, seq, message),)* }
             }
         }
 
@@ -186,6 +209,11 @@ impl Request {
             body: self.encode(encoding),
         }
     }
+
+    /// The bytes of that frame.
+    pub fn to_bytes(&self, encoding: Encoding, seq: u16) -> Bytes {
+        self.encode_frame(encoding, MessageType::request(self.command().number()), seq)
+    }
 }
 
 impl Reply {
@@ -197,6 +225,11 @@ impl Reply {
             body: self.encode(encoding),
         }
     }
+
+    /// The bytes of that frame.
+    pub fn to_bytes(&self, encoding: Encoding, seq: u16) -> Bytes {
+        self.encode_frame(encoding, MessageType::response(self.command().number()), seq)
+    }
 }
 
 impl Push {
@@ -207,6 +240,11 @@ impl Push {
             seq: 0,
             body: self.encode(encoding),
         }
+    }
+
+    /// The bytes of that frame.
+    pub fn to_bytes(&self, encoding: Encoding) -> Bytes {
+        self.encode_frame(encoding, MessageType::request(self.command().number()), 0)
     }
 }
 
@@ -248,8 +286,8 @@ pub struct RawEvent {
     #[prost(uint64, tag = "8")]
     pub target_seq: u64,
     /// The request that made it.
-    #[prost(bytes = "bytes", tag = "9")]
-    pub client_msg_id: Bytes,
+    #[prost(bytes = "vec", tag = "9")]
+    pub client_msg_id: Vec<u8>,
     /// An encoded [`v1::EventBody`]; absent when it was erased.
     #[prost(bytes = "bytes", optional, tag = "10")]
     pub body: Option<Bytes>,
@@ -319,7 +357,7 @@ impl RawEvent {
             sent_at_ms: self.sent_at_ms,
             kind: self.kind,
             target_seq: self.target_seq,
-            client_msg_id: self.client_msg_id.clone(),
+            client_msg_id: self.client_msg_id.clone().into(),
             body: self
                 .body
                 .clone()

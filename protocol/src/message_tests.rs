@@ -51,6 +51,37 @@ fn frames_say_what_they_hold() {
 }
 
 #[test]
+fn the_bytes_of_a_frame_are_those_of_its_header_and_its_body() {
+    let written = |frame: Frame| {
+        let mut bytes = bytes::BytesMut::new();
+        frame.encode(&mut bytes).unwrap();
+        bytes.freeze()
+    };
+    for encoding in ENCODINGS {
+        for request in samples::requests() {
+            assert_eq!(
+                request.to_bytes(encoding, 9),
+                written(request.to_frame(encoding, 9))
+            );
+        }
+        for reply in samples::replies() {
+            assert_eq!(
+                reply.to_bytes(encoding, 0x1234),
+                written(reply.to_frame(encoding, 0x1234))
+            );
+        }
+        for push in samples::pushes() {
+            assert_eq!(push.to_bytes(encoding), written(push.to_frame(encoding)));
+        }
+        let refusal = samples::refusal();
+        assert_eq!(
+            encoding.encode_frame(MessageType::ERROR, 5, &refusal.0),
+            written(encode_error(&refusal, encoding, 5))
+        );
+    }
+}
+
+#[test]
 fn a_hello_that_starts_with_a_brace_is_json() {
     assert_eq!(Encoding::of_hello(b"{\"magic\":1229804337}"), Encoding::Json);
     assert_eq!(Encoding::of_hello(b"{"), Encoding::Json);
@@ -243,7 +274,7 @@ fn raw_event(event: &v1::Event) -> RawEvent {
         sent_at_ms: event.sent_at_ms,
         kind: event.kind,
         target_seq: event.target_seq,
-        client_msg_id: event.client_msg_id.clone(),
+        client_msg_id: event.client_msg_id.to_vec(),
         body: event.body.as_ref().map(|body| body.encode_to_vec().into()),
         recalled: event.recalled,
         expired: event.expired,

@@ -176,7 +176,8 @@ impl Running {
         if !self.follow.committed(position, &events) {
             return false;
         }
-        let mut deliveries = self.parts.planner.empty(Some(self.follow.delivered()));
+        let delivered = self.follow.delivered();
+        let mut deliveries = self.parts.planner.empty(Some(delivered), effects.len());
         let now = clock::wall();
         for effect in effects {
             let planned = match effect {
@@ -224,7 +225,8 @@ impl Running {
             }
             self.parts.cache.noticed(notice);
         }
-        let mut deliveries = self.parts.planner.empty(Some(self.follow.delivered()));
+        let delivered = self.follow.delivered();
+        let mut deliveries = self.parts.planner.empty(Some(delivered), fresh.events.len());
         let now = clock::wall();
         for event in &fresh.events {
             self.parts.cache.committed(event);

@@ -19,17 +19,55 @@ pub struct Item {
     pub head: Option<(ConversationId, Seq)>,
     /// Header and body.
     pub frame: Bytes,
-    /// To whom.
-    pub to: Vec<ConnId>,
+    /// How many of the delivery's connections it is for, after those of the items before it.
+    receivers: usize,
 }
 
 /// What one batch of commits means for one loop.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
     /// Frames, in commit order.
-    pub items: Vec<Item>,
+    items: Vec<Item>,
+    /// To whom: the receivers of all items in one list, so that an item costs no allocation of its own.
+    to: Vec<ConnId>,
     /// All of this that concerns this loop is in this or an earlier delivery.
     pub complete_to: Option<Snapshot>,
+}
+
+impl Delivery {
+    /// Nothing yet, with room for about so many frames.
+    pub fn new(complete_to: Option<Snapshot>, frames: usize) -> Self {
+        Self {
+            items: Vec::with_capacity(frames),
+            to: Vec::with_capacity(frames.saturating_mul(2)),
+            complete_to,
+        }
+    }
+
+    /// Adds a frame after those that are there.
+    pub fn push(&mut self, head: Option<(ConversationId, Seq)>, frame: Bytes, to: &[ConnId]) {
+        self.to.extend_from_slice(to);
+        self.items.push(Item {
+            head,
+            frame,
+            receivers: to.len(),
+        });
+    }
+
+    /// Every frame with those it is for, in commit order.
+    pub fn items(&self) -> impl Iterator<Item = (&Item, &[ConnId])> {
+        let mut rest = &self.to[..];
+        self.items.iter().map(move |item| {
+            let (to, after) = rest.split_at_checked(item.receivers).unwrap_or((rest, &[]));
+            rest = after;
+            (item, to)
+        })
+    }
+
+    /// It holds no frame.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
 }
 
 /// Whether something could not be posted to a loop.
@@ -112,7 +150,7 @@ impl Outboxes {
     pub fn post_transient(&self, deliveries: Vec<Delivery>) {
         let Some(remote) = self.remote.get() else { return };
         for (loop_id, delivery) in remote.loops().zip(deliveries) {
-            if !delivery.items.is_empty() && remote.post(loop_id, ToLoop::Deliver(delivery)).is_err() {
+            if !delivery.is_empty() && remote.post(loop_id, ToLoop::Deliver(delivery)).is_err() {
                 log::debug!("a transient frame was dropped: loop {} is full", loop_id.index());
             }
         }

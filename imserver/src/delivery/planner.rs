@@ -14,11 +14,7 @@ use storage::{
     ConversationId, CursorMove, Event, Interval, ReadError, Reader, Seq, Snapshot, Timestamp, UserId,
 };
 
-use super::{
-    encode,
-    outbox::{Delivery, Item},
-    routes::Routes,
-};
+use super::{encode, outbox::Delivery, routes::Routes};
 
 /// Groups whose members are kept in memory, at most.
 pub const GROUPS_CACHED_MAX: usize = 10_000;
@@ -32,7 +28,8 @@ pub struct Planner {
     reader: Box<dyn Reader>,
     groups: HashMap<ConversationId, Group>,
     members_cached: usize,
-    loops: usize,
+    /// Filled for each event and emptied again.
+    targets: LoopTargets,
     receipts_up_to: usize,
 }
 
@@ -57,6 +54,15 @@ struct Targets {
     json: Vec<ConnId>,
 }
 
+impl Targets {
+    fn of(&self, encoding: Encoding) -> &[ConnId] {
+        match encoding {
+            Encoding::Protobuf => &self.protobuf,
+            Encoding::Json => &self.json,
+        }
+    }
+}
+
 impl Planner {
     /// A planner that reads memberships with `reader`.
     pub fn new(
@@ -72,19 +78,30 @@ impl Planner {
             reader,
             groups: HashMap::new(),
             members_cached: 0,
-            loops,
+            targets: LoopTargets::new(loops),
             receipts_up_to,
         }
     }
 
-    /// An empty delivery for each loop.
-    pub fn empty(&self, complete_to: Option<&Snapshot>) -> Vec<Delivery> {
-        (0..self.loops)
-            .map(|_| Delivery {
-                items: Vec::new(),
-                complete_to: complete_to.cloned(),
-            })
+    /// An empty delivery for each loop, with room for the frames of about so many events.
+    pub fn empty(&self, complete_to: Option<&Snapshot>, events: usize) -> Vec<Delivery> {
+        let loops = self.targets.0.len();
+        (0..loops)
+            .map(|_| Delivery::new(complete_to.cloned(), events))
             .collect()
+    }
+
+    /// Reads the members of the groups that these events need and this does not know yet, so that planning them does
+    /// not have to. What cannot be read now is tried again then.
+    pub fn prepare<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
+        for event in events {
+            let class = protocol::ConversationId::parse(event.conversation.0);
+            if class.map(protocol::ConversationId::class) == Some(ConversationClass::Group)
+                && let Err(error) = self.intervals(event.conversation, event.roster, event.seq)
+            {
+                log::debug!("members could not be read ahead: {error}");
+            }
+        }
     }
 
     /// Adds the push of a committed event.
@@ -92,12 +109,11 @@ impl Planner {
     /// # Errors
     /// Its group's members could not be read; nothing was added.
     pub fn event(&mut self, event: &Event, now: Timestamp, out: &mut [Delivery]) -> Result<(), ReadError> {
-        let targets = self.targets(event)?;
+        self.aim(event)?;
         let head = Some((event.conversation, event.seq));
         let epoch = self.epoch;
-        add(targets, head, out, |encoding| {
-            encode::event(event, epoch, encoding, now)
-        });
+        self.targets
+            .add(head, out, |encoding| encode::event(event, epoch, encoding, now));
         Ok(())
     }
 
@@ -121,27 +137,34 @@ impl Planner {
                     read_seq: moved.read.0,
                 }],
             });
-            let targets = self.connections(users.iter().copied());
-            add(targets, None, out, |encoding| encode::push(&push, encoding));
+            self.targets.aim(&self.routes, users.iter().copied());
+            self.targets
+                .add(None, out, |encoding| encode::push(&push, encoding));
         }
         Ok(())
     }
 
-    fn targets(&mut self, event: &Event) -> Result<Vec<Targets>, ReadError> {
+    /// Makes the targets those who see an event.
+    fn aim(&mut self, event: &Event) -> Result<(), ReadError> {
         match protocol::ConversationId::parse(event.conversation.0).map(protocol::ConversationId::class) {
             Some(ConversationClass::Direct { low, high }) => {
-                Ok(self.connections([UserId(low), UserId(high)].into_iter()))
+                self.targets
+                    .aim(&self.routes, [UserId(low), UserId(high)].into_iter());
             }
-            Some(ConversationClass::Own { user }) => Ok(self.connections([UserId(user)].into_iter())),
+            Some(ConversationClass::Own { user }) => {
+                self.targets.aim(&self.routes, std::iter::once(UserId(user)));
+            }
             Some(ConversationClass::Group) => {
                 let intervals = self.intervals(event.conversation, event.roster, event.seq)?;
                 let sees = |interval: &&Interval| {
                     interval.joined <= event.seq && interval.left.is_none_or(|left| event.seq <= left)
                 };
-                Ok(self.connections(intervals.iter().filter(sees).map(|interval| interval.user)))
+                let users = intervals.iter().filter(sees).map(|interval| interval.user);
+                self.targets.aim(&self.routes, users);
             }
-            None => Ok(self.connections(std::iter::empty())),
+            None => self.targets.clear(),
         }
+        Ok(())
     }
 
     /// Members at the newest roster this planner has seen.
@@ -205,51 +228,60 @@ impl Planner {
             );
         }
     }
-
-    fn connections(&self, users: impl Iterator<Item = UserId>) -> Vec<Targets> {
-        connections(&self.routes, self.loops, users)
-    }
 }
 
-fn connections(routes: &Routes, loops: usize, users: impl Iterator<Item = UserId>) -> Vec<Targets> {
-    let mut targets: Vec<Targets> = (0..loops).map(|_| Targets::default()).collect();
-    for user in users {
-        routes.of(user, |route| {
-            if let Some(target) = targets.get_mut(route.conn.loop_id().index()) {
-                match route.encoding {
-                    Encoding::Protobuf => target.protobuf.push(route.conn),
-                    Encoding::Json => target.json.push(route.conn),
+/// Connections of each loop, by encoding.
+struct LoopTargets(Vec<Targets>);
+
+impl LoopTargets {
+    fn new(loops: usize) -> Self {
+        Self((0..loops).map(|_| Targets::default()).collect())
+    }
+
+    fn clear(&mut self) {
+        for target in &mut self.0 {
+            target.protobuf.clear();
+            target.json.clear();
+        }
+    }
+
+    /// Makes it the connections of these users.
+    fn aim(&mut self, routes: &Routes, users: impl Iterator<Item = UserId>) {
+        self.clear();
+        for user in users {
+            routes.of(user, |route| {
+                if let Some(target) = self.0.get_mut(route.conn.loop_id().index()) {
+                    match route.encoding {
+                        Encoding::Protobuf => target.protobuf.push(route.conn),
+                        Encoding::Json => target.json.push(route.conn),
+                    }
                 }
-            }
-        });
-    }
-    targets
-}
-
-/// Encodes a frame at most once per encoding, and adds it for each loop that has receivers.
-fn add(
-    targets: Vec<Targets>,
-    head: Option<(ConversationId, Seq)>,
-    out: &mut [Delivery],
-    encode: impl Fn(Encoding) -> Bytes,
-) {
-    let (mut protobuf, mut json) = (None, None);
-    for (target, delivery) in targets.into_iter().zip(out) {
-        if !target.protobuf.is_empty() {
-            let frame = protobuf.get_or_insert_with(|| encode(Encoding::Protobuf)).clone();
-            delivery.items.push(Item {
-                head,
-                frame,
-                to: target.protobuf,
             });
         }
-        if !target.json.is_empty() {
-            let frame = json.get_or_insert_with(|| encode(Encoding::Json)).clone();
-            delivery.items.push(Item {
-                head,
-                frame,
-                to: target.json,
-            });
+    }
+
+    /// Encodes a frame at most once per encoding, and adds it for each loop that has receivers.
+    fn add(
+        &self,
+        head: Option<(ConversationId, Seq)>,
+        out: &mut [Delivery],
+        encode: impl Fn(Encoding) -> Bytes,
+    ) {
+        for encoding in [Encoding::Protobuf, Encoding::Json] {
+            let receivers = self.0.iter().map(|targets| targets.of(encoding)).zip(&mut *out);
+            let mut receivers = receivers.filter(|(to, _)| !to.is_empty()).peekable();
+            if receivers.peek().is_none() {
+                continue;
+            }
+            let frame = encode(encoding);
+            while let Some((to, delivery)) = receivers.next() {
+                if receivers.peek().is_none() {
+                    // Not cloned: that would cost a frame for one loop an allocation.
+                    delivery.push(head, frame, to);
+                    break;
+                }
+                delivery.push(head, frame.clone(), to);
+            }
         }
     }
 }
@@ -262,12 +294,13 @@ pub fn transient(
     except: Option<ConnId>,
     push: &Push,
 ) -> Vec<Delivery> {
-    let mut targets = connections(routes, loops, users);
-    for target in &mut targets {
+    let mut targets = LoopTargets::new(loops);
+    targets.aim(routes, users);
+    for target in &mut targets.0 {
         target.protobuf.retain(|conn| Some(*conn) != except);
         target.json.retain(|conn| Some(*conn) != except);
     }
     let mut out: Vec<Delivery> = (0..loops).map(|_| Delivery::default()).collect();
-    add(targets, None, &mut out, |encoding| encode::push(push, encoding));
+    targets.add(None, &mut out, |encoding| encode::push(push, encoding));
     out
 }

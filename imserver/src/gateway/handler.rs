@@ -272,7 +272,7 @@ impl Gateway {
     }
 
     /// To the lane, to a worker, or done here.
-    fn route(&mut self, cx: &mut Cx<'_>, request: Request, reply: ReplyTo) -> Flow<Self> {
+    fn route(&mut self, cx: &mut Cx<'_>, mut request: Request, reply: ReplyTo) -> Flow<Self> {
         let key = cx.id().as_u64();
         let conn = cx.conn();
         let Some(who) = conn.session.established() else {
@@ -333,7 +333,7 @@ impl Gateway {
                     }),
                 );
             }
-            ref other => match append::from_request(who.user, other, clock::wall()) {
+            ref mut other => match append::from_request(who.user, other, clock::wall()) {
                 Ok(Some(append)) => {
                     let then = Then::Sent(other.command(), reply);
                     return self.submit(
@@ -631,8 +631,8 @@ impl Gateway {
 
     fn deliver(&mut self, cx: &mut LoopCx<'_, Self>, delivery: Delivery) {
         self.check_missed(cx);
-        for item in &delivery.items {
-            for id in &item.to {
+        for (item, to) in delivery.items() {
+            for id in to {
                 if let Some(mut cx) = cx.conn(*id) {
                     self.push(&mut cx, item);
                 }

@@ -326,18 +326,19 @@ impl Running {
                 self.take(order);
             }
             let count = self.waiting.len().min(self.parts.batch_max);
-            let mut jobs: Vec<Job> = self.waiting.drain(..count).collect();
+            let jobs = self.waiting.drain(..count);
+            let (mut writes, thens): (Vec<Write>, Vec<Then>) = jobs.map(|job| (job.write, job.then)).unzip();
             if lazy_due.is_none() && self.lazy_waits() {
                 lazy_due = Some(Instant::now() + LAZY_DELAY);
             }
             if lazy_due.is_some_and(|due| due <= Instant::now()) {
-                self.take_lazy(&mut jobs);
+                writes.extend(self.take_lazy());
                 lazy_due = self.lazy_waits().then(Instant::now);
             }
-            if jobs.is_empty() {
+            if writes.is_empty() {
                 continue;
             }
-            match self.batch(jobs) {
+            match self.batch(writes, thens) {
                 Batch::Committed => self.lazy_retry = LAZY_RETRY.0,
                 Batch::Failed if self.lazy_waits() => {
                     lazy_due = Some(Instant::now() + self.lazy_retry);
@@ -360,9 +361,8 @@ impl Running {
     /// Everything lazy, at the end; what the store does not take now is lost, and said again by its devices.
     fn flush(&mut self) {
         while self.lazy_waits() {
-            let mut jobs = Vec::new();
-            self.take_lazy(&mut jobs);
-            if !matches!(self.batch(jobs), Batch::Committed) {
+            let writes = self.take_lazy();
+            if !matches!(self.batch(writes, Vec::new()), Batch::Committed) {
                 log::warn!("cursors could not be written at the end");
                 return;
             }
@@ -373,12 +373,8 @@ impl Running {
         self.lazy.as_ref().is_some_and(|lazy| !lazy.is_empty())
     }
 
-    fn take_lazy(&self, jobs: &mut Vec<Job>) {
-        let writes = self.lazy.as_ref().map(|lazy| lazy.take()).unwrap_or_default();
-        jobs.extend(writes.into_iter().map(|write| Job {
-            write,
-            then: Then::Nothing,
-        }));
+    fn take_lazy(&self) -> Vec<Write> {
+        self.lazy.as_ref().map(|lazy| lazy.take()).unwrap_or_default()
     }
 
     /// What was lazy and is not written waits again.
@@ -388,10 +384,9 @@ impl Running {
         }
     }
 
-    /// Commits a batch, and answers it.
-    fn batch(&mut self, jobs: Vec<Job>) -> Batch {
-        let (writes, thens): (Vec<Write>, Vec<Then>) =
-            jobs.into_iter().map(|job| (job.write, job.then)).unzip();
+    /// Commits a batch, and answers the writes that somebody waits for: the first ones, one for each of `thens`.
+    fn batch(&mut self, writes: Vec<Write>, mut thens: Vec<Then>) -> Batch {
+        thens.resize_with(writes.len(), || Then::Nothing);
         // Read before the commit: whoever ends a session that this batch makes, ends it later.
         let checked_at = self.parts.routes.revocations();
         match self.writer.commit(&writes) {
@@ -449,16 +444,26 @@ impl Running {
 
     /// Answers first, pushes second; both only after the commit.
     fn committed(&mut self, results: Vec<Result<Outcome, Refused>>, thens: Vec<Then>, checked_at: u64) {
+        if let Deliver::Here(planner) = &mut self.deliver {
+            planner.prepare(results.iter().flatten().filter_map(|outcome| match outcome {
+                Outcome::Appended(appended) if !appended.duplicate => Some(appended.event.as_ref()),
+                _ => None,
+            }));
+        }
         // A loop is woken once for all of it, and writes an answer and a push to the same connection together.
         let _wakes = self.parts.outboxes.hold_wakes();
-        let mut effects = Vec::new();
+        let mut effects = Vec::with_capacity(results.len());
         for (result, then) in results.into_iter().zip(thens) {
             match result {
                 Ok(outcome) => self.succeeded(outcome, then, checked_at, &mut effects),
                 Err(refused) => refuse(then, &wire::refused(refused)),
             }
         }
-        self.push(effects);
+        // After the answers: a session that they ended is told nothing any more.
+        match &mut self.deliver {
+            Deliver::Here(planner) => push(planner, &self.parts.outboxes, &effects),
+            Deliver::Follower(follower) => follower.committed(effects),
+        }
     }
 
     fn succeeded(&mut self, outcome: Outcome, then: Then, checked_at: u64, effects: &mut Vec<Outcome>) {
@@ -542,13 +547,6 @@ impl Running {
             token: Some(made.token.into_text()),
         });
     }
-
-    fn push(&mut self, effects: Vec<Outcome>) {
-        match &mut self.deliver {
-            Deliver::Here(planner) => push(planner, &self.parts.outboxes, &effects),
-            Deliver::Follower(follower) => follower.committed(effects),
-        }
-    }
 }
 
 /// How a batch ended.
@@ -563,7 +561,7 @@ enum Batch {
 fn push(planner: &mut Planner, outboxes: &Outboxes, effects: &[Outcome]) {
     let positions = effects.iter().map(position).filter(|position| position.0 > 0);
     let Some(last) = positions.max() else { return };
-    let mut deliveries = planner.empty(Some(&Snapshot::at(last)));
+    let mut deliveries = planner.empty(Some(&Snapshot::at(last)), effects.len());
     let now = clock::wall();
     for effect in effects {
         let planned = match effect {

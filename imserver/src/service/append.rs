@@ -11,11 +11,12 @@ use storage::{Action, Append, ClientId, ConversationId, Seq, Timestamp, UserId};
 use super::wire;
 use crate::token;
 
-/// The append that a validated request asks for; `None` for a request that appends nothing.
+/// The append that a validated request asks for; `None` for a request that appends nothing, which stays as it is. Of
+/// any other the content is taken.
 ///
 /// # Errors
 /// A field that validation lets through but no append can use.
-pub fn from_request(sender: UserId, request: &Request, at: Timestamp) -> Result<Option<Append>, Refusal> {
+pub fn from_request(sender: UserId, request: &mut Request, at: Timestamp) -> Result<Option<Append>, Refusal> {
     let command = request.command().number();
     let make = |conversation: u64, client_id: &Bytes, canonical: Vec<u8>, action: Action| {
         let client_id = ClientMessageId::parse(client_id)
@@ -36,12 +37,13 @@ pub fn from_request(sender: UserId, request: &Request, at: Timestamp) -> Result<
         }))
     };
     match request {
-        Request::Send(send) => make(
-            send.conversation_id,
-            &send.client_msg_id,
-            canonical(send),
-            action(send)?,
-        ),
+        Request::Send(send) => {
+            // How it is to be delivered is not part of what was asked: a retry may ask for another quality.
+            send.quality = 0;
+            let canonical = send.encode_to_vec();
+            let action = action(send)?;
+            make(send.conversation_id, &send.client_msg_id, canonical, action)
+        }
         Request::CreateGroup(create) => make(
             0,
             &create.client_msg_id,
@@ -103,20 +105,11 @@ pub fn from_request(sender: UserId, request: &Request, at: Timestamp) -> Result<
     }
 }
 
-/// Everything a send asks for, but for how it is to be delivered: a retry may ask for another quality.
-fn canonical(send: &v1::SendRequest) -> Vec<u8> {
-    v1::SendRequest {
-        quality: 0,
-        ..send.clone()
-    }
-    .encode_to_vec()
-}
-
 fn users(ids: &[u64]) -> Vec<UserId> {
     ids.iter().copied().map(UserId).collect()
 }
 
-fn action(send: &v1::SendRequest) -> Result<Action, Refusal> {
+fn action(send: &mut v1::SendRequest) -> Result<Action, Refusal> {
     let target = Seq(send.target_seq);
     match send.kind() {
         EventKind::Edit => Ok(Action::Edit {
@@ -151,9 +144,9 @@ fn action(send: &v1::SendRequest) -> Result<Action, Refusal> {
     }
 }
 
-fn body(send: &v1::SendRequest) -> Bytes {
+fn body(send: &mut v1::SendRequest) -> Bytes {
     let body = v1::EventBody {
-        content: send.content.clone(),
+        content: send.content.take(),
         group: None,
         reaction: send.reaction.clone(),
     };

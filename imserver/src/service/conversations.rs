@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock,
-    delivery::{encode, planner},
+    delivery::planner,
     gateway::Established,
     reply::{Effect, ReplyTo},
     token::{PageMark, SyncToken},
@@ -79,7 +79,7 @@ pub(super) fn history(worker: &mut Worker, who: Established, request: &v1::Histo
         })),
         Encoding::Protobuf => {
             let kind = MessageType::response(protocol::Command::History.number());
-            let frame = encode::protobuf(kind, reply.seq(), &RawHistory { page: Some(raw) });
+            let frame = protocol::protobuf_frame(kind, reply.seq(), &RawHistory { page: Some(raw) });
             reply.frame(frame);
         }
     }

@@ -86,7 +86,7 @@ pub fn raw_event(event: &Event, now: Timestamp) -> RawEvent {
         sent_at_ms: event.at.0,
         kind: i32::from(event.kind.number()),
         target_seq: event.target.0,
-        client_msg_id: Bytes::copy_from_slice(&event.client_id.0),
+        client_msg_id: event.client_id.0.to_vec(),
         body,
         recalled: event.recalled,
         expired,

@@ -9,7 +9,6 @@ use super::{
     group,
     lookup::{self, Head, Stay},
     moment::Moment,
-    row::{role_number, sql, users_to_blob},
     writer::Batch,
 };
 use crate::{
@@ -73,7 +72,7 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
     let draft = case.decide()?;
     let event = enter(batch, append, head, draft)?;
     Ok(Appended {
-        event: Arc::new(event),
+        event,
         duplicate: false,
     })
 }
@@ -201,9 +200,9 @@ fn enter(
     append: &Append,
     head: Option<Head>,
     draft: Draft<'_>,
-) -> Result<Event, Failure> {
+) -> Result<Arc<Event>, Failure> {
     let seq = Seq(head.map_or(0, |head| head.seq.0) + 1);
-    let event = Event {
+    let event = Arc::new(Event {
         position: batch.next_position(),
         conversation: append.conversation,
         seq,
@@ -222,41 +221,9 @@ fn enter(
         change: draft.change,
         expires_at: draft.expires_at,
         recalled: false,
-    };
-    log_event(batch, append, &event, draft.reaction)?;
+    });
+    batch.log.enter(&event, append.fingerprint, draft.reaction)?;
     derive::apply(&batch.moment(), &event, draft.reaction)?;
     batch.entered(&event, head);
     Ok(event)
-}
-
-fn log_event(batch: &Batch<'_>, append: &Append, event: &Event, reaction: &str) -> Result<(), Failure> {
-    let change = event.change.as_ref();
-    let text = match change {
-        Some(change) => change.name.as_deref(),
-        None => (!reaction.is_empty()).then_some(reaction),
-    };
-    let mut statement = batch.connection.prepare_cached(
-        "INSERT INTO events (position, conversation, seq, ordinal, roster, sender, client_id, fingerprint, at,
-                             kind, target, expires_at, recalled, users, role, text, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?15, ?16)",
-    )?;
-    statement.execute((
-        sql(event.position.0),
-        sql(event.conversation.0),
-        sql(event.seq.0),
-        sql(event.ordinal),
-        sql(event.roster.0),
-        sql(event.sender.0),
-        event.client_id.0,
-        append.fingerprint.0,
-        sql(event.at.0),
-        event.kind.number(),
-        sql(event.target.0),
-        sql(event.expires_at.0),
-        change.map(|change| users_to_blob(&change.users)),
-        change.and_then(|change| change.role).map(role_number),
-        text,
-        &event.body[..],
-    ))?;
-    Ok(())
 }

@@ -5,14 +5,13 @@
 //!
 //! Nothing in here may be needed to know what was committed: the log says that.
 
-use std::collections::HashMap;
-
-use rusqlite::Connection;
+use foldhash::HashMap;
+use rusqlite::{CachedStatement, Connection};
 
 use super::{
     failure::Failure,
     recent::{Entry, Recent},
-    row::{self, first, sql},
+    row::{self, Parameters, first, sql},
 };
 use crate::types::{ClientId, ConversationId, Event, Position, Seq, UserId};
 
@@ -99,7 +98,7 @@ impl Behind {
         Ok(Self {
             pending: Vec::new(),
             generation: None,
-            requests: HashMap::new(),
+            requests: HashMap::default(),
             greatest_id,
             rows_due: 0,
             size: size.max(1),
@@ -149,7 +148,8 @@ impl Behind {
         let mut by_client_id = by_place.clone();
         // Stable: the seqs of a conversation are in order already.
         by_place.sort_by_key(|indexed| indexed.conversation);
-        by_client_id.sort_unstable_by_key(Indexed::request);
+        // By the id alone and as a number, which is quicker to compare; the order of equal ones does not matter.
+        by_client_id.sort_unstable_by_key(|indexed| u128::from_be_bytes(indexed.client_id.0));
         self.generation = Some(Generation {
             by_place,
             by_client_id,
@@ -234,19 +234,11 @@ fn newest_of_each(places: &[Indexed]) -> Vec<(ConversationId, Seq)> {
 /// Writes the places of events, sorted by conversation and seq, and the heads and cursors that follow. What was
 /// written before may be written again.
 pub(super) fn write_places(connection: &Connection, places: &[Indexed]) -> Result<(), Failure> {
-    let mut place = connection.prepare_cached(
-        "INSERT INTO event_seqs (conversation, seq, position) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET position = excluded.position WHERE position = excluded.position",
-    )?;
-    for indexed in places {
-        let entry = &indexed.entry;
-        let written = place.execute([
-            sql(indexed.conversation.0),
-            sql(entry.seq.0),
-            sql(entry.position.0),
-        ])?;
-        one_row(written, "two events have the same seq")?;
-    }
+    write_rows(connection, &PLACES, places, |indexed, row| {
+        row.bind(sql(indexed.conversation.0))?;
+        row.bind(sql(indexed.entry.seq.0))?;
+        row.bind(sql(indexed.entry.position.0))
+    })?;
     for run in places.chunk_by(|one, other| one.conversation == other.conversation) {
         if let Some(last) = run.last() {
             move_head(connection, last)?;
@@ -265,18 +257,83 @@ pub(super) fn write_places(connection: &Connection, places: &[Indexed]) -> Resul
 
 /// Writes which requests made which events. What was written before may be written again.
 pub(super) fn write_requests(connection: &Connection, requests: &[Indexed]) -> Result<(), Failure> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO requests (client_id, conversation, sender, position) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET position = excluded.position WHERE position = excluded.position",
-    )?;
-    for indexed in requests {
-        let written = statement.execute((
-            indexed.client_id.0,
-            sql(indexed.conversation.0),
-            sql(indexed.entry.sender.0),
-            sql(indexed.entry.position.0),
-        ))?;
-        one_row(written, "two events have the same client id")?;
+    write_rows(connection, &REQUESTS, requests, |indexed, row| {
+        row.bind(indexed.client_id.0)?;
+        row.bind(sql(indexed.conversation.0))?;
+        row.bind(sql(indexed.entry.sender.0))?;
+        row.bind(sql(indexed.entry.position.0))
+    })
+}
+
+/// A table of the index.
+struct Table {
+    columns: &'static str,
+    row: &'static str,
+    /// What it means when a row is there already with another position.
+    otherwise: &'static str,
+}
+
+const PLACES: Table = Table {
+    columns: "event_seqs (conversation, seq, position)",
+    row: "(?, ?, ?)",
+    otherwise: "two events have the same seq",
+};
+
+const REQUESTS: Table = Table {
+    columns: "requests (client_id, conversation, sender, position)",
+    row: "(?, ?, ?, ?)",
+    otherwise: "two events have the same client id",
+};
+
+/// Rows of one statement: to begin and to end one costs more than a row does.
+const ROWS_AT_ONCE: usize = 32;
+
+impl Table {
+    /// Writes those of the rows that are not there.
+    fn insert<'c>(&self, connection: &'c Connection, rows: usize) -> Result<CachedStatement<'c>, Failure> {
+        let rows = vec![self.row; rows].join(", ");
+        let text = format!("INSERT OR IGNORE INTO {} VALUES {rows}", self.columns);
+        Ok(connection.prepare_cached(&text)?)
+    }
+
+    /// Writes a row that may be there already, with the same position.
+    fn repeat<'c>(&self, connection: &'c Connection) -> Result<CachedStatement<'c>, Failure> {
+        let text = format!(
+            "INSERT INTO {} VALUES {} ON CONFLICT DO UPDATE SET position = excluded.position
+             WHERE position = excluded.position",
+            self.columns, self.row
+        );
+        Ok(connection.prepare_cached(&text)?)
+    }
+}
+
+fn write_rows(
+    connection: &Connection,
+    table: &Table,
+    rows: &[Indexed],
+    bind: impl Fn(&Indexed, &mut Parameters<'_, '_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let execute = |statement: &mut CachedStatement<'_>, rows: &[Indexed]| {
+        let mut parameters = Parameters::of(statement);
+        rows.iter()
+            .try_for_each(|indexed| bind(indexed, &mut parameters))?;
+        Ok::<_, Failure>(statement.raw_execute()?)
+    };
+    let (many, one_by_one) = rows.split_at(rows.len() - rows.len() % ROWS_AT_ONCE);
+    for (rows, at_once) in [(many, ROWS_AT_ONCE), (one_by_one, 1)] {
+        if rows.is_empty() {
+            continue;
+        }
+        let mut insert = table.insert(connection, at_once)?;
+        for rows in rows.chunks(at_once) {
+            if execute(&mut insert, rows)? == rows.len() {
+                continue;
+            }
+            let mut repeat = table.repeat(connection)?;
+            for row in rows {
+                one_row(execute(&mut repeat, std::slice::from_ref(row))?, table.otherwise)?;
+            }
+        }
     }
     Ok(())
 }

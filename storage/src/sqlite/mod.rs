@@ -14,6 +14,7 @@ mod cursors;
 mod derive;
 mod failure;
 mod group;
+mod log;
 mod lookup;
 mod moment;
 mod page;

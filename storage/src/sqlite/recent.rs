@@ -37,7 +37,7 @@ type Newest = VecDeque<Entry>;
 
 #[derive(Debug, Default)]
 struct State {
-    conversations: HashMap<ConversationId, Newest>,
+    conversations: foldhash::HashMap<ConversationId, Newest>,
     entries: usize,
     /// Slices of the index that were committed.
     slices: u64,

@@ -2,7 +2,7 @@
 //! panic and never a guess.
 
 use bytes::Bytes;
-use rusqlite::Row;
+use rusqlite::{CachedStatement, Row, ToSql};
 
 use super::failure::Failure;
 use crate::types::{
@@ -59,6 +59,23 @@ pub(super) const fn role_number(role: Role) -> i64 {
         Role::Member => 0,
         Role::Admin => 1,
         Role::Owner => 2,
+    }
+}
+
+/// The parameters of a statement, bound one after the other. All have to be.
+pub(super) struct Parameters<'s, 'c> {
+    statement: &'s mut CachedStatement<'c>,
+    bound: usize,
+}
+
+impl<'s, 'c> Parameters<'s, 'c> {
+    pub(super) const fn of(statement: &'s mut CachedStatement<'c>) -> Self {
+        Self { statement, bound: 0 }
+    }
+
+    pub(super) fn bind(&mut self, value: impl ToSql) -> Result<(), Failure> {
+        self.bound += 1;
+        Ok(self.statement.raw_bind_parameter(self.bound, value)?)
     }
 }
 

@@ -3,8 +3,9 @@
 //! of the newest events, which the next batch finds out by the log's position. It never repeats a COMMIT that failed
 //! for any other reason than a lock.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use foldhash::HashMap;
 use rusqlite::Connection;
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
     checkpoint::Signal,
     cursors,
     failure::{Failure, Stop},
+    log::Log,
     lookup::{self, Head},
     moment::Moment,
     people,
@@ -22,8 +24,8 @@ use super::{
 };
 use crate::{
     error::{CommitError, OpenError, Refused},
-    types::{ConversationId, Event, EventKind, Position},
-    write::{Append, Outcome, Rules, Write, Writer},
+    types::{ConversationId, Event, EventKind, Position, Seq},
+    write::{Action, Append, Outcome, Rules, Write, Writer},
 };
 
 /// How often a COMMIT is tried that only waited for a lock.
@@ -54,6 +56,7 @@ pub(super) struct Batch<'a> {
     heads: &'a mut HashMap<ConversationId, Head>,
     /// New in this batch.
     events: usize,
+    pub(super) log: Log<'a>,
 }
 
 impl<'a> Batch<'a> {
@@ -78,7 +81,7 @@ impl<'a> Batch<'a> {
     }
 
     /// What the same request made before.
-    pub(super) fn event_by_request(&self, append: &Append) -> Result<Option<LogEntry>, Failure> {
+    pub(super) fn event_by_request(&mut self, append: &Append) -> Result<Option<LogEntry>, Failure> {
         let (conversation, sender, id) = (append.conversation, append.sender, append.client_id);
         let position = match self.behind.position_of(id, conversation, sender) {
             None if self.behind.may_be_indexed(id) => {
@@ -86,9 +89,9 @@ impl<'a> Batch<'a> {
             }
             known => known,
         };
-        position
-            .map(|position| lookup::event(self.connection, position))
-            .transpose()
+        let Some(position) = position else { return Ok(None) };
+        self.log.flush()?;
+        lookup::event(self.connection, position).map(Some)
     }
 
     /// An event was written to the log, after this head.
@@ -113,6 +116,9 @@ impl<'a> Batch<'a> {
     }
 
     fn write(&mut self, write: &Write) -> Result<Outcome, Stop> {
+        if !is_plain_message(write) {
+            self.log.flush()?;
+        }
         match write {
             Write::Append(append) => append::append(self, append).map(Outcome::Appended),
             Write::Cursors(moves) => cursors::move_all(self, moves),
@@ -123,6 +129,17 @@ impl<'a> Batch<'a> {
             Write::TouchSessions(touched) => people::touch(self.connection, touched),
         }
     }
+}
+
+/// Its append reads nothing of the log but, if it was made before, what the same request made.
+const fn is_plain_message(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::Append(Append {
+            action: Action::Message { reply_to: Seq(0), .. },
+            ..
+        })
+    )
 }
 
 type Answers = Vec<Result<Outcome, Refused>>;
@@ -167,7 +184,7 @@ impl SqliteWriter {
             rules: options.rules,
             signal,
             recent,
-            heads: HashMap::new(),
+            heads: HashMap::default(),
             broken: None,
             _files: files,
         })
@@ -195,6 +212,7 @@ impl SqliteWriter {
             recent: &self.recent,
             heads: &mut self.heads,
             events: 0,
+            log: Log::new(&self.connection),
         };
         let mut answers = Vec::with_capacity(writes.len());
         for write in writes {
@@ -204,7 +222,9 @@ impl SqliteWriter {
                 Err(Stop::Failed(failure)) => return Err(failure),
             });
         }
+        batch.log.flush()?;
         let (position, events) = (batch.position, batch.events);
+        drop(batch);
         let slice = self.behind.write_slice(&self.connection, events)?;
         if position != before {
             self.connection

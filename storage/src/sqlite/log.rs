@@ -1,0 +1,135 @@
+//! The rows that a transaction adds to the log. Messages are written several in one statement, because to begin and to
+//! end a statement costs about as much as a row does: so the newest may not be written yet. Whoever reads the log in the
+//! transaction, and whoever ends it, has them [flushed](Log::flush) first.
+
+use std::sync::Arc;
+
+use rusqlite::{CachedStatement, Connection};
+
+use super::{
+    failure::Failure,
+    row::{Parameters, role_number, sql, users_to_blob},
+};
+use crate::types::{Event, EventKind, Fingerprint};
+
+/// Messages of one statement.
+const ROWS_AT_ONCE: usize = 8;
+
+/// The log, as one transaction adds to it.
+pub(super) struct Log<'c> {
+    connection: &'c Connection,
+    waiting: Vec<(Arc<Event>, Fingerprint)>,
+    /// Prepared when it is needed first: to look it up for each event would cost a fourth of what writing that does.
+    one: Option<CachedStatement<'c>>,
+    several: Option<CachedStatement<'c>>,
+}
+
+impl<'c> Log<'c> {
+    pub(super) const fn new(connection: &'c Connection) -> Self {
+        Self {
+            connection,
+            waiting: Vec::new(),
+            one: None,
+            several: None,
+        }
+    }
+
+    /// Adds an event. Reactions have a text besides.
+    pub(super) fn enter(
+        &mut self,
+        event: &Arc<Event>,
+        fingerprint: Fingerprint,
+        reaction: &str,
+    ) -> Result<(), Failure> {
+        if !matches!(event.kind, EventKind::Message(_)) {
+            self.flush()?;
+            return self.write(event, fingerprint, reaction);
+        }
+        self.waiting.push((Arc::clone(event), fingerprint));
+        if self.waiting.len() >= ROWS_AT_ONCE {
+            self.write_waiting()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits.
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        for (event, fingerprint) in std::mem::take(&mut self.waiting) {
+            self.write(&event, fingerprint, "")?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, event: &Event, fingerprint: Fingerprint, reaction: &str) -> Result<(), Failure> {
+        let statement = match &mut self.one {
+            Some(statement) => statement,
+            none => none.insert(self.connection.prepare_cached(
+                "INSERT INTO events (position, conversation, seq, ordinal, roster, sender, client_id, fingerprint,
+                                     at, kind, target, expires_at, recalled, users, role, text, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)",
+            )?),
+        };
+        let change = event.change.as_ref();
+        let text = match change {
+            Some(change) => change.name.as_deref(),
+            None => (!reaction.is_empty()).then_some(reaction),
+        };
+        let mut parameters = Parameters::of(statement);
+        bind_first(&mut parameters, event, fingerprint)?;
+        parameters.bind(sql(event.target.0))?;
+        parameters.bind(sql(event.expires_at.0))?;
+        parameters.bind(change.map(|change| users_to_blob(&change.users)))?;
+        parameters.bind(change.and_then(|change| change.role).map(role_number))?;
+        parameters.bind(text)?;
+        parameters.bind(&event.body[..])?;
+        statement.raw_execute()?;
+        Ok(())
+    }
+
+    /// Writes exactly as many messages as one statement takes. It fails without taking its rows back, which would need
+    /// a journal of its own: the transaction does that.
+    fn write_waiting(&mut self) -> Result<(), Failure> {
+        let statement = match &mut self.several {
+            Some(statement) => statement,
+            none => none.insert(self.connection.prepare_cached(
+                "INSERT OR FAIL INTO events (position, conversation, seq, ordinal, roster, sender, client_id,
+                                             fingerprint, at, kind, target, expires_at, recalled, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?)",
+            )?),
+        };
+        let mut parameters = Parameters::of(statement);
+        for (event, fingerprint) in &self.waiting {
+            bind_first(&mut parameters, event, *fingerprint)?;
+            parameters.bind(sql(event.expires_at.0))?;
+            parameters.bind(&event.body[..])?;
+        }
+        statement.raw_execute()?;
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
+/// Binds the columns from `position` to `kind`.
+fn bind_first(
+    parameters: &mut Parameters<'_, '_>,
+    event: &Event,
+    fingerprint: Fingerprint,
+) -> Result<(), Failure> {
+    parameters.bind(sql(event.position.0))?;
+    parameters.bind(sql(event.conversation.0))?;
+    parameters.bind(sql(event.seq.0))?;
+    parameters.bind(sql(event.ordinal))?;
+    parameters.bind(sql(event.roster.0))?;
+    parameters.bind(sql(event.sender.0))?;
+    parameters.bind(event.client_id.0)?;
+    parameters.bind(fingerprint.0)?;
+    parameters.bind(sql(event.at.0))?;
+    parameters.bind(event.kind.number())
+}
