@@ -11,6 +11,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, bounded};
 use netcore::{DrainReport, Limits as ConnectionLimits, Outbound, Server, Timeouts, WorkerPool};
+use protocol::CAPABILITY_ANSWER_IS_EVENT;
 use storage::{
     Snapshot, Store,
     cached::{CachedReader, ReadCache},
@@ -24,6 +25,7 @@ use crate::{
     gateway::{Gateway, Shared, ToLoop},
     lane::{Deliver, LaneParts, Lanes, LazyWrites},
     service::{Hasher, Question, Worker, WorkerContext},
+    session::Rules,
 };
 
 /// Descriptors that are not connections: files of the store, listeners, event queues.
@@ -156,7 +158,15 @@ impl Daemon {
         });
         let workers = start_workers(&config, &context, &store, several_writers.then_some(&cache))?;
         let shared = Arc::new(Shared {
-            rules: config.session_rules(),
+            rules: Rules {
+                // Where several write, an answer is given before it is known what was committed before it.
+                capabilities: if several_writers {
+                    0
+                } else {
+                    CAPABILITY_ANSWER_IS_EVENT
+                },
+                ..config.session_rules()
+            },
             epoch: store.epoch(),
             log_id: store.log_id(),
             routes,

@@ -20,6 +20,32 @@ pub struct ReplyTo {
     conn: ConnId,
     seq: u16,
     encoding: Encoding,
+    is_event: bool,
+}
+
+/// An answer that has its place among pushes, with the place in the mailbox that was kept for it.
+#[derive(Debug)]
+pub struct PlacedAnswer {
+    answer: Answer,
+    permit: Permit<ToLoop>,
+}
+
+impl PlacedAnswer {
+    /// Whose.
+    pub const fn conn(&self) -> ConnId {
+        self.answer.conn
+    }
+
+    /// Its loop has it: the place in the mailbox is free again.
+    pub fn received(self) -> Answer {
+        self.answer
+    }
+
+    /// What it had its place among was not posted: it goes alone.
+    pub fn post(self) {
+        // A loop that has stopped has no connection left to answer.
+        let _ = self.permit.post(ToLoop::Answer(self.answer));
+    }
 }
 
 /// An answer on its way to its loop.
@@ -83,7 +109,19 @@ impl ReplyTo {
             conn,
             seq,
             encoding,
+            is_event: false,
         }
+    }
+
+    /// Says whether the answer to the sending of a message stands for the event on this connection.
+    pub const fn with_event(mut self, is_event: bool) -> Self {
+        self.is_event = is_event;
+        self
+    }
+
+    /// Whether the answer to the sending of a message stands for the event on this connection.
+    pub const fn is_event(&self) -> bool {
+        self.is_event
     }
 
     /// The connection that asks.
@@ -112,6 +150,18 @@ impl ReplyTo {
         self.send(Bytes::new(), Effect::Authenticated(Box::new(authenticated)));
     }
 
+    /// Answers in a place among pushes; `None` where there is nobody to answer.
+    pub fn placed(mut self, reply: &Reply) -> Option<PlacedAnswer> {
+        let frame = encode::reply(reply, self.encoding, self.seq);
+        self.place(frame)
+    }
+
+    /// Refuses in a place among pushes.
+    pub fn placed_refusal(mut self, refusal: &Refusal) -> Option<PlacedAnswer> {
+        let frame = encode::refusal(refusal, self.encoding, self.seq);
+        self.place(frame)
+    }
+
     /// Refuses.
     pub fn refuse(self, refusal: &Refusal) {
         self.refuse_and(refusal, Effect::None);
@@ -136,6 +186,18 @@ impl ReplyTo {
     /// Gives the obligation up because the request goes back to its loop, which is on this thread.
     pub fn forget(mut self) {
         self.permit = None;
+    }
+
+    fn place(&mut self, frame: Bytes) -> Option<PlacedAnswer> {
+        Some(PlacedAnswer {
+            permit: self.permit.take()?,
+            answer: Answer {
+                conn: self.conn,
+                seq: self.seq,
+                frame,
+                effect: Effect::None,
+            },
+        })
     }
 
     fn send(&mut self, frame: Bytes, effect: Effect) {

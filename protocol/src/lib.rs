@@ -49,3 +49,8 @@ pub const VERSION: u32 = 1;
 
 /// The first field of a `Hello`: the letters `IMS1`.
 pub const MAGIC: u32 = 0x494D_5331;
+
+/// A bit of [`v1::Hello::capabilities`] and [`v1::Welcome::capabilities`]: the answer to the sending of a message stands
+/// for the message's event. The event is not pushed on this connection besides, and the answer comes in its place: after
+/// what was pushed of earlier events of its conversation.
+pub const CAPABILITY_ANSWER_IS_EVENT: u64 = 1;

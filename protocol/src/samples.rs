@@ -265,6 +265,7 @@ fn sent() -> v1::SendResponse {
         ordinal: 40,
         sent_at_ms: AT_MS,
         duplicate: true,
+        roster: 7,
     }
 }
 

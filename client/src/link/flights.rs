@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use protocol::{Command, Request};
+use protocol::{Command, Request, v1};
 
 /// A request that was not sent yet.
 #[derive(Debug)]
@@ -23,6 +23,9 @@ pub(super) struct Flight {
     pub(super) ticket: Option<u64>,
     pub(super) command: Command,
     pub(super) deadline: Option<Instant>,
+    /// A message whose answer stands for its event. It is kept even when its caller has given up: the event comes in
+    /// no other way.
+    pub(super) message: Option<Box<v1::SendRequest>>,
 }
 
 /// Both kinds, and the next number to use.
@@ -124,6 +127,7 @@ mod tests {
             ticket: Some(ticket),
             command: Command::Send,
             deadline: None,
+            message: None,
         }
     }
 

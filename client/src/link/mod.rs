@@ -9,6 +9,7 @@
 //! [`Link::next_action`] until it is `None`, and call [`Link::handle_timeout`] at
 //! [`Link::next_timeout`].
 
+mod answered;
 mod flights;
 mod state;
 

@@ -6,14 +6,15 @@ use std::{
 };
 
 use protocol::{
-    Command, Decode, Encoding, Frame, MAGIC, MessageType, Push, Reply, Request, VERSION,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, MAGIC, MessageType, Push, Reply, Request,
+    VERSION,
     v1::{self, ErrorCode, GoAwayReason},
     validate,
 };
 
 use super::{
     ADDRESSES_MAX, Action, DEAD_AFTER, Event, GREETING_TIMEOUT, HEARTBEAT_DEFAULT, HEARTBEAT_MIN,
-    IN_FLIGHT_MAX, Identity, STABLE_AFTER, STAY_AWAY_MAX, WAITING_MAX,
+    IN_FLIGHT_MAX, Identity, STABLE_AFTER, STAY_AWAY_MAX, WAITING_MAX, answered,
     flights::{Flight, Flights, Waiting},
 };
 use crate::{
@@ -45,6 +46,9 @@ struct Open {
     ping_at: Instant,
     /// The server said that it is about to close: nothing new is sent.
     leaving: bool,
+    /// The answer to a message stands for its event; whose messages they are.
+    answer_is_event: bool,
+    user: u64,
 }
 
 /// One client's connection over its whole life, reconnects included.
@@ -149,7 +153,7 @@ impl Link {
             magic: MAGIC,
             version_min: VERSION,
             version_max: VERSION,
-            capabilities: 0,
+            capabilities: CAPABILITY_ANSWER_IS_EVENT,
             device: Some(self.identity.device.clone()),
             session_token: self.identity.token.clone().unwrap_or_default(),
             client: self.identity.program.clone(),
@@ -294,9 +298,35 @@ impl Link {
             ticket,
             command: request.command(),
             deadline,
+            message: self.awaits_event(request),
         });
         let frame = request.to_frame(Encoding::Protobuf, seq);
         self.actions.push_back(Action::Send(frame));
+    }
+
+    /// The message that a request sends, if its answer will stand for the event.
+    fn awaits_event(&self, request: &Request) -> Option<Box<v1::SendRequest>> {
+        match (&self.phase, request) {
+            (Phase::Open(open), Request::Send(send))
+                if open.answer_is_event && validate::is_displayable(send.kind()) =>
+            {
+                Some(Box::new(send.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The event that an answer stands for, as if it had been pushed.
+    fn own_event(&mut self, message: v1::SendRequest, sent: &v1::SendResponse) {
+        // What was stored before was said before, or comes with the next sync; what is not stored is no event.
+        if sent.duplicate || sent.seq == 0 {
+            return;
+        }
+        if let Phase::Open(open) = &self.phase {
+            let page = answered::page(message, sent, open.user);
+            self.actions
+                .push_back(Action::Event(Event::Push(Push::EventsPush(page))));
+        }
     }
 
     fn pings(&self, open: &Open) -> bool {
@@ -313,7 +343,7 @@ impl Link {
     }
 
     fn handle_response(&mut self, frame: Frame, now: Instant) -> Result<(), Error> {
-        let Some(flight) = self.flights.arrive(frame.seq) else {
+        let Some(mut flight) = self.flights.arrive(frame.seq) else {
             return Err(Error::Protocol(format!("an answer to no request: {}", frame.seq)));
         };
         if frame.kind.command() != flight.command.number() {
@@ -330,6 +360,11 @@ impl Link {
                 self.complete_flight(flight, Ok(reply));
                 self.authenticate(session);
                 return Ok(());
+            }
+            Reply::Send(sent) => {
+                if let Some(message) = flight.message.take() {
+                    self.own_event(*message, sent);
+                }
             }
             Reply::Ping(pong) if flight.ticket.is_none() => {
                 self.actions.push_back(Action::Event(Event::Pong(pong.clone())));
@@ -359,6 +394,8 @@ impl Link {
             heartbeat,
             ping_at: now + heartbeat,
             leaving: false,
+            answer_is_event: welcome.capabilities & CAPABILITY_ANSWER_IS_EVENT != 0,
+            user: 0,
         });
         match &welcome.session {
             Some(session) => self.authenticate(session.clone()),
@@ -375,6 +412,7 @@ impl Link {
     fn authenticate(&mut self, session: v1::Session) {
         if let Phase::Open(open) = &mut self.phase {
             open.authenticated = true;
+            open.user = session.user.as_ref().map_or(0, |user| user.user_id);
         }
         let limits = self.limits;
         self.actions

@@ -1,7 +1,8 @@
 use std::time::{Duration, Instant};
 
 use protocol::{
-    Command, Decode, Encoding, Frame, MAGIC, Push, Refusal, Reply, Request, encode_error,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, MAGIC, Push, Refusal, Reply, Request,
+    encode_error,
     v1::{self, ErrorClass, ErrorCode, GoAwayReason},
 };
 
@@ -53,9 +54,21 @@ impl World {
 
     /// Resumed, and the greeting out of the way.
     fn open() -> Self {
+        Self::open_with(0)
+    }
+
+    /// The same as user 7, to a server with these capabilities.
+    fn open_with(capabilities: u64) -> Self {
         let mut world = Self::new(Some("token"));
         world.connected();
-        world.welcome(Some(v1::Session::default()));
+        let session = v1::Session {
+            user: Some(v1::User {
+                user_id: 7,
+                ..v1::User::default()
+            }),
+            ..v1::Session::default()
+        };
+        world.welcome_with(Some(session), capabilities);
         world.sent.clear();
         world.events.clear();
         world
@@ -79,6 +92,10 @@ impl World {
     }
 
     fn welcome(&mut self, session: Option<v1::Session>) {
+        self.welcome_with(session, 0);
+    }
+
+    fn welcome_with(&mut self, session: Option<v1::Session>, capabilities: u64) {
         let hello = self.sent.last().expect("a hello").seq;
         self.answer(
             hello,
@@ -90,6 +107,7 @@ impl World {
                 }),
                 heartbeat_ms: 15_000,
                 session,
+                capabilities,
                 ..v1::Welcome::default()
             }),
         );
@@ -150,6 +168,31 @@ impl World {
     fn requests(&self) -> Vec<Command> {
         let number = |frame: &Frame| Command::from_number(frame.kind.command()).unwrap();
         self.sent.iter().map(number).collect()
+    }
+}
+
+fn message(kind: v1::EventKind) -> v1::SendRequest {
+    v1::SendRequest {
+        conversation_id: 5,
+        client_msg_id: vec![3; 16].into(),
+        kind: kind.into(),
+        content: Some(v1::Content {
+            body: "hello".into(),
+            ..v1::Content::default()
+        }),
+        ..v1::SendRequest::default()
+    }
+}
+
+fn sent() -> v1::SendResponse {
+    v1::SendResponse {
+        conversation_id: 5,
+        epoch: 9,
+        seq: 4,
+        ordinal: 3,
+        sent_at_ms: 1_000,
+        duplicate: false,
+        roster: 2,
     }
 }
 
@@ -488,4 +531,96 @@ fn closing_tells_everyone_who_waits() {
             .iter()
             .all(|(_, result)| *result == Err(Error::Closed))
     );
+}
+
+/// What is heard after a message was sent and answered.
+fn heard(capabilities: u64, message: v1::SendRequest, sent: v1::SendResponse) -> Vec<Event> {
+    let mut world = World::open_with(capabilities);
+    world.submit(1, Request::Send(message));
+    let seq = world.sent[0].seq;
+    world.answer(seq, &Reply::Send(sent));
+    assert_eq!(world.completed.len(), 1);
+    world.events
+}
+
+#[test]
+fn the_answer_to_a_message_is_its_event_where_the_server_agrees() {
+    let events = heard(CAPABILITY_ANSWER_IS_EVENT, message(v1::EventKind::Text), sent());
+    let event = v1::Event {
+        conversation_id: 5,
+        seq: 4,
+        ordinal: 3,
+        roster: 2,
+        sender_id: 7,
+        sent_at_ms: 1_000,
+        kind: v1::EventKind::Text.into(),
+        client_msg_id: vec![3; 16].into(),
+        body: Some(v1::EventBody {
+            content: message(v1::EventKind::Text).content,
+            ..v1::EventBody::default()
+        }),
+        ..v1::Event::default()
+    };
+    let page = v1::Page {
+        conversation_id: 5,
+        epoch: 9,
+        from_seq: 4,
+        to_seq: 4,
+        events: vec![event],
+        head_seq: 0,
+    };
+    assert_eq!(events, [Event::Push(Push::EventsPush(page))]);
+    assert_eq!(heard(0, message(v1::EventKind::Text), sent()), []);
+}
+
+#[test]
+fn the_answer_to_anything_else_is_only_an_answer() {
+    let duplicate = v1::SendResponse {
+        duplicate: true,
+        ..sent()
+    };
+    let transient = v1::SendResponse {
+        seq: 0,
+        ordinal: 0,
+        ..sent()
+    };
+    for (message, sent) in [
+        (message(v1::EventKind::Text), duplicate),
+        (message(v1::EventKind::Text), transient),
+        (message(v1::EventKind::Edit), sent()),
+        (message(v1::EventKind::Recall), sent()),
+        (message(v1::EventKind::Reaction), sent()),
+    ] {
+        assert_eq!(heard(CAPABILITY_ANSWER_IS_EVENT, message, sent), []);
+    }
+}
+
+#[test]
+fn an_answer_that_comes_too_late_for_its_caller_is_still_the_event() {
+    let mut world = World::open_with(CAPABILITY_ANSWER_IS_EVENT);
+    world.submit(1, Request::Send(message(v1::EventKind::Text)));
+    let seq = world.sent[0].seq;
+    world.pass(Duration::from_secs(11));
+    assert_eq!(world.completed, [(1, Err(Error::Timeout))]);
+    assert_eq!(world.events, []);
+    world.answer(seq, &Reply::Send(sent()));
+    assert!(matches!(world.events[..], [Event::Push(Push::EventsPush(_))]));
+}
+
+#[test]
+fn an_expired_message_has_no_body() {
+    let expired = |expires_at_ms| {
+        let mut message = message(v1::EventKind::Text);
+        if let Some(content) = &mut message.content {
+            content.expires_at_ms = expires_at_ms;
+        }
+        let events = heard(CAPABILITY_ANSWER_IS_EVENT, message, sent());
+        let [Event::Push(Push::EventsPush(page))] = &events[..] else {
+            panic!("{events:?}");
+        };
+        (page.events[0].expired, page.events[0].body.is_none())
+    };
+    assert_eq!(expired(0), (false, false));
+    assert_eq!(expired(1_000), (true, true));
+    assert_eq!(expired(1_001), (false, false));
 }

@@ -657,6 +657,7 @@ impl Config {
             requests_per_second: limits.requests_per_second,
             requests_burst: limits.requests_burst,
             unknown_per_minute: limits.unknown_commands_per_minute,
+            capabilities: 0,
             validation: protocol::validate::Limits {
                 text_bytes_max: limits.text_bytes,
                 // What is left of a frame for the fields around a body.

@@ -183,7 +183,9 @@ impl Running {
             let planned = match effect {
                 Outcome::Appended(appended) => {
                     self.parts.cache.committed(&appended.event);
-                    self.parts.planner.event(&appended.event, now, &mut deliveries)
+                    self.parts
+                        .planner
+                        .event(&appended.event, now, None, &mut deliveries)
                 }
                 Outcome::Cursors(moves, _) => self.parts.planner.cursors(moves, &mut deliveries),
                 _ => Ok(()),
@@ -230,7 +232,7 @@ impl Running {
         let now = clock::wall();
         for event in &fresh.events {
             self.parts.cache.committed(event);
-            let planned = self.parts.planner.event(event, now, &mut deliveries);
+            let planned = self.parts.planner.event(event, now, None, &mut deliveries);
             self.checked(planned);
         }
         for cursor in &fresh.cursors {

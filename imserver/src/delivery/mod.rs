@@ -14,6 +14,6 @@ pub mod routes;
 
 pub use behind::Behind;
 pub use follower::{Follower, FollowerHandle, FollowerParts};
-pub use outbox::{Delivery, Item, LoopMark, Outboxes};
+pub use outbox::{Delivery, Entry, Item, LoopMark, Outboxes};
 pub use planner::Planner;
 pub use routes::{Kick, Route, Routes};

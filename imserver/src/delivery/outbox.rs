@@ -9,10 +9,10 @@ use bytes::Bytes;
 use netcore::{ConnId, HeldWakes, LoopId, PostError, Remote};
 use storage::{ConversationId, Seq, Snapshot};
 
-use crate::gateway::ToLoop;
+use crate::{gateway::ToLoop, reply::PlacedAnswer};
 
 /// One frame for several connections of one loop.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Item {
     /// What a connection that is behind notes instead of the frame; `None` for what is not stored and may
     /// be dropped.
@@ -20,53 +20,52 @@ pub struct Item {
     /// Header and body.
     pub frame: Bytes,
     /// How many of the delivery's connections it is for, after those of the items before it.
-    receivers: usize,
+    pub receivers: usize,
+}
+
+/// One step of a delivery.
+#[derive(Debug)]
+pub enum Entry {
+    /// A push.
+    Push(Item),
+    /// The answer to a request, after the pushes of what was committed before it.
+    Answer(PlacedAnswer),
 }
 
 /// What one batch of commits means for one loop.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Delivery {
-    /// Frames, in commit order.
-    items: Vec<Item>,
+    /// In commit order.
+    pub entries: Vec<Entry>,
     /// To whom: the receivers of all items in one list, so that an item costs no allocation of its own.
-    to: Vec<ConnId>,
+    pub to: Vec<ConnId>,
     /// All of this that concerns this loop is in this or an earlier delivery.
     pub complete_to: Option<Snapshot>,
 }
 
 impl Delivery {
-    /// Nothing yet, with room for about so many frames.
-    pub fn new(complete_to: Option<Snapshot>, frames: usize) -> Self {
+    /// Nothing yet, with room for about so many events.
+    pub fn new(complete_to: Option<Snapshot>, events: usize) -> Self {
         Self {
-            items: Vec::with_capacity(frames),
-            to: Vec::with_capacity(frames.saturating_mul(2)),
+            entries: Vec::with_capacity(events.saturating_mul(2)),
+            to: Vec::with_capacity(events.saturating_mul(2)),
             complete_to,
         }
     }
 
-    /// Adds a frame after those that are there.
+    /// Adds a frame after what is there.
     pub fn push(&mut self, head: Option<(ConversationId, Seq)>, frame: Bytes, to: &[ConnId]) {
         self.to.extend_from_slice(to);
-        self.items.push(Item {
+        self.entries.push(Entry::Push(Item {
             head,
             frame,
             receivers: to.len(),
-        });
+        }));
     }
 
-    /// Every frame with those it is for, in commit order.
-    pub fn items(&self) -> impl Iterator<Item = (&Item, &[ConnId])> {
-        let mut rest = &self.to[..];
-        self.items.iter().map(move |item| {
-            let (to, after) = rest.split_at_checked(item.receivers).unwrap_or((rest, &[]));
-            rest = after;
-            (item, to)
-        })
-    }
-
-    /// It holds no frame.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+    /// It changes nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.complete_to.is_none()
     }
 }
 
@@ -123,21 +122,31 @@ impl Outboxes {
         self.marks.get(loop_index)
     }
 
-    /// Posts a delivery to each loop, in the order of [`Remote::loops`]. One that does not fit is dropped
-    /// and leaves its mark.
+    /// Posts a delivery to each loop, in the order of [`Remote::loops`]. Of one that does not fit the pushes are dropped
+    /// and leave their mark, and the answers go alone.
     pub fn post(&self, deliveries: Vec<Delivery>) {
         let Some(remote) = self.remote.get() else { return };
         for (loop_id, delivery) in remote.loops().zip(deliveries) {
-            self.post_one(remote, loop_id, delivery);
+            if !delivery.is_empty() {
+                self.post_one(remote, loop_id, delivery);
+            }
         }
     }
 
     fn post_one(&self, remote: &Remote<ToLoop>, loop_id: LoopId, delivery: Delivery) {
-        if let Err(PostError::Full(_)) = remote.post(loop_id, ToLoop::Deliver(delivery))
-            && let Some(mark) = self.marks.get(loop_id.index())
-        {
+        let Err(PostError::Full(ToLoop::Deliver(delivery))) = remote.post(loop_id, ToLoop::Deliver(delivery))
+        else {
+            return;
+        };
+        if let Some(mark) = self.marks.get(loop_id.index()) {
             log::warn!("loop {} is full: its sessions will pull", loop_id.index());
             mark.missed();
+        }
+        // The answers have places of their own.
+        for entry in delivery.entries {
+            if let Entry::Answer(answer) = entry {
+                answer.post();
+            }
         }
     }
 

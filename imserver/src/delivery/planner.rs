@@ -104,12 +104,19 @@ impl Planner {
         }
     }
 
-    /// Adds the push of a committed event.
+    /// Adds the push of a committed event, to all who see it but the connection `except`.
     ///
     /// # Errors
     /// Its group's members could not be read; nothing was added.
-    pub fn event(&mut self, event: &Event, now: Timestamp, out: &mut [Delivery]) -> Result<(), ReadError> {
+    pub fn event(
+        &mut self,
+        event: &Event,
+        now: Timestamp,
+        except: Option<ConnId>,
+        out: &mut [Delivery],
+    ) -> Result<(), ReadError> {
         self.aim(event)?;
+        self.targets.leave_out(except);
         let head = Some((event.conversation, event.seq));
         let epoch = self.epoch;
         self.targets
@@ -245,6 +252,17 @@ impl LoopTargets {
         }
     }
 
+    fn leave_out(&mut self, conn: Option<ConnId>) {
+        let Some(conn) = conn else { return };
+        if let Some(targets) = self.0.get_mut(conn.loop_id().index()) {
+            for to in [&mut targets.protobuf, &mut targets.json] {
+                if let Some(index) = to.iter().position(|other| *other == conn) {
+                    to.remove(index);
+                }
+            }
+        }
+    }
+
     /// Makes it the connections of these users.
     fn aim(&mut self, routes: &Routes, users: impl Iterator<Item = UserId>) {
         self.clear();
@@ -296,10 +314,7 @@ pub fn transient(
 ) -> Vec<Delivery> {
     let mut targets = LoopTargets::new(loops);
     targets.aim(routes, users);
-    for target in &mut targets.0 {
-        target.protobuf.retain(|conn| Some(*conn) != except);
-        target.json.retain(|conn| Some(*conn) != except);
-    }
+    targets.leave_out(except);
     let mut out: Vec<Delivery> = (0..loops).map(|_| Delivery::default()).collect();
     targets.add(None, &mut out, |encoding| encode::push(push, encoding));
     out

@@ -26,7 +26,7 @@ use crate::{
     clock,
     cluster::ClusterHandle,
     config::Config,
-    delivery::{Behind, Delivery, Item, Kick, Outboxes, Route, Routes, encode},
+    delivery::{Behind, Delivery, Entry, Item, Kick, Outboxes, Route, Routes, encode},
     lane::{Collected, Job, LaneHandle, SubmitError, Then},
     reply::{Answer, Authenticated, Effect, ReplyTo},
     service::{Question, append, question::Query, wire},
@@ -263,8 +263,8 @@ impl Gateway {
             }
             Err(ReserveError::Stopped) => return Flow::Close(code::GOING_AWAY),
         };
-        let reply = ReplyTo::new(permit, id, seq, encoding);
         let conn = cx.conn();
+        let reply = ReplyTo::new(permit, id, seq, encoding).with_event(conn.session.answer_is_event());
         if conn.session.must_wait(&self.shared.rules) {
             cx.pause_reading();
         }
@@ -483,7 +483,7 @@ impl Gateway {
         let limits = &config.limits;
         let welcome = v1::Welcome {
             version: protocol::VERSION,
-            capabilities: 0,
+            capabilities: cx.conn().session.capabilities(),
             limits: Some(v1::Limits {
                 frame_bytes_max: limits.frame_bytes,
                 text_bytes_max: u32::try_from(limits.text_bytes).unwrap_or(u32::MAX),
@@ -631,11 +631,17 @@ impl Gateway {
 
     fn deliver(&mut self, cx: &mut LoopCx<'_, Self>, delivery: Delivery) {
         self.check_missed(cx);
-        for (item, to) in delivery.items() {
-            for id in to {
-                if let Some(mut cx) = cx.conn(*id) {
-                    self.push(&mut cx, item);
+        let mut to = delivery.to.iter();
+        for entry in delivery.entries {
+            match entry {
+                Entry::Push(item) => {
+                    for id in to.by_ref().take(item.receivers) {
+                        if let Some(mut cx) = cx.conn(*id) {
+                            self.push(&mut cx, &item);
+                        }
+                    }
                 }
+                Entry::Answer(answer) => self.answer(cx, answer.received()),
             }
         }
         if let Some(complete_to) = &delivery.complete_to {

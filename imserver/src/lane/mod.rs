@@ -7,7 +7,9 @@
 mod cursors;
 mod job;
 mod run;
+mod tell;
 
 pub use cursors::{LazyFull, LazyWrites};
 pub use job::{Job, NewLogin, NewSessionMade, Then};
-pub use run::{Collected, Deliver, LaneHandle, LaneParts, Lanes, SubmitError, new_session_job};
+pub use run::{Collected, LaneHandle, LaneParts, Lanes, SubmitError};
+pub use tell::{Deliver, new_session_job};

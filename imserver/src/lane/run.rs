@@ -13,26 +13,19 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use protocol::{
-    Command, Refusal, Reply,
-    v1::{self, ErrorClass, ErrorCode, GoAwayReason},
+    Refusal,
+    v1::{ErrorClass, ErrorCode},
 };
-use storage::{
-    Appended, CommitError, DevicePolicy, NewSession, Outcome, Refused, Revoke, Session, SessionCreated,
-    SessionId, Snapshot, User, Write, Writer, cached::ReadCache, ephemeral::Ended,
-};
+use storage::{CommitError, DevicePolicy, Revoke, Write, Writer, cached::ReadCache};
 
 use super::{
     cursors::LazyWrites,
-    job::{Job, NewLogin, NewSessionMade, Then},
+    job::{Job, Then},
+    tell::{Deliver, Teller, refuse_all},
 };
 use crate::{
-    clock,
     cluster::ClusterHandle,
-    delivery::{FollowerHandle, Outboxes, Planner, Routes, follower::position},
-    gateway::Established,
-    reply::{Authenticated, Effect, ReplyTo},
-    service::wire,
-    token::{self, SessionToken},
+    delivery::{Outboxes, Routes},
 };
 
 /// How long a cursor waits for company before it is written.
@@ -42,15 +35,6 @@ const LAZY_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::
 
 /// Jobs of one turn that are handed over before it ends, so that a long turn does not keep an idle lane waiting.
 const COLLECTED_MAX: usize = 64;
-
-/// How a lane's commits get to the loops.
-#[derive(Debug)]
-pub enum Deliver {
-    /// By the lane itself: it is the only one, so its commits are all there are.
-    Here(Box<Planner>),
-    /// By the follower, which puts the commits of all lanes and nodes in order.
-    Follower(FollowerHandle),
-}
 
 /// What all lanes work with.
 #[derive(Clone, Debug)]
@@ -260,9 +244,10 @@ impl Lanes {
             });
             let running = Running {
                 writer,
-                deliver,
+                teller: Teller::new(deliver, parts.clone()),
                 lazy: (index == 0).then(|| Arc::clone(&parts.lazy)),
-                parts: parts.clone(),
+                batch_max: parts.batch_max,
+                fatal: parts.fatal.clone(),
                 places,
                 waiting: VecDeque::new(),
                 failing_since: None,
@@ -298,8 +283,9 @@ impl Lanes {
 
 struct Running {
     writer: Box<dyn Writer>,
-    deliver: Deliver,
-    parts: LaneParts,
+    teller: Teller,
+    batch_max: usize,
+    fatal: Sender<String>,
     /// One lane writes what is lazy.
     lazy: Option<Arc<LazyWrites>>,
     lazy_retry: Duration,
@@ -320,12 +306,12 @@ impl Running {
                     Next::Ended => break,
                 }
             }
-            while self.waiting.len() < self.parts.batch_max
+            while self.waiting.len() < self.batch_max
                 && let Ok(order) = orders.try_recv()
             {
                 self.take(order);
             }
-            let count = self.waiting.len().min(self.parts.batch_max);
+            let count = self.waiting.len().min(self.batch_max);
             let jobs = self.waiting.drain(..count);
             let (mut writes, thens): (Vec<Write>, Vec<Then>) = jobs.map(|job| (job.write, job.then)).unzip();
             if lazy_due.is_none() && self.lazy_waits() {
@@ -388,11 +374,14 @@ impl Running {
     fn batch(&mut self, writes: Vec<Write>, mut thens: Vec<Then>) -> Batch {
         thens.resize_with(writes.len(), || Then::Nothing);
         // Read before the commit: whoever ends a session that this batch makes, ends it later.
-        let checked_at = self.parts.routes.revocations();
+        let checked_at = self.teller.revocations();
         match self.writer.commit(&writes) {
             Ok(results) => {
                 self.recovered();
-                self.committed(results, thens, checked_at);
+                let next = self.teller.committed(results, thens, checked_at);
+                next.into_iter()
+                    .rev()
+                    .for_each(|job| self.waiting.push_front(job));
                 Batch::Committed
             }
             Err(CommitError::NotApplied { reason, full }) => {
@@ -411,6 +400,8 @@ impl Running {
                 self.failing(&reason);
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the store did not answer")
                     .with_class(ErrorClass::UnknownOutcome);
+                // What it may have stored was planned for nobody.
+                self.teller.missed();
                 refuse_all(thens, &refusal);
                 self.put_back(writes);
                 Batch::Failed
@@ -420,7 +411,7 @@ impl Running {
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the store failed")
                     .with_class(ErrorClass::UnknownOutcome);
                 refuse_all(thens, &refusal);
-                let _ = self.parts.fatal.try_send(reason);
+                let _ = self.fatal.try_send(reason);
                 Batch::Fatal
             }
         }
@@ -441,112 +432,6 @@ impl Running {
             );
         }
     }
-
-    /// Answers first, pushes second; both only after the commit.
-    fn committed(&mut self, results: Vec<Result<Outcome, Refused>>, thens: Vec<Then>, checked_at: u64) {
-        if let Deliver::Here(planner) = &mut self.deliver {
-            planner.prepare(results.iter().flatten().filter_map(|outcome| match outcome {
-                Outcome::Appended(appended) if !appended.duplicate => Some(appended.event.as_ref()),
-                _ => None,
-            }));
-        }
-        // A loop is woken once for all of it, and writes an answer and a push to the same connection together.
-        let _wakes = self.parts.outboxes.hold_wakes();
-        let mut effects = Vec::with_capacity(results.len());
-        for (result, then) in results.into_iter().zip(thens) {
-            match result {
-                Ok(outcome) => self.succeeded(outcome, then, checked_at, &mut effects),
-                Err(refused) => refuse(then, &wire::refused(refused)),
-            }
-        }
-        // After the answers: a session that they ended is told nothing any more.
-        match &mut self.deliver {
-            Deliver::Here(planner) => push(planner, &self.parts.outboxes, &effects),
-            Deliver::Follower(follower) => follower.committed(effects),
-        }
-    }
-
-    fn succeeded(&mut self, outcome: Outcome, then: Then, checked_at: u64, effects: &mut Vec<Outcome>) {
-        match (outcome, then) {
-            (Outcome::Appended(appended), Then::Sent(command, reply)) => {
-                reply.ok(&sent(command, &appended, self.parts.epoch));
-                if !appended.duplicate {
-                    effects.push(Outcome::Appended(appended));
-                }
-            }
-            (outcome @ Outcome::Cursors(..), _) => effects.push(outcome),
-            (Outcome::User(user), Then::Profile(reply)) => {
-                self.parts.cache.profile_changed(user.id);
-                self.parts.cluster.ended(Ended::User(user.id));
-                reply.ok(&Reply::UpdateProfile(v1::UpdateProfileResponse {
-                    user: Some(wire::user(&user)),
-                }));
-            }
-            (Outcome::User(user), Then::Registered(login)) => {
-                self.parts.cache.account_made(&user.name);
-                self.follow_with_session(*login, user);
-            }
-            (Outcome::Session(created), Then::LoggedIn(made)) => self.logged_in(*made, &created, checked_at),
-            (Outcome::Revoked(sessions), Then::LoggedOut(reply)) => {
-                self.forget_sessions(&sessions);
-                // The loop itself ends the connection, after this answer.
-                self.parts.routes.note_revocation(&sessions);
-                reply.ok_and(&Reply::Logout(v1::Empty {}), Effect::LoggedOut);
-            }
-            (Outcome::Revoked(sessions), Then::OthersLoggedOut(user, reply)) => {
-                self.forget_sessions(&sessions);
-                self.parts.routes.revoke(user, &sessions, GoAwayReason::Revoked);
-                let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
-                reply.ok(&Reply::LogoutOthers(v1::LogoutOthersResponse { sessions: count }));
-            }
-            (_, Then::Nothing) => {}
-            // The reply in `then` tells its client that the server failed. Neither is printed: an outcome may
-            // hold what someone wrote.
-            _ => log::error!("the store answered a write with another one's outcome"),
-        }
-    }
-
-    fn follow_with_session(&mut self, login: NewLogin, user: User) {
-        match new_session_job(login, user, self.parts.policy) {
-            Ok(job) => self.waiting.push_front(job),
-            Err((reply, refusal)) => reply.refuse_and(&refusal, Effect::NotAuthenticated),
-        }
-    }
-
-    fn forget_sessions(&self, sessions: &[SessionId]) {
-        for session in sessions {
-            self.parts.cluster.ended(Ended::Session(*session));
-        }
-    }
-
-    fn logged_in(&self, made: NewSessionMade, created: &SessionCreated, checked_at: u64) {
-        let replaced: Vec<SessionId> = created.replaced.into_iter().collect();
-        self.parts
-            .routes
-            .revoke(made.user.id, &replaced, GoAwayReason::Replaced);
-        self.parts
-            .routes
-            .revoke(made.user.id, &created.displaced, GoAwayReason::Displaced);
-        self.forget_sessions(&replaced);
-        self.forget_sessions(&created.displaced);
-        let token_hash = made.token.hash();
-        self.parts.cluster.ended(Ended::Token(token_hash.0));
-        made.reply.authenticated(Authenticated {
-            established: Established {
-                user: made.user.id,
-                session: made.session,
-            },
-            user: made.user,
-            token_hash,
-            // With a single lane every revocation comes from this thread, so none can fall between the commit
-            // and here; other lanes and nodes may have been quicker, and then the session is looked up again.
-            checked_at: match self.deliver {
-                Deliver::Here(..) => self.parts.routes.revocations(),
-                Deliver::Follower(_) => checked_at,
-            },
-            token: Some(made.token.into_text()),
-        });
-    }
 }
 
 /// How a batch ended.
@@ -556,65 +441,6 @@ enum Batch {
     Failed,
     /// The lane must end.
     Fatal,
-}
-
-fn push(planner: &mut Planner, outboxes: &Outboxes, effects: &[Outcome]) {
-    let positions = effects.iter().map(position).filter(|position| position.0 > 0);
-    let Some(last) = positions.max() else { return };
-    let mut deliveries = planner.empty(Some(&Snapshot::at(last)), effects.len());
-    let now = clock::wall();
-    for effect in effects {
-        let planned = match effect {
-            Outcome::Appended(appended) => planner.event(&appended.event, now, &mut deliveries),
-            Outcome::Cursors(moves, _) => planner.cursors(moves, &mut deliveries),
-            _ => Ok(()),
-        };
-        if let Err(error) = planned {
-            log::error!("members could not be read, sessions will pull: {error}");
-            outboxes.miss_all();
-        }
-    }
-    outboxes.post(deliveries);
-}
-
-/// Makes the session of a login whose password was right or whose account is new.
-///
-/// # Errors
-/// The system has no randomness; here is whom to tell.
-pub fn new_session_job(login: NewLogin, user: User, policy: DevicePolicy) -> Result<Job, (ReplyTo, Refusal)> {
-    let (token, id) =
-        match SessionToken::generate().and_then(|token| Ok((token, token::random_session_id()?))) {
-            Ok(made) => made,
-            Err(error) => {
-                log::error!("{error}");
-                return Err((login.reply, Refusal::new(ErrorCode::Unavailable, "no randomness")));
-            }
-        };
-    let at = clock::wall();
-    let session = Session {
-        id,
-        user: user.id,
-        device_id: login.device.device_id.clone(),
-        class: wire::device_class(login.device.class()),
-        device_name: login.device.name.clone(),
-        created_at: at,
-        last_seen_at: at,
-    };
-    let write = Write::CreateSession(NewSession {
-        session,
-        token_hash: token.hash(),
-        policy,
-    });
-    let made = NewSessionMade {
-        reply: login.reply,
-        user,
-        session: id,
-        token,
-    };
-    Ok(Job {
-        write,
-        then: Then::LoggedIn(Box::new(made)),
-    })
 }
 
 enum Next {
@@ -631,45 +457,5 @@ fn next(orders: &Receiver<Order>, lazy_due: Option<Instant>) -> Next {
             Err(RecvTimeoutError::Timeout) => Next::LazyDue,
             Err(RecvTimeoutError::Disconnected) => Next::Ended,
         },
-    }
-}
-
-fn sent(command: Command, appended: &Appended, epoch: u64) -> Reply {
-    let event = &appended.event;
-    let response = v1::SendResponse {
-        conversation_id: event.conversation.0,
-        epoch,
-        seq: event.seq.0,
-        ordinal: event.ordinal,
-        sent_at_ms: event.at.0,
-        duplicate: appended.duplicate,
-    };
-    match command {
-        Command::CreateGroup => Reply::CreateGroup(response),
-        Command::AddMembers => Reply::AddMembers(response),
-        Command::RemoveMember => Reply::RemoveMember(response),
-        Command::LeaveGroup => Reply::LeaveGroup(response),
-        Command::SetRole => Reply::SetRole(response),
-        Command::RenameGroup => Reply::RenameGroup(response),
-        Command::DisbandGroup => Reply::DisbandGroup(response),
-        _ => Reply::Send(response),
-    }
-}
-
-fn refuse_all(thens: Vec<Then>, refusal: &Refusal) {
-    for then in thens {
-        refuse(then, refusal);
-    }
-}
-
-fn refuse(then: Then, refusal: &Refusal) {
-    match then {
-        Then::Sent(_, reply)
-        | Then::Profile(reply)
-        | Then::LoggedOut(reply)
-        | Then::OthersLoggedOut(_, reply) => reply.refuse(refusal),
-        Then::Registered(login) => login.reply.refuse_and(refusal, Effect::NotAuthenticated),
-        Then::LoggedIn(made) => made.reply.refuse_and(refusal, Effect::NotAuthenticated),
-        Then::Nothing => {}
     }
 }

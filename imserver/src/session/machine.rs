@@ -12,7 +12,7 @@
 //! until it is authenticated, and what was sent behind a login is looked at only once that is decided.
 
 use protocol::{
-    Command, Decode, Encoding, Frame, Refusal, Request, VERSION,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, Refusal, Request, VERSION,
     v1::{Device, ErrorCode},
     validate,
 };
@@ -39,6 +39,8 @@ pub struct Rules {
     pub requests_burst: u32,
     /// Unknown commands a minute.
     pub unknown_per_minute: u32,
+    /// The capabilities that this server has.
+    pub capabilities: u64,
     /// What requests must look like.
     pub validation: validate::Limits,
 }
@@ -67,6 +69,7 @@ pub enum Verdict {
 pub struct Session {
     state: State,
     encoding: Encoding,
+    answer_is_event: bool,
     hellos: u8,
     draining: bool,
     /// Sequence numbers of unanswered requests.
@@ -98,6 +101,7 @@ impl Session {
         Self {
             state: State::Greeting,
             encoding: Encoding::Protobuf,
+            answer_is_event: false,
             hellos: 0,
             draining: false,
             in_flight: Vec::new(),
@@ -110,6 +114,20 @@ impl Session {
     /// How its bodies are written.
     pub const fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    /// The capabilities that both sides have.
+    pub const fn capabilities(&self) -> u64 {
+        if self.answer_is_event {
+            CAPABILITY_ANSWER_IS_EVENT
+        } else {
+            0
+        }
+    }
+
+    /// Whether the answer to the sending of a message stands for its event.
+    pub const fn answer_is_event(&self) -> bool {
+        self.answer_is_event
     }
 
     /// Who it is, once authenticated.
@@ -273,7 +291,7 @@ impl Session {
             return Verdict::Refuse(Refusal::new(ErrorCode::Draining, "this server is going away"));
         }
         if let Request::Hello(hello) = &request {
-            return self.greeted(hello.clone(), request, seq);
+            return self.greeted(hello.clone(), request, seq, rules);
         }
         if let Err(refusal) = self.within_rate(&request, now_us, rules) {
             return Verdict::Refuse(refusal);
@@ -286,7 +304,7 @@ impl Session {
         Verdict::Go(request)
     }
 
-    fn greeted(&mut self, hello: protocol::v1::Hello, request: Request, seq: u16) -> Verdict {
+    fn greeted(&mut self, hello: protocol::v1::Hello, request: Request, seq: u16, rules: &Rules) -> Verdict {
         self.hellos += 1;
         if hello.version_min > VERSION || hello.version_max < VERSION {
             let mut refusal = Refusal::new(
@@ -296,6 +314,7 @@ impl Session {
             (refusal.0.version_min, refusal.0.version_max) = (VERSION, VERSION);
             return Verdict::Close(refusal);
         }
+        self.answer_is_event = hello.capabilities & rules.capabilities & CAPABILITY_ANSWER_IS_EVENT != 0;
         let device = Box::new(hello.device.unwrap_or_default());
         if hello.session_token.is_empty() {
             self.state = State::Welcomed(device);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::{
-    Command, Encoding, Frame, MAGIC, MessageType, Request,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Encoding, Frame, MAGIC, MessageType, Request,
     v1::{self, ErrorCode},
     validate,
 };
@@ -18,6 +18,7 @@ const RULES: Rules = Rules {
     requests_per_second: 1,
     requests_burst: 4,
     unknown_per_minute: 2,
+    capabilities: CAPABILITY_ANSWER_IS_EVENT,
     validation: validate::Limits {
         text_bytes_max: 16,
         body_bytes_max: 64,
@@ -288,4 +289,27 @@ fn a_json_hello_chooses_json() {
     let frame = hello("").to_frame(Encoding::Json, 1);
     assert_eq!(session.judge(&frame, 0, &RULES), Verdict::Welcome);
     assert_eq!(session.encoding(), Encoding::Json);
+}
+
+#[test]
+fn a_capability_is_what_both_sides_have() {
+    let answered = |asked: u64, rules: &Rules| {
+        let mut session = session(At::Greeting);
+        let Request::Hello(mut hello) = hello("") else {
+            panic!("not a hello")
+        };
+        hello.capabilities = asked;
+        let verdict = session.judge(&frame(&Request::Hello(hello), 1), 0, rules);
+        assert_eq!(verdict, Verdict::Welcome);
+        assert_eq!(session.answer_is_event(), session.capabilities() != 0);
+        session.capabilities()
+    };
+    let none = Rules {
+        capabilities: 0,
+        ..RULES
+    };
+    assert_eq!(answered(u64::MAX, &RULES), CAPABILITY_ANSWER_IS_EVENT);
+    assert_eq!(answered(u64::MAX, &none), 0);
+    assert_eq!(answered(0, &RULES), 0);
+    assert_eq!(answered(!CAPABILITY_ANSWER_IS_EVENT, &RULES), 0);
 }

@@ -11,7 +11,8 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
 use protocol::{
-    Command, Encoding, MAGIC, MessageType, Request, VERSION, direct_conversation, limits::FRAME_BYTES_MAX, v1,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Encoding, MAGIC, MessageType, Request, VERSION, direct_conversation,
+    limits::FRAME_BYTES_MAX, v1,
 };
 
 use self::{
@@ -40,6 +41,8 @@ pub(crate) struct Imserver {
     in_flight_max: usize,
     next_seq: u16,
     epoch: u64,
+    /// The answer to a message stands for its event.
+    answer_is_event: bool,
     /// What a reconnect resumes from: everything up to it was taken.
     token: Bytes,
     /// Stored once nothing is missing any more.
@@ -82,6 +85,7 @@ impl Imserver {
             in_flight_max: 1,
             next_seq: 1,
             epoch: 0,
+            answer_is_event: false,
             token: Bytes::new(),
             token_ahead: Bytes::new(),
             tracks: Tracks::default(),
@@ -164,7 +168,17 @@ impl Imserver {
         event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), BenchError> {
         match asked {
-            Asked::Send(id) => event(Event::Acked(id)),
+            Asked::Send(id) => {
+                if self.answer_is_event && self.listens() {
+                    let sent: v1::SendResponse = decode(body)?;
+                    self.check_epoch(sent.epoch)?;
+                    if !sent.duplicate {
+                        self.tracks.take_own(sent.conversation_id, sent.seq);
+                        self.pull(out);
+                    }
+                }
+                event(Event::Acked(id));
+            }
             Asked::Ping => {
                 let pong: v1::Pong = decode(body)?;
                 if self.phase == Phase::Ready && !pong.sync_token.is_empty() {
@@ -189,6 +203,7 @@ impl Imserver {
                 let allowed = welcome
                     .limits
                     .map_or(0, |limits| limits.requests_in_flight_max as usize);
+                self.answer_is_event = welcome.capabilities & CAPABILITY_ANSWER_IS_EVENT != 0;
                 self.in_flight_max = allowed.saturating_sub(OTHERS_IN_FLIGHT).max(1);
                 match welcome.session {
                     Some(session) => self.logged_in(&session, out, event)?,
@@ -402,7 +417,7 @@ impl Dialect for Imserver {
             magic: MAGIC,
             version_min: VERSION,
             version_max: VERSION,
-            capabilities: 0,
+            capabilities: CAPABILITY_ANSWER_IS_EVENT,
             device: Some(v1::Device {
                 device_id: format!("imbench-{}", self.account.index),
                 ..v1::Device::default()

@@ -113,6 +113,18 @@ impl Tracks {
         Ok(())
     }
 
+    /// Takes a message of one's own, whose answer came in the event's place.
+    pub(super) fn take_own(&mut self, conversation: u64, seq: u64) {
+        let track = self.tracks.entry(conversation).or_default();
+        if track.cursor + 1 == seq && track.cursor == track.head {
+            track.cursor = seq;
+            track.head = seq;
+        } else {
+            // Behind a gap, or old: the pull brings what is missing, this as well.
+            self.note(conversation, seq, 1);
+        }
+    }
+
     /// The next pull to ask for: the conversation and from where.
     pub(super) fn next_pull(&mut self) -> Option<(u64, u64)> {
         while self.pulling < PULLS_MAX {
@@ -170,6 +182,22 @@ mod tests {
             })
             .unwrap();
         taken
+    }
+
+    #[test]
+    fn an_own_message_is_taken_in_its_place_and_pulled_behind_a_gap() {
+        let mut tracks = Tracks::default();
+        tracks.take_own(5, 1);
+        tracks.take_own(5, 2);
+        assert!(tracks.are_in_step());
+        assert_eq!(tracks.next_pull(), None);
+        tracks.take_own(5, 4);
+        assert!(!tracks.are_in_step());
+        assert_eq!(tracks.next_pull(), Some((5, 3)));
+        assert_eq!(take(&mut tracks, 3..=4, Some(3)), [3, 4]);
+        assert!(tracks.are_in_step());
+        tracks.take_own(5, 3);
+        assert!(tracks.are_in_step());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Talking: messages, groups, receipts, lists and sync, between sessions that are online and well-behaved.
 
 mod about;
+mod answers;
 mod cursors;
 mod groups;
 mod membership;
