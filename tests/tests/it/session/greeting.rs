@@ -1,7 +1,7 @@
 //! Hello, welcome, ping, versions.
 
 use protocol::{
-    Command, Encoding, MAGIC, MessageType, VERSION,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Encoding, MAGIC, MessageType, VERSION,
     v1::{self, ErrorCode},
 };
 use tests::harness::{Connection, Daemon, hello, login, refused, text};
@@ -147,7 +147,7 @@ fn unknown_fields_and_capabilities_are_passed_over() {
     body.extend([0xC0, 0x3E, 0x07, 0xCA, 0x3E, 0x05, b'h', b'e', b'l', b'l', b'o']);
     conn.write_frame(MessageType::request(Command::Hello.number()), 9, body);
     let welcome = conn.answer::<v1::Hello>(9).unwrap();
-    assert_eq!(welcome.capabilities, 0);
+    assert_eq!(welcome.capabilities, CAPABILITY_ANSWER_IS_EVENT);
 }
 
 #[test]
