@@ -3,9 +3,12 @@
 //! It runs on the loops' threads. It must never block, read the store, or hash a password: it judges a
 //! frame, hands it on with the place of its answer reserved, and writes what comes back.
 
+mod answers;
 mod connection;
 mod handler;
 mod park;
+mod pushes;
+mod requests;
 
 pub use connection::{Connection, Established};
 pub use handler::{Gateway, Shared, ToLoop};

@@ -1,0 +1,218 @@
+//! Answers on their way to a connection, and what they do to its session.
+
+use netcore::{CloseHow, LoopCx, SendError};
+use protocol::{
+    Command, Encoding, Push, Refusal, Reply,
+    v1::{self, ErrorCode, GoAwayReason},
+};
+use storage::TokenHash;
+
+use super::{
+    connection::Established,
+    handler::{Cx, Gateway, code},
+};
+use crate::{
+    clock,
+    delivery::{Route, encode},
+    reply::{Answer, Authenticated, Effect, ReplyTo},
+    service::{Question, question::Query, wire},
+    token::SyncToken,
+};
+
+impl Gateway {
+    pub(super) fn pong(&self, cx: &mut Cx<'_>, seq: u16) {
+        let log_id = self.shared.log_id;
+        let conn = cx.conn();
+        let encoding = conn.session.encoding();
+        let token = conn
+            .token(&self.complete_to)
+            .map(|snapshot| SyncToken { log_id, snapshot });
+        let pong = v1::Pong {
+            sync_token: token.map(|token| token.to_bytes().into()).unwrap_or_default(),
+            server_time_ms: clock::wall().0,
+        };
+        send(cx, encode::reply(&Reply::Ping(pong), encoding, seq));
+    }
+
+    pub(super) fn welcome(&self, cx: &mut Cx<'_>, seq: u16, session: Option<v1::Session>) {
+        let config = &self.shared.config;
+        let limits = &config.limits;
+        let welcome = v1::Welcome {
+            version: protocol::VERSION,
+            capabilities: cx.conn().session.capabilities(),
+            limits: Some(v1::Limits {
+                frame_bytes_max: limits.frame_bytes,
+                text_bytes_max: u32::try_from(limits.text_bytes).unwrap_or(u32::MAX),
+                requests_in_flight_max: u32::from(limits.requests_in_flight),
+                page_events_max: limits.page_events,
+                group_members_max: config.groups.members,
+            }),
+            heartbeat_ms: config.timeouts.heartbeat_ms,
+            idle_ms: config.timeouts.idle_ms,
+            server_time_ms: clock::wall().0,
+            server: concat!("imserver/", env!("CARGO_PKG_VERSION")).to_owned(),
+            node: config.server.node.clone(),
+            session,
+        };
+        let encoding = cx.conn().session.encoding();
+        send(cx, encode::reply(&Reply::Hello(welcome), encoding, seq));
+    }
+
+    pub(super) fn answer(&mut self, cx: &mut LoopCx<'_, Self>, answer: Answer) {
+        let Some(mut cx) = cx.conn(answer.conn) else {
+            return;
+        };
+        let cx = &mut cx;
+        if let Effect::Authenticated(authenticated) = answer.effect {
+            return self.authenticated(cx, answer.seq, *authenticated);
+        }
+        if !answer.frame.is_empty() {
+            send(cx, answer.frame);
+        }
+        let conn = cx.conn();
+        conn.session.answered(answer.seq);
+        match answer.effect {
+            Effect::NotAuthenticated => conn.session.not_authenticated(),
+            Effect::Synced(snapshot) => {
+                let settled = conn.behind.as_mut().map(|behind| behind.synced(&snapshot));
+                conn.synced = Some(snapshot);
+                match settled {
+                    Some(true) => conn.behind = None,
+                    Some(false) => self.owed.push(answer.conn),
+                    None => {}
+                }
+            }
+            Effect::LoggedOut => {
+                if let Some(established) = conn.session.established() {
+                    let Established { user, session } = established;
+                    self.shared.routes.remove(user, answer.conn);
+                    self.shared.cluster.disconnected(user, session);
+                }
+                cx.close(code::LOGGED_OUT, CloseHow::Flush);
+                return;
+            }
+            Effect::None | Effect::Authenticated(_) => {}
+        }
+        close_if_finished(cx);
+        self.resume_if_possible(cx);
+    }
+
+    /// A session was checked: make its route, then welcome it.
+    fn authenticated(&mut self, cx: &mut Cx<'_>, seq: u16, authenticated: Authenticated) {
+        let Authenticated {
+            established,
+            user,
+            checked_at,
+            token,
+            ..
+        } = authenticated;
+        let Some(command) = cx.conn().session.deciding() else {
+            return;
+        };
+        let id = cx.id();
+        let route = Route {
+            conn: id,
+            session: established.session,
+            encoding: cx.conn().session.encoding(),
+            since: clock::wall(),
+        };
+        if self
+            .shared
+            .routes
+            .insert(established.user, route, checked_at)
+            .is_err()
+        {
+            // Some session was revoked meanwhile, perhaps this one: look again.
+            return self.check_again(cx, seq, authenticated.token_hash, token);
+        }
+        self.shared
+            .cluster
+            .connected(established.user, established.session, route.since);
+        let conn = cx.conn();
+        conn.session.answered(seq);
+        conn.session.authenticated(established);
+        let encoding = conn.session.encoding();
+        cx.codec().set_limit(self.shared.config.limits.frame_bytes);
+        let limit = self.shared.config.limits.push_queue_bytes;
+        cx.set_outbound_limit(limit / 4, limit / 2, limit);
+        cx.established();
+        let mut session = v1::Session {
+            user: Some(wire::user(&user)),
+            session_id: established.session.0,
+            token: token.unwrap_or_default(),
+            epoch: self.shared.epoch,
+        };
+        match command {
+            Command::Register => send(cx, encode::reply(&Reply::Register(session), encoding, seq)),
+            Command::Login => send(cx, encode::reply(&Reply::Login(session), encoding, seq)),
+            _ => {
+                session.token = String::new();
+                self.welcome(cx, seq, Some(session));
+            }
+        }
+        close_if_finished(cx);
+        self.resume_if_possible(cx);
+    }
+
+    fn check_again(&mut self, cx: &mut Cx<'_>, seq: u16, token_hash: TokenHash, token: Option<String>) {
+        let (id, encoding) = (cx.id(), cx.conn().session.encoding());
+        match cx.loop_cx().remote().reserve(id.loop_id()) {
+            Ok(permit) => {
+                let reply = ReplyTo::new(permit, id, seq, encoding);
+                let query = Query::Recheck(token_hash, token);
+                self.offload(
+                    cx,
+                    Question {
+                        key: id.as_u64(),
+                        query,
+                        reply,
+                    },
+                );
+            }
+            Err(_) => {
+                send_refusal(
+                    cx,
+                    &Refusal::new(ErrorCode::Overloaded, "too many requests wait"),
+                    seq,
+                );
+                let session = &mut cx.conn().session;
+                session.answered(seq);
+                session.not_authenticated();
+                self.resume_if_possible(cx);
+            }
+        }
+    }
+}
+
+/// An answer: its place was reserved.
+pub(super) fn send(cx: &mut Cx<'_>, frame: bytes::Bytes) {
+    if let Err(SendError::Full) = cx.send_reply(frame) {
+        // Requests in flight are bounded, and so are their answers; a peer that reads none of them is gone.
+        log::debug!("connection {:#x} takes no answers", cx.id().as_u64());
+        cx.close(code::REFUSED, CloseHow::Abort);
+    }
+}
+
+pub(super) fn send_refusal(cx: &mut Cx<'_>, refusal: &Refusal, seq: u16) {
+    let encoding: Encoding = cx.conn().session.encoding();
+    send(cx, encode::refusal(refusal, encoding, seq));
+}
+
+pub(super) fn send_go_away(cx: &mut Cx<'_>, reason: GoAwayReason, reconnect_in_ms: u32, message: &str) {
+    let push = Push::GoAway(v1::GoAway {
+        reason: reason.into(),
+        reconnect_in_ms,
+        message: message.to_owned(),
+        addresses: Vec::new(),
+    });
+    let encoding = cx.conn().session.encoding();
+    send(cx, encode::push(&push, encoding));
+}
+
+/// Closes a connection that was only waiting for its answers.
+pub(super) fn close_if_finished(cx: &mut Cx<'_>) {
+    let conn = cx.conn();
+    if conn.ending && conn.session.in_flight() == 0 {
+        cx.close(code::FINISHED, CloseHow::Flush);
+    }
+}

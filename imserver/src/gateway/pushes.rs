@@ -1,0 +1,116 @@
+//! Pushes on their way to the connections of a loop; what a slow one is owed instead, and who has to go.
+
+use netcore::{CloseHow, LoopCx, SendError};
+use protocol::{Push, v1::GoAwayReason};
+
+use super::{
+    answers::send_go_away,
+    handler::{Cx, Gateway, code},
+};
+use crate::delivery::{Behind, Delivery, Entry, Item, encode};
+
+impl Gateway {
+    pub(super) fn deliver(&mut self, cx: &mut LoopCx<'_, Self>, delivery: Delivery) {
+        self.check_missed(cx);
+        let mut to = delivery.to.iter();
+        for entry in delivery.entries {
+            match entry {
+                Entry::Push(item) => {
+                    for id in to.by_ref().take(item.receivers) {
+                        if let Some(mut cx) = cx.conn(*id) {
+                            self.push(&mut cx, &item);
+                        }
+                    }
+                }
+                Entry::Answer(answer) => self.answer(cx, answer.received()),
+            }
+        }
+        if let Some(complete_to) = &delivery.complete_to {
+            self.complete_to = self.complete_to.union(complete_to);
+        }
+    }
+
+    fn push(&mut self, cx: &mut Cx<'_>, item: &Item) {
+        let owes = cx.conn().behind.is_some();
+        if !owes {
+            match cx.send_encoded(item.frame.clone()) {
+                Ok(_) | Err(SendError::Closing | SendError::Encode) => return,
+                Err(SendError::Full) => {}
+            }
+        }
+        let Some((conversation, seq)) = item.head else {
+            return;
+        };
+        let token = cx.conn().token(&self.complete_to).unwrap_or_default();
+        cx.conn()
+            .behind
+            .get_or_insert_with(|| Box::new(Behind::new(token)))
+            .note(conversation, seq);
+    }
+
+    /// Sends a connection the heads it is owed, if there is room for them now.
+    pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
+        let conn = cx.conn();
+        let Some(push) = conn
+            .behind
+            .as_ref()
+            .and_then(|behind| behind.push(self.shared.epoch))
+        else {
+            return;
+        };
+        let frame = encode::push(&Push::HeadsPush(push), conn.session.encoding());
+        if cx.send_encoded(frame).is_ok() {
+            let conn = cx.conn();
+            if conn.behind.as_mut().is_some_and(|behind| behind.sent()) {
+                conn.behind = None;
+            }
+        }
+    }
+
+    /// Turns every session of this loop to a resync if something could not be posted to it.
+    pub(super) fn check_missed(&mut self, cx: &mut LoopCx<'_, Self>) {
+        let Some(mark) = self.shared.outboxes.mark(self.loop_index) else {
+            return;
+        };
+        if !mark.take() {
+            return;
+        }
+        let complete_to = self.complete_to.clone();
+        for id in cx.connection_ids() {
+            let Some(mut cx) = cx.conn(id) else { continue };
+            let conn = cx.conn();
+            if conn.session.established().is_some() {
+                let token = conn.token(&complete_to).unwrap_or_default();
+                conn.behind
+                    .get_or_insert_with(|| Box::new(Behind::new(token)))
+                    .owe_resync();
+                self.owed.push(id);
+            }
+        }
+    }
+
+    /// Ends the connections whose sessions are no longer theirs.
+    pub(super) fn kick(&mut self, cx: &mut LoopCx<'_, Self>) {
+        let mut kicks = std::mem::take(&mut self.kicks);
+        kicks.extend(self.shared.routes.take_kicks(self.loop_index));
+        for kick in kicks {
+            let Some(mut cx) = cx.conn(kick.conn) else {
+                continue;
+            };
+            let session = &mut cx.conn().session;
+            if session.in_flight() > 0 {
+                // What it asked is answered first, a logout above all; it may ask nothing more.
+                session.drain();
+                self.kicks.push(kick);
+                continue;
+            }
+            let message = match kick.reason {
+                GoAwayReason::Replaced => "this session connected again",
+                GoAwayReason::Displaced => "another device took this one's place",
+                _ => "this session was ended",
+            };
+            send_go_away(&mut cx, kick.reason, 0, message);
+            cx.close(code::GOING_AWAY, CloseHow::Flush);
+        }
+    }
+}
