@@ -39,7 +39,8 @@ pub struct Kick {
     pub reason: GoAwayReason,
 }
 
-type Shard = RwLock<HashMap<UserId, Vec<Route>>>;
+/// Asked for every receiver of every message, so hashed by the quicker way; user ids are the server's own.
+type Shard = RwLock<foldhash::HashMap<UserId, Vec<Route>>>;
 
 /// All routes of this node. Shared by every thread.
 #[derive(Debug)]
