@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 
 use super::{
     Files, changes,
@@ -11,7 +11,7 @@ use super::{
     lookup,
     moment::Moment,
     page,
-    recent::{Reading, Recent, Seen},
+    recent::{Question, Recent},
     row::{self, SESSION_COLUMNS, USER_COLUMNS, collect, first, session_columns, sql, user_columns},
     tail, views,
 };
@@ -28,23 +28,6 @@ pub(super) struct SqliteReader {
     _files: Arc<Files>,
 }
 
-/// A transaction, and what the index does not have of what it sees. The transaction ends first.
-struct Question<'a> {
-    transaction: Transaction<'a>,
-    /// The newest position it sees.
-    position: Position,
-    reading: Reading<'a>,
-}
-
-impl Question<'_> {
-    fn moment(&self) -> Moment<'_> {
-        Moment {
-            connection: &self.transaction,
-            recent: Seen::by_reader(&self.reading, self.position),
-        }
-    }
-}
-
 impl SqliteReader {
     pub(super) const fn new(connection: Connection, recent: Arc<Recent>, files: Arc<Files>) -> Self {
         Self {
@@ -55,16 +38,7 @@ impl SqliteReader {
     }
 
     fn ask(&mut self) -> Result<Question<'_>, Failure> {
-        // In this order: the entries of what the transaction does not see in the index stay from here on.
-        let reading = self.recent.begin_reading();
-        let transaction = self.connection.transaction()?;
-        // The first row read fixes what the transaction sees.
-        let position = lookup::position(&transaction)?;
-        Ok(Question {
-            transaction,
-            position,
-            reading,
-        })
+        Question::begin(&self.recent, &mut self.connection)
     }
 }
 
@@ -177,15 +151,11 @@ impl Reader for SqliteReader {
         limit: usize,
     ) -> Result<Option<Vec<MemberView>>, ReadError> {
         let question = self.ask()?;
-        if lookup::member(&question.transaction, conversation, viewer)?.is_none() {
+        let moment = question.moment();
+        if lookup::member(moment.connection, conversation, viewer)?.is_none() {
             return Ok(None);
         }
-        Ok(Some(members(
-            &question.moment(),
-            conversation,
-            after,
-            limit.max(1),
-        )?))
+        Ok(Some(members(&moment, conversation, after, limit.max(1))?))
     }
 
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {

@@ -6,6 +6,9 @@
 //! transaction is open that began before that. Nothing in here is asked whether something was committed.
 
 #[cfg(test)]
+mod model;
+mod question;
+#[cfg(test)]
 mod tests;
 
 use std::{
@@ -14,6 +17,8 @@ use std::{
 };
 
 use parking_lot::RwLock;
+
+pub(super) use question::Question;
 
 use super::failure::Failure;
 use crate::{
@@ -60,7 +65,7 @@ pub(super) struct Recent {
 
 impl Recent {
     /// To be called before the reader's transaction begins; what that needs stays until the value is dropped.
-    pub(super) fn begin_reading(&self) -> Reading<'_> {
+    fn begin_reading(&self) -> Reading<'_> {
         let mut state = self.state.write();
         let since = state.slices;
         *state.readers.entry(since).or_default() += 1;
@@ -93,11 +98,15 @@ impl Recent {
 
     /// A slice of the index was committed: of these conversations, everything up to these seqs.
     pub(super) fn written(&self, slice: Vec<(ConversationId, Seq)>) {
+        self.written_within(slice, ENTRIES_MAX);
+    }
+
+    fn written_within(&self, slice: Vec<(ConversationId, Seq)>, entries_max: usize) {
         let mut state = self.state.write();
         state.slices += 1;
         let number = state.slices;
         state.leaving.push_back((number, slice));
-        state.release(ENTRIES_MAX);
+        state.release(entries_max);
     }
 
     fn read<T>(
@@ -149,7 +158,7 @@ impl State {
 
 /// A reader's hold on the entries that its transaction may need.
 #[derive(Debug)]
-pub(super) struct Reading<'a> {
+struct Reading<'a> {
     recent: &'a Recent,
     since: u64,
 }
@@ -177,7 +186,7 @@ pub(super) struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     /// What a reader's transaction sees that reads this position.
-    pub(super) const fn by_reader(reading: &Reading<'a>, up_to: Position) -> Self {
+    const fn by_reader(reading: &Reading<'a>, up_to: Position) -> Self {
         Self {
             recent: reading.recent,
             since: reading.since,

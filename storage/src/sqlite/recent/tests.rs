@@ -103,12 +103,7 @@ fn what_was_not_committed_is_taken_back() {
 fn a_reader_that_stays_too_long_is_told_so() {
     let recent = filled();
     let slow = recent.begin_reading();
-    {
-        let mut state = recent.state.write();
-        state.slices += 1;
-        state.leaving.push_back((1, vec![(ONE, Seq(7))]));
-        state.release(4);
-    }
+    recent.written_within(vec![(ONE, Seq(7))], 4);
     assert_eq!(recent.state.read().entries, 2);
     let seen = Seen::by_reader(&slow, Position(20));
     assert!(matches!(seen.newest(ONE), Err(Failure::Overtaken)));

@@ -1,8 +1,20 @@
 //! The index that is written behind the log, beside commits and readers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use super::*;
+use parking_lot::Mutex;
+
+use super::{
+    super::{
+        page,
+        profile::{self, Use},
+        recent::Question,
+    },
+    *,
+};
 
 /// Writers' batches while readers look.
 const BATCHES: u64 = 300;
@@ -77,6 +89,61 @@ fn readers_miss_nothing_of_it() {
         bodies(&store).len() as u64,
         1 + (0..BATCHES).map(|batch| 1 + batch % 7).sum::<u64>()
     );
+}
+
+/// The writer goes on at any point of a question's beginning, and what it writes of the index then leaves memory at once
+/// if nobody holds it. SQLite says when: it asks between the steps of every statement whether to go on.
+#[test]
+fn a_question_that_begins_beside_commits_misses_nothing() {
+    /// Enough for all that was there before to be indexed.
+    const MESSAGES_EACH: u64 = 12;
+    let place = Place::new();
+    let store = open(&place, 4);
+    let mut writer = store.open_writer().unwrap();
+    writer.commit(&accounts()).unwrap();
+    writer.commit(&messages(0..MESSAGES_EACH)).unwrap();
+    let written = Arc::new(Mutex::new((writer, MESSAGES_EACH)));
+    let wanted = page::Wanted {
+        viewer: BOB,
+        conversation: PAIR,
+        from: Seq(1),
+        direction: Direction::Forward,
+        limit: usize::MAX,
+        body_bytes_max: usize::MAX,
+    };
+    let mut connection = profile::connect(&place.path(), Use::Read, 1024).unwrap();
+    let mut fixed_before = false;
+    for step in 0.. {
+        let before = written.lock().1;
+        let (writer, mut steps) = (Arc::clone(&written), 0);
+        let go_on = move || {
+            if steps == step {
+                let (writer, next) = &mut *writer.lock();
+                for _ in 0..MESSAGES_EACH {
+                    writer.commit(&messages(*next..*next + 1)).unwrap();
+                    *next += 1;
+                }
+            }
+            steps += 1;
+            false
+        };
+        connection.progress_handler(1, Some(go_on)).unwrap();
+        let question = Question::begin(&store.recent, &mut connection).unwrap();
+        let in_between = written.lock().1 > before;
+        let seen = page::read(&question.moment(), &wanted).unwrap().unwrap();
+        let seqs: Vec<u64> = seen.events.iter().map(|view| view.event.seq.0).collect();
+        assert_eq!(seqs, (1..=seen.head.0).collect::<Vec<_>>(), "at step {step}");
+        assert!(
+            seen.head.0 >= before,
+            "{} of {before} at step {step}",
+            seen.head.0
+        );
+        fixed_before |= in_between && seen.head.0 == before;
+        if !in_between {
+            break;
+        }
+    }
+    assert!(fixed_before, "the writer went on when the transaction was fixed");
 }
 
 /// Tells the readers that nothing more comes.
