@@ -30,7 +30,7 @@ use crate::{
 
 /// How often a COMMIT is tried that only waited for a lock.
 const COMMIT_ATTEMPTS: u32 = 4;
-/// Heads kept in memory; beyond that all are forgotten and read again.
+/// Heads kept in memory.
 const HEADS_MAX: usize = 1 << 16;
 
 pub(super) struct SqliteWriter {
@@ -39,10 +39,26 @@ pub(super) struct SqliteWriter {
     signal: Arc<Signal>,
     behind: Behind,
     recent: Arc<Recent>,
-    heads: HashMap<ConversationId, Head>,
+    pub(super) heads: Heads,
     /// Why nothing can be committed any more.
     broken: Option<String>,
     _files: Arc<Files>,
+}
+
+/// The newest states of conversations, as the open transaction has them; those that are not here are read again.
+pub(super) struct Heads {
+    pub(super) kept: HashMap<ConversationId, Head>,
+    /// Beyond that, all are forgotten.
+    pub(super) max: usize,
+}
+
+impl Heads {
+    fn keep(&mut self, conversation: ConversationId, head: Head) {
+        if self.kept.len() >= self.max {
+            self.kept.clear();
+        }
+        self.kept.insert(conversation, head);
+    }
 }
 
 /// One transaction, as the writes in it see it.
@@ -53,7 +69,7 @@ pub(super) struct Batch<'a> {
     position: Position,
     behind: &'a mut Behind,
     recent: &'a Recent,
-    heads: &'a mut HashMap<ConversationId, Head>,
+    heads: &'a mut Heads,
     /// New in this batch.
     events: usize,
     pub(super) log: Log<'a>,
@@ -74,7 +90,7 @@ impl<'a> Batch<'a> {
 
     /// The conversation's newest state.
     pub(super) fn head(&mut self, conversation: ConversationId) -> Result<Option<Head>, Failure> {
-        if let Some(head) = self.heads.get(&conversation) {
+        if let Some(head) = self.heads.kept.get(&conversation) {
             return Ok(Some(*head));
         }
         lookup::head(&self.moment(), conversation)
@@ -103,14 +119,9 @@ impl<'a> Batch<'a> {
             EventKind::Message(_) | EventKind::Edit | EventKind::Recall | EventKind::Reaction
         );
         match before.filter(|_| keeps_state) {
-            Some(head) => {
-                if self.heads.len() >= HEADS_MAX {
-                    self.heads.clear();
-                }
-                self.heads.insert(event.conversation, head.followed_by(event));
-            }
+            Some(head) => self.heads.keep(event.conversation, head.followed_by(event)),
             None => {
-                self.heads.remove(&event.conversation);
+                self.heads.kept.remove(&event.conversation);
             }
         }
     }
@@ -159,7 +170,7 @@ impl Writer for SqliteWriter {
         match &result {
             Ok(_) => self.signal.committed(checkpoint::pages_after_commit()),
             Err(error) => {
-                self.heads.clear();
+                self.heads.kept.clear();
                 if let CommitError::Fatal(reason) = error {
                     self.broken = Some(reason.clone());
                 }
@@ -184,7 +195,10 @@ impl SqliteWriter {
             rules: options.rules,
             signal,
             recent,
-            heads: HashMap::default(),
+            heads: Heads {
+                kept: HashMap::default(),
+                max: HEADS_MAX,
+            },
             broken: None,
             _files: files,
         })

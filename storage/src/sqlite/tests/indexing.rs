@@ -177,6 +177,73 @@ fn look(store: &SqliteStore, committed: &AtomicU64) {
     }
 }
 
+/// Wherever a head is when it is forgotten: in the index, beside it, or in the open batch alone.
+#[test]
+fn heads_that_were_forgotten_are_read_again() {
+    const GROUPS: u64 = 5;
+    const ROUNDS: u64 = 40;
+    const HEADS: usize = 3;
+    let place = Place::new();
+    let store = open(&place, 16);
+    let mut writer = store.open_writer().unwrap();
+    writer.heads.max = HEADS;
+    writer.commit(&accounts()).unwrap();
+    let group = |index| ConversationId(GROUP.0 + index);
+    let text = |number, index| {
+        let action = Action::Message {
+            kind: 1,
+            body: Bytes::new(),
+            expires_at: Timestamp(0),
+            reply_to: Seq(0),
+        };
+        request(number, group(index), ANN, action)
+    };
+    for index in 0..GROUPS {
+        let action = Action::CreateGroup {
+            name: String::new(),
+            members: vec![BOB],
+        };
+        writer
+            .commit(&[request(index, group(index), ANN, action)])
+            .unwrap();
+    }
+    let mut heads = vec![1; GROUPS as usize];
+    let mut forgotten = 0;
+    for round in 0..ROUNDS {
+        // Of all sizes, so that heads are forgotten anywhere in a batch; some conversations come twice.
+        let order = (0..1 + round % 7).map(|place| (round + place * place) % GROUPS);
+        let writes: Vec<Write> = order
+            .clone()
+            .zip(100 * (round + 1)..)
+            .map(|(index, number)| text(number, index))
+            .collect();
+        let kept = writer.heads.kept.len();
+        let answers = writer.commit(&writes).unwrap();
+        forgotten += usize::from(writer.heads.kept.len() < kept);
+        assert!(writer.heads.kept.len() <= HEADS);
+        for (index, answer) in order.zip(answers) {
+            let Ok(Outcome::Appended(appended)) = answer else {
+                panic!("{answer:?}");
+            };
+            let head = &mut heads[index as usize];
+            *head += 1;
+            // All of it displayed but the creation.
+            let event = &appended.event;
+            assert_eq!(
+                (event.seq, event.ordinal, event.roster),
+                (Seq(*head), *head - 1, Seq(1))
+            );
+        }
+    }
+    assert!(forgotten > 0);
+    let mut reader = store.reader().unwrap();
+    for (index, head) in heads.iter().enumerate() {
+        let seen = page(reader.as_mut(), BOB, group(index as u64));
+        let seqs: Vec<u64> = seen.events.iter().map(|view| view.event.seq.0).collect();
+        assert_eq!(seqs, (1..=*head).collect::<Vec<_>>());
+    }
+}
+
 /// A batch that is not committed leaves no event behind for those after it, in the index or beside it.
 #[test]
 fn what_was_not_committed_is_not_indexed() {
