@@ -105,6 +105,15 @@ impl Load<'_> {
         Driver::new(self.server, self.source())
     }
 
+    /// A driver of one client for each account, numbered as these are.
+    pub(crate) fn driver_of_all(&self, follow: Follow) -> Result<Driver, BenchError> {
+        let mut driver = self.driver()?;
+        for account in &self.accounts {
+            driver.add(self.device(account, follow), None);
+        }
+        Ok(driver)
+    }
+
     /// An address of its own for each of several processes: the ports of one would not suffice.
     fn source(&self) -> Option<IpAddr> {
         let IpAddr::V4(server) = self.server.ip() else {

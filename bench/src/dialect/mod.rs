@@ -116,3 +116,14 @@ pub(crate) enum Follow {
     /// In step with all conversations, from where they stood at the first login.
     Everything,
 }
+
+impl Follow {
+    /// Everything if that is asked for, and otherwise nothing.
+    pub(crate) const fn if_asked(everything: bool) -> Self {
+        if everything {
+            Self::Everything
+        } else {
+            Self::Nothing
+        }
+    }
+}

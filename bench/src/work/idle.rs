@@ -61,15 +61,7 @@ impl Handler for Waiting {
 }
 
 pub(super) fn run(idle: &Idle, load: &mut Load<'_>) -> Result<Outcome, BenchError> {
-    let mut driver = load.driver()?;
-    let follow = if idle.follow {
-        Follow::Everything
-    } else {
-        Follow::Nothing
-    };
-    for account in &load.accounts {
-        driver.add(load.device(account, follow), None);
-    }
+    let mut driver = load.driver_of_all(Follow::if_asked(idle.follow))?;
     let count = driver.len();
     let mut waiting = Waiting {
         pinged_ns: vec![0; count],

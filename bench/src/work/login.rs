@@ -81,17 +81,9 @@ impl Handler for Queue {
 
 pub(super) fn run(login: &Login, load: &mut Load<'_>) -> Result<Outcome, BenchError> {
     give_passwords(login, load)?;
-    let mut driver = load.driver()?;
+    let mut driver = load.driver_of_all(Follow::if_asked(login.follow))?;
     // Thousands of closes a second would use up the ports.
     driver.reset_on_close();
-    let follow = if login.follow {
-        Follow::Everything
-    } else {
-        Follow::Nothing
-    };
-    for account in &load.accounts {
-        driver.add(load.device(account, follow), None);
-    }
     let count = driver.len();
     load.watch.ready()?;
     let start = driver.now_ns();

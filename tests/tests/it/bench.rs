@@ -2,8 +2,9 @@
 //! anything is is nobody's business here.
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use protocol::v1;
@@ -14,15 +15,47 @@ use tests::harness::{Connection, Daemon, Setup, User, hello, imbench_binary, mes
 /// Accounts that are there before the daemon starts.
 const ACCOUNTS: usize = 12;
 
-struct Bench {
-    daemon: Daemon,
-    directory: TempDir,
+/// The load generator, asked for one JSON object. The words are as in a shell, none with a space in it.
+fn imbench(server: SocketAddr, words: &str) -> Command {
+    let mut command = Command::new(imbench_binary());
+    command
+        .args(["--json", "--server", &server.to_string()])
+        .args(words.split_whitespace())
+        .stdin(Stdio::null());
+    command
 }
 
+/// A run that ended.
 struct Done {
     code: Option<i32>,
     stdout: String,
     stderr: String,
+}
+
+impl Done {
+    fn new(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn of(mut command: Command) -> Self {
+        Self::new(command.output().unwrap())
+    }
+
+    /// Its report, if it ended so.
+    #[track_caller]
+    fn report(self, code: i32) -> Value {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+struct Bench {
+    daemon: Daemon,
+    directory: TempDir,
 }
 
 impl Bench {
@@ -54,36 +87,30 @@ impl Bench {
         self.directory.path().join("accounts")
     }
 
-    fn run(&self, arguments: &[&str]) -> Done {
-        let mut command = Command::new(imbench_binary());
+    /// A load that registers accounts of its own.
+    fn load(&self, words: &str) -> Command {
+        let mut command = imbench(self.daemon.address(), words);
+        command.args(["--server-pid", &self.daemon.pid().to_string()]);
         command
-            .args(["--server", &self.daemon.address().to_string()])
-            .args(["--server-pid", &self.daemon.pid().to_string()])
-            .args(arguments)
-            .stdin(Stdio::null());
-        let output = command.output().unwrap();
-        Done {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
     }
 
-    /// A run with the accounts that are there, which finds nothing wrong.
+    /// A load with the accounts that are there.
+    fn load_of_accounts(&self, words: &str) -> Command {
+        let mut command = self.load(words);
+        command.arg("--accounts").arg(self.accounts());
+        command
+    }
+
+    /// The report of such a load, which finds nothing wrong.
     #[track_caller]
-    fn clean(&self, arguments: &[&str]) -> Value {
-        let accounts = self.accounts();
-        let mut all = vec!["--json", "--accounts", accounts.to_str().unwrap()];
-        all.extend(arguments);
-        let done = self.run(&all);
-        assert_eq!(
-            done.code,
-            Some(0),
-            "{arguments:?}: {}{}",
-            done.stdout,
-            done.stderr
-        );
-        serde_json::from_str(&done.stdout).unwrap()
+    fn clean(&self, words: &str) -> Value {
+        Done::of(self.load_of_accounts(words)).report(0)
+    }
+
+    /// The same of one that measures for half a second.
+    #[track_caller]
+    fn measured(&self, words: &str) -> Value {
+        self.clean(&format!("{words} --seconds 0.5 --warm-up 0.1"))
     }
 
     /// The session of the first account.
@@ -122,17 +149,7 @@ fn arrived(report: &Value, receivers: u64) {
 #[test]
 fn a_chat_reports_what_was_sent_and_how_long_it_took() {
     let bench = Bench::new();
-    let closed = bench.clean(&[
-        "chat",
-        "--pairs",
-        "4",
-        "--window",
-        "4",
-        "--seconds",
-        "0.5",
-        "--warm-up",
-        "0.1",
-    ]);
+    let closed = bench.measured("chat --pairs 4 --window 4");
     arrived(&closed, 1);
     for name in [
         "seconds",
@@ -149,21 +166,11 @@ fn a_chat_reports_what_was_sent_and_how_long_it_took() {
     ] {
         assert!(closed[name].is_number(), "{name} in {closed}");
     }
-    let open = bench.clean(&[
-        "chat",
-        "--pairs",
-        "4",
-        "--rate",
-        "200",
-        "--seconds",
-        "0.5",
-        "--warm-up",
-        "0.1",
-    ]);
+    let open = bench.measured("chat --pairs 4 --rate 200");
     arrived(&open, 1);
     // As many as were meant to be sent in half a second, whatever became of them.
     assert_eq!(count(&open, "sent"), 100);
-    let verified = bench.clean(&["verify"]);
+    let verified = bench.clean("verify");
     assert_eq!(count(&verified, "accounts"), ACCOUNTS as u64);
     assert!(count(&verified, "messages") >= 2 * (count(&closed, "sent") + 100));
 }
@@ -171,19 +178,7 @@ fn a_chat_reports_what_was_sent_and_how_long_it_took() {
 #[test]
 fn a_slow_reader_has_everything_in_the_end() {
     let bench = Bench::new();
-    let report = bench.clean(&[
-        "chat",
-        "--pairs",
-        "4",
-        "--slow",
-        "25",
-        "--window",
-        "8",
-        "--seconds",
-        "0.5",
-        "--warm-up",
-        "0.1",
-    ]);
+    let report = bench.measured("chat --pairs 4 --slow 25 --window 8");
     arrived(&report, 1);
     assert!(report["slow_deliver_p50_us"].is_number(), "{report}");
 }
@@ -191,35 +186,16 @@ fn a_slow_reader_has_everything_in_the_end() {
 #[test]
 fn groups_and_fan_outs_reach_every_member() {
     let bench = Bench::new();
-    let common = ["--seconds", "0.3", "--warm-up", "0.1"];
-    let group = [
-        &["group", "--groups", "2", "--members", "5", "--senders", "2"][..],
-        &common,
-    ]
-    .concat();
-    arrived(&bench.clean(&group), 4);
-    let fanout = [&["fanout", "--members", "11"][..], &common].concat();
-    arrived(&bench.clean(&fanout), 11);
-    let verified = bench.clean(&["verify"]);
+    arrived(&bench.measured("group --groups 2 --members 5 --senders 2"), 4);
+    arrived(&bench.measured("fanout --members 11"), 11);
+    let verified = bench.clean("verify");
     assert_eq!(count(&verified, "holes"), 0);
 }
 
 #[test]
 fn several_processes_report_as_one() {
     let bench = Bench::new();
-    let report = bench.clean(&[
-        "chat",
-        "--processes",
-        "2",
-        "--pairs",
-        "6",
-        "--rate",
-        "200",
-        "--seconds",
-        "0.5",
-        "--warm-up",
-        "0.1",
-    ]);
+    let report = bench.measured("chat --processes 2 --pairs 6 --rate 200");
     arrived(&report, 1);
     assert_eq!(count(&report, "sent"), 100);
 }
@@ -227,15 +203,7 @@ fn several_processes_report_as_one() {
 #[test]
 fn idle_clients_hear_their_pongs() {
     let bench = Bench::new();
-    let report = bench.clean(&[
-        "idle",
-        "--connections",
-        "10",
-        "--seconds",
-        "0.5",
-        "--heartbeat",
-        "0.25",
-    ]);
+    let report = bench.clean("idle --connections 10 --seconds 0.5 --heartbeat 0.25");
     assert_eq!(count(&report, "connections"), 10);
     assert!(count(&report, "pings") >= 10);
     assert_eq!(count(&report, "pongs"), count(&report, "pings"));
@@ -244,28 +212,17 @@ fn idle_clients_hear_their_pongs() {
 #[test]
 fn clients_log_in_with_tokens_and_with_passwords() {
     let bench = Bench::new();
-    let report = bench.clean(&["login", "--clients", "4", "--seconds", "0.3", "--warm-up", "0"]);
+    let report = bench.measured("login --clients 4");
     assert!(count(&report, "logins") > 0);
     // Without a file of accounts they are registered first, and have passwords.
-    let done = bench.run(&[
-        "--json",
-        "login",
-        "--clients",
-        "1",
-        "--passwords",
-        "--follow",
-        "--seconds",
-        "0.5",
-        "--warm-up",
-        "0",
-    ]);
-    assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
+    let passwords = bench.load("login --clients 1 --passwords --follow --seconds 0.5 --warm-up 0");
+    Done::of(passwords).report(0);
 }
 
 #[test]
 fn clients_that_were_away_fetch_what_waited() {
     let bench = Bench::new();
-    let report = bench.clean(&["sync", "--clients", "3", "--messages", "700", "--at-once", "2"]);
+    let report = bench.clean("sync --clients 3 --messages 700 --at-once 2");
     arrived(&report, 1);
     assert_eq!(count(&report, "delivered"), 2_100);
 }
@@ -273,20 +230,20 @@ fn clients_that_were_away_fetch_what_waited() {
 #[test]
 fn everyone_comes_back_after_a_restart() {
     let mut bench = Bench::new();
-    let accounts = bench.accounts();
-    let mut command = Command::new(imbench_binary());
-    command
-        .args(["--server", &bench.daemon.address().to_string()])
-        .args(["--json", "--accounts", accounts.to_str().unwrap()])
-        .args(["storm", "--connections", "8", "--rate", "100", "--before", "0.2"])
+    // Without the daemon's process, which is not to stay.
+    let mut load = imbench(
+        bench.daemon.address(),
+        "storm --connections 8 --rate 100 --before 0.2",
+    );
+    load.arg("--accounts")
+        .arg(bench.accounts())
         // Waits for a sign that the daemon is up again, having given one that everyone is logged in.
         .arg("--restart-command")
         .arg("touch \"$STORM/begun\"; until [ -e \"$STORM/done\" ]; do sleep 0.05; done")
         .env("STORM", bench.directory.path())
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let load = command.spawn().unwrap();
+    let load = load.spawn().unwrap();
     let begun = bench.directory.path().join("begun");
     let until = std::time::Instant::now() + tests::harness::PATIENCE;
     while !begun.exists() {
@@ -295,24 +252,20 @@ fn everyone_comes_back_after_a_restart() {
     }
     bench.daemon.restart();
     std::fs::write(bench.directory.path().join("done"), "").unwrap();
-    let output = load.wait_with_output().unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
-    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let report = Done::new(load.wait_with_output().unwrap()).report(0);
     arrived(&report, 1);
     assert_eq!(count(&report, "connections"), 8);
     assert_eq!(count(&report, "refused_for_good"), 0);
     for name in ["in_step_50_s", "in_step_99_s", "in_step_all_s", "attempt_all_s"] {
         assert!(report[name].is_number(), "{name} in {report}");
     }
-    bench.clean(&["verify"]);
+    bench.clean("verify");
 }
 
 #[test]
 fn a_message_that_is_there_twice_is_found() {
     let bench = Bench::new();
-    bench.clean(&["chat", "--pairs", "1", "--seconds", "0.1", "--warm-up", "0"]);
+    bench.clean("chat --pairs 1 --seconds 0.1 --warm-up 0");
     let mut user = bench.first();
     let listed = user.get(v1::ListConversationsRequest {
         before: Vec::new().into(),
@@ -327,10 +280,7 @@ fn a_message_that_is_there_twice_is_found() {
         content: first.body.unwrap().content,
         ..v1::SendRequest::default()
     });
-    let accounts = bench.accounts();
-    let done = bench.run(&["--json", "--accounts", accounts.to_str().unwrap(), "verify"]);
-    assert_eq!(done.code, Some(1), "{}{}", done.stdout, done.stderr);
-    let report: Value = serde_json::from_str(&done.stdout).unwrap();
+    let report = Done::of(bench.load_of_accounts("verify")).report(1);
     // Both people of the conversation see it.
     assert_eq!(count(&report, "duplicated"), 2);
 }
@@ -338,17 +288,10 @@ fn a_message_that_is_there_twice_is_found() {
 #[test]
 fn a_run_that_cannot_be_carried_through_says_why() {
     let bench = Bench::new();
-    let accounts = bench.accounts();
-    let done = bench.run(&[
-        "--accounts",
-        accounts.to_str().unwrap(),
-        "chat",
-        "--pairs",
-        "1000",
-    ]);
+    let done = Done::of(bench.load_of_accounts("chat --pairs 1000"));
     assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""));
     assert!(done.stderr.contains("2000 are needed"), "{}", done.stderr);
-    let done = bench.run(&["chat", "--pairs", "1", "--size", "8", "--seconds", "0.1"]);
+    let done = Done::of(bench.load("chat --pairs 1 --size 8 --seconds 0.1"));
     assert_eq!(done.code, Some(2));
     assert!(done.stderr.contains("--size"), "{}", done.stderr);
 }
