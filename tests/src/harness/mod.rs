@@ -35,3 +35,11 @@ pub fn im_binary() -> std::path::PathBuf {
 pub fn imbench_binary() -> std::path::PathBuf {
     daemon::binary("IMBENCH_BIN", "imbench")
 }
+
+/// The bare relay that durable chat is compared with.
+///
+/// # Panics
+/// It was not built.
+pub fn relay_binary() -> std::path::PathBuf {
+    daemon::binary("RELAY_LIMIT_BIN", "relay-limit")
+}

@@ -2,15 +2,16 @@
 //! anything is is nobody's business here.
 
 use std::{
+    io::{BufRead, BufReader},
     net::SocketAddr,
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use protocol::v1;
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::harness::{Connection, Daemon, Setup, User, hello, imbench_binary, message_id};
+use tests::harness::{Connection, Daemon, Setup, User, hello, imbench_binary, message_id, relay_binary};
 
 /// Accounts that are there before the daemon starts.
 const ACCOUNTS: usize = 12;
@@ -124,6 +125,48 @@ impl Bench {
         });
         let session = welcome.unwrap().session.unwrap();
         User::of(self.daemon.address(), conn, "reader", session)
+    }
+}
+
+/// The bare relay, whose users are numbers. It is killed when this is dropped.
+struct Relay {
+    process: Child,
+    address: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Relay {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = Command::new(relay_binary())
+            .args(["--log-bytes", "1048576", "--data-dir"])
+            .arg(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        // It says no more than this.
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line.trim().strip_prefix("listening on ");
+        let Some(address) = address.and_then(|address| address.parse().ok()) else {
+            let _ = process.kill();
+            panic!("the relay said {line:?}, and ended: {:?}", process.wait());
+        };
+        Self {
+            process,
+            address,
+            _directory: directory,
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -260,6 +303,18 @@ fn everyone_comes_back_after_a_restart() {
         assert!(report[name].is_number(), "{name} in {report}");
     }
     bench.clean("verify");
+}
+
+/// What durable chat is divided by is measured by the same load, which speaks what the relay does.
+#[test]
+fn the_bare_relay_loses_nothing() {
+    let relay = Relay::start();
+    let measured = |words: &str| {
+        let words = format!("--dialect relay {words} --seconds 0.5 --warm-up 0.1");
+        Done::of(imbench(relay.address, &words)).report(0)
+    };
+    arrived(&measured("chat --pairs 4 --window 4"), 1);
+    arrived(&measured("group --groups 2 --members 5 --senders 2"), 4);
 }
 
 #[test]

@@ -11,10 +11,11 @@ use std::process::Command;
 pub(super) const TARGETS: [&str; 4] = ["--lib", "--bins", "--tests", "--examples"];
 
 /// The binaries that end-to-end tests start, with the variable that carries each one's path.
-const WANTED: [(&str, &str); 3] = [
+const WANTED: [(&str, &str); 4] = [
     ("imserver", "IMSERVER_BIN"),
     ("im", "IM_BIN"),
     ("imbench", "IMBENCH_BIN"),
+    ("relay-limit", "RELAY_LIMIT_BIN"),
 ];
 
 /// A developer's own settings for `im` and `imserver` must not reach the ones under test.
