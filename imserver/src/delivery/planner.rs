@@ -5,6 +5,9 @@
 //! thread, between a commit and the next, and reads the store only for a group whose members it does not
 //! know.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
@@ -43,7 +46,9 @@ impl std::fmt::Debug for Planner {
 }
 
 struct Group {
-    roster: Seq,
+    /// `None`: only who is a member was asked for, which says nothing of events. Whoever went sees the one by which
+    /// they did.
+    roster: Option<Seq>,
     intervals: Arc<[Interval]>,
 }
 
@@ -174,7 +179,8 @@ impl Planner {
         Ok(())
     }
 
-    /// Members at the newest roster this planner has seen.
+    /// Members at the newest roster this planner has seen, or at a later one; of a group at most one more than get
+    /// receipts.
     fn members_now(&mut self, conversation: ConversationId) -> Result<Vec<UserId>, ReadError> {
         match protocol::ConversationId::parse(conversation.0).map(protocol::ConversationId::class) {
             Some(ConversationClass::Direct { low, high }) => Ok(vec![UserId(low), UserId(high)]),
@@ -182,11 +188,15 @@ impl Planner {
             Some(ConversationClass::Group) => {
                 let intervals = match self.groups.get(&conversation) {
                     Some(group) => Arc::clone(&group.intervals),
-                    // The largest seq there can be: only those who are members now.
-                    None => self.reader.intervals(conversation, Seq(i64::MAX as u64))?.into(),
+                    None => {
+                        // The largest seq there can be: only those who are members now.
+                        let members = self.reader.intervals(conversation, Seq(i64::MAX as u64))?;
+                        self.keep(conversation, None, members.into())
+                    }
                 };
                 let open = intervals.iter().filter(|interval| interval.left.is_none());
-                Ok(open.map(|interval| interval.user).collect())
+                let users = open.map(|interval| interval.user);
+                Ok(users.take(self.receipts_up_to.saturating_add(1)).collect())
             }
             None => Ok(Vec::new()),
         }
@@ -199,15 +209,14 @@ impl Planner {
         seq: Seq,
     ) -> Result<Arc<[Interval]>, ReadError> {
         if let Some(group) = self.groups.get(&conversation)
-            && group.roster == roster
+            && group.roster == Some(roster)
         {
             return Ok(Arc::clone(&group.intervals));
         }
         // Forgotten before it is read again: if the reading fails, the old one must not be used either.
         self.forget(conversation);
-        let intervals: Arc<[Interval]> = self.reader.intervals(conversation, seq)?.into();
-        self.keep(conversation, roster, &intervals);
-        Ok(intervals)
+        let intervals = self.reader.intervals(conversation, seq)?;
+        Ok(self.keep(conversation, Some(roster), intervals.into()))
     }
 
     fn forget(&mut self, conversation: ConversationId) {
@@ -216,7 +225,13 @@ impl Planner {
         }
     }
 
-    fn keep(&mut self, conversation: ConversationId, roster: Seq, intervals: &Arc<[Interval]>) {
+    /// Keeps what was read of a group that was forgotten or never known.
+    fn keep(
+        &mut self,
+        conversation: ConversationId,
+        roster: Option<Seq>,
+        intervals: Arc<[Interval]>,
+    ) -> Arc<[Interval]> {
         let full = self.groups.len() >= GROUPS_CACHED_MAX
             || self.members_cached + intervals.len() > MEMBERS_CACHED_MAX;
         if full {
@@ -230,10 +245,11 @@ impl Planner {
                 conversation,
                 Group {
                     roster,
-                    intervals: Arc::clone(intervals),
+                    intervals: Arc::clone(&intervals),
                 },
             );
         }
+        intervals
     }
 }
 
