@@ -109,6 +109,12 @@ impl Planner {
         }
     }
 
+    /// Forgets all members: what was committed is not known.
+    pub fn forget_all(&mut self) {
+        self.groups.clear();
+        self.members_cached = 0;
+    }
+
     /// Adds the push of a committed event, to all who see it but the connection `except`.
     ///
     /// # Errors
@@ -236,8 +242,7 @@ impl Planner {
             || self.members_cached + intervals.len() > MEMBERS_CACHED_MAX;
         if full {
             // Starting over costs one read per active group, and no bookkeeping on every event.
-            self.groups.clear();
-            self.members_cached = 0;
+            self.forget_all();
         }
         if intervals.len() <= MEMBERS_CACHED_MAX {
             self.members_cached += intervals.len();

@@ -75,8 +75,9 @@ impl Teller {
     }
 
     /// Something may have been committed of which nobody is told. A follower finds it in the log.
-    pub(super) fn missed(&self) {
-        if let Deliver::Here(_) = self.deliver {
+    pub(super) fn missed(&mut self) {
+        if let Deliver::Here(planner) = &mut self.deliver {
+            planner.forget_all();
             self.parts.outboxes.miss_all();
         }
     }
