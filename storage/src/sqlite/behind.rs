@@ -368,20 +368,28 @@ fn move_head(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
 
 /// Who sends has read, and has, what was there. That moves no `position`: others infer it from the event.
 fn move_sender(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
-    connection
+    let values = [
+        sql(newest.conversation.0),
+        sql(newest.entry.sender.0),
+        sql(newest.entry.seq.0),
+        sql(newest.entry.ordinal),
+    ];
+    // Not one statement for both: that keeps a journal of its own, with a copy of every page it writes.
+    let moved = connection
         .prepare_cached(
-            "INSERT INTO cursors (conversation, user, delivered, read, read_ordinal, position)
-             VALUES (?1, ?2, ?3, ?3, ?4, 0)
-             ON CONFLICT DO UPDATE SET delivered = max(delivered, excluded.delivered),
-                                       read = max(read, excluded.read),
-                                       read_ordinal = max(read_ordinal, excluded.read_ordinal)",
+            "UPDATE cursors SET delivered = max(delivered, ?3), read = max(read, ?3),
+                                read_ordinal = max(read_ordinal, ?4)
+             WHERE conversation = ?1 AND user = ?2",
         )?
-        .execute([
-            sql(newest.conversation.0),
-            sql(newest.entry.sender.0),
-            sql(newest.entry.seq.0),
-            sql(newest.entry.ordinal),
-        ])?;
+        .execute(values)?;
+    if moved == 0 {
+        connection
+            .prepare_cached(
+                "INSERT INTO cursors (conversation, user, delivered, read, read_ordinal, position)
+                 VALUES (?1, ?2, ?3, ?3, ?4, 0)",
+            )?
+            .execute(values)?;
+    }
     Ok(())
 }
 
