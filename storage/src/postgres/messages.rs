@@ -7,22 +7,36 @@ use postgres::Row;
 
 use super::{
     failure::Failure,
-    row::{self, StoredKind, get, sql},
+    row::{self, get, sql},
     session::Session,
 };
 use crate::{
     error::Refused,
     shape::Shape,
-    types::{Event, EventKind, Seq},
+    types::{Event, EventKind, Position, Seq, Timestamp},
     write::{Action, Append, Appended, Outcome, Write},
 };
 
 /// A place in the batch, and the answer for it.
 pub(super) type Answered = (usize, Result<Outcome, Refused>);
 
-/// The batch as the function's columns.
+/// A message, and its place in the batch.
+type Placed<'a> = (usize, &'a Append);
+
+/// The batch as the function's arrays: its rows by conversation and place, and what follows from that order. The
+/// numbers of rows and conversations begin with 1, as SQL's do.
 #[derive(Default)]
 struct Columns<'a> {
+    /// For each conversation, in the order of ids: itself, and its last row.
+    ids: Vec<i64>,
+    ends: Vec<i32>,
+    /// For each conversation and sender, in this order: the last row.
+    lasts: Vec<i32>,
+    /// For each row: the number of its conversation, its own among those of the conversation, and the latest time
+    /// among them up to it.
+    groups: Vec<i32>,
+    ranks: Vec<i64>,
+    latests: Vec<i64>,
     indexes: Vec<i64>,
     conversations: Vec<i64>,
     senders: Vec<i64>,
@@ -38,8 +52,46 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
+    /// Of messages that are sorted by conversation and place.
+    fn of(appends: &[Placed<'a>]) -> Result<Self, Failure> {
+        let mut columns = Self::with_capacity(appends.len());
+        let mut pairs = Vec::with_capacity(appends.len());
+        for of_one in appends.chunk_by(|(_, one), (_, next)| one.conversation == next.conversation) {
+            let mut latest = Timestamp(0);
+            for ((place, append), rank) in of_one.iter().zip(1..) {
+                latest = latest.max(append.at);
+                columns.push(*place, append)?;
+                columns.groups.push(number(columns.ids.len() + 1));
+                columns.ranks.push(rank);
+                columns.latests.push(sql(latest.0));
+                pairs.push((
+                    sql(append.conversation.0),
+                    sql(append.sender.0),
+                    number(columns.indexes.len()),
+                ));
+            }
+            if let Some((_, append)) = of_one.last() {
+                columns.ids.push(sql(append.conversation.0));
+                columns.ends.push(number(columns.indexes.len()));
+            }
+        }
+        pairs.sort_unstable();
+        let of_pairs = pairs.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1));
+        columns.lasts = of_pairs
+            .filter_map(|rows| rows.last())
+            .map(|pair| pair.2)
+            .collect();
+        Ok(columns)
+    }
+
     fn with_capacity(rows: usize) -> Self {
         Self {
+            ids: Vec::with_capacity(rows),
+            ends: Vec::with_capacity(rows),
+            lasts: Vec::new(),
+            groups: Vec::with_capacity(rows),
+            ranks: Vec::with_capacity(rows),
+            latests: Vec::with_capacity(rows),
             indexes: Vec::with_capacity(rows),
             conversations: Vec::with_capacity(rows),
             senders: Vec::with_capacity(rows),
@@ -82,6 +134,11 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// A batch has far fewer rows than this can count.
+fn number(rows: usize) -> i32 {
+    i32::try_from(rows).unwrap_or(i32::MAX)
+}
+
 /// The two of a 1:1 conversation, or the one of a log; 0 for a group, -1 where the sender may never write.
 fn people(append: &Append) -> (i64, i64) {
     match Shape::of(append.conversation) {
@@ -94,24 +151,31 @@ fn people(append: &Append) -> (i64, i64) {
     }
 }
 
-/// Appends the writes at these places, one round trip. Where no transaction is open it is one of its own.
+/// Appends the writes at these places, one round trip, and answers in their order. Where no transaction is open it is
+/// one of its own.
 pub(super) fn append(
     session: &mut Session,
     writes: &[Write],
     places: &[usize],
 ) -> Result<Vec<Answered>, Failure> {
-    let mut columns = Columns::with_capacity(places.len());
-    let mut appends = Vec::with_capacity(places.len());
+    let mut appends: Vec<Placed<'_>> = Vec::with_capacity(places.len());
     for place in places {
         let Some(Write::Append(append)) = writes.get(*place) else {
             return Err(Failure::damaged("something else was taken for an append"));
         };
-        columns.push(*place, append)?;
         appends.push((*place, append));
     }
+    appends.sort_unstable_by_key(|(place, append)| (sql(append.conversation.0), *place));
+    let columns = Columns::of(&appends)?;
     let rows = session.query(
-        "SELECT * FROM append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "SELECT * FROM append_in_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         &[
+            &columns.ids,
+            &columns.ends,
+            &columns.groups,
+            &columns.ranks,
+            &columns.latests,
+            &columns.lasts,
             &columns.indexes,
             &columns.conversations,
             &columns.senders,
@@ -126,82 +190,117 @@ pub(super) fn append(
             &columns.bodies,
         ],
     )?;
-    if rows.len() != appends.len() {
-        return Err(Failure::damaged("not every message was answered"));
-    }
-    appends
-        .into_iter()
-        .zip(&rows)
-        .map(|((place, append), row)| answer(place, append, row))
-        .collect()
+    let mut answers = read(&appends, &columns, &rows)?;
+    answers.sort_unstable_by_key(|(place, _)| *place);
+    Ok(answers)
 }
 
-fn answer(place: usize, append: &Append, row: &Row) -> Result<Answered, Failure> {
-    if get::<i64>(row, 0)? != row::limit(place) {
-        return Err(Failure::damaged("a message was answered in another's place"));
+/// The answers, in the order of the appends. Nothing is taken for stored that the server has not counted.
+fn read(appends: &[Placed<'_>], columns: &Columns<'_>, rows: &[Row]) -> Result<Vec<Answered>, Failure> {
+    let unanswered = || Failure::damaged("not every message was answered");
+    let (all, known) = rows.split_first().ok_or_else(unanswered)?;
+    let heads = Heads::read(all)?;
+    let verdicts: Vec<i32> = get(all, 2)?;
+    let (new_ranks, new_latests): (Option<Vec<i64>>, Option<Vec<i64>>) = (get(all, 7)?, get(all, 8)?);
+    let ranks = new_ranks.as_ref().unwrap_or(&columns.ranks);
+    let latests = new_latests.as_ref().unwrap_or(&columns.latests);
+    let appended = verdicts.iter().filter(|verdict| **verdict == 0).count();
+    if get::<i64>(all, 1)? != row::limit(appended)
+        || [verdicts.len(), ranks.len(), latests.len()] != [appends.len(); 3]
+    {
+        return Err(unanswered());
     }
-    let refused = |refused| Ok((place, Err(refused)));
-    let duplicate = match get::<i32>(row, 1)? {
-        0 => false,
-        1 => true,
-        2 => return refused(Refused::Conflict),
-        3 => return refused(Refused::NotFound),
-        4 => return refused(Refused::Forbidden),
-        5 => return refused(Refused::Gone),
-        other => return Err(Failure::damaged(format!("no verdict has the number {other}"))),
-    };
-    let mut event = new_event(append, row)?;
-    if duplicate {
-        make_stored(&mut event, row)?;
+    let mut known = known.iter();
+    let mut answers = Vec::with_capacity(appends.len());
+    let followed = columns.groups.iter().zip(ranks).zip(latests);
+    for (((place, append), verdict), ((group, rank), latest)) in appends.iter().zip(verdicts).zip(followed) {
+        let event = match verdict {
+            0 => Ok(heads.follow(*place, append, *group, *rank, *latest)?),
+            1 => {
+                let row = known.next().ok_or_else(unanswered)?;
+                if get::<i32>(row, 9)? != number(answers.len() + 1) {
+                    return Err(Failure::damaged("a message was answered in another's place"));
+                }
+                Ok(row::event(row, 10)?)
+            }
+            2 => Err(Refused::Conflict),
+            3 => Err(Refused::NotFound),
+            4 => Err(Refused::Forbidden),
+            5 => Err(Refused::Gone),
+            other => return Err(Failure::damaged(format!("no verdict has the number {other}"))),
+        };
+        let outcome = event.map(|event| {
+            Outcome::Appended(Appended {
+                event: Arc::new(event),
+                duplicate: verdict == 1,
+            })
+        });
+        answers.push((*place, outcome));
     }
-    let appended = Appended {
-        event: Arc::new(event),
-        duplicate,
-    };
-    Ok((place, Ok(Outcome::Appended(appended))))
+    Ok(answers)
 }
 
-/// What the caller knows, and what the function added.
-fn new_event(append: &Append, row: &Row) -> Result<Event, Failure> {
-    let Action::Message {
-        kind,
-        body,
-        expires_at,
-        ..
-    } = &append.action
-    else {
-        return Err(Failure::damaged("something else was taken for a message"));
-    };
-    Ok(Event {
-        position: row::position(row, 2)?,
-        conversation: append.conversation,
-        seq: row::seq(row, 3)?,
-        ordinal: row::number(row, 4)?,
-        roster: row::seq(row, 5)?,
-        sender: append.sender,
-        client_id: append.client_id,
-        at: row::time(row, 6)?,
-        kind: EventKind::Message(*kind),
-        target: Seq(0),
-        body: body.clone(),
-        change: None,
-        expires_at: *expires_at,
-        recalled: false,
-    })
+/// The conversations as they were before the batch; those that there are not have none.
+struct Heads {
+    /// The position of the batch's first write.
+    base: i64,
+    seqs: Vec<Option<i64>>,
+    ordinals: Vec<Option<i64>>,
+    ats: Vec<Option<i64>>,
+    rosters: Vec<Option<i64>>,
 }
 
-/// Puts in the place of what this request says what the first one stored.
-fn make_stored(event: &mut Event, row: &Row) -> Result<(), Failure> {
-    let stored = StoredKind {
-        kind: get(row, 7)?,
-        users: get(row, 11)?,
-        role: get(row, 12)?,
-        label: get(row, 13)?,
-    };
-    (event.kind, event.change) = stored.read()?;
-    event.target = row::seq(row, 8)?;
-    event.expires_at = row::time(row, 9)?;
-    event.recalled = row::flag(row, 10)?;
-    event.body = row::blob(row, 14)?;
-    Ok(())
+impl Heads {
+    fn read(row: &Row) -> Result<Self, Failure> {
+        Ok(Self {
+            base: get(row, 0)?,
+            seqs: get(row, 3)?,
+            ordinals: get(row, 4)?,
+            ats: get(row, 5)?,
+            rosters: get(row, 6)?,
+        })
+    }
+
+    /// The event that this append became: the function computes it alike.
+    fn follow(
+        &self,
+        place: usize,
+        append: &Append,
+        group: i32,
+        rank: i64,
+        latest: i64,
+    ) -> Result<Event, Failure> {
+        let Action::Message {
+            kind,
+            body,
+            expires_at,
+            ..
+        } = &append.action
+        else {
+            return Err(Failure::damaged("something else was taken for a message"));
+        };
+        let of_conversation = |values: &[Option<i64>]| {
+            let place = usize::try_from(group).ok().and_then(|group| group.checked_sub(1));
+            let value = place.and_then(|place| values.get(place)).copied().flatten();
+            value.ok_or_else(|| Failure::damaged("a message is in no conversation"))
+        };
+        let next = |head: i64| head.saturating_add(rank).cast_unsigned();
+        let head_at = Timestamp(of_conversation(&self.ats)?.cast_unsigned());
+        Ok(Event {
+            position: Position(self.base.saturating_add(row::limit(place)).cast_unsigned()),
+            conversation: append.conversation,
+            seq: Seq(next(of_conversation(&self.seqs)?)),
+            ordinal: next(of_conversation(&self.ordinals)?),
+            roster: Seq(of_conversation(&self.rosters)?.cast_unsigned()),
+            sender: append.sender,
+            client_id: append.client_id,
+            at: head_at.max(Timestamp(latest.cast_unsigned())),
+            kind: EventKind::Message(*kind),
+            target: Seq(0),
+            body: body.clone(),
+            change: None,
+            expires_at: *expires_at,
+            recalled: false,
+        })
+    }
 }
