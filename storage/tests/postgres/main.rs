@@ -8,6 +8,7 @@ mod database;
 mod encrypted;
 mod lent;
 mod proxy;
+mod together;
 
 use std::{
     sync::Arc,
