@@ -12,7 +12,7 @@ use super::{
 };
 use crate::types::{Event, EventKind, Fingerprint};
 
-/// Messages of one statement.
+/// Messages of one statement; its text has a row for each.
 const ROWS_AT_ONCE: usize = 8;
 
 /// The log, as one transaction adds to it.
@@ -42,7 +42,6 @@ impl<'c> Log<'c> {
         reaction: &str,
     ) -> Result<(), Failure> {
         if !matches!(event.kind, EventKind::Message(_)) {
-            self.flush()?;
             return self.write(event, fingerprint, reaction);
         }
         self.waiting.push((Arc::clone(event), fingerprint));
