@@ -193,6 +193,7 @@ pub enum Queued {
 /// Why a frame was not queued.
 ///
 /// ```
+/// # #[cfg(feature = "reactor")] mod example {
 /// use netcore::{ConnCx, Handler, SendError};
 /// use bytes::Bytes;
 ///
@@ -205,6 +206,7 @@ pub enum Queued {
 ///         Err(SendError::Encode) => false,
 ///     }
 /// }
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum SendError {

@@ -142,6 +142,14 @@ impl LengthPrefixed {
     }
 
     fn declared(&self, field: &[u8]) -> u64 {
+        if let Ok(four) = <[u8; 4]>::try_from(field) {
+            let declared = if self.little_endian {
+                u32::from_le_bytes(four)
+            } else {
+                u32::from_be_bytes(four)
+            };
+            return u64::from(declared);
+        }
         let push = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
         if self.little_endian {
             field.iter().rev().fold(0, push)
@@ -152,19 +160,21 @@ impl LengthPrefixed {
 
     /// Bytes of the whole frame whose length field says `declared`.
     fn total(&self, declared: u64) -> Result<usize, FrameError> {
-        let body = i128::from(declared) + i128::from(self.adjustment);
-        let total = body + self.header() as i128;
-        if body < 0 || total < i128::from(self.strip) {
-            return Err(FrameError::TooShort { declared });
+        let moved = u64::from(self.adjustment.unsigned_abs());
+        let body = if self.adjustment < 0 {
+            declared.checked_sub(moved)
+        } else {
+            Some(declared.saturating_add(moved))
+        };
+        let total = body.map(|body| body.saturating_add(self.header() as u64));
+        match total {
+            Some(total) if total > u64::from(self.max) => Err(FrameError::TooLong {
+                len: total,
+                max: self.max,
+            }),
+            Some(total) if total >= u64::from(self.strip) => Ok(total as usize),
+            _ => Err(FrameError::TooShort { declared }),
         }
-        if total > i128::from(self.max) {
-            let len = u64::try_from(total).unwrap_or(u64::MAX);
-            return Err(FrameError::TooLong { len, max: self.max });
-        }
-        usize::try_from(total).map_err(|_| FrameError::TooLong {
-            len: u64::MAX,
-            max: self.max,
-        })
     }
 
     fn write_declared(&self, declared: u64, field: &mut [u8]) {
@@ -207,19 +217,28 @@ impl Codec for LengthPrefixed {
         if len > u64::from(self.max) {
             return Err(FrameError::TooLong { len, max: self.max });
         }
-        let declared = i128::from(len) - self.header() as i128 - i128::from(self.adjustment);
+        // Of lengths up to `max`, so nothing overflows. The receiver has the same rules, and nothing is sent that it
+        // would refuse.
+        let body = len as i64 - self.header() as i64;
+        let declared = body - i64::from(self.adjustment);
         let largest = u64::MAX >> (64 - 8 * u32::from(self.width));
-        let declared = u64::try_from(declared)
-            .ok()
-            .filter(|declared| *declared <= largest && total >= self.header())
-            .ok_or(FrameError::Unrepresentable { len })?;
-        // The receiver has the same rules: never send what it would refuse.
-        if self.total(declared)? != total {
+        if body < 0 || declared < 0 || declared as u64 > largest {
             return Err(FrameError::Unrepresentable { len });
         }
+        let declared = declared as u64;
         dst.reserve(total);
         if self.offset == 0 && usize::from(self.strip) == self.header() {
             // The usual layout: nothing but the length is written before the payload.
+            if self.width == 4 {
+                let field = if self.little_endian {
+                    (declared as u32).to_le_bytes()
+                } else {
+                    (declared as u32).to_be_bytes()
+                };
+                dst.extend_from_slice(&field);
+                dst.extend_from_slice(out);
+                return Ok(());
+            }
             let mut field = declared.to_be_bytes();
             let field = &mut field[8 - usize::from(self.width)..];
             if self.little_endian {

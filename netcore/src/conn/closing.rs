@@ -69,6 +69,11 @@ impl<C: Codec> Core<C> {
         self.last_words = allowed;
     }
 
+    /// Whether [`poll_writable`](Self::poll_writable) or [`poll_end`](Self::poll_end) may have something to say.
+    pub const fn has_news(&self) -> bool {
+        self.writable || self.flags & (END_SEEN | END_REPORTED) == END_SEEN
+    }
+
     /// How the peer finished sending, once, after all its whole frames were delivered.
     pub fn poll_end(&mut self) -> Option<Ending> {
         let flags = self.flags & (END_SEEN | END_REPORTED);

@@ -106,6 +106,15 @@ impl Outbox {
         appended
     }
 
+    /// All that is queued, if it is in one piece and not in several.
+    pub(super) fn slice(&self) -> Option<&[u8]> {
+        match (self.chunks.front(), self.tail.is_empty()) {
+            (None, _) => Some(&self.tail),
+            (Some(chunk), true) if self.chunks.len() == 1 => Some(chunk),
+            _ => None,
+        }
+    }
+
     /// Fills `slices` from the front of the queue; returns how many and their bytes.
     pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; WRITE_SLICES_MAX]) -> (usize, usize) {
         let (mut count, mut bytes) = (0, 0);
@@ -149,7 +158,11 @@ impl Outbox {
         let mut left = written;
         while left > 0 {
             let Some(chunk) = self.chunks.front_mut() else {
-                self.tail.advance(left.min(self.tail.len()));
+                if left >= self.tail.len() {
+                    self.tail.clear();
+                } else {
+                    self.tail.advance(left);
+                }
                 return;
             };
             let part = left.min(chunk.len());
@@ -211,6 +224,11 @@ mod tests {
     fn content(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
         let (count, bytes) = outbox.slices(&mut slices);
+        let pieces: Vec<&[u8]> = slices[..count].iter().map(|slice| &slice[..]).collect();
+        match outbox.slice() {
+            Some(slice) => assert_eq!(pieces.concat(), slice),
+            None => assert!(count > 1, "one piece is offered as such"),
+        }
         let mut content = Vec::new();
         slices[..count]
             .iter()

@@ -117,6 +117,11 @@ impl<C: Codec> Core<C> {
             .map_or_else(|closing| closing, |()| self.note_refused(&marks, now))
     }
 
+    /// What to write next if that is in one piece, as it mostly is.
+    pub fn slice(&self) -> Option<&[u8]> {
+        self.outbox.as_ref()?.slice()
+    }
+
     /// Fills `slices` with what to write next; returns how many and how many bytes they are.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; WRITE_SLICES_MAX]) -> (usize, usize) {
         self.outbox

@@ -29,6 +29,11 @@ impl<'a> Source<'a> {
         self.input
     }
 
+    /// Nothing is left behind the frame that was handed out last.
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.held.is_none() && self.need.is_none() && self.taken >= self.input.len()
+    }
+
     /// Does what was left to do after the last attempt.
     fn advance(&mut self) {
         let taken = std::mem::take(&mut self.taken);

@@ -231,8 +231,17 @@ impl<H: Handler> LoopState<H> {
         id: ConnId,
         act: impl FnOnce(&mut Core<H::Codec>, &Settings, Tick) -> R,
     ) -> Option<R> {
+        self.with_core_and_spare(id, |core, settings, now, _| act(core, settings, now))
+    }
+
+    /// Likewise, with the memory for out-queues.
+    fn with_core_and_spare<R>(
+        &mut self,
+        id: ConnId,
+        act: impl FnOnce(&mut Core<H::Codec>, &Settings, Tick, &mut Spare) -> R,
+    ) -> Option<R> {
         let slot = self.slots.get_mut(id)?;
-        let result = act(&mut slot.core, &self.settings, self.tick);
+        let result = act(&mut slot.core, &self.settings, self.tick, &mut self.spare);
         slot.count_queued(&mut self.queued_bytes);
         let touched = std::mem::replace(&mut slot.touched, true);
         if !touched {
@@ -263,15 +272,12 @@ impl<H: Handler> LoopState<H> {
         id: ConnId,
         act: impl FnOnce(&mut Core<H::Codec>, &Settings, Tick) -> Result<R, SendError>,
     ) -> Result<R, SendError> {
-        // The closure has it, because the whole of `self` is needed to call it.
-        let mut spare = std::mem::take(&mut self.spare);
-        let queued = self.with_core(id, |core, settings, now| {
-            core.lend(now, &mut spare);
+        let queued = self.with_core_and_spare(id, |core, settings, now, spare| {
+            core.lend(now, spare);
             let queued = act(core, settings, now);
-            core.give_back(&mut spare);
+            core.give_back(spare);
             queued
         });
-        self.spare = spare;
         queued.unwrap_or(Err(SendError::Closing))
     }
 }

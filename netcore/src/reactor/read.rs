@@ -44,7 +44,11 @@ impl Budget {
 
 /// The outcome of one read.
 enum Received {
-    Bytes(usize),
+    Bytes {
+        count: usize,
+        /// There is no more to read now.
+        last: bool,
+    },
     Sealed(usize),
     Nothing,
     TryAgain,
@@ -59,9 +63,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             if let Some(slot) = self.state.slots.get_mut(id) {
                 slot.queued = false;
                 self.read_connection(id, &mut buffer);
-                // Settling puts the connection back on the list if it has more.
-                self.state.touch(id);
-                self.settle_early(id);
+                self.finish_reading(id);
             }
         }
         self.buffer = buffer;
@@ -85,28 +87,43 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Writes long answers at once and not at the end of the turn: they are still in the processor's cache, and
+    /// Has a connection settled, which puts it back on the list if it has more to read.
+    ///
+    /// Long answers are written at once and not at the end of the turn: they are still in the processor's cache, and
     /// their memory is there for those of the next connection. Short ones wait, because more may come, and because
     /// peers are woken more cheaply together.
-    fn settle_early(&mut self, id: ConnId) {
-        if let Some(slot) = self.state.slots.get(id)
-            && slot.core.queued_bytes() >= WRITE_EARLY_BYTES
-        {
+    fn finish_reading(&mut self, id: ConnId) {
+        let Some(slot) = self.state.slots.get_mut(id) else {
+            return;
+        };
+        if slot.core.queued_bytes() >= WRITE_EARLY_BYTES {
             self.settle(id);
+        } else if !mem::replace(&mut slot.touched, true) {
+            self.state.touched.push(id);
         }
     }
 
     fn read_connection(&mut self, id: ConnId, buffer: &mut [u8]) {
         let mut budget = Budget::new(&self.budgets);
-        self.deliver(id, &[], &mut budget);
+        if self
+            .state
+            .slots
+            .get(id)
+            .is_some_and(|slot| slot.core.has_undecoded())
+        {
+            self.deliver(id, &[], &mut budget);
+        }
         while budget.reads > 0 && budget.bytes > 0 && budget.frames > 0 {
             match self.receive(id, buffer) {
                 Received::Nothing => return,
                 Received::TryAgain => budget.reads -= 1,
-                Received::Bytes(count) => {
+                Received::Bytes { count, last } => {
                     budget.reads -= 1;
                     budget.bytes = budget.bytes.saturating_sub(count);
                     self.deliver(id, buffer.get(..count).unwrap_or_default(), &mut budget);
+                    if last {
+                        return;
+                    }
                 }
                 Received::Sealed(count) => {
                     budget.reads -= 1;
@@ -151,7 +168,10 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 if link.tls.is_some() {
                     Received::Sealed(count)
                 } else {
-                    Received::Bytes(count)
+                    Received::Bytes {
+                        count,
+                        last: !slot.readable,
+                    }
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -198,6 +218,9 @@ impl<H: Handler, I: Io> Reactor<H, I> {
 
     fn deliver_some(&mut self, id: ConnId, source: &mut Source<'_>, frames: &mut usize) -> Stop<H> {
         loop {
+            if source.is_spent() {
+                return Stop::Done;
+            }
             let Some(slot) = self.state.slots.get_mut(id) else {
                 return Stop::Done;
             };

@@ -78,11 +78,17 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         };
         slot.touched = false;
         self.write(id);
-        self.report(id);
-        self.shut_down(id);
-        let Some(slot) = self.state.slots.get_mut(id) else {
+        let Some(mut slot) = self.state.slots.get_mut(id) else {
             return;
         };
+        if slot.core.has_news() || slot.core.is_shutdown_due() {
+            self.report(id);
+            self.shut_down(id);
+            let Some(changed) = self.state.slots.get_mut(id) else {
+                return;
+            };
+            slot = changed;
+        }
         if slot.over {
             return;
         }
@@ -127,13 +133,21 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             if !slot.writable || !slot.core.wants_output() {
                 return slot.core.shrink();
             }
-            let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
-            let (count, offered) = slot.core.slices(&mut slices);
             self.meter.writes += 1;
-            match self
-                .io
-                .write(&mut link.stream, slices.get(..count).unwrap_or_default())
-            {
+            let (result, offered) = match slot.core.slice() {
+                // Preparing all the slices costs more than everything else here.
+                Some(slice) => {
+                    let result = self.io.write(&mut link.stream, &[IoSlice::new(slice)]);
+                    (result, slice.len())
+                }
+                None => {
+                    let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
+                    let (count, offered) = slot.core.slices(&mut slices);
+                    let slices = slices.get(..count).unwrap_or_default();
+                    (self.io.write(&mut link.stream, slices), offered)
+                }
+            };
+            match result {
                 Ok(0) => {
                     return slot
                         .core
