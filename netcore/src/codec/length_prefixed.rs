@@ -141,6 +141,7 @@ impl LengthPrefixed {
         self.offset as usize + self.width as usize
     }
 
+    #[inline]
     fn declared(&self, field: &[u8]) -> u64 {
         if let Ok(four) = <[u8; 4]>::try_from(field) {
             let declared = if self.little_endian {
@@ -159,6 +160,7 @@ impl LengthPrefixed {
     }
 
     /// Bytes of the whole frame whose length field says `declared`.
+    #[inline]
     fn total(&self, declared: u64) -> Result<usize, FrameError> {
         let moved = u64::from(self.adjustment.unsigned_abs());
         let body = if self.adjustment < 0 {
@@ -192,6 +194,7 @@ impl Codec for LengthPrefixed {
     type Out = [u8];
     type Error = FrameError;
 
+    #[inline]
     fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<&'a [u8]>, FrameError> {
         let header = self.header();
         let Some(field) = src.get(usize::from(self.offset)..header) else {
@@ -211,6 +214,7 @@ impl Codec for LengthPrefixed {
         }
     }
 
+    #[inline]
     fn encode(&self, out: &[u8], dst: &mut BytesMut) -> Result<(), FrameError> {
         let total = out.len() + usize::from(self.strip);
         let len = total as u64;

@@ -178,6 +178,7 @@ impl Outbox {
 
     /// Makes room in the open chunk, in larger steps than it would by itself, because most are written and gone
     /// within the turn; or in a new one.
+    #[inline]
     fn reserve(&mut self, bytes: usize) {
         let missing = self.tail.capacity() - self.tail.len() < bytes;
         // Where much is in the chunk already, growing it would copy that.

@@ -35,6 +35,7 @@ impl<'a> Source<'a> {
     }
 
     /// Does what was left to do after the last attempt.
+    #[inline]
     fn advance(&mut self) {
         let taken = std::mem::take(&mut self.taken);
         match &mut self.held {
@@ -60,6 +61,7 @@ impl<'a> Source<'a> {
     }
 
     /// Whether there are bytes that the codec has not said to be too few.
+    #[inline]
     fn fill(&mut self) -> bool {
         match &mut self.held {
             Some(inbox) if inbox.is_partial() => {
