@@ -7,6 +7,7 @@ mod crowd;
 mod database;
 mod encrypted;
 mod lent;
+mod plans;
 mod proxy;
 mod together;
 
