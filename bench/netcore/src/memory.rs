@@ -13,6 +13,8 @@ const PAGE_BYTES: u64 = 4096;
 pub struct UserMemory {
     /// Resident bytes that belong to no file.
     pub anonymous: u64,
+    /// All resident bytes, those of the program and its libraries too: what most tools show.
+    pub resident: u64,
     /// Resident bytes, shared ones in parts.
     pub proportional: u64,
 }
@@ -25,6 +27,7 @@ impl UserMemory {
     pub fn of(pid: u32) -> io::Result<Self> {
         Ok(Self {
             anonymous: kibibytes(&format!("/proc/{pid}/status"), "RssAnon:")?,
+            resident: kibibytes(&format!("/proc/{pid}/status"), "VmRSS:")?,
             proportional: kibibytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")?,
         })
     }
@@ -38,6 +41,7 @@ impl UserMemory {
             let one = Self::of(pid)?;
             Ok(Self {
                 anonymous: sum.anonymous + one.anonymous,
+                resident: sum.resident + one.resident,
                 proportional: sum.proportional + one.proportional,
             })
         })
@@ -123,6 +127,7 @@ mod tests {
     fn this_process_and_kernel_have_some() {
         let one = UserMemory::of(std::process::id()).expect("a process that lives");
         assert!(one.anonymous > 0 && one.proportional > 0);
+        assert!(one.resident > one.anonymous);
         let kernel = KernelMemory::now().expect("a kernel");
         assert!(kernel.slab > 0);
     }

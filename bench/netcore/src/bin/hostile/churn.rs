@@ -114,6 +114,11 @@ struct Row {
     /// The same at the end.
     end_bytes: u64,
     growth_percent: f64,
+    /// All resident memory of the server after the warm-up.
+    warm_resident_bytes: u64,
+    /// The same at the end.
+    end_resident_bytes: u64,
+    resident_growth_percent: f64,
     /// Descriptors of the server before the first connection.
     descriptors_before: usize,
     /// The same at the end.
@@ -124,12 +129,13 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(
             "| peers | cycles | resets | cycles/s | bytes after the warm-up | bytes at the end | growth % \
-             | descriptors before | after |\n|--|--:|--:|--:|--:|--:|--:|--:|--:|",
+             | resident after the warm-up | at the end | growth % \
+             | descriptors before | after |\n|--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
         )?;
         for row in &self.rows {
             write!(
                 formatter,
-                "\n| {} | {} | {} | {:.0} | {} | {} | {:.2} | {} | {} |",
+                "\n| {} | {} | {} | {:.0} | {} | {} | {:.2} | {} | {} | {:.2} | {} | {} |",
                 row.kind,
                 row.cycles,
                 row.resets,
@@ -137,6 +143,9 @@ impl fmt::Display for Report {
                 row.warm_bytes,
                 row.end_bytes,
                 row.growth_percent,
+                row.warm_resident_bytes,
+                row.end_resident_bytes,
+                row.resident_growth_percent,
                 row.descriptors_before,
                 row.descriptors_after,
             )?;
@@ -279,11 +288,11 @@ fn measure_kind(options: &Options, cores: Cores, kind: Kind) -> io::Result<Row> 
     peers.cycle(options.warmup)?;
     settle(&server, before)?;
     let resets = peers.resets;
-    let (warm, start) = (UserMemory::of(server.pid())?.anonymous, Instant::now());
+    let (warm, start) = (UserMemory::of(server.pid())?, Instant::now());
     peers.cycle(options.cycles)?;
     let elapsed = start.elapsed();
     let after = settle(&server, before)?;
-    let end = UserMemory::of(server.pid())?.anonymous;
+    let end = UserMemory::of(server.pid())?;
     if kind != Kind::Tls {
         let mut latency = Latency::new()?;
         Quiet::connect(server.address(), 1)?.run(LOOK, LOOK, &mut latency)?;
@@ -293,9 +302,12 @@ fn measure_kind(options: &Options, cores: Cores, kind: Kind) -> io::Result<Row> 
         cycles: options.cycles,
         resets: peers.resets - resets,
         cycles_per_second: options.cycles as f64 / elapsed.as_secs_f64(),
-        warm_bytes: warm,
-        end_bytes: end,
-        growth_percent: percent(end, warm),
+        warm_bytes: warm.anonymous,
+        end_bytes: end.anonymous,
+        growth_percent: percent(end.anonymous, warm.anonymous),
+        warm_resident_bytes: warm.resident,
+        end_resident_bytes: end.resident,
+        resident_growth_percent: percent(end.resident, warm.resident),
         descriptors_before: before,
         descriptors_after: after,
     })
