@@ -15,6 +15,7 @@ use protocol::CAPABILITY_ANSWER_IS_EVENT;
 use storage::{
     Snapshot, Store,
     cached::{CachedReader, ReadCache},
+    ephemeral::{self, Memory, RateLimits},
 };
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     engine,
     gateway::{Gateway, Shared, ToLoop},
     lane::{Deliver, LaneParts, Lanes, LazyWrites},
-    service::{Hasher, Question, Worker, WorkerContext},
+    service::{Attempts, Hasher, Question, Worker, WorkerContext},
     session::Rules,
 };
 
@@ -99,6 +100,10 @@ impl Daemon {
                 "the embedded store has one node: leave redis out, or store in PostgreSQL".to_owned(),
             ));
         }
+        let rates = medium.as_ref().map_or_else(
+            || Arc::new(Memory::new(ephemeral::Limits::default(), Instant::now())) as Arc<dyn RateLimits>,
+            |medium| Arc::clone(&medium.rates),
+        );
         let cluster_handle = ClusterHandle::default();
         let parts = LaneParts {
             routes: Arc::clone(&routes),
@@ -155,6 +160,7 @@ impl Daemon {
             lane: lane_handle.clone(),
             cluster: cluster_handle.clone(),
             hasher: hasher_handle,
+            attempts: Attempts::new(rates, &config.limits),
         });
         let workers = start_workers(&config, &context, &store, several_writers.then_some(&cache))?;
         let shared = Arc::new(Shared {

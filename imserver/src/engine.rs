@@ -8,7 +8,7 @@ use std::{
 
 use storage::{
     Store,
-    ephemeral::{self, Hints, Presence, Remote, RemoteSettings},
+    ephemeral::{self, Hints, Presence, Remote, RemoteSettings, SessionCache},
     pool::{CONNECTIONS_MAX, PoolSettings},
     postgres::{PostgresOptions, PostgresStore},
     sqlite::{Identity, SqliteOptions, SqliteStore},
@@ -84,7 +84,8 @@ pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
     Ok(Some(Medium {
         hints: Arc::clone(&remote) as Arc<dyn Hints>,
         presence: Arc::clone(&remote) as Arc<dyn Presence>,
-        sessions: remote,
+        sessions: Arc::clone(&remote) as Arc<dyn SessionCache>,
+        rates: remote,
         status: Arc::new(move || format!("Redis: {:?}", of_status.status())),
     }))
 }

@@ -21,7 +21,9 @@ use parking_lot::RwLock;
 use protocol::Push;
 use storage::{
     Session, SessionId, Timestamp, TokenHash, User, UserId,
-    ephemeral::{Ended, Hint as Heard, HintReceiver, Hints, Lookup, Node, Presence, SessionCache, Ticket},
+    ephemeral::{
+        Ended, Hint as Heard, HintReceiver, Hints, Lookup, Node, Presence, RateLimits, SessionCache, Ticket,
+    },
 };
 
 pub use hint::Hint;
@@ -48,6 +50,8 @@ pub struct Medium {
     pub presence: Arc<dyn Presence>,
     /// Knows which session tokens are good.
     pub sessions: Arc<dyn SessionCache>,
+    /// Counts what may not happen too often.
+    pub rates: Arc<dyn RateLimits>,
     /// How it is, for people.
     pub status: Arc<dyn Fn() -> String + Send + Sync>,
 }

@@ -225,6 +225,10 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Other requests at once beyond that average.
     pub requests_burst: u32,
+    /// Passwords from one address in a minute, on average and at once, to log in or to register. 0: any number.
+    pub passwords_per_address: u32,
+    /// Passwords for one account in a minute, on average and at once, from anywhere. 0: any number.
+    pub passwords_per_account: u32,
     /// Unknown commands a connection may send in a minute.
     pub unknown_commands_per_minute: u32,
     /// Writes that wait for the store, in all.
@@ -254,6 +258,8 @@ impl Default for Limits {
             sends_burst: 100,
             requests_per_second: 50,
             requests_burst: 200,
+            passwords_per_address: 30,
+            passwords_per_account: 60,
             unknown_commands_per_minute: 20,
             lane_queue: 16_384,
             lane_batch: 512,
@@ -503,6 +509,18 @@ impl Config {
             "limits.requests_burst",
             u64::from(limits.requests_burst),
             1,
+            1_000_000,
+        )?;
+        range(
+            "limits.passwords_per_address",
+            u64::from(limits.passwords_per_address),
+            0,
+            1_000_000,
+        )?;
+        range(
+            "limits.passwords_per_account",
+            u64::from(limits.passwords_per_account),
+            0,
             1_000_000,
         )?;
         range(

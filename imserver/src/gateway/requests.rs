@@ -53,7 +53,10 @@ impl Gateway {
                 reply.refuse(&Refusal::new(ErrorCode::Unauthenticated, "log in first"));
                 return Flow::Continue;
             };
-            let query = Query::Open(Box::new(device.clone()), request);
+            let device = Box::new(device.clone());
+            let is_exempt = conn.session.is_exempt();
+            let from = cx.peer().address.ip().filter(|_| !is_exempt);
+            let query = Query::Open(device, from, request);
             return Flow::Offload(Question { key, query, reply });
         };
         match request {

@@ -3,7 +3,7 @@
 //! A worker looks the account up, a hashing thread does the password, the lane makes the session; each hands
 //! on to the next without waiting for it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use protocol::{
     Refusal, Request,
@@ -25,7 +25,13 @@ use crate::{
     token,
 };
 
-pub(super) fn answer(worker: &mut Worker, device: Device, request: Request, reply: ReplyTo) {
+pub(super) fn answer(
+    worker: &mut Worker,
+    device: Device,
+    from: Option<IpAddr>,
+    request: Request,
+    reply: ReplyTo,
+) {
     match request {
         Request::Hello(hello) => check(
             worker,
@@ -33,8 +39,8 @@ pub(super) fn answer(worker: &mut Worker, device: Device, request: Request, repl
             None,
             reply,
         ),
-        Request::Register(register) => self::register(worker, device, register, reply),
-        Request::Login(login) => self::login(worker, device, login, reply),
+        Request::Register(register) => self::register(worker, device, from, register, reply),
+        Request::Login(login) => self::login(worker, device, from, login, reply),
         other => {
             log::error!("{} does not authenticate", other.command().name());
             let refusal = Refusal::new(ErrorCode::Internal, "the server failed on this request");
@@ -93,12 +99,21 @@ fn find_session(
     Ok(found)
 }
 
-fn register(worker: &mut Worker, device: Device, register: RegisterRequest, reply: ReplyTo) {
+fn register(
+    worker: &mut Worker,
+    device: Device,
+    from: Option<IpAddr>,
+    register: RegisterRequest,
+    reply: ReplyTo,
+) {
     if !worker.context.config.accounts.registration {
         let refusal = Refusal::new(
             ErrorCode::RegistrationClosed,
             "this server takes no registrations",
         );
+        return reply.refuse_and(&refusal, Effect::NotAuthenticated);
+    }
+    if let Err(refusal) = worker.context.attempts.take(from, None, Instant::now()) {
         return reply.refuse_and(&refusal, Effect::NotAuthenticated);
     }
     let name = validate::canonical_name(&register.name);
@@ -142,8 +157,12 @@ fn register(worker: &mut Worker, device: Device, register: RegisterRequest, repl
     });
 }
 
-fn login(worker: &mut Worker, device: Device, login: LoginRequest, reply: ReplyTo) {
-    let credentials = match worker.reader.credentials(&validate::canonical_name(&login.name)) {
+fn login(worker: &mut Worker, device: Device, from: Option<IpAddr>, login: LoginRequest, reply: ReplyTo) {
+    let name = validate::canonical_name(&login.name);
+    if let Err(refusal) = worker.context.attempts.take(from, Some(&name), Instant::now()) {
+        return reply.refuse_and(&refusal, Effect::NotAuthenticated);
+    }
+    let credentials = match worker.reader.credentials(&name) {
         Ok(credentials) => credentials,
         Err(error) => return not_now(&error, reply),
     };

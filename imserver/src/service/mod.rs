@@ -4,6 +4,7 @@
 //! Nothing here knows connections or loops beyond the [`ReplyTo`](crate::reply::ReplyTo) it answers.
 
 pub mod append;
+pub mod attempts;
 pub mod hashing;
 pub mod question;
 pub mod wire;
@@ -12,5 +13,6 @@ mod accounts;
 mod conversations;
 mod login;
 
+pub use attempts::Attempts;
 pub use hashing::{HashJob, Hasher, HasherHandle};
 pub use question::{Question, Worker, WorkerContext};

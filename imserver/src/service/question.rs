@@ -1,7 +1,7 @@
 //! Questions: whatever is answered from the store without changing it, and what must read before it can
 //! write. They run on workers, in order per session.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use netcore::Task;
 use protocol::{
@@ -10,7 +10,7 @@ use protocol::{
 };
 use storage::{ReadError, Reader, TokenHash};
 
-use super::{accounts, conversations, hashing::HasherHandle, login};
+use super::{accounts, attempts::Attempts, conversations, hashing::HasherHandle, login};
 use crate::{
     cluster::ClusterHandle,
     complaint::Complaint,
@@ -43,6 +43,8 @@ pub struct WorkerContext {
     pub cluster: ClusterHandle,
     /// Passwords.
     pub hasher: HasherHandle,
+    /// How often they may be tried.
+    pub attempts: Attempts,
 }
 
 /// One worker's own state.
@@ -62,8 +64,8 @@ impl std::fmt::Debug for Worker {
 /// What is asked, and by whom.
 #[derive(Debug)]
 pub enum Query {
-    /// A device that said hello wants to be authenticated.
-    Open(Box<Device>, Request),
+    /// A device that said hello wants to be authenticated, from this address unless that is exempt from rates.
+    Open(Box<Device>, Option<IpAddr>, Request),
     /// An authenticated session asks.
     Ask(Established, Request),
     /// A session was checked, but some session was revoked meanwhile: the token's hash and, after a register
@@ -91,7 +93,7 @@ impl Task for Question {
 
     fn run(self, worker: &mut Worker) {
         match self.query {
-            Query::Open(device, request) => login::answer(worker, *device, request, self.reply),
+            Query::Open(device, from, request) => login::answer(worker, *device, from, request, self.reply),
             Query::Ask(who, request) => answer(worker, who, request, self.reply),
             Query::Recheck(token_hash, token) => login::check(worker, token_hash, token, self.reply),
         }

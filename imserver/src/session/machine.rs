@@ -111,6 +111,11 @@ impl Session {
         }
     }
 
+    /// Whether rates do not apply.
+    pub const fn is_exempt(&self) -> bool {
+        self.rates.is_none()
+    }
+
     /// How its bodies are written.
     pub const fn encoding(&self) -> Encoding {
         self.encoding

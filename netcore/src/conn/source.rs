@@ -29,8 +29,9 @@ impl<'a> Source<'a> {
         self.input
     }
 
-    /// Nothing is left behind the frame that was handed out last.
-    pub(crate) const fn is_spent(&self) -> bool {
+    /// Nothing is left behind the frame that was handed out last: no [`step`](Core::step) would find another.
+    #[must_use]
+    pub const fn is_spent(&self) -> bool {
         self.held.is_none() && self.need.is_none() && self.taken >= self.input.len()
     }
 

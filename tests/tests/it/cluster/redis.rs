@@ -1,9 +1,12 @@
 //! Redis stopped, flushed, frozen, restarted, full: messages go on, nobody is logged out, and what it held comes
 //! back.
 
-use protocol::{Push, v1};
+use protocol::{
+    Push,
+    v1::{self, ErrorCode},
+};
 use services::{Redis, RedisSetup};
-use tests::harness::{Cluster, ClusterSetup, Incoming, User, body, text};
+use tests::harness::{Cluster, ClusterSetup, Daemon, Incoming, User, body, hello, login, text};
 
 use super::until;
 
@@ -142,4 +145,29 @@ fn full() {
     };
     stage.messages_go_on();
     stage.nobody_is_logged_out();
+}
+
+/// Of a wrong password.
+fn guess(node: &Daemon) -> ErrorCode {
+    let mut conn = node.connect();
+    conn.ask(hello("guesser")).unwrap();
+    let request = v1::LoginRequest {
+        password: "guess".to_owned(),
+        ..login("ann")
+    };
+    conn.ask(request).unwrap_err().code()
+}
+
+#[test]
+fn passwords_are_counted_together() {
+    let limits = "[limits]\nexempt = []\npasswords_per_address = 0\npasswords_per_account = 3\n";
+    let mut cluster = ClusterSetup::nodes(2).config(limits).allow_errors().start();
+    cluster.nodes[0].register("ann");
+    let guesses = [0, 1, 0, 1, 0].map(|node| guess(&cluster.nodes[node]));
+    let (wrong, limited) = (ErrorCode::BadCredentials, ErrorCode::RateLimited);
+    assert_eq!(guesses, [wrong, wrong, wrong, limited, limited]);
+    // Without it each node counts by itself.
+    cluster.redis.as_mut().unwrap().stop().unwrap();
+    let guesses = [1, 1, 1, 1].map(|node| guess(&cluster.nodes[node]));
+    assert_eq!(guesses, [wrong, wrong, wrong, limited]);
 }

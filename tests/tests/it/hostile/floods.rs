@@ -6,7 +6,7 @@ use protocol::{
     Command,
     v1::{self, ErrorCode},
 };
-use tests::harness::{Connection, Daemon, Incoming, hello, login};
+use tests::harness::{Connection, Daemon, Incoming, Setup, User, hello, login};
 
 use super::Stage;
 
@@ -166,4 +166,35 @@ fn a_huge_password_is_refused_without_being_hashed() {
         conn.end();
     }
     stage.still_serves();
+}
+
+#[test]
+fn passwords_are_not_tried_at_will() {
+    let daemon = Setup::config("[limits]\nexempt = []\npasswords_per_address = 4\n").start();
+    let ann = daemon.register("ann");
+    let mut guesser = daemon.connect();
+    guesser.ask(hello("guesser")).unwrap();
+    let mut guess = |password: &str| {
+        let request = v1::LoginRequest {
+            password: password.to_owned(),
+            ..login("ann")
+        };
+        guesser.ask(request).unwrap_err()
+    };
+    for password in ["guess", "another", "a third"] {
+        assert_eq!(guess(password).code(), ErrorCode::BadCredentials);
+    }
+    let refusal = guess("a fourth");
+    assert_eq!(refusal.code(), ErrorCode::RateLimited);
+    assert!((1..=15_000).contains(&refusal.retry_after_ms), "{refusal:?}");
+    let register = v1::RegisterRequest {
+        name: "bob".to_owned(),
+        password: "bob's password".to_owned(),
+        ..v1::RegisterRequest::default()
+    };
+    let refusal = guesser.ask(register).unwrap_err();
+    assert_eq!(refusal.code(), ErrorCode::RateLimited);
+    // Whoever has a session needs no password.
+    let mut ann: User = ann.resumed();
+    ann.get(v1::ListDevicesRequest {});
 }
