@@ -240,24 +240,42 @@ pub struct RecentEvent {
     pub bytes: Bytes,
 }
 
+/// An event, and whose lists it goes to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RecentAddition {
+    /// The event.
+    pub event: RecentEvent,
+    /// Users. Those without a list are passed over.
+    pub users: Vec<UserId>,
+}
+
+/// What a user's list has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RecentList {
+    /// What it was begun with.
+    pub since: Vec<u8>,
+    /// In the order of addition.
+    pub events: Vec<RecentEvent>,
+}
+
 /// The newest events for each user, so that a quick reconnect reads no bodies from the database.
 ///
 /// Events get here after their commit, from any node, and an addition can be lost with its node. So the list saves
 /// reading what it has; that it is complete shows only by comparing with heads that were read from the database, and
 /// no sync token may rest on this list alone.
 pub trait Recent: Send + Sync {
-    /// Begins a user's list: empty, and complete since this sync token.
+    /// Begins a user's list: empty, and complete since this mark, which is opaque here.
     fn begin(&self, user: UserId, since: &[u8], now: Instant) -> bool;
 
-    /// Adds events to a user's list, if there is one. A list that would grow beyond its limits ends.
-    fn add(&self, user: UserId, events: &[RecentEvent], now: Instant) -> bool;
+    /// Adds events to the lists that there are, in this order. A list that would grow beyond its limits ends. False:
+    /// some additions were not made, or perhaps not.
+    fn add(&self, additions: &[RecentAddition], now: Instant) -> bool;
 
-    /// A user's list in the order of addition, if there is one and `covers` says that completeness since its token
-    /// is enough. Else `None`: read the database.
-    fn recent(&self, user: UserId, covers: &dyn Fn(&[u8]) -> bool, now: Instant) -> Option<Vec<RecentEvent>>;
+    /// A user's list. `None`: there is none, or it is not known.
+    fn recent(&self, user: UserId, now: Instant) -> Option<RecentList>;
 
-    /// Ends a user's list.
-    fn clear(&self, user: UserId, now: Instant);
+    /// Ends the lists of these users. False: perhaps not all of them.
+    fn clear(&self, users: &[UserId], now: Instant) -> bool;
 }
 
 // ---- codes ----------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ mod tests;
 
 pub use contract::{
     Checked, Codes, Ended, Heartbeat, HintTarget, Hints, Limits, Lookup, Node, Presence, Rate, RateLimits,
-    Recent, RecentEvent, Route, Secret, SessionCache, Taken, Ticket,
+    Recent, RecentAddition, RecentEvent, RecentList, Route, Secret, SessionCache, Taken, Ticket,
 };
 pub use memory::Memory;
 pub use queue::{Hint, HintReceiver};

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::Limits;
 use super::contract::{
     Checked, Codes, Ended, Heartbeat, HintTarget, Hints, Lookup, Node, Presence, Rate, RateLimits, Recent,
-    RecentEvent, Route, SessionCache, Taken, Ticket,
+    RecentAddition, RecentList, Route, SessionCache, Taken, Ticket,
 };
 use super::queue::HintReceiver;
 use crate::{Session, SessionId, TokenHash, User, UserId};
@@ -95,18 +95,24 @@ impl Recent for Memory {
         self.recent.lock().begin(&self.limits, user, since, now)
     }
 
-    fn add(&self, user: UserId, events: &[RecentEvent], now: Instant) -> bool {
-        self.recent.lock().add(&self.limits, user, events, now);
+    fn add(&self, additions: &[RecentAddition], now: Instant) -> bool {
+        let mut lists = self.recent.lock();
+        for RecentAddition { event, users } in additions {
+            for user in users {
+                lists.add(&self.limits, *user, event, now);
+            }
+        }
         true
     }
 
-    fn recent(&self, user: UserId, covers: &dyn Fn(&[u8]) -> bool, now: Instant) -> Option<Vec<RecentEvent>> {
-        let list = self.recent.lock().list(user, now)?;
-        covers(&list.since).then_some(list.events)
+    fn recent(&self, user: UserId, now: Instant) -> Option<RecentList> {
+        self.recent.lock().list(user, now)
     }
 
-    fn clear(&self, user: UserId, _now: Instant) {
-        self.recent.lock().clear(user);
+    fn clear(&self, users: &[UserId], _now: Instant) -> bool {
+        let mut lists = self.recent.lock();
+        users.iter().for_each(|user| lists.clear(*user));
+        true
     }
 }
 

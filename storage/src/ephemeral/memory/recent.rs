@@ -4,15 +4,14 @@ use std::time::Instant;
 
 use super::expiring::Expiring;
 use crate::UserId;
-use crate::ephemeral::contract::{Limits, RecentEvent};
+use crate::ephemeral::contract::{Limits, RecentEvent, RecentList};
 
 #[derive(Debug)]
 pub(super) struct Lists(Expiring<UserId, List>);
 
 #[derive(Clone, Debug)]
-pub(super) struct List {
-    pub(super) since: Vec<u8>,
-    pub(super) events: Vec<RecentEvent>,
+struct List {
+    known: RecentList,
     bytes: usize,
 }
 
@@ -26,32 +25,33 @@ impl Lists {
             return false;
         }
         let list = List {
-            since: since.to_vec(),
-            events: Vec::new(),
+            known: RecentList {
+                since: since.to_vec(),
+                events: Vec::new(),
+            },
             bytes: 0,
         };
         self.0.put(user, list, now + limits.recent_ttl, now);
         true
     }
 
-    pub(super) fn add(&mut self, limits: &Limits, user: UserId, events: &[RecentEvent], now: Instant) {
+    pub(super) fn add(&mut self, limits: &Limits, user: UserId, event: &RecentEvent, now: Instant) {
         if self.0.get(&user, now).is_none() {
             return;
         }
         let Some((_, mut list)) = self.0.remove(&user) else {
             return;
         };
-        list.bytes += events.iter().map(|event| event.bytes.len()).sum::<usize>();
-        if list.events.len() + events.len() > limits.recent_events_max || list.bytes > limits.recent_bytes_max
-        {
+        list.bytes += event.bytes.len();
+        if list.known.events.len() >= limits.recent_events_max || list.bytes > limits.recent_bytes_max {
             return;
         }
-        list.events.extend_from_slice(events);
+        list.known.events.push(event.clone());
         self.0.put(user, list, now + limits.recent_ttl, now);
     }
 
-    pub(super) fn list(&mut self, user: UserId, now: Instant) -> Option<List> {
-        self.0.get(&user, now).cloned()
+    pub(super) fn list(&mut self, user: UserId, now: Instant) -> Option<RecentList> {
+        self.0.get(&user, now).map(|list| list.known.clone())
     }
 
     pub(super) fn clear(&mut self, user: UserId) {

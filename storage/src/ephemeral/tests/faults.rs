@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use services::{Redis, RedisSetup};
 
-use super::world::{PATIENCE, next, node, patient, session, token};
+use super::world::{PATIENCE, addition, next, node, patient, session, token};
 use crate::breaker::BreakerState;
 use crate::ephemeral::{
     Checked, Codes, Ended, Heartbeat, Hint, HintTarget, Hints, HintsBy, Limits, Lookup, Presence, Rate,
@@ -65,7 +65,9 @@ fn nothing_is_known(remote: &Remote) {
     assert_eq!(remote.routes(&[UserId(1)], now), None);
     assert_eq!(remote.nodes(now), None);
     assert!(!remote.begin(UserId(1), b"t", now));
-    assert_eq!(remote.recent(UserId(1), &|_| true, now), None);
+    assert_eq!(remote.recent(UserId(1), now), None);
+    assert!(!remote.add(&[addition(1, &[1])], now));
+    assert!(!remote.clear(&[UserId(1)], now));
     assert!(!remote.issue("a", "123456", now));
     assert_eq!(remote.check("a", "123456", now), Checked::Unknown);
     assert!(!remote.publish(HintTarget::All, b"", now));
@@ -313,6 +315,8 @@ fn every_key_expires_and_has_the_prefix() {
         remote.heartbeat(&node("a", 1), now);
         assert!(remote.announce(&node("a", 1), &[(UserId(1), SessionId(1))], now));
         assert!(remote.begin(UserId(1), b"t", now));
+        assert!(remote.begin(UserId(2), b"t", now));
+        assert!(remote.add(&[addition(1, &[2])], now));
         assert!(remote.issue("a", "123456", now));
         let rate = Rate {
             every: Duration::from_secs(60),
@@ -325,7 +329,7 @@ fn every_key_expires_and_has_the_prefix() {
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut connection = client.get_connection().expect("a connection");
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).expect("keys");
-    assert!(keys.len() >= 24, "{keys:?}");
+    assert!(keys.len() >= 26, "{keys:?}");
     for key in keys {
         assert!(key.starts_with("mine:"), "{key}");
         let ttl: i64 = redis::cmd("PTTL")

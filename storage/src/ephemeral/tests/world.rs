@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+
 use crate::ephemeral::{
-    Codes, Hint, HintReceiver, Hints, Limits, Memory, Node, Presence, RateLimits, Recent, Remote,
-    RemoteSettings, SessionCache,
+    Codes, Hint, HintReceiver, Hints, Limits, Memory, Node, Presence, RateLimits, Recent, RecentAddition,
+    RecentEvent, Remote, RemoteSettings, SessionCache,
 };
-use crate::{DeviceClass, Session, SessionId, Timestamp, TokenHash, User, UserId};
+use crate::{ConversationId, DeviceClass, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId};
 
 /// How long a test waits for what must come about.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -127,6 +129,17 @@ pub(super) fn node(name: &str, generation: u64) -> Node {
         address: format!("{name}:1"),
         since: Timestamp(5),
         generation,
+    }
+}
+
+pub(super) fn addition(seq: u64, users: &[u64]) -> RecentAddition {
+    RecentAddition {
+        event: RecentEvent {
+            conversation: ConversationId(u64::MAX),
+            seq: Seq(seq),
+            bytes: Bytes::from_static(b"\0\r\n"),
+        },
+        users: users.iter().copied().map(UserId).collect(),
     }
 }
 
