@@ -20,6 +20,7 @@ pub mod engine;
 pub mod gateway;
 pub mod lane;
 pub mod logging;
+pub mod recent;
 pub mod reply;
 pub mod service;
 pub mod session;
