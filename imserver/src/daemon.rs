@@ -127,6 +127,7 @@ impl Daemon {
                 reader: store.reader().map_err(store_error)?,
                 from: snapshot.clone(),
                 interval: Duration::from_millis(config.cluster.follow_ms),
+                recent: medium.is_some().then(|| cluster_handle.clone()),
                 announce: Box::new(move || announcer.committed()),
             };
             let (follower, handle) = Follower::start(follower)

@@ -8,7 +8,7 @@ use std::{
 
 use storage::{
     Store,
-    ephemeral::{self, Hints, Presence, Remote, RemoteSettings, SessionCache},
+    ephemeral::{self, Hints, Presence, Recent, Remote, RemoteSettings, SessionCache},
     pool::{CONNECTIONS_MAX, PoolSettings},
     postgres::{PostgresOptions, PostgresStore},
     sqlite::{Identity, SqliteOptions, SqliteStore},
@@ -85,6 +85,7 @@ pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
         hints: Arc::clone(&remote) as Arc<dyn Hints>,
         presence: Arc::clone(&remote) as Arc<dyn Presence>,
         sessions: Arc::clone(&remote) as Arc<dyn SessionCache>,
+        recent: Arc::clone(&remote) as Arc<dyn Recent>,
         rates: remote,
         status: Arc::new(move || format!("Redis: {:?}", of_status.status())),
     }))

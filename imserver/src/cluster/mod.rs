@@ -5,6 +5,7 @@
 //! the follower within its interval, and a full queue drops hints, never messages.
 
 mod hint;
+mod recent;
 mod saying;
 
 use std::{
@@ -22,7 +23,8 @@ use protocol::Push;
 use storage::{
     Session, SessionId, Timestamp, TokenHash, User, UserId,
     ephemeral::{
-        Ended, Hint as Heard, HintReceiver, Hints, Lookup, Node, Presence, RateLimits, SessionCache, Ticket,
+        Ended, Hint as Heard, HintReceiver, Hints, Lookup, Node, Presence, RateLimits, Recent, SessionCache,
+        Ticket,
     },
 };
 
@@ -31,6 +33,7 @@ use saying::{Say, Sayer};
 
 use crate::{
     delivery::{FollowerHandle, Outboxes, Routes, planner},
+    recent::Usage,
     token,
 };
 
@@ -52,6 +55,8 @@ pub struct Medium {
     pub sessions: Arc<dyn SessionCache>,
     /// Counts what may not happen too often.
     pub rates: Arc<dyn RateLimits>,
+    /// Keeps events for those who are away.
+    pub recent: Arc<dyn Recent>,
     /// How it is, for people.
     pub status: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -87,6 +92,8 @@ struct Inner {
     /// Where clients of this node may go instead.
     others: Arc<RwLock<Vec<String>>>,
     medium: Medium,
+    /// Of the lists of recent events.
+    usage: Arc<Usage>,
 }
 
 impl ClusterHandle {
@@ -159,7 +166,8 @@ impl ClusterHandle {
 
     /// How the medium is, for people; `None` without one.
     pub fn status(&self) -> Option<String> {
-        self.inner.get().map(|inner| (inner.medium.status)())
+        let inner = self.inner.get()?;
+        Some(format!("{}; {}", (inner.medium.status)(), inner.usage))
     }
 
     /// The sessions of a user that are connected to any node; `None` where that is not known. Blocks for the
@@ -211,6 +219,7 @@ impl Cluster {
         let committed = Arc::new(AtomicBool::new(false));
         let others = Arc::new(RwLock::new(Vec::new()));
         let ending = Arc::new(AtomicBool::new(false));
+        let usage = Arc::new(Usage::default());
         let node = Node {
             name: name.to_owned(),
             address,
@@ -226,6 +235,7 @@ impl Cluster {
             others: Arc::clone(&others),
             routes: Arc::clone(&hearing.routes),
             ending: Arc::clone(&ending),
+            usage: Arc::clone(&usage),
             left: false,
             announced_at: Instant::now(),
         };
@@ -241,6 +251,7 @@ impl Cluster {
             committed,
             others,
             medium,
+            usage,
         };
         // It is started once.
         handle.inner.get_or_init(|| inner);

@@ -22,7 +22,11 @@ use super::{
     Outboxes, Planner, Routes,
     follow::{Follow, Fresh},
 };
-use crate::clock;
+use crate::{
+    clock,
+    cluster::ClusterHandle,
+    recent::{self, Ends},
+};
 
 /// Commits that wait for the follower, at most.
 const QUEUE_MAX: usize = 1_024;
@@ -47,6 +51,8 @@ pub struct FollowerParts {
     pub interval: Duration,
     /// Forgets what was changed.
     pub cache: Arc<ReadCache>,
+    /// Keeps what this node commits for those who are away, where nodes share what may vanish.
+    pub recent: Option<ClusterHandle>,
     /// Told after every commit of this node.
     pub announce: Box<dyn Fn() + Send>,
 }
@@ -166,6 +172,7 @@ impl Running {
         let mut look = false;
         for (position, effects) in commits {
             look |= !self.push(position, &effects);
+            self.remember(&effects);
         }
         look
     }
@@ -194,6 +201,35 @@ impl Running {
         }
         self.parts.outboxes.post(deliveries);
         true
+    }
+
+    /// Keeps what a commit of this node did for those who are not connected here, if the conversation is small.
+    fn remember(&mut self, effects: &[Outcome]) {
+        let Some(cluster) = &self.parts.recent else {
+            return;
+        };
+        for event in effects.iter().filter_map(event) {
+            if recent::is_kept(event) {
+                match self.parts.planner.viewers(event, recent::MEMBERS_MAX) {
+                    Ok(viewers) => {
+                        let mut away = viewers.unwrap_or_default();
+                        away.retain(|user| *user != event.sender && !self.parts.routes.has(*user));
+                        if !away.is_empty() {
+                            cluster.remember(event, away);
+                        }
+                    }
+                    Err(error) => log::debug!("an event was not kept for those who are away: {error}"),
+                }
+            }
+            match recent::ends(event) {
+                Ends::Nobodys => {}
+                Ends::Of(users) => cluster.forget_recent(users.to_vec()),
+                Ends::OfAllWhoSee => match self.parts.planner.viewers(event, usize::MAX) {
+                    Ok(viewers) => cluster.forget_recent(viewers.unwrap_or_default()),
+                    Err(error) => log::debug!("what was recalled stays in lists until they expire: {error}"),
+                },
+            }
+        }
     }
 
     /// Reads what others committed, all of it.

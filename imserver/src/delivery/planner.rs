@@ -162,6 +162,27 @@ impl Planner {
         Ok(())
     }
 
+    /// Who sees an event; `None` if they are more than `most`.
+    ///
+    /// # Errors
+    /// Its group's members could not be read.
+    pub fn viewers(&mut self, event: &Event, most: usize) -> Result<Option<Vec<UserId>>, ReadError> {
+        let users = match protocol::ConversationId::parse(event.conversation.0)
+            .map(protocol::ConversationId::class)
+        {
+            Some(ConversationClass::Direct { low, high }) => vec![UserId(low), UserId(high)],
+            Some(ConversationClass::Own { user }) => vec![UserId(user)],
+            Some(ConversationClass::Group) => {
+                let intervals = self.intervals(event.conversation, event.roster, event.seq)?;
+                seeing(&intervals, event.seq)
+                    .take(most.saturating_add(1))
+                    .collect()
+            }
+            None => Vec::new(),
+        };
+        Ok((users.len() <= most).then_some(users))
+    }
+
     /// Makes the targets those who see an event.
     fn aim(&mut self, event: &Event) -> Result<(), ReadError> {
         match protocol::ConversationId::parse(event.conversation.0).map(protocol::ConversationId::class) {
@@ -174,11 +195,7 @@ impl Planner {
             }
             Some(ConversationClass::Group) => {
                 let intervals = self.intervals(event.conversation, event.roster, event.seq)?;
-                let sees = |interval: &&Interval| {
-                    interval.joined <= event.seq && interval.left.is_none_or(|left| event.seq <= left)
-                };
-                let users = intervals.iter().filter(sees).map(|interval| interval.user);
-                self.targets.aim(&self.routes, users);
+                self.targets.aim(&self.routes, seeing(&intervals, event.seq));
             }
             None => self.targets.clear(),
         }
@@ -256,6 +273,13 @@ impl Planner {
         }
         intervals
     }
+}
+
+/// Those of these members who see the event of this seq.
+fn seeing(intervals: &[Interval], seq: Seq) -> impl Iterator<Item = UserId> {
+    let sees =
+        move |interval: &&Interval| interval.joined <= seq && interval.left.is_none_or(|left| seq <= left);
+    intervals.iter().filter(sees).map(|interval| interval.user)
 }
 
 /// Connections of each loop, by encoding.

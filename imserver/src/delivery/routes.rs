@@ -153,6 +153,11 @@ impl Routes {
         }
     }
 
+    /// Whether any device of a user is connected.
+    pub fn has(&self, user: UserId) -> bool {
+        self.shard(user).read().contains_key(&user)
+    }
+
     /// Whether a session is connected.
     pub fn is_online(&self, user: UserId, session: SessionId) -> bool {
         let mut online = false;

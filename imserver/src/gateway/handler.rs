@@ -15,7 +15,7 @@ use protocol::{
     Frame, FrameCodec, FrameError, Push, Refusal,
     v1::{self, ErrorCode, GoAwayReason},
 };
-use storage::Snapshot;
+use storage::{SessionId, Snapshot, UserId};
 
 use super::{
     answers::{close_if_finished, send, send_go_away, send_refusal},
@@ -27,6 +27,7 @@ use crate::{
     config::Config,
     delivery::{Delivery, Kick, Outboxes, Routes, encode},
     lane::{Collected, LaneHandle},
+    recent::Mark,
     reply::Answer,
     service::Question,
     session::{Rules, Verdict},
@@ -221,6 +222,7 @@ impl Handler for Gateway {
             && let Some(session) = self.shared.routes.remove(user, id)
         {
             self.shared.cluster.disconnected(user, session);
+            self.away(user, session, &conn);
         }
         log::debug!("connection {:#x} closed: {why:?}", id.as_u64());
     }
@@ -237,6 +239,24 @@ impl Gateway {
             collected: Collected::default(),
             owed: Vec::new(),
             kicks: Vec::new(),
+        }
+    }
+
+    /// What comes for a user whose last connection here has closed is kept for their return, if the device was in
+    /// step.
+    fn away(&self, user: UserId, session: SessionId, conn: &Connection) {
+        let shared = &self.shared;
+        if !shared.cluster.keeps_recent() || shared.routes.has(user) {
+            return;
+        }
+        if let Some(snapshot) = conn.token(&self.complete_to) {
+            let mark = Mark {
+                log_id: shared.log_id,
+                epoch: shared.epoch,
+                session,
+                snapshot,
+            };
+            shared.cluster.away(user, &mark);
         }
     }
 

@@ -6,8 +6,8 @@ use protocol::{
     v1::{self, ErrorCode},
 };
 use storage::{
-    Changes, ConversationId, ConversationView, CursorView, Direction, Position, ReadError, Seq, Snapshot,
-    UserId,
+    Changes, ConversationId, ConversationView, CursorView, Direction, EventPage, Position, ReadError, Seq,
+    Snapshot, UserId,
 };
 
 use super::{
@@ -18,6 +18,7 @@ use crate::{
     clock,
     delivery::planner,
     gateway::Established,
+    recent::Newest,
     reply::{Effect, ReplyTo},
     token::{PageMark, SyncToken},
 };
@@ -98,6 +99,8 @@ pub(super) fn sync(worker: &mut Worker, who: Established, request: &v1::SyncRequ
             let effect = if response.more {
                 Effect::None
             } else {
+                // From here on the device is told of everything as it happens.
+                worker.context.cluster.forget_recent(vec![who.user]);
                 Effect::Synced(up_to)
             };
             reply.ok_and(&Reply::Sync(response), effect);
@@ -134,7 +137,7 @@ fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) ->
     let pages = if restarted {
         Vec::new()
     } else {
-        newest_pages(worker, who.user, &since, &changes)?
+        newest_pages(worker, who, &since, &changes)?
     };
     let Changes {
         conversations,
@@ -159,49 +162,42 @@ fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) ->
     Ok(Ok((response, up_to)))
 }
 
-/// The new events of each changed conversation where they are few: saves the client a round trip.
+/// The new events of each changed conversation where they are few: saves the client a round trip. Of a user who was
+/// away for a while they may be in the list that was kept for that; whatever it does not know is read from the store.
 fn newest_pages(
     worker: &mut Worker,
-    user: UserId,
+    who: Established,
     since: &Snapshot,
     changes: &Changes,
 ) -> Result<Vec<v1::Page>, ReadError> {
     let now = clock::wall();
+    let (log_id, epoch) = (worker.context.log_id, worker.context.epoch);
+    let is_asked = !changes.conversations.is_empty() && *since != Snapshot::default();
+    let list = if is_asked {
+        worker.context.cluster.recent(who.user, log_id, epoch)
+    } else {
+        None
+    };
     let mut budget = worker.context.config.limits.page_bytes;
     let mut pages = Vec::new();
     for view in &changes.conversations {
         if budget == 0 {
             break;
         }
-        let Some(page) = worker.reader.events(
-            user,
-            view.id,
-            view.head,
-            Direction::Backward,
-            SYNC_PAGE_EVENTS,
-            budget,
-        )?
-        else {
-            continue;
-        };
-        let old = page
-            .events
-            .iter()
-            .rposition(|event| since.covers(event.event.position));
-        let page = match old {
-            Some(old) => storage::EventPage {
-                from: Seq(page
-                    .events
-                    .get(old)
-                    .map_or(page.from.0, |event| event.event.seq.0 + 1)),
-                events: page.events.into_iter().skip(old + 1).collect(),
-                ..page
+        let known = list.as_ref().map_or(Newest::Unknown, |list| {
+            list.newest(view, since, who.session, SYNC_PAGE_EVENTS, (epoch, now))
+        });
+        let raw = match known {
+            Newest::Page(raw) => {
+                worker.context.cluster.recent_page();
+                raw
+            }
+            Newest::TooMany => continue,
+            Newest::Unknown => match stored_page(worker, who.user, since, view, budget)? {
+                Some(page) => wire::page(&page, view.id.0, epoch, now),
+                None => continue,
             },
-            // All are new: worth sending only if nothing new lies before them.
-            None if page.from <= view.first => page,
-            None => continue,
         };
-        let raw = wire::page(&page, view.id.0, worker.context.epoch, now);
         // What is not brought along is pulled: the head says that it is there.
         let Some(left) = budget.checked_sub(raw.encoded_len()) else {
             continue;
@@ -210,6 +206,43 @@ fn newest_pages(
         pages.push(raw.to_page());
     }
     Ok(pages)
+}
+
+/// The new events of a conversation, if they fit one page.
+fn stored_page(
+    worker: &mut Worker,
+    user: UserId,
+    since: &Snapshot,
+    view: &ConversationView,
+    budget: usize,
+) -> Result<Option<EventPage>, ReadError> {
+    let Some(page) = worker.reader.events(
+        user,
+        view.id,
+        view.head,
+        Direction::Backward,
+        SYNC_PAGE_EVENTS,
+        budget,
+    )?
+    else {
+        return Ok(None);
+    };
+    let old = page
+        .events
+        .iter()
+        .rposition(|event| since.covers(event.event.position));
+    Ok(match old {
+        Some(old) => Some(EventPage {
+            from: Seq(page
+                .events
+                .get(old)
+                .map_or(page.from.0, |event| event.event.seq.0 + 1)),
+            events: page.events.into_iter().skip(old + 1).collect(),
+            ..page
+        }),
+        // All are new: worth sending only if nothing new lies before them.
+        None => (page.from <= view.first).then_some(page),
+    })
 }
 
 pub(super) fn list(
