@@ -4,6 +4,7 @@ mod chaos;
 mod commands;
 mod nodes;
 mod postgres;
+mod recent;
 mod redis;
 mod wire;
 
