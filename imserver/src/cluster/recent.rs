@@ -67,8 +67,8 @@ impl ClusterHandle {
     }
 }
 
-/// What a batch asks of the lists: the same in the end as one thing after the other, in at most one call for all
-/// additions and one for all ends.
+/// What a batch asks of the lists: the same in the end as one thing after the other, in one call for all additions and
+/// one for all ends. Lists are begun first, and ended last.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     begun: BTreeMap<UserId, Vec<u8>>,
@@ -77,32 +77,21 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
+    /// What was asked for this user's list before does not concern the one that begins.
     pub(super) fn begin(&mut self, user: UserId, since: Vec<u8>) {
-        self.take_back(&[user]);
+        for addition in &mut self.added {
+            addition.users.retain(|other| *other != user);
+        }
         self.cleared.remove(&user);
         self.begun.insert(user, since);
     }
 
-    pub(super) fn add(&mut self, mut addition: RecentAddition) {
-        // A list that has just ended takes nothing.
-        addition.users.retain(|user| !self.cleared.contains(user));
+    pub(super) fn add(&mut self, addition: RecentAddition) {
         self.added.push(addition);
     }
 
-    pub(super) fn clear(&mut self, users: &[UserId]) {
-        self.take_back(users);
-        for user in users {
-            self.begun.remove(user);
-            self.cleared.insert(*user);
-        }
-    }
-
-    /// What was to be added to these users' lists is not.
-    fn take_back(&mut self, users: &[UserId]) {
-        let users: BTreeSet<&UserId> = users.iter().collect();
-        for addition in &mut self.added {
-            addition.users.retain(|user| !users.contains(user));
-        }
+    pub(super) fn clear(&mut self, users: Vec<UserId>) {
+        self.cleared.extend(users);
     }
 
     pub(super) fn say(mut self, lists: &dyn Recent, usage: &Usage) {
@@ -178,7 +167,7 @@ mod tests {
                         parts.add(&[addition], now);
                     }
                     Step::Clear(of) => {
-                        gathered.clear(&users(of.clone()));
+                        gathered.clear(users(of.clone()));
                         parts.clear(&users(of), now);
                     }
                 }

@@ -120,7 +120,7 @@ impl Sayer {
                     self.usage.taken(addition.event.bytes.len());
                     lists.add(addition);
                 }
-                Say::Forget(users) => lists.clear(&users),
+                Say::Forget(users) => lists.clear(users),
             }
         }
         lists.say(&*self.medium.recent, &self.usage);

@@ -325,7 +325,11 @@ fn chatted(messages: u64) -> World {
 }
 
 fn newest(world: &mut World, since: u64, session: u64) -> Newest {
-    let view = world.reader.conversation(UserId(2), GROUP).unwrap().unwrap();
+    newest_of(world, GROUP, since, session)
+}
+
+fn newest_of(world: &mut World, id: ConversationId, since: u64, session: u64) -> Newest {
+    let view = world.reader.conversation(UserId(2), id).unwrap().unwrap();
     let list = world.lists.recent(UserId(2), world.start).unwrap();
     let since = Snapshot::at(Position(since));
     List::read(&list, LOG_ID, EPOCH).unwrap().newest(
@@ -361,6 +365,33 @@ fn the_page_begins_after_what_the_device_had() {
     // The device whose connection closed was told of what its token does not have; another was not.
     assert_eq!(seqs(newest(&mut world, created - 1, 2)), [2, 3, 4, 5]);
     assert_eq!(newest(&mut world, created - 1, 99), Newest::Unknown);
+}
+
+#[test]
+fn a_conversation_that_began_meanwhile_is_whole() {
+    let mut world = chatted(2);
+    let pair = ConversationId(direct_conversation(1, 2).unwrap().get());
+    for _ in 0..2 {
+        world.append(UserId(1), pair, action(Doing::Say(0), 0), [true; USERS as usize]);
+    }
+    assert_eq!(seqs(newest_of(&mut world, pair, 0, 99)), [1, 2]);
+    assert_eq!(newest_of(&mut world, GROUP, 0, 99), Newest::Unknown);
+}
+
+#[test]
+fn the_page_stays_within_the_newest_membership() {
+    let mut world = chatted(1);
+    // The list is told of everything, but not that it ends.
+    let kept = [false, true, true, true];
+    let users = vec![UserId(2)];
+    for action in [
+        Action::RemoveMember { user: users[0] },
+        Action::AddMembers { users },
+        action(Doing::Say(0), 9),
+    ] {
+        world.append(UserId(1), GROUP, action, kept);
+    }
+    assert_eq!(seqs(newest(&mut world, 0, 2)), [4, 5]);
 }
 
 #[test]
