@@ -25,7 +25,9 @@ pub use newest::{List, Newest};
 pub const MEMBERS_MAX: usize = 32;
 /// Bytes of a body that is kept, at most: beyond, few would fit a list.
 pub const BODY_BYTES_MAX: usize = 8 * 1024;
-/// Bytes of additions that wait to be made, at most.
+/// Additions that wait to be made, at most: so that they leave room in their queue for what matters more.
+const WAITING_MAX: usize = 2_048;
+/// And their bytes.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How the lists are used, and what waits for them. Shared by every thread.
@@ -35,6 +37,7 @@ pub struct Usage {
     missing: AtomicU64,
     pages: AtomicU64,
     dropped: AtomicU64,
+    waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
 }
 
@@ -57,8 +60,9 @@ impl Usage {
 
     /// Whether an addition of so many bytes may wait; then [`Usage::taken`] ends that.
     pub fn may_wait(&self, bytes: usize) -> bool {
-        let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes) <= WAITING_BYTES_MAX;
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let bytes_before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before < WAITING_MAX && bytes_before.saturating_add(bytes) <= WAITING_BYTES_MAX;
         if !fits {
             self.taken(bytes);
         }
@@ -67,6 +71,7 @@ impl Usage {
 
     /// It waits no more.
     pub fn taken(&self, bytes: usize) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

@@ -13,7 +13,7 @@ use storage::{
     model::ModelStore,
 };
 
-use super::{Ends, List, Mark, Newest, ends, entry, is_kept};
+use super::{Ends, List, Mark, Newest, Usage, WAITING_BYTES_MAX, WAITING_MAX, ends, entry, is_kept};
 use crate::service::wire;
 
 const EPOCH: u64 = 3;
@@ -535,4 +535,17 @@ fn the_random_logs_do_use_their_lists() {
         pages += world.pages;
     }
     assert!(pages > 50, "{pages}");
+}
+
+#[test]
+fn so_many_additions_wait() {
+    let usage = Usage::default();
+    for _ in 0..WAITING_MAX {
+        assert!(usage.may_wait(1));
+    }
+    assert!(!usage.may_wait(1) && !usage.may_wait(1));
+    usage.taken(1);
+    assert!(usage.may_wait(1) && !usage.may_wait(1));
+    let usage = Usage::default();
+    assert!(usage.may_wait(WAITING_BYTES_MAX - 1) && !usage.may_wait(2) && usage.may_wait(1));
 }
