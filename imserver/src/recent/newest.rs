@@ -54,10 +54,10 @@ impl List {
     /// list, and a page has no holes. That the user may see all of it follows from the view, whose newest stretch
     /// of membership the page does not leave.
     ///
-    /// What lies before the page may be missing: additions get lost, and what was committed as the connection closed
-    /// may have come too early for the list. The page says where it begins, so a device that lacks what is before it
-    /// sees the gap and pulls. That is correct but costs more than asking the store, which is why the device should have
-    /// had what came before the list, and why a hole within the list counts.
+    /// That nothing new lies before the page is proved where it begins after an event of `since`, or with the user's
+    /// membership. Else the list must begin where this device's own connection ended. Even so something may be missing
+    /// there: additions get lost, and what was committed as the connection closed may have come too early for the
+    /// list. The page says where it begins, so the device sees the gap and pulls; that is right, only not cheap.
     pub fn newest(
         &self,
         view: &ConversationView,
@@ -89,7 +89,7 @@ impl List {
                 .map(|(_, entry)| entry);
             lower.any(|entry| !since.covers(entry.position))
         };
-        let is_all = meets_since || next < view.first || self.begins_after(since, session) && !hole_is_new();
+        let is_all = meets_since || next < view.first || self.continues(since, session) && !hole_is_new();
         match newest.len() {
             0 => Newest::Unknown,
             count if count > most => Newest::TooMany,
@@ -105,9 +105,10 @@ impl List {
         }
     }
 
-    /// Whether the device had everything that came before the list: it was written to its own connection, whose
-    /// newest token it may not have heard, or it is in step with that token.
-    fn begins_after(&self, since: &Snapshot, session: SessionId) -> bool {
-        self.mark.session == session || since.union(&self.mark.snapshot) == *since
+    /// Whether the list begins where the device stopped: everything up to the mark was written to its own connection,
+    /// and `since` is a token of that or before. A newer one says that it has begun anew, and knows conversations by
+    /// nothing but what comes now; then a page must not leave out where they begin.
+    fn continues(&self, since: &Snapshot, session: SessionId) -> bool {
+        self.mark.session == session && self.mark.snapshot.union(since) == self.mark.snapshot
     }
 }

@@ -359,12 +359,28 @@ fn the_page_begins_after_what_the_device_had() {
         .head_position
         .0
         - 4;
-    // In step with the mark, or with more.
-    assert_eq!(seqs(newest(&mut world, created, 99)), [2, 3, 4, 5]);
+    // In step with more than the mark, which the list shows.
     assert_eq!(seqs(newest(&mut world, created + 2, 99)), [4, 5]);
     // The device whose connection closed was told of what its token does not have; another was not.
-    assert_eq!(seqs(newest(&mut world, created - 1, 2)), [2, 3, 4, 5]);
-    assert_eq!(newest(&mut world, created - 1, 99), Newest::Unknown);
+    for since in [created, created - 1] {
+        assert_eq!(seqs(newest(&mut world, since, 2)), [2, 3, 4, 5]);
+        assert_eq!(newest(&mut world, since, 99), Newest::Unknown);
+    }
+    // A token that is newer than the mark is of a device that began anew.
+    world
+        .lists
+        .begin(UserId(2), &mark(created).to_bytes(), world.start);
+    for number in 0..2 {
+        world.append(
+            UserId(1),
+            GROUP,
+            action(Doing::Say(0), number),
+            [true; USERS as usize],
+        );
+    }
+    assert_eq!(seqs(newest(&mut world, created, 2)), [6, 7]);
+    assert_eq!(newest(&mut world, created + 4, 2), Newest::Unknown);
+    assert_eq!(seqs(newest(&mut world, created + 5, 2)), [7]);
 }
 
 #[test]

@@ -316,7 +316,7 @@ fn every_key_expires_and_has_the_prefix() {
         assert!(remote.announce(&node("a", 1), &[(UserId(1), SessionId(1))], now));
         assert!(remote.begin(UserId(1), b"t", now));
         assert!(remote.begin(UserId(2), b"t", now));
-        assert!(remote.add(&[addition(1, &[2])], now));
+        assert!(remote.add(&[addition(1, &[2, 3])], now));
         assert!(remote.issue("a", "123456", now));
         let rate = Rate {
             every: Duration::from_secs(60),
@@ -330,6 +330,10 @@ fn every_key_expires_and_has_the_prefix() {
     let mut connection = client.get_connection().expect("a connection");
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).expect("keys");
     assert!(keys.len() >= 26, "{keys:?}");
+    assert!(
+        !keys.iter().any(|key| key.ends_with("offline:3")),
+        "it has no list"
+    );
     for key in keys {
         assert!(key.starts_with("mine:"), "{key}");
         let ttl: i64 = redis::cmd("PTTL")
