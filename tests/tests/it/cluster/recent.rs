@@ -22,7 +22,11 @@ struct Absence {
 
 impl Absence {
     fn begin() -> Self {
-        let cluster = ClusterSetup::nodes(2).start();
+        Self::over(ClusterSetup::nodes(2))
+    }
+
+    fn over(setup: ClusterSetup) -> Self {
+        let cluster = setup.start();
         let mut ann = cluster.nodes[0].register("ann");
         let bob = cluster.nodes[1].register("bob");
         let pair = ann.direct(bob.id);
@@ -187,4 +191,22 @@ fn what_a_small_group_said_comes_from_the_list_too() {
         .unwrap();
     assert_eq!(of_group.events, absence.bob.page(group, 1, 100).unwrap().events);
     absence.status_says(1, "2 pages from them");
+}
+
+#[test]
+fn without_redis_everything_comes_all_the_same() {
+    let mut absence = Absence::over(ClusterSetup::nodes(2).allow_errors());
+    absence.said("one");
+    absence.cluster.redis.as_mut().unwrap().stop().unwrap();
+    absence.ann.text(absence.pair, "two");
+    assert_eq!(bodies(&absence.come_back(1)), ["one", "two"]);
+    absence.status_says(1, "0 lists found, 1 not found");
+    // What is committed while nobody answers is counted.
+    absence.bob.conn = absence.cluster.nodes[1].connect();
+    until("dropped", || {
+        absence.ann.text(absence.pair, "three");
+        absence.cluster.nodes[0].ask_for_status();
+        let dropped = |line: &String| line.contains("recent events:") && !line.contains(" 0 events dropped");
+        absence.cluster.nodes[0].log().iter().any(dropped)
+    });
 }
