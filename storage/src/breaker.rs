@@ -9,7 +9,8 @@
 //!   minute, with a quarter of that more or less so that many clients do not come back at once.
 //! - **Half open**: one call is allowed, the probe. Its failure opens the breaker again.
 //! - **Recovering**: a tenth of the calls, then half of them, then all, over ten seconds: a system that has just
-//!   started is not met by everybody at once. Then it is closed.
+//!   started is not met by everybody at once. Then it is closed. Who can make calls smaller instead of fewer asks with
+//!   [`allow_smaller`](Breaker::allow_smaller), and makes them that [share](Breaker::share) of their size.
 
 use std::time::{Duration, Instant};
 
@@ -114,10 +115,23 @@ impl Breaker {
 
     /// Whether a call may be made now. `random` is any number, each as likely as the others.
     pub fn allow(&mut self, now: Instant, random: u32) -> Permission {
+        let permission = self.allow_smaller(now, random);
+        let by_chance = u64::from(random) * 100 < u64::from(self.share(now)) << 32;
+        if matches!(self.state, State::Recovering { .. }) && !by_chance {
+            return Permission::Refused {
+                retry_after: Duration::from_millis(100),
+            };
+        }
+        permission
+    }
+
+    /// Like [`allow`](Self::allow), but no call is refused because the other system recovers: the caller makes each
+    /// [smaller](Self::share).
+    pub fn allow_smaller(&mut self, now: Instant, random: u32) -> Permission {
         self.random = random;
         self.settle(now);
         match self.state {
-            State::Closed => Permission::Allowed,
+            State::Closed | State::Recovering { .. } => Permission::Allowed,
             State::Open { until } if now < until => Permission::Refused {
                 retry_after: until.duration_since(now),
             },
@@ -132,16 +146,33 @@ impl Breaker {
                     self.probe(now)
                 }
             }
-            State::Recovering { since } => {
-                let share = self.share(now.saturating_duration_since(since));
-                if u64::from(random) * 100 < u64::from(share) << 32 {
-                    Permission::Allowed
-                } else {
-                    Permission::Refused {
-                        retry_after: Duration::from_millis(100),
-                    }
-                }
-            }
+        }
+    }
+
+    /// An allowed call was not made, or says nothing of the other system. If it was the probe, another may be.
+    pub const fn unused(&mut self, now: Instant) {
+        if matches!(self.state, State::Probing { .. }) {
+            self.state = State::Open { until: now };
+        }
+    }
+
+    /// How much of what is usual the other system should be asked for now, in percent. While it is not known to answer
+    /// that is as little as at the beginning of its recovery.
+    pub fn share(&self, now: Instant) -> u32 {
+        let [first, second, third] = SHARES;
+        let State::Recovering { since } = self.state else {
+            return if matches!(self.state, State::Closed) {
+                100
+            } else {
+                first
+            };
+        };
+        let elapsed = now.saturating_duration_since(since);
+        let part = self.settings.recovery / 3;
+        match elapsed {
+            elapsed if elapsed < part => first,
+            elapsed if elapsed < part * 2 => second,
+            _ => third,
         }
     }
 
@@ -216,16 +247,6 @@ impl Breaker {
     const fn forget(&mut self, now: Instant) {
         self.failures_in_a_row = 0;
         self.window = Window::new(now);
-    }
-
-    fn share(&self, elapsed: Duration) -> u32 {
-        let third = self.settings.recovery / 3;
-        let [first, second, third_share] = SHARES;
-        match elapsed {
-            elapsed if elapsed < third => first,
-            elapsed if elapsed < third * 2 => second,
-            _ => third_share,
-        }
     }
 }
 

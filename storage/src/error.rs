@@ -1,5 +1,7 @@
 //! What can go wrong, split by what it says about the data.
 
+use std::time::Duration;
+
 /// A write that the rules do not allow. It was not applied and changed nothing; the rest of its batch was
 /// not touched by it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
@@ -37,6 +39,8 @@ pub enum CommitError {
         reason: String,
         /// The disk is full: refuse writes with "resource exhausted" until it is not.
         full: bool,
+        /// Repeating it earlier is of no use; `None` where that is not known. Never zero.
+        retry_after: Option<Duration>,
     },
     /// Whether the batch is stored is not known. Repeating the appends under their client ids finds out.
     #[error("outcome unknown: {0}")]

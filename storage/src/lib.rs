@@ -27,6 +27,7 @@ pub mod conformance;
 pub mod copy;
 pub mod ephemeral;
 mod error;
+mod gate;
 pub mod model;
 pub mod pool;
 pub mod postgres;

@@ -22,6 +22,12 @@ pub trait Writer: Send {
     /// Nothing may be acknowledged; the error says what is known about the batch. After
     /// [`CommitError::NotApplied`] the writer is as it was before the call and can be used on.
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError>;
+
+    /// How many of at most `most` writes the next batch should have: fewer while what they go to recovers from an
+    /// outage. At least one. Larger batches are not refused.
+    fn batch_size(&self, most: usize) -> usize {
+        most.max(1)
+    }
 }
 
 /// The rules a store enforces inside its transactions.

@@ -33,6 +33,10 @@ const LAZY_DELAY: Duration = Duration::from_millis(50);
 /// How long after a failed batch lazy writes are tried again, at first and at most; it doubles.
 const LAZY_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// What is refused because the store is left alone for a while is not asked for again earlier than this: nobody gains
+/// from all being there at the very moment when it is tried.
+const RETRY_AFTER_LEAST: Duration = Duration::from_millis(100);
+
 /// Jobs of one turn that are handed over before it ends, so that a long turn does not keep an idle lane waiting.
 const COLLECTED_MAX: usize = 64;
 
@@ -311,7 +315,7 @@ impl Running {
             {
                 self.take(order);
             }
-            let count = self.waiting.len().min(self.batch_max);
+            let count = self.waiting.len().min(self.writer.batch_size(self.batch_max));
             let jobs = self.waiting.drain(..count);
             let (mut writes, thens): (Vec<Write>, Vec<Then>) = jobs.map(|job| (job.write, job.then)).unzip();
             if lazy_due.is_none() && self.lazy_waits() {
@@ -384,15 +388,13 @@ impl Running {
                     .for_each(|job| self.waiting.push_front(job));
                 Batch::Committed
             }
-            Err(CommitError::NotApplied { reason, full }) => {
+            Err(CommitError::NotApplied {
+                reason,
+                full,
+                retry_after,
+            }) => {
                 self.failing(&reason);
-                // Nothing is known of earlier attempts under the same client ids, hence RETRY.
-                let refusal = if full {
-                    Refusal::new(ErrorCode::ResourceExhausted, "the store is full")
-                } else {
-                    Refusal::new(ErrorCode::Unavailable, "the store did not take it")
-                };
-                refuse_all(thens, &refusal.with_class(ErrorClass::Retry));
+                refuse_all(thens, &not_applied(full, retry_after));
                 self.put_back(writes);
                 Batch::Failed
             }
@@ -434,6 +436,22 @@ impl Running {
     }
 }
 
+/// What those hear whose batch was not applied.
+fn not_applied(full: bool, retry_after: Option<Duration>) -> Refusal {
+    let refusal = if full {
+        Refusal::new(ErrorCode::ResourceExhausted, "the store is full")
+    } else {
+        Refusal::new(ErrorCode::Unavailable, "the store did not take it")
+    };
+    // Nothing is known of earlier attempts under the same client ids, hence RETRY.
+    let refusal = refusal.with_class(ErrorClass::Retry);
+    let Some(wait) = retry_after else {
+        return refusal;
+    };
+    let wait_ms = wait.max(RETRY_AFTER_LEAST).as_millis();
+    refusal.with_retry_after_ms(u32::try_from(wait_ms).unwrap_or(u32::MAX))
+}
+
 /// How a batch ended.
 enum Batch {
     Committed,
@@ -457,5 +475,26 @@ fn next(orders: &Receiver<Order>, lazy_due: Option<Instant>) -> Next {
             Err(RecvTimeoutError::Timeout) => Next::LazyDue,
             Err(RecvTimeoutError::Disconnected) => Next::Ended,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_applied_is_to_be_tried_again_when_it_is_of_use() {
+        let millis = |millis| Some(Duration::from_millis(millis));
+        for (full, retry_after, code, retry_after_ms) in [
+            (false, None, ErrorCode::Unavailable, 500),
+            (false, millis(1_250), ErrorCode::Unavailable, 1_250),
+            (false, millis(3), ErrorCode::Unavailable, 100),
+            (false, Some(Duration::MAX), ErrorCode::Unavailable, u32::MAX),
+            (true, None, ErrorCode::ResourceExhausted, 5_000),
+        ] {
+            let refusal = not_applied(full, retry_after);
+            assert_eq!((refusal.0.code(), refusal.0.class()), (code, ErrorClass::Retry));
+            assert_eq!(refusal.0.retry_after_ms, retry_after_ms, "{retry_after:?}");
+        }
     }
 }

@@ -22,10 +22,9 @@ use crate::{error::OpenError, sqlite::Identity};
 
 /// The first release with everything that is used here.
 const OLDEST_SERVER: i32 = 140_000;
-/// After a connection could not be made, nobody tries again before this, and before twice this the next time …
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-/// … up to this.
-const RETRY_LONGEST: Duration = Duration::from_millis(800);
+/// After a connection could not be made, its owner tries again no earlier than this. It is no back-off, which is the
+/// breaker's: it only keeps one owner, whose connection alone is refused, from asking again for every batch.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection that was not used for so long is tried before it is used again.
 const IDLE: Duration = Duration::from_secs(1);
@@ -177,8 +176,10 @@ pub(super) struct Kept {
     session: Option<Session>,
     /// When it was last taken.
     used: Option<Instant>,
-    /// After a failure: when to try again, and how long to wait after another one.
-    pause: Option<(Instant, Duration)>,
+    /// How often the server had been given up by then.
+    outages: u64,
+    /// After one could not be made: when to try again.
+    pause: Option<Instant>,
 }
 
 impl Kept {
@@ -187,37 +188,35 @@ impl Kept {
             connector,
             session: None,
             used: None,
+            outages: 0,
             pause: None,
         }
     }
 
-    /// The connection, which may be a new one. While the server cannot be reached it is tried now and then only,
-    /// and the answer between is that.
-    pub(super) fn get(&mut self) -> Result<&mut Session, Failure> {
+    /// The connection, which may be a new one. `outages` counts how often the server was given up so far.
+    pub(super) fn get(&mut self, outages: u64) -> Result<&mut Session, Failure> {
         let now = Instant::now();
-        let idle = self.used.is_some_and(|used| now - used > IDLE);
+        let doubtful = outages != self.outages || self.used.is_some_and(|used| now - used > IDLE);
         self.used = Some(now);
+        self.outages = outages;
         // One that the server ended meanwhile looks open until it is used: a commit sent over it would be in doubt.
-        let lost = |session: &mut Session| session.is_closed() || idle && session.probe().is_err();
+        let lost = |session: &mut Session| session.is_closed() || doubtful && session.probe().is_err();
         if self.session.as_mut().is_some_and(lost) {
             self.session = None;
         }
         if self.session.is_none() {
-            self.session = Some(self.reconnect()?);
+            self.session = Some(self.reconnect(now)?);
         }
         self.session
             .as_mut()
             .ok_or_else(|| Failure::Unreachable("no connection".to_owned()))
     }
 
-    fn reconnect(&mut self) -> Result<Session, Failure> {
-        let now = Instant::now();
-        let mut wait = RETRY_FIRST;
-        if let Some((until, next)) = self.pause {
-            if now < until {
-                return Err(Failure::Unreachable("no connection to PostgreSQL".to_owned()));
-            }
-            wait = next;
+    fn reconnect(&mut self, now: Instant) -> Result<Session, Failure> {
+        if let Some(wait) = self.pause.and_then(|until| until.checked_duration_since(now))
+            && !wait.is_zero()
+        {
+            return Err(Failure::LeftAlone(wait));
         }
         match self.connector.connect() {
             Ok(session) => {
@@ -225,7 +224,7 @@ impl Kept {
                 Ok(session)
             }
             Err(failure) => {
-                self.pause = Some((Instant::now() + wait, (wait * 2).min(RETRY_LONGEST)));
+                self.pause = Some(Instant::now() + CONNECT_PAUSE);
                 Err(match failure.known() {
                     Known::Damage => failure,
                     _ => Failure::Unreachable(failure.to_string()),

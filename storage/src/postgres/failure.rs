@@ -1,6 +1,8 @@
 //! What went wrong inside the store, and what that says about a batch or a question.
 //! It must never call a batch "not applied" when the server might have kept it.
 
+use std::time::Duration;
+
 use postgres::error::{Severity, SqlState};
 
 use crate::error::{CommitError, OpenError, ReadError, Refused};
@@ -15,7 +17,10 @@ pub(super) enum Failure {
     /// There is no connection, or none that may be used; nothing was sent.
     #[error("{0}")]
     Unreachable(String),
-    /// Likewise, and trying again does not mend it: somebody has to change a password or a server's settings.
+    /// Likewise, because the server did not answer before and is left alone for so long.
+    #[error("PostgreSQL does not answer; it is tried now and then")]
+    LeftAlone(Duration),
+    /// Nothing was sent, and trying again does not mend it: somebody has to change a password or a server's settings.
     #[error("{0}")]
     Misconfigured(String),
     /// The database behind the address is another one than it was.
@@ -70,7 +75,7 @@ impl Failure {
     pub(super) fn known(&self) -> Known {
         match self {
             Self::Damaged(_) | Self::Replaced(_) => Known::Damage,
-            Self::Unreachable(_) | Self::Misconfigured(_) => Known::Nothing,
+            Self::Unreachable(_) | Self::LeftAlone(_) | Self::Misconfigured(_) => Known::Nothing,
             Self::Sql(error) => match error.as_db_error() {
                 Some(answer) => judge(answer.parsed_severity(), answer.code()),
                 // The driver could not turn a value into a column or back.
@@ -107,10 +112,24 @@ impl Failure {
         if self.known() == Known::Lost {
             return true;
         }
-        let Self::Sql(error) = self else { return true };
+        let error = match self {
+            Self::Sql(error) => error,
+            Self::LeftAlone(_) => return false,
+            _ => return true,
+        };
         error
             .code()
             .is_none_or(|code| *code == SqlState::READ_ONLY_SQL_TRANSACTION || code.code().starts_with("57P"))
+    }
+
+    /// What it says of the server: whether that can be relied upon for writing, or `None` if nothing. A connection that
+    /// was lost may have been lost alone, unless it was `proven` just before.
+    pub(super) fn reached(&self, proven: bool) -> Option<bool> {
+        match self {
+            Self::LeftAlone(_) => None,
+            _ if self.known() == Known::Lost => proven.then_some(false),
+            _ => Some(!self.spoils_connection()),
+        }
     }
 
     /// Where nothing can have been stored.
@@ -121,6 +140,10 @@ impl Failure {
         CommitError::NotApplied {
             reason: self.to_string(),
             full: self.is_full(),
+            retry_after: match self {
+                Self::LeftAlone(wait) => Some(*wait),
+                _ => None,
+            },
         }
     }
 }

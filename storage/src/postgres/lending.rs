@@ -11,8 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
-
 use super::{
     connections::{Connector, NoConnection, PostgresManager},
     failure::{Failure, Known},
@@ -20,8 +18,9 @@ use super::{
     session::Session,
 };
 use crate::{
-    breaker::{Breaker, BreakerSettings, BreakerState, Permission},
+    breaker::{BreakerSettings, BreakerState},
     error::{OpenError, ReadError},
+    gate::{Gate, SlowStart, Words},
     pool::{ConnectError, DriverTimeouts, GetError, Init, Pool, PoolPolicy, Reset, Statistics, Status},
 };
 
@@ -38,21 +37,28 @@ const BREAKER: BreakerSettings = BreakerSettings {
     recovery: Duration::from_secs(1),
 };
 
-/// How the connections that read are.
+const WORDS: Words = Words {
+    whom: "PostgreSQL (reading)",
+    meanwhile: "questions are refused until it does",
+};
+
+/// How the connections are.
 #[derive(Clone, Debug)]
 pub struct PostgresStatus {
-    /// The pool at this moment.
+    /// The pool of those that read, at this moment.
     pub pool: Status,
     /// What it has done so far.
     pub statistics: Statistics,
-    /// Whether the server is asked.
+    /// Whether the server is asked questions.
     pub breaker: BreakerState,
+    /// Whether it is given writes.
+    pub writing: BreakerState,
 }
 
 /// Answers questions on connections that are leased for one question each. Shared between threads.
 pub(super) struct ReadConnections {
     pool: Pool<PostgresManager>,
-    breaker: Mutex<Breaker>,
+    gate: Gate,
     acquire_timeout: Duration,
 }
 
@@ -83,17 +89,17 @@ impl ReadConnections {
             .map_err(|error| OpenError(format!("the connections to PostgreSQL that read: {error}")))?;
         Ok(Self {
             pool,
-            breaker: Mutex::new(Breaker::new(BREAKER, Instant::now())),
+            gate: Gate::new(WORDS, SlowStart::Fewer, BREAKER, Instant::now()),
             acquire_timeout: options.readers.acquire_timeout,
         })
     }
 
-    pub(super) fn status(&self) -> PostgresStatus {
-        PostgresStatus {
-            pool: self.pool.status(),
-            statistics: self.pool.statistics(),
-            breaker: self.breaker.lock().state(),
-        }
+    pub(super) fn pool(&self) -> (Status, Statistics) {
+        (self.pool.status(), self.pool.statistics())
+    }
+
+    pub(super) fn breaker(&self) -> BreakerState {
+        self.gate.state()
     }
 
     /// Refuses questions from now on, and waits for those under way.
@@ -114,20 +120,16 @@ impl ReadConnections {
         mut question: impl FnMut(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, ReadError> {
         let begun = Instant::now();
-        if self.breaker.lock().allow(begun, random()) != Permission::Allowed {
-            return Err(ReadError(
-                "PostgreSQL does not answer; it is tried now and then".to_owned(),
-            ));
-        }
+        let pass = self.gate.enter(begun).map_err(Failure::LeftAlone)?;
         let until = begun + self.acquire_timeout;
         let mut answer = self.attempt(until, &mut question);
         if matches!(&answer, Err(Trouble::Failed(failure)) if failure.known() == Known::Lost) {
             answer = self.attempt(until, &mut question);
         }
-        if let Some(reached) = self.reached(answer.as_ref().err()) {
-            self.report(reached);
-        }
-        answer.map_err(ReadError::from)
+        let trouble = answer.as_ref().err();
+        let why = trouble.map(|trouble| trouble as &dyn fmt::Display);
+        self.gate.leave(pass, Instant::now(), self.reached(trouble), why);
+        answer.map_err(|trouble| ReadError(trouble.to_string()))
     }
 
     fn attempt<T>(
@@ -148,7 +150,7 @@ impl ReadConnections {
     }
 
     /// Whether the server answered, unless the outcome says nothing about it: in a pool that is too small, others have
-    /// the connections. A probe that says nothing is taken for lost.
+    /// the connections.
     fn reached(&self, trouble: Option<&Trouble>) -> Option<bool> {
         match trouble {
             None => Some(true),
@@ -158,21 +160,6 @@ impl ReadConnections {
             Some(Trouble::Unleased(GetError::Overloaded { .. } | GetError::Closed)) => None,
         }
     }
-
-    fn report(&self, reached: bool) {
-        let mut breaker = self.breaker.lock();
-        let before = breaker.state();
-        breaker.record(Instant::now(), reached);
-        let after = breaker.state();
-        drop(breaker);
-        match (before, after) {
-            (BreakerState::Closed, BreakerState::Open) => {
-                log::warn!("PostgreSQL does not answer; questions are refused until it does");
-            }
-            (BreakerState::HalfOpen, BreakerState::Recovering) => log::info!("PostgreSQL answers again"),
-            _ => {}
-        }
-    }
 }
 
 impl fmt::Debug for ReadConnections {
@@ -180,16 +167,16 @@ impl fmt::Debug for ReadConnections {
         formatter
             .debug_struct("ReadConnections")
             .field("pool", &self.pool)
-            .field("breaker", &self.breaker.lock().state())
+            .field("breaker", &self.gate.state())
             .finish_non_exhaustive()
     }
 }
 
-impl From<Trouble> for ReadError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Unleased(error) => Self(error.to_string()),
-            Trouble::Failed(failure) => failure.into(),
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unleased(error) => error.fmt(formatter),
+            Self::Failed(failure) => failure.fmt(formatter),
         }
     }
 }
@@ -227,9 +214,4 @@ impl PoolPolicy<PostgresManager> for Policy {
     fn driver_timeouts(&self) -> Option<DriverTimeouts> {
         Some(self.timeouts)
     }
-}
-
-/// A random number. Without the system's source, the middle one.
-fn random() -> u32 {
-    getrandom::u32().unwrap_or(u32::MAX / 2)
 }

@@ -19,7 +19,8 @@
 //! is looked for: messages are sent again, and their client ids say what was stored; a transaction is asked after by
 //! its number. What cannot be found out until the deadline is called unknown.
 //!
-//! **Questions** lease a connection each from one pool, behind a breaker (`lending.rs`); a writer owns its connection.
+//! **Questions** lease a connection each from one pool, behind a breaker (`lending.rs`). A writer owns its connection;
+//! all of them share another breaker (`outage.rs`).
 //!
 //! Texts lose what PostgreSQL cannot keep: U+0000 becomes U+FFFD.
 
@@ -35,6 +36,7 @@ mod lending;
 mod lookup;
 mod messages;
 mod options;
+mod outage;
 mod page;
 mod people;
 mod plan;
@@ -54,10 +56,12 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use crate::{
     error::OpenError,
+    gate::Gate,
     read::{Reader, Store},
     write::Writer,
 };
@@ -78,6 +82,7 @@ pub struct PostgresStore {
     connector: Arc<Connector>,
     readers: Arc<ReadConnections>,
     writers: AtomicUsize,
+    writing: Arc<Gate>,
 }
 
 impl PostgresStore {
@@ -95,12 +100,19 @@ impl PostgresStore {
             connector,
             readers,
             writers: AtomicUsize::new(0),
+            writing: Arc::new(outage::gate(Instant::now())),
         })
     }
 
-    /// How the connections that read are, and whether the server is asked. For metrics.
+    /// How the connections are, and whether the server is asked. For metrics.
     pub fn status(&self) -> PostgresStatus {
-        self.readers.status()
+        let (pool, statistics) = self.readers.pool();
+        PostgresStatus {
+            pool,
+            statistics,
+            breaker: self.readers.breaker(),
+            writing: self.writing.state(),
+        }
     }
 
     /// Makes connections to this store for a pool.
@@ -149,6 +161,7 @@ impl Store for PostgresStore {
         }
         let mut writer = PostgresWriter::new(
             Arc::clone(&self.connector),
+            Arc::clone(&self.writing),
             self.options.rules,
             self.options.deadline,
         );

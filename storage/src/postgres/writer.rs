@@ -1,8 +1,13 @@
 //! The commit: a batch as one transaction, and what is known about it when something goes wrong.
 //! It keeps nothing of the database in memory, so that a failed batch leaves nothing to forget; and it never
 //! acknowledges what the server has not said it keeps.
+//!
+//! Before every exchange with the server stands the gate of all writers (`outage.rs`): while that is shut a batch is
+//! refused at once, and one whose outcome is in doubt waits for it to open, until its deadline.
 
 use std::{
+    fmt::Display,
+    mem,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -12,12 +17,14 @@ use super::{
     batch::{self, Answers, Done},
     connections::{Connector, Kept},
     failure::{Failure, Known},
-    messages,
+    messages, outage,
     plan::Plan,
     row::get,
+    session::Session,
 };
 use crate::{
     error::CommitError,
+    gate::Gate,
     snapshot::Snapshot,
     types::Position,
     write::{Outcome, Rules, Write, Writer},
@@ -36,6 +43,7 @@ const WRITES_MAX: usize = 1 << Snapshot::COMMIT_BITS;
 
 pub(super) struct PostgresWriter {
     kept: Kept,
+    gate: Arc<Gate>,
     rules: Rules,
     deadline: Duration,
     /// Why nothing can be committed any more.
@@ -66,6 +74,7 @@ impl Writer for PostgresWriter {
             return Err(CommitError::NotApplied {
                 reason: format!("{} writes do not fit into one commit", writes.len()),
                 full: false,
+                retry_after: None,
             });
         }
         let result = self.commit_batch(writes);
@@ -82,12 +91,22 @@ impl Writer for PostgresWriter {
         }
         result
     }
+
+    fn batch_size(&self, most: usize) -> usize {
+        outage::share_of(most, self.gate.share(Instant::now()))
+    }
 }
 
 impl PostgresWriter {
-    pub(super) const fn new(connector: Arc<Connector>, rules: Rules, deadline: Duration) -> Self {
+    pub(super) const fn new(
+        connector: Arc<Connector>,
+        gate: Arc<Gate>,
+        rules: Rules,
+        deadline: Duration,
+    ) -> Self {
         Self {
             kept: Kept::new(connector),
+            gate,
             rules,
             deadline,
             broken: None,
@@ -97,7 +116,23 @@ impl PostgresWriter {
 
     /// Makes the first connection, so that a writer that is handed out has had one.
     pub(super) fn connect(&mut self) -> Result<(), Failure> {
-        self.kept.get().map(|_| ())
+        self.kept.get(0).map(|_| ())
+    }
+
+    /// Does something with the connection, if the server is asked at all, and reports how that went. `again`: not the
+    /// first time for this batch.
+    fn ask<T>(
+        &mut self,
+        again: bool,
+        exchange: impl FnOnce(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let pass = self.gate.enter(Instant::now()).map_err(Failure::LeftAlone)?;
+        let result = self.kept.get(pass.openings()).and_then(exchange);
+        let failure = result.as_ref().err();
+        let reached = failure.map_or(Some(true), |failure| failure.reached(again || pass.is_probe()));
+        let why = failure.map(|failure| failure as &dyn Display);
+        self.gate.leave(pass, Instant::now(), reached, why);
+        result
     }
 
     fn commit_batch(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
@@ -105,7 +140,7 @@ impl PostgresWriter {
         let until = Instant::now() + self.deadline;
         let mut attempt = 1;
         loop {
-            let trouble = match self.attempt(writes, &plan) {
+            let trouble = match self.attempt(writes, &plan, attempt > 1) {
                 Ok(answers) => return Ok(answers),
                 Err(trouble) => trouble,
             };
@@ -131,22 +166,29 @@ impl PostgresWriter {
         }
     }
 
-    fn attempt(&mut self, writes: &[Write], plan: &Plan) -> Result<Answers, Trouble> {
+    fn attempt(&mut self, writes: &[Write], plan: &Plan, again: bool) -> Result<Answers, Trouble> {
         let rules = self.rules;
-        let session = self.kept.get().map_err(Trouble::Nothing)?;
         if plan.others.is_empty() {
-            let answers = messages::append(session, writes, &plan.messages);
+            let answers = self.ask(again, |session| messages::append(session, writes, &plan.messages));
             return match answers {
                 Ok(answers) => Ok(in_order(answers)),
                 Err(failure) if failure.known() == Known::Lost => Err(Trouble::Sent(failure)),
                 Err(failure) => Err(Trouble::Nothing(failure)),
             };
         }
-        let done = batch::run(session, rules, writes, plan).map_err(Trouble::Nothing)?;
-        match session.commit() {
-            Ok(()) => Ok(done.answers),
-            Err(failure) if failure.known() == Known::Lost => Err(Trouble::Committing(failure, done)),
-            Err(failure) => Err(Trouble::Nothing(failure)),
+        // What is done when the COMMIT is sent; where that was lost, it is asked after.
+        let mut sent = None;
+        let committed = self.ask(again, |session| {
+            let done = sent.insert(batch::run(session, rules, writes, plan)?);
+            session.commit()?;
+            Ok(mem::take(&mut done.answers))
+        });
+        match (committed, sent) {
+            (Ok(answers), _) => Ok(answers),
+            (Err(failure), Some(done)) if failure.known() == Known::Lost => {
+                Err(Trouble::Committing(failure, done))
+            }
+            (Err(failure), _) => Err(Trouble::Nothing(failure)),
         }
     }
 
@@ -160,10 +202,7 @@ impl PostgresWriter {
         until: Instant,
     ) -> Result<Answers, CommitError> {
         loop {
-            let answered = match self.kept.get() {
-                Ok(session) => messages::append(session, writes, &plan.messages),
-                Err(failure) => Err(failure),
-            };
+            let answered = self.ask(true, |session| messages::append(session, writes, &plan.messages));
             let failure = match answered {
                 Ok(answers) => return Ok(in_order(self.as_new(answers))),
                 Err(failure) => failure,
@@ -187,18 +226,13 @@ impl PostgresWriter {
     /// Asks the server what became of a transaction.
     fn inquire(&mut self, done: Done, first: Failure, until: Instant) -> Result<Answers, CommitError> {
         loop {
-            let answered = match self.kept.get() {
-                Ok(session) => session
-                    .first(
-                        "SELECT pg_xact_status($1::bigint::text::xid8)",
-                        &[&done.transaction],
-                    )
-                    .and_then(|row| match row {
-                        Some(row) => get::<Option<String>>(&row, 0),
-                        None => Ok(None),
-                    }),
-                Err(failure) => Err(failure),
-            };
+            let answered = self.ask(true, |session| {
+                let row = session.first(
+                    "SELECT pg_xact_status($1::bigint::text::xid8)",
+                    &[&done.transaction],
+                )?;
+                row.map_or(Ok(None), |row| get::<Option<String>>(&row, 0))
+            });
             let failure = match answered {
                 Ok(status) => match status.as_deref() {
                     Some("committed") => return Ok(done.answers),
@@ -206,6 +240,7 @@ impl PostgresWriter {
                         return Err(CommitError::NotApplied {
                             reason: first.to_string(),
                             full: false,
+                            retry_after: None,
                         });
                     }
                     Some("in progress") => Failure::Unreachable("the transaction is still open".to_owned()),

@@ -289,6 +289,7 @@ impl SqliteWriter {
         CommitError::NotApplied {
             reason: failure.to_string(),
             full: failure.is_full(),
+            retry_after: None,
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
 use postgres::{Client, NoTls};
 use storage::{
     CommitError, NewSession, Outcome, Seq, Store, Write, Writer,
+    breaker::BreakerState,
     postgres::{PostgresOptions, PostgresStore},
 };
 
@@ -204,6 +205,62 @@ fn a_server_that_is_killed_has_what_was_acknowledged() {
     );
     let mut reader = store.reader().unwrap();
     assert_eq!(log(reader.as_mut(), 1, pair(1, 2)).len(), 21);
+}
+
+/// One writer finds out for all of them, and one tries; all are used again when it is back, with little at first.
+#[test]
+fn writers_leave_a_server_alone_that_does_not_answer() {
+    let mut server = services::Postgres::start().unwrap();
+    let (store, mut first) = open(&server.database().unwrap());
+    let mut second = store.writer().unwrap();
+    first.commit(&[message(pair(1, 2), 1, 1, 0)]).unwrap();
+    assert_eq!(
+        (store.status().writing, first.batch_size(512)),
+        (BreakerState::Closed, 512)
+    );
+    server.kill().unwrap();
+    let wait = until("a refusal at once", || {
+        match first.commit(&[message(pair(1, 2), 1, 2, 0)]) {
+            Err(CommitError::NotApplied { retry_after, .. }) => retry_after,
+            // The one that was sent over the connection that was there.
+            Err(CommitError::Unknown(_)) => None,
+            other => panic!("{other:?}"),
+        }
+    });
+    assert!(wait <= Duration::from_millis(1_250), "{wait:?}");
+    let mut refused = |left_alone: bool| {
+        until("a refusal", || {
+            match second.commit(&[message(pair(3, 4), 3, 3, 0)]) {
+                Err(CommitError::NotApplied { reason, .. }) => {
+                    (reason.contains("now and then") == left_alone).then_some(())
+                }
+                other => panic!("nothing was sent: {other:?}"),
+            }
+        });
+    };
+    // Who has not tried yet need not, and then is the one who tries.
+    refused(true);
+    refused(false);
+    assert_ne!(store.status().writing, BreakerState::Closed);
+    assert_eq!(second.batch_size(512), 51);
+
+    server.start_again().unwrap();
+    let answer = until("a commit", || first.commit(&[message(pair(1, 2), 1, 2, 0)]).ok());
+    assert_eq!(
+        appended(answer.into_iter().next().unwrap().unwrap()).event.seq,
+        Seq(2)
+    );
+    assert_eq!(store.status().writing, BreakerState::Recovering);
+    let answer = until("a commit", || second.commit(&[message(pair(3, 4), 3, 3, 0)]).ok());
+    assert_eq!(
+        appended(answer.into_iter().next().unwrap().unwrap()).event.seq,
+        Seq(1)
+    );
+    until("a server like any other", || {
+        first.commit(&[message(pair(1, 2), 1, 2, 0)]).unwrap();
+        (store.status().writing == BreakerState::Closed).then_some(())
+    });
+    assert_eq!(second.batch_size(512), 512);
 }
 
 #[test]
