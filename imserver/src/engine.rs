@@ -8,7 +8,7 @@ use std::{
 
 use storage::{
     Store,
-    ephemeral::{self, Hints, Presence, Recent, Remote, RemoteSettings, SessionCache},
+    ephemeral::{self, Hints, Presence, Recent, Remote, RemoteError, RemoteSettings, SessionCache},
     pool::{CONNECTIONS_MAX, PoolSettings},
     postgres::{PostgresOptions, PostgresStore},
     sqlite::{Identity, SqliteOptions, SqliteStore},
@@ -77,8 +77,12 @@ pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
         HintsBy::PubSub => ephemeral::HintsBy::PubSub,
         HintsBy::Streams => ephemeral::HintsBy::Streams,
     };
-    let remote =
-        Remote::new(remote, Instant::now()).map_err(|error| DaemonError(format!("redis.url: {error}")))?;
+    let remote = Remote::new(remote, Instant::now()).map_err(|error| {
+        DaemonError(match error {
+            RemoteError::Url(error) => format!("redis.url: {error}"),
+            error @ RemoteError::Pool(_) => error.to_string(),
+        })
+    })?;
     let remote = Arc::new(remote);
     let of_status = Arc::clone(&remote);
     Ok(Some(Medium {
@@ -87,7 +91,7 @@ pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
         sessions: Arc::clone(&remote) as Arc<dyn SessionCache>,
         recent: Arc::clone(&remote) as Arc<dyn Recent>,
         rates: remote,
-        status: Arc::new(move || format!("Redis: {:?}", of_status.status())),
+        status: Arc::new(move || format!("Redis: {}", of_status.status())),
     }))
 }
 

@@ -12,6 +12,7 @@
 //!   started is not met by everybody at once. Then it is closed. Who can make calls smaller instead of fewer asks with
 //!   [`allow_smaller`](Breaker::allow_smaller), and makes them that [share](Breaker::share) of their size.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Seconds over which failures are counted.
@@ -76,6 +77,17 @@ pub enum BreakerState {
     HalfOpen,
     /// Some are.
     Recovering,
+}
+
+impl fmt::Display for BreakerState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half open",
+            Self::Recovering => "recovering",
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

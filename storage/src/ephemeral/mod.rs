@@ -28,4 +28,4 @@ pub use contract::{
 };
 pub use memory::Memory;
 pub use queue::{Hint, HintReceiver};
-pub use remote::{HintsBy, LinkStatus, Remote, RemoteSettings, UrlError};
+pub use remote::{HintsBy, LinkStatus, Remote, RemoteError, RemoteSettings, UrlError};

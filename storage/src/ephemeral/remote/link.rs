@@ -1,19 +1,23 @@
-//! The connections to Redis: few, with time-outs, behind a breaker. Whatever goes wrong, the caller gets `None`.
+//! The connections to Redis: few, with time-outs, lent by a pool, behind a breaker. Whatever goes wrong, the caller gets
+//! `None`, within the time-outs.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-use redis::io::tcp::TcpSettings;
-use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{Client, Connection, RedisError, RedisResult};
+use redis::{Connection, RedisError, RedisResult};
 
-use super::settings::{RemoteSettings, UrlError};
-use crate::breaker::{Breaker, BreakerState, Permission};
+use super::connect::{NoRedis, Policy, RedisManager, kind, pool_settings};
+use super::settings::{RemoteError, RemoteSettings};
+use crate::breaker::BreakerState;
+pub(super) use crate::gate::random;
+use crate::gate::{Gate, SlowStart, Words};
+use crate::pool::{GetError, Init, Lease, Pool};
 
-/// A peer that vanished without a word is noticed after about so long, on connections that only wait.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+const WORDS: Words = Words {
+    whom: "Redis",
+    meanwhile: "doing without it",
+};
 
 /// Whether a call may be made twice.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,84 +31,106 @@ pub(super) enum Repeatable {
 pub struct LinkStatus {
     /// Whether Redis is asked.
     pub breaker: BreakerState,
+    /// Connections at once, at most.
+    pub max: usize,
     /// Connections that a call uses now.
     pub in_use: usize,
     /// Connections that wait for one.
     pub idle: usize,
+    /// Calls that wait for a connection.
+    pub waiting: usize,
+    /// The longest that a call has waited for one.
+    pub wait_longest: Duration,
     /// Calls so far, those that were not made included.
     pub calls: u64,
     /// Calls without an answer, for whatever reason.
     pub unanswered: u64,
 }
 
+impl fmt::Display for LinkStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            breaker,
+            max,
+            in_use,
+            idle,
+            waiting,
+            wait_longest,
+            calls,
+            unanswered,
+        } = self;
+        write!(
+            formatter,
+            "{breaker}, at most {max} connections: {in_use} in use, {idle} idle, {waiting} waiting, longest wait \
+             {wait_longest:.1?}; {unanswered} of {calls} calls unanswered"
+        )
+    }
+}
+
 pub(super) struct Link {
-    client: Client,
+    pool: Pool<RedisManager>,
+    /// Makes those that are not the pool's.
+    apart: RedisManager,
+    gate: Gate,
     connect_timeout: Duration,
     read_timeout: Duration,
-    write_timeout: Duration,
-    connections_max: usize,
-    connections: Mutex<Connections>,
-    returned: Condvar,
-    breaker: Mutex<Breaker>,
     calls: AtomicU64,
     unanswered: AtomicU64,
 }
 
-#[derive(Default)]
-struct Connections {
-    idle: Vec<Connection>,
-    in_use: usize,
+/// Why a call has no answer.
+enum Trouble {
+    /// It got no connection.
+    Unleased(GetError<NoRedis>),
+    /// It failed on the one it got.
+    Failed(RedisError),
 }
 
-/// The right to one connection. Given back with it, or without one that is broken.
-struct Place<'a> {
-    link: &'a Link,
-    connection: Option<Connection>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut connections = self.link.connections.lock();
-        connections.in_use -= 1;
-        connections.idle.extend(self.connection.take());
-        drop(connections);
-        self.link.returned.notify_one();
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unleased(error) => error.fmt(formatter),
+            Self::Failed(error) => kind(error).fmt(formatter),
+        }
     }
 }
 
 impl fmt::Debug for Link {
-    /// Without the client, which knows the password.
+    /// Without the managers, which know the password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("Link").field(&self.status()).finish()
     }
 }
 
 impl Link {
-    pub(super) fn new(settings: &RemoteSettings, now: Instant) -> Result<Self, UrlError> {
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
-        let info = settings.info()?.set_tcp_settings(tcp);
+    pub(super) fn new(settings: &RemoteSettings, now: Instant) -> Result<Self, RemoteError> {
+        let pool = Pool::builder(RedisManager::new(settings)?)
+            .settings(pool_settings(settings))
+            .policy(Policy::new(settings))
+            .init(Init::Lazy)
+            .build()
+            .map_err(|error| RemoteError::Pool(error.to_string()))?;
         Ok(Self {
-            client: Client::open(info).map_err(|_| UrlError)?,
+            pool,
+            apart: RedisManager::new(settings)?,
+            gate: Gate::new(WORDS, SlowStart::Fewer, settings.breaker, now),
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
-            write_timeout: settings.write_timeout,
-            connections_max: settings.connections_max.max(1),
-            connections: Mutex::default(),
-            returned: Condvar::new(),
-            breaker: Mutex::new(Breaker::new(settings.breaker, now)),
             calls: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
         })
     }
 
     pub(super) fn status(&self) -> LinkStatus {
-        let connections = self.connections.lock();
+        let status = self.pool.status();
+        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
         LinkStatus {
-            breaker: self.breaker.lock().state(),
-            in_use: connections.in_use,
-            idle: connections.idle.len(),
+            breaker: self.gate.state(),
+            max: count(status.max),
+            in_use: count(status.leased),
+            idle: count(status.idle),
+            waiting: count(status.waiting),
+            wait_longest: self.pool.statistics().wait_longest,
             calls: self.calls.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
         }
@@ -129,94 +155,75 @@ impl Link {
         &self,
         now: Instant,
         repeatable: Repeatable,
-        ask: impl FnMut(&mut Connection) -> RedisResult<T>,
+        mut ask: impl FnMut(&mut Connection) -> RedisResult<T>,
     ) -> Option<T> {
-        // First the place: a permission that is not used would have to be given back.
-        let place = self.place()?;
-        if self.breaker.lock().allow(now, random()) != Permission::Allowed {
-            return None;
-        }
+        let pass = self.gate.enter(now).ok()?;
         let began = Instant::now();
-        let answer = self.attempt(place, repeatable, ask);
-        let reached = answer
-            .as_ref()
-            .map_or_else(|error| !shows_failure(error), |_| true);
-        self.report(now + began.elapsed(), reached, answer.as_ref().err());
+        let until = self.deadline(began);
+        let mut answer = self.attempt(until, &mut ask);
+        // It may have been closed while it was idle: that says nothing about the server.
+        let closed = matches!(&answer, Err(Trouble::Failed(error)) if error.is_connection_dropped());
+        if closed && repeatable == Repeatable::Yes {
+            answer = self.attempt(until, &mut ask);
+        }
+        let trouble = answer.as_ref().err();
+        let why = trouble.map(|trouble| trouble as &dyn fmt::Display);
+        self.gate
+            .leave(pass, now + began.elapsed(), reached(trouble), why);
         answer.ok()
     }
 
     fn attempt<T>(
         &self,
-        mut place: Place<'_>,
-        repeatable: Repeatable,
-        mut ask: impl FnMut(&mut Connection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
-        if let Some(mut connection) = place.connection.take() {
-            let answer = ask(&mut connection);
-            // It may have been closed while it was idle: that says nothing about the server.
-            let closed = answer.as_ref().is_err_and(RedisError::is_connection_dropped);
-            if !closed || repeatable == Repeatable::No {
-                keep(&mut place, connection, &answer);
-                return answer;
-            }
-            // Those that were idle as long are most likely closed as well.
-            self.connections.lock().idle.clear();
+        until: Instant,
+        ask: &mut impl FnMut(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, Trouble> {
+        let mut lease = self.pool.get_by(until).map_err(Trouble::Unleased)?;
+        let answer = ask(&mut lease.connection);
+        if let Err(error) = &answer {
+            give_up(&mut lease, error);
         }
-        let mut connection = self.connect()?;
-        connection.set_read_timeout(Some(self.read_timeout))?;
-        let answer = ask(&mut connection);
-        keep(&mut place, connection, &answer);
-        answer
+        answer.map_err(Trouble::Failed)
     }
 
-    /// A connection of its own, logged in, that waits without end for answers.
+    /// Until when a call waits for a connection, a repetition included: for one that others have, as long as for an
+    /// answer; where there is room for one more, as long as that may take to be made.
+    fn deadline(&self, began: Instant) -> Instant {
+        let status = self.pool.status();
+        let is_full = status.total.saturating_add(status.waiting) >= status.max && status.idle == 0;
+        let connecting = if is_full {
+            Duration::ZERO
+        } else {
+            self.connect_timeout
+        };
+        began + self.read_timeout + connecting
+    }
+
+    /// A connection of its own, beside the pool's and the breaker, that waits without end for answers.
     pub(super) fn connect(&self) -> RedisResult<Connection> {
-        let connection = self.client.get_connection_with_timeout(self.connect_timeout)?;
-        connection.set_write_timeout(Some(self.write_timeout))?;
-        Ok(connection)
-    }
-
-    /// Waits for one as long as for an answer.
-    fn place(&self) -> Option<Place<'_>> {
-        let mut connections = self.connections.lock();
-        let full = |connections: &mut Connections| connections.in_use >= self.connections_max;
-        self.returned
-            .wait_while_for(&mut connections, full, self.read_timeout);
-        if full(&mut connections) {
-            return None;
-        }
-        connections.in_use += 1;
-        let connection = connections.idle.pop();
-        Some(Place {
-            link: self,
-            connection,
-        })
-    }
-
-    fn report(&self, now: Instant, reached: bool, error: Option<&RedisError>) {
-        let mut breaker = self.breaker.lock();
-        let before = breaker.state();
-        breaker.record(now, reached);
-        let after = breaker.state();
-        drop(breaker);
-        // Once each time, and never more than the kind: a message can hold what was sent.
-        match (before, after) {
-            (BreakerState::Closed, BreakerState::Open) => log::warn!(
-                "Redis does not answer ({:?}); doing without it",
-                error.map(RedisError::kind)
-            ),
-            (BreakerState::HalfOpen, BreakerState::Recovering) => log::info!("Redis answers again"),
-            _ => {}
-        }
+        self.apart.connect_alone()
     }
 }
 
-/// A connection is used again only after an answer: after a time-out that answer is still to come.
-fn keep<T>(place: &mut Place<'_>, connection: Connection, answer: &RedisResult<T>) {
-    let answered = answer
-        .as_ref()
-        .map_or_else(|error| !shows_failure(error), |_| true);
-    place.connection = answered.then_some(connection);
+/// A connection is used again only after an answer: after a time-out that answer is still to come. Where one was
+/// closed, the pool tests all others.
+fn give_up(lease: &mut Lease<RedisManager>, error: &RedisError) {
+    if error.is_connection_dropped() {
+        lease.gone = true;
+    } else if shows_failure(error) {
+        lease.taint();
+    }
+}
+
+/// Whether Redis answered, unless the outcome says nothing about it: others have the connections.
+fn reached(trouble: Option<&Trouble>) -> Option<bool> {
+    match trouble {
+        None => Some(true),
+        Some(Trouble::Failed(error)) => Some(!shows_failure(error)),
+        Some(Trouble::Unleased(GetError::Connect(error))) => Some(!shows_failure(&error.0)),
+        Some(Trouble::Unleased(GetError::Timeout { at, .. })) => (at.leased == 0).then_some(false),
+        Some(Trouble::Unleased(GetError::Overloaded { .. } | GetError::Closed)) => None,
+    }
 }
 
 /// Whether the error shows that Redis cannot be relied upon just now. An answer that refuses does not: while its
@@ -231,12 +238,11 @@ fn shows_failure(error: &RedisError) -> bool {
         )
 }
 
-/// A random number. Without the system's source, the middle one.
-pub(super) fn random() -> u32 {
-    getrandom::u32().unwrap_or(u32::MAX / 2)
-}
-
-/// Another.
+/// A longer random number.
 pub(super) fn random_long() -> u64 {
     u64::from(random()) << 32 | u64::from(random())
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 //! prefix and which all expire, and the scripts that change several of them as one step.
 
 mod codes;
+mod connect;
 mod hints;
 mod link;
 mod presence;
@@ -20,7 +21,7 @@ use super::contract::{Ended, Limits};
 use super::memory::Memory;
 use link::Link;
 pub use link::LinkStatus;
-pub use settings::{HintsBy, RemoteSettings, UrlError};
+pub use settings::{HintsBy, RemoteError, RemoteSettings, UrlError};
 
 /// What the scripts count on lives for so long after its last use: longer than anything that rests on it.
 const STATE_TTL: Duration = Duration::from_hours(7 * 24);
@@ -53,11 +54,11 @@ struct Owed {
 const OWED_MAX: usize = 100;
 
 impl Remote {
-    /// Does not connect yet; that is done by the first call, and again by later ones.
+    /// Does not connect yet; that is done by the first call, and again by later ones. Starts the pool's threads.
     ///
     /// # Errors
-    /// The URL is not one of Redis.
-    pub fn new(settings: RemoteSettings, now: Instant) -> Result<Self, UrlError> {
+    /// The URL is not one of Redis, or there can be no pool of connections.
+    pub fn new(settings: RemoteSettings, now: Instant) -> Result<Self, RemoteError> {
         Ok(Self {
             link: Arc::new(Link::new(&settings, now)?),
             local: Memory::new(settings.limits.clone(), now),

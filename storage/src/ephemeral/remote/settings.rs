@@ -18,11 +18,12 @@ pub struct RemoteSettings {
     pub prefix: String,
     /// How long making a connection may take, logging in included. Looking a name up may take longer.
     pub connect_timeout: Duration,
-    /// How long Redis may say nothing while an answer is due; also how long a call waits for a free connection.
+    /// How long Redis may say nothing while an answer is due; also how long a call waits for a connection that others
+    /// have.
     pub read_timeout: Duration,
     /// How long the system may take no bytes.
     pub write_timeout: Duration,
-    /// Connections at once, besides one for each subscription.
+    /// Connections at once, besides one for each subscription. At least 1, at most what a [pool](crate::pool) can have.
     pub connections_max: usize,
     /// When Redis is not asked at all.
     pub breaker: BreakerSettings,
@@ -88,3 +89,14 @@ impl fmt::Debug for RemoteSettings {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the URL of Redis is not like redis://[user:password@]host[:port][/database] or rediss://…")]
 pub struct UrlError;
+
+/// Why Redis cannot be used at all.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RemoteError {
+    /// See [`UrlError`].
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The pool of connections cannot be made: a setting is beyond its limits, or the system gives no threads.
+    #[error("the connections to Redis: {0}")]
+    Pool(String),
+}

@@ -13,7 +13,7 @@ use super::world::{PATIENCE, addition, next, node, patient, session, token};
 use crate::breaker::BreakerState;
 use crate::ephemeral::{
     Checked, Codes, Ended, Heartbeat, Hint, HintTarget, Hints, HintsBy, Limits, Lookup, Presence, Rate,
-    RateLimits, Recent, Remote, RemoteSettings, SessionCache, Taken, UrlError,
+    RateLimits, Recent, Remote, RemoteError, RemoteSettings, SessionCache, Taken, UrlError,
 };
 use crate::{SessionId, UserId};
 
@@ -283,7 +283,7 @@ fn a_password_is_used_and_never_shown() {
     nothing_is_known(&wrong);
     let bad = patient("redis://:guessed@host:port".to_owned());
     let error = Remote::new(bad, Instant::now()).expect_err("no such port");
-    assert_eq!(error, UrlError);
+    assert_eq!(error, RemoteError::Url(UrlError));
     for text in [shown, format!("{right:?}{wrong:?}{error:?}{error}")] {
         assert!(!text.contains("hidden") && !text.contains("guessed"), "{text}");
     }

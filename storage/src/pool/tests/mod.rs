@@ -2,6 +2,7 @@
 
 mod ending;
 mod lending;
+mod redis_client;
 mod script;
 mod sqlite;
 
