@@ -55,6 +55,22 @@ pub struct PostgresStatus {
     pub writing: BreakerState,
 }
 
+impl fmt::Display for PostgresStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            pool,
+            statistics,
+            breaker,
+            writing,
+        } = self;
+        write!(
+            formatter,
+            "PostgreSQL: reading {breaker}, {pool}, longest wait {:.1?}; writing {writing}",
+            statistics.wait_longest
+        )
+    }
+}
+
 /// Answers questions on connections that are leased for one question each. Shared between threads.
 pub(super) struct ReadConnections {
     pool: Pool<PostgresManager>,

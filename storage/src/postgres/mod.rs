@@ -173,13 +173,12 @@ impl Store for PostgresStore {
         Ok(Box::new(PostgresReader::new(Arc::clone(&self.readers))))
     }
 
-    /// Ends the connections that read: questions are refused from now on, and those under way waited for, within the
-    /// deadline of a commit.
     fn status(&self) -> String {
-        let status = Self::status(self);
-        format!("PostgreSQL: reading {:?}, {:?}", status.breaker, status.pool)
+        Self::status(self).to_string()
     }
 
+    /// Ends the connections that read: questions are refused from now on, and those under way waited for, within the
+    /// deadline of a commit.
     fn close(&self) -> Result<(), OpenError> {
         self.readers.close(self.options.deadline)
     }

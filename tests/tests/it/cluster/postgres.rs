@@ -27,6 +27,12 @@ fn while_it_is_stopped_writes_and_reads_are_refused_and_connections_stay() {
     }
     // What needs no store is answered.
     ann.get(v1::Ping::default());
+    until("the state is logged", || {
+        cluster.nodes[0].ask_for_status();
+        let says =
+            |line: &String| line.contains("PostgreSQL: reading open, ") && line.contains("; writing open");
+        cluster.nodes[0].log().iter().any(says)
+    });
     let request = text(own, "after");
     assert!(ann.ask(request.clone()).is_err());
     cluster.postgres.start_again().unwrap();
@@ -37,6 +43,20 @@ fn while_it_is_stopped_writes_and_reads_are_refused_and_connections_stay() {
     // New sessions too.
     let bob = cluster.nodes[0].register("bob");
     assert_eq!(bob.id, 2);
+    // Each change is said once.
+    let said = |what: &str| {
+        let says = |line: &&String| line.contains(what);
+        cluster.nodes[0].log().iter().filter(says).count()
+    };
+    until("all is as before", || {
+        ann.text(own, "more");
+        reads_again(&mut ann);
+        said("(writing) is asked as usual again") == 1 && said("(reading) is asked as usual again") == 1
+    });
+    for kind in ["(reading)", "(writing)"] {
+        assert_eq!(said(&format!("{kind} does not answer")), 1, "{kind}");
+        assert_eq!(said(&format!("{kind} answers again")), 1, "{kind}");
+    }
 }
 
 #[test]
