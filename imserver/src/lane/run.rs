@@ -479,22 +479,5 @@ fn next(orders: &Receiver<Order>, lazy_due: Option<Instant>) -> Next {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_not_applied_is_to_be_tried_again_when_it_is_of_use() {
-        let millis = |millis| Some(Duration::from_millis(millis));
-        for (full, retry_after, code, retry_after_ms) in [
-            (false, None, ErrorCode::Unavailable, 500),
-            (false, millis(1_250), ErrorCode::Unavailable, 1_250),
-            (false, millis(3), ErrorCode::Unavailable, 100),
-            (false, Some(Duration::MAX), ErrorCode::Unavailable, u32::MAX),
-            (true, None, ErrorCode::ResourceExhausted, 5_000),
-        ] {
-            let refusal = not_applied(full, retry_after);
-            assert_eq!((refusal.0.code(), refusal.0.class()), (code, ErrorClass::Retry));
-            assert_eq!(refusal.0.retry_after_ms, retry_after_ms, "{retry_after:?}");
-        }
-    }
-}
+#[path = "run_tests.rs"]
+mod tests;

@@ -248,4 +248,35 @@ mod tests {
         let failure = Failure::Replaced("another database".to_owned());
         assert!(matches!(failure.not_applied(), CommitError::Fatal(_)));
     }
+
+    #[test]
+    fn a_lost_connection_says_something_of_the_server_only_where_it_was_proven() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let url = format!("postgresql://nobody@{address}/none");
+        let lost: Failure = postgres::Client::connect(&url, postgres::NoTls)
+            .err()
+            .unwrap()
+            .into();
+        assert_eq!(lost.known(), Known::Lost);
+        assert_eq!((lost.reached(false), lost.reached(true)), (None, Some(false)));
+        let none = Failure::Unreachable(String::new());
+        assert_eq!(
+            (none.reached(false), none.reached(true)),
+            (Some(false), Some(false))
+        );
+        // Nobody has asked it.
+        let wait = Duration::from_millis(7);
+        let left_alone = Failure::LeftAlone(wait);
+        assert_eq!(
+            (left_alone.reached(false), left_alone.reached(true)),
+            (None, None)
+        );
+        assert!(!left_alone.spoils_connection());
+        assert!(matches!(
+            left_alone.not_applied(),
+            CommitError::NotApplied { full: false, retry_after: Some(said), .. } if said == wait
+        ));
+    }
 }

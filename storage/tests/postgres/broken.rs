@@ -32,7 +32,10 @@ fn end_sessions(admin: &mut Client) {
 }
 
 fn open(url: &str) -> (PostgresStore, Box<dyn Writer>) {
-    let mut options = PostgresOptions::new(url);
+    open_with(PostgresOptions::new(url))
+}
+
+fn open_with(mut options: PostgresOptions) -> (PostgresStore, Box<dyn Writer>) {
     // Opens no connection while something is cut that it might get in the way of.
     options.readers.min_idle = Some(0);
     options.readers.acquire_timeout = PATIENCE;
@@ -211,8 +214,12 @@ fn a_server_that_is_killed_has_what_was_acknowledged() {
 #[test]
 fn writers_leave_a_server_alone_that_does_not_answer() {
     let mut server = services::Postgres::start().unwrap();
-    let (store, mut first) = open(&server.database().unwrap());
+    let mut options = PostgresOptions::new(server.database().unwrap());
+    // Short, so that the second's connection has not been idle for long when it is the second's turn.
+    options.deadline = Duration::from_millis(400);
+    let (store, mut first) = open_with(options);
     let mut second = store.writer().unwrap();
+    second.commit(&[message(pair(1, 3), 1, 9, 0)]).unwrap();
     first.commit(&[message(pair(1, 2), 1, 1, 0)]).unwrap();
     assert_eq!(
         (store.status().writing, first.batch_size(512)),

@@ -152,3 +152,24 @@ fn connections_that_were_closed_cost_no_call_that_may_be_repeated() {
     assert!(ping(&link, Repeatable::No).is_some());
     assert_eq!(link.status().breaker, BreakerState::Closed);
 }
+
+#[test]
+fn the_pool_opens_nothing_that_no_call_waits_for() {
+    for connections_max in [1, 8, 4_096] {
+        let settings = RemoteSettings {
+            connections_max,
+            ..RemoteSettings::new("redis://localhost")
+        };
+        let pool = pool_settings(&settings);
+        assert_eq!(pool.check(), Ok(()));
+        // Nor to keep some ready, nor in the place of one that grows old; and its pauses hide nothing of the breaker's.
+        assert_eq!((pool.min_idle, pool.max_lifetime), (Some(0), None));
+        assert_eq!(pool.retry_longest, crate::pool::RETRY_FIRST);
+    }
+    let settings = RemoteSettings {
+        connections_max: 0,
+        ..RemoteSettings::new("redis://localhost")
+    };
+    let refused = Link::new(&settings, Instant::now()).expect_err("no connections");
+    assert!(refused.to_string().contains("max must be 1 to 4096"), "{refused}");
+}
