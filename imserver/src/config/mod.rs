@@ -127,8 +127,8 @@ impl Default for StoreSettings {
             leak_ms: 30_000,
             connect_ms: 1_000,
             statement_ms: 3_000,
-            lock_ms: 2_000,
-            request_ms: 3_000,
+            lock_ms: 800,
+            request_ms: 900,
         }
     }
 }

@@ -74,8 +74,8 @@ impl PostgresOptions {
             },
             connect_timeout: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(3),
-            lock_timeout: Duration::from_secs(2),
-            deadline: Duration::from_secs(3),
+            lock_timeout: Duration::from_millis(800),
+            deadline: Duration::from_millis(900),
             unsafe_durability: false,
         }
     }
