@@ -92,6 +92,20 @@ pub enum CloseReason<E> {
 }
 
 /// Who began the end of a connection.
+///
+/// ```
+/// use netcore::{CloseReason, Initiator};
+///
+/// /// Whether to connect again by ourselves: not if we wanted the end.
+/// fn is_worth_another_try(by: Initiator) -> bool {
+///     match by {
+///         Initiator::Library | Initiator::Peer => true,
+///         Initiator::Local => false,
+///     }
+/// }
+/// assert!(is_worth_another_try(CloseReason::<()>::Eof.initiator()));
+/// assert!(!is_worth_another_try(CloseReason::<()>::Local(0).initiator()));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Initiator {
     /// The library, because of a rule the peer broke or a deadline that passed.
@@ -158,6 +172,16 @@ impl<E> CloseReason<E> {
     }
 
     /// The reason behind an error of a socket call.
+    ///
+    /// ```
+    /// use netcore::CloseReason;
+    /// use std::io;
+    ///
+    /// let reset = CloseReason::<()>::from_io(io::ErrorKind::BrokenPipe.into());
+    /// assert!(matches!(reset, CloseReason::Reset));
+    /// let other = CloseReason::<()>::from_io(io::ErrorKind::HostUnreachable.into());
+    /// assert!(matches!(other, CloseReason::Io(_)));
+    /// ```
     #[must_use]
     pub fn from_io(error: io::Error) -> Self {
         match error.kind() {
@@ -171,6 +195,23 @@ impl<E> CloseReason<E> {
 }
 
 /// What happens to frames that are queued when a connection is closed.
+///
+/// ```
+/// use netcore::conn::{Core, Phase};
+/// use netcore::{CloseHow, CloseReason};
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::time::Tick;
+/// # use netcore::{Outbound, Settings, Timeouts};
+/// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+/// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+///
+/// core.send(&settings, Tick(1), b"goodbye").unwrap();
+/// core.close(CloseReason::Local(0), CloseHow::Flush, Tick(1));
+/// assert_eq!((core.phase(), core.queued_bytes()), (Phase::Flushing, 11));
+/// // It takes too long: what was to be written is given up.
+/// core.close(CloseReason::Local(1), CloseHow::Abort, Tick(2));
+/// assert_eq!((core.phase(), core.queued_bytes()), (Phase::Closed, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum CloseHow {
     /// They are dropped, the socket is closed at the end of the turn.
@@ -181,6 +222,19 @@ pub enum CloseHow {
 }
 
 /// What [`Core::send`](crate::conn::Core::send) did with a frame that it took.
+///
+/// ```
+/// use netcore::{Outbound, Queued, Settings, Timeouts};
+/// # use netcore::{codec::LengthPrefixed, conn::Core, time::Tick};
+///
+/// let marks = Outbound { low_water: 10, high_water: 20, ..Outbound::default() };
+/// let settings = Settings::new(&Timeouts::default(), marks);
+/// let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+/// assert_eq!(core.send(&settings, Tick(1), b"a small frame"), Ok(Queued::Buffered));
+/// // It is taken, but whoever produces frames should pause now.
+/// assert_eq!(core.send(&settings, Tick(1), b"another frame"), Ok(Queued::AboveHighWater));
+/// assert!(core.is_paused());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Queued {
     /// It is queued, and above the high water mark: reading of this connection pauses until the peer has

@@ -68,6 +68,18 @@ impl Default for Timeouts {
 }
 
 /// What happens when a frame does not fit into an out-queue.
+///
+/// ```
+/// use netcore::{Outbound, WhenFull};
+///
+/// /// A feed can be read again from the beginning by who connects again; a request's answer cannot.
+/// fn marks(is_feed: bool) -> Outbound {
+///     let when_full = if is_feed { WhenFull::Close } else { WhenFull::Refuse };
+///     Outbound { when_full, ..Outbound::default() }
+/// }
+/// assert_eq!(marks(false), Outbound::default());
+/// assert_eq!(marks(true).when_full, WhenFull::Close);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum WhenFull {
     /// The frame is refused and whoever sends it is told; the connection goes on.
@@ -120,6 +132,14 @@ impl Default for Outbound {
 
 impl Outbound {
     /// The same marks in ascending order; marks out of order are raised.
+    ///
+    /// ```
+    /// use netcore::Outbound;
+    ///
+    /// // Only one mark was configured; the others follow.
+    /// let marks = Outbound { low_water: 2 * 1024 * 1024, ..Outbound::default() }.ordered();
+    /// assert_eq!((marks.high_water, marks.limit), (marks.low_water, marks.low_water));
+    /// ```
     #[must_use]
     pub fn ordered(self) -> Self {
         let high_water = self.high_water.max(self.low_water);
@@ -132,6 +152,16 @@ impl Outbound {
 }
 
 /// Who takes the connections in.
+///
+/// ```
+/// use netcore::Accept;
+///
+/// /// Short connections come by the thousand in a second; long ones should be spread evenly.
+/// fn accept(new_connections_per_second: u32) -> Accept {
+///     if new_connections_per_second > 10_000 { Accept::ReusePort } else { Accept::Dispatch }
+/// }
+/// assert_eq!(accept(50), Accept::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Accept {
     /// The first loop accepts and gives each connection to the loop that has the fewest: balanced, whatever
@@ -238,6 +268,21 @@ impl Default for Budgets {
 }
 
 /// [`Timeouts`] and [`Outbound`] in the units of the connection core.
+///
+/// ```
+/// use netcore::codec::LengthPrefixed;
+/// use netcore::conn::Core;
+/// use netcore::time::{Tick, Ticks};
+/// use netcore::{Outbound, Settings, Timeouts};
+/// use std::time::Duration;
+///
+/// let timeouts = Timeouts { idle: Duration::from_secs(30), ..Timeouts::default() };
+/// // One value serves all connections of a loop.
+/// let settings = Settings::new(&timeouts, Outbound::default());
+/// let core = Core::new(LengthPrefixed::new(100), Tick(7), 0, &settings);
+/// let idle = Ticks::from_duration(Duration::from_secs(30));
+/// assert_eq!(core.next_deadline(&settings), Tick(7).after(idle));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub(crate) handshake: Ticks,

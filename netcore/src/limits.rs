@@ -1,5 +1,24 @@
 //! Owns the fixed limits of the library: every queue, buffer and batch that is not configurable is bounded by
 //! a constant here. Must never contain behaviour.
+//!
+//! They say what a configuration can ask for, and how much to plan for:
+//!
+//! ```
+//! use netcore::limits::{CONNECTIONS_PER_LOOP_MAX, LOOPS_MAX, READ_BUFFER_BYTES, SPARE_OUTBOX_BYTES_MAX};
+//!
+//! /// Checks what an operator wants before anything is started.
+//! fn check(loops: usize, connections: usize) -> Result<(), String> {
+//!     if !(1..=LOOPS_MAX).contains(&loops) {
+//!         return Err(format!("loops: from 1 to {LOOPS_MAX}"));
+//!     }
+//!     let max = loops * CONNECTIONS_PER_LOOP_MAX;
+//!     if connections > max { Err(format!("connections: at most {max}")) } else { Ok(()) }
+//! }
+//! assert!(check(4, 1_000_000).is_ok() && check(0, 10).is_err());
+//! // What four loops hold before anybody has connected, and what they keep of what was sent.
+//! let bytes = 4 * (READ_BUFFER_BYTES + SPARE_OUTBOX_BYTES_MAX);
+//! assert!(bytes < 6 * 1024 * 1024);
+//! ```
 
 use std::time::Duration;
 

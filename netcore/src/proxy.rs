@@ -15,6 +15,22 @@ const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const V2_FIXED_BYTES: usize = 16;
 
 /// What a header says.
+///
+/// ```
+/// use netcore::proxy::{Header, parse};
+/// use std::net::SocketAddr;
+///
+/// /// Whom the connection is with, if it is not the proxy itself.
+/// fn client(header: Header) -> Option<SocketAddr> {
+///     match header {
+///         Header::Proxied { source, .. } => Some(source),
+///         Header::Local => None,
+///     }
+/// }
+/// let (header, _) = parse(b"PROXY UNKNOWN\r\n")?.unwrap();
+/// assert_eq!(client(header), None);
+/// # Ok::<_, netcore::proxy::ProxyError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Header {
     /// The proxy speaks for itself, for example to check our health, or does not know for whom it speaks.
@@ -29,6 +45,15 @@ pub enum Header {
 }
 
 /// Why the bytes are not a header.
+///
+/// ```
+/// use netcore::proxy::{ProxyError, parse};
+///
+/// assert_eq!(parse(b"GET / HTTP/1.1\r\n"), Err(ProxyError::Missing));
+/// assert_eq!(parse(b"PROXY TCP4 192.0.2.1 192.0.2.9 5000 99999\r\n"), Err(ProxyError::Address));
+/// // Not an error yet: the rest may come.
+/// assert_eq!(parse(b"PROXY TC"), Ok(None));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {

@@ -13,11 +13,26 @@ use std::time::Duration;
 /// let now = Tick::from_elapsed(TICK * 3);
 /// assert_eq!(now.after(Ticks(2)), Tick(5));
 /// assert_eq!(now.after(Ticks::NEVER), Tick::NEVER);
+/// assert_eq!(Tick(9).since(now), Ticks(6));
+/// // How long a loop can sleep that has a deadline at tick 5, and is two and a half ticks old.
+/// assert_eq!(Tick(5).to_elapsed() - TICK * 5 / 2, TICK * 5 / 2);
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Tick(pub u32);
 
 /// A span of time in ticks, rounded up; [`Ticks::NEVER`] never passes.
+///
+/// ```
+/// use netcore::limits::TICK;
+/// use netcore::time::{Tick, Ticks};
+/// use std::time::Duration;
+///
+/// // The tick that is going on has begun already, so one more is waited for.
+/// let span = Ticks::from_duration(TICK * 3);
+/// assert_eq!(span, Ticks(4));
+/// assert_eq!(Tick(10).after(span), Tick(14));
+/// assert_eq!(Ticks::from_duration(Duration::MAX), Ticks::NEVER);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Ticks(pub u32);
 

@@ -24,9 +24,11 @@ const _: () = assert!(WHEEL_SLOTS.is_multiple_of(WORD_BITS));
 /// let mut wheel = Wheel::new(Tick(0));
 /// wheel.insert(Tick(5), "tea");
 /// wheel.insert(Tick(2), "egg");
+/// assert_eq!((wheel.len(), wheel.next_due()), (2, Some(Tick(2))));
 /// let mut due = Vec::new();
 /// wheel.expire(Tick(3), 10, &mut due);
 /// assert_eq!(due, [(Tick(2), "egg")]);
+/// assert!(!wheel.is_empty());
 /// ```
 #[derive(Debug)]
 pub struct Wheel<T> {
@@ -70,6 +72,24 @@ impl<T> Wheel<T> {
 
     /// Puts `value` in to come up at `at`, and returns the tick at which it really will: later than `at` if
     /// that has passed already, earlier if it is more than a revolution away.
+    ///
+    /// ```
+    /// use netcore::time::Tick;
+    /// use netcore::wheel::Wheel;
+    ///
+    /// // What the owner keeps for each entry.
+    /// let true_deadline = Tick(5000);
+    /// let mut wheel = Wheel::new(Tick(0));
+    /// let early = wheel.insert(true_deadline, 'a');
+    /// assert!(early < true_deadline);
+    /// let mut due = Vec::new();
+    /// wheel.expire(early, 10, &mut due);
+    /// for (_, name) in due {
+    ///     // Not its time yet: back with it.
+    ///     wheel.insert(true_deadline, name);
+    /// }
+    /// assert_eq!(wheel.len(), 1);
+    /// ```
     pub fn insert(&mut self, at: Tick, value: T) -> Tick {
         let last = self.next.after(Ticks(WHEEL_SLOTS as u32 - 1));
         let at = at.clamp(self.next, last);

@@ -46,6 +46,17 @@ pub struct LengthPrefixed {
 }
 
 /// Why a frame is refused.
+///
+/// ```
+/// use netcore::codec::{Codec, Decoded, FrameError, LengthPrefixed};
+///
+/// let mut codec = LengthPrefixed::new(10);
+/// // Refused when the length is known, whatever has arrived of the frame.
+/// let too_long = FrameError::TooLong { len: 15, max: 14 };
+/// assert_eq!(codec.decode(b"\0\0\0\x0b"), Err(too_long));
+/// // What the other side would refuse is not sent either.
+/// assert_eq!(codec.encode(b"eleven char", &mut bytes::BytesMut::new()), Err(too_long));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FrameError {
     /// The whole frame would have more bytes than allowed.
@@ -71,6 +82,16 @@ pub enum FrameError {
 }
 
 /// Why a layout cannot be used.
+///
+/// ```
+/// use netcore::codec::{InvalidLayout, LengthPrefixed};
+///
+/// let layout = LengthPrefixed::builder().width(5).build();
+/// assert_eq!(layout, Err(InvalidLayout::Width(5)));
+/// // A frame has at least a header.
+/// let layout = LengthPrefixed::builder().offset(6).width(2).max(7).build();
+/// assert_eq!(layout, Err(InvalidLayout::Max(7)));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidLayout {
     /// The length field must have 1, 2, 3, 4 or 8 bytes.
@@ -88,6 +109,22 @@ pub enum InvalidLayout {
 }
 
 /// Collects the options of a [`LengthPrefixed`].
+///
+/// ```
+/// use netcore::codec::{Codec, Decoded, LengthPrefixed};
+///
+/// // Four bytes of length that count the body alone, then four more of header, all given to the handler.
+/// let mut codec = LengthPrefixed::builder()
+///     .width(4)
+///     .big_endian()
+///     .adjustment(4)
+///     .strip(0)
+///     .max(64 * 1024)
+///     .build()?;
+/// let frame = b"\0\0\0\x02\x03\xe9\0\x01hi";
+/// assert!(matches!(codec.decode(frame)?, Decoded::Frame { frame: whole, .. } if whole == frame));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct LengthPrefixedBuilder {
     offset: usize,
@@ -100,6 +137,17 @@ pub struct LengthPrefixedBuilder {
 
 impl LengthPrefixed {
     /// Four bytes of big-endian length, counting what follows them, and payloads of up to `payload_max` bytes.
+    ///
+    /// ```
+    /// use netcore::codec::{Codec, Decoded, LengthPrefixed};
+    ///
+    /// let mut bytes = bytes::BytesMut::new();
+    /// LengthPrefixed::new(100).encode(b"hi", &mut bytes)?;
+    /// assert_eq!(&bytes[..], b"\0\0\0\x02hi");
+    /// let begun = LengthPrefixed::new(100).decode(&bytes[..5])?;
+    /// assert!(matches!(begun, Decoded::Need { total } if total.get() == 6));
+    /// # Ok::<_, netcore::codec::FrameError>(())
+    /// ```
     #[must_use]
     pub fn new(payload_max: u32) -> Self {
         Self {
@@ -127,6 +175,17 @@ impl LengthPrefixed {
 
     /// Changes the limit of whole frames in bytes, header included, for frames not yet begun: a protocol that
     /// allows more after authentication raises it then.
+    ///
+    /// ```
+    /// use netcore::codec::{Codec, LengthPrefixed};
+    ///
+    /// let mut codec = LengthPrefixed::new(16);
+    /// assert!(codec.decode(b"\0\0\x10\0").is_err());
+    /// // Whoever has logged in may send more.
+    /// codec.set_max(64 * 1024);
+    /// assert!(codec.decode(b"\0\0\x10\0").is_ok());
+    /// assert_eq!(codec.max(), 64 * 1024);
+    /// ```
     pub const fn set_max(&mut self, max: u32) {
         self.max = max;
     }

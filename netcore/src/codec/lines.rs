@@ -28,6 +28,17 @@ pub struct Delimited {
 }
 
 /// Why a frame is refused.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use netcore::codec::{Codec, Delimited, DelimiterError};
+///
+/// let mut lines = Delimited::lines(4);
+/// assert_eq!(lines.decode(b"endless"), Err(DelimiterError::TooLong { max: 4 }));
+/// // Two lines where one was meant would be somebody else's command.
+/// let two = Delimited::lines(100).encode(b"hello\nQUIT", &mut BytesMut::new());
+/// assert_eq!(two, Err(DelimiterError::ContainsDelimiter));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DelimiterError {
     /// There is no delimiter within so many bytes.
@@ -55,6 +66,17 @@ impl Delimited {
     }
 
     /// Frames of up to `max` bytes, without the delimiter that ends them. An empty delimiter counts as a zero byte.
+    ///
+    /// ```
+    /// use netcore::codec::{Codec, Decoded, Delimited};
+    ///
+    /// let mut records = Delimited::by(b"\0", 16);
+    /// assert!(matches!(records.decode(b"a record\0and")?, Decoded::Frame { frame: b"a record", .. }));
+    /// // From now on longer ones are accepted.
+    /// records.set_max(1024);
+    /// assert!(matches!(records.decode(b"and one of more than sixteen")?, Decoded::Need { .. }));
+    /// # Ok::<_, netcore::codec::DelimiterError>(())
+    /// ```
     #[must_use]
     pub const fn by(delimiter: &'static [u8], max: u32) -> Self {
         Self {

@@ -15,6 +15,24 @@ use bytes::BytesMut;
 use std::num::NonZeroUsize;
 
 /// What a codec made of the bytes received so far.
+///
+/// ```
+/// use netcore::codec::{Codec, Decoded, Delimited, DelimiterError};
+///
+/// /// Takes the whole frames off the front of `received`.
+/// fn frames(codec: &mut Delimited, received: &mut Vec<u8>) -> Result<Vec<String>, DelimiterError> {
+///     let mut frames = Vec::new();
+///     while let Decoded::Frame { frame, used } = codec.decode(received)? {
+///         frames.push(String::from_utf8_lossy(frame).into_owned());
+///         received.drain(..used.get());
+///     }
+///     Ok(frames)
+/// }
+/// let mut received = b"one\ntwo\nthr".to_vec();
+/// assert_eq!(frames(&mut Delimited::lines(100), &mut received)?, ["one", "two"]);
+/// assert_eq!(received, b"thr");
+/// # Ok::<_, DelimiterError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Decoded<F> {
     /// One whole frame.
@@ -33,6 +51,44 @@ pub enum Decoded<F> {
 }
 
 /// What a frame means for the liveness of the connection.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// # use netcore::codec::{Decoded, DelimiterError};
+/// use netcore::codec::{Beat, Codec, Delimited};
+///
+/// /// Lines, of which "PING" and "PONG" are between the two ends of the connection alone.
+/// struct Lines(Delimited);
+///
+/// impl Codec for Lines {
+/// #     type In<'a> = &'a [u8];
+/// #     type Out = [u8];
+/// #     type Error = DelimiterError;
+/// #     fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<&'a [u8]>, DelimiterError> {
+/// #         self.0.decode(src)
+/// #     }
+/// #     fn encode(&self, out: &[u8], dst: &mut BytesMut) -> Result<(), DelimiterError> {
+/// #         self.0.encode(out, dst)
+/// #     }
+///     fn beat(&self, line: &&[u8]) -> Beat {
+///         match *line {
+///             b"PING" => Beat::Ping,
+///             b"PONG" => Beat::Pong,
+///             _ => Beat::Data,
+///         }
+///     }
+///
+///     fn encode_beat(&self, beat: Beat, _answer_to: Option<&&[u8]>, dst: &mut BytesMut) {
+///         dst.extend_from_slice(if beat == Beat::Ping { b"PING\r\n" } else { b"PONG\r\n" });
+///     }
+///     // decode and encode are those of the lines.
+/// }
+/// # let mut dst = BytesMut::new();
+/// # let codec = Lines(Delimited::lines(9));
+/// # assert_eq!(codec.beat(&&b"PING"[..]), Beat::Ping);
+/// # codec.encode_beat(Beat::Pong, None, &mut dst);
+/// # assert_eq!(&dst[..], b"PONG\r\n");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Beat {
     /// Nothing: it goes to the handler.

@@ -6,6 +6,24 @@ use crate::codec::Codec;
 use crate::time::Tick;
 
 /// How the peer finished sending.
+///
+/// ```
+/// use netcore::conn::{Core, Ending, Step};
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::time::Tick;
+/// # use netcore::{Outbound, Settings, Timeouts};
+/// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+/// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+///
+/// let mut source = core.source(b"\0\0");
+/// while !matches!(core.step(&settings, Tick(1), &mut source), Step::Idle) {}
+/// core.finish(source);
+/// core.handle_end();
+/// assert!(core.end_seen() && core.has_news());
+/// assert_eq!(core.poll_end(), Some(Ending::Truncated { have: 2 }));
+/// // It is news once.
+/// assert_eq!(core.poll_end(), None);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Ending {
     /// Between two frames; every frame has been delivered.
@@ -65,6 +83,28 @@ impl<C: Codec> Core<C> {
 
     /// Whether frames can be queued although the connection is being flushed: while the application is told
     /// of an end that it did not begin.
+    ///
+    /// ```
+    /// use netcore::conn::Core;
+    /// use netcore::{CloseHow, CloseReason, SendError};
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::time::Tick;
+    /// # use netcore::{Outbound, Settings, Timeouts};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+    ///
+    /// core.close(CloseReason::IdleTimeout, CloseHow::Flush, Tick(9));
+    /// assert_eq!(core.send(&settings, Tick(9), b"hello?"), Err(SendError::Closing));
+    /// // The application is told why, and says it to the peer.
+    /// if let Some(why) = core.take_reason() {
+    ///     core.allow_last_words(true);
+    ///     core.send(&settings, Tick(9), why.name().as_bytes())?;
+    ///     core.allow_last_words(false);
+    ///     core.restore_reason(why);
+    /// }
+    /// assert_eq!(core.slice(), Some(&b"\0\0\0\x0cidle_timeout"[..]));
+    /// # Ok::<_, SendError>(())
+    /// ```
     pub const fn allow_last_words(&mut self, allowed: bool) {
         self.last_words = allowed;
     }
@@ -91,6 +131,26 @@ impl<C: Codec> Core<C> {
 
     /// Nothing more is to be sent: when what is queued has been written, our side is shut down. The peer can go
     /// on sending.
+    ///
+    /// ```
+    /// use netcore::conn::{Core, Phase};
+    /// use netcore::SendError;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::time::Tick;
+    /// # use netcore::{Outbound, Settings, Timeouts};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+    ///
+    /// core.send(&settings, Tick(1), b"that was all")?;
+    /// core.finish_sending();
+    /// assert_eq!(core.send(&settings, Tick(1), b"wait"), Err(SendError::Closing));
+    /// assert!(!core.is_shutdown_due());
+    /// core.handle_written(&settings, Tick(1), 16);
+    /// // The socket's sending side is shut down; frames of the peer still come.
+    /// assert!(core.is_shutdown_due() && core.poll_shutdown(Tick(1)));
+    /// assert_eq!(core.phase(), Phase::Open);
+    /// # Ok::<_, SendError>(())
+    /// ```
     pub fn finish_sending(&mut self) {
         if self.phase == Phase::Open && self.sending == Sending::Open {
             self.sending = Sending::Finishing;

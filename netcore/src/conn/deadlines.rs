@@ -8,6 +8,27 @@ use crate::config::Settings;
 use crate::time::{Tick, Ticks};
 
 /// What a passed deadline asks for.
+///
+/// ```
+/// use netcore::conn::{Core, Expiry};
+/// use netcore::{CloseHow, CloseReason};
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::time::Tick;
+/// # use netcore::{Outbound, Settings, Timeouts};
+/// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+/// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+///
+/// let due = core.next_deadline(&settings);
+/// // A byte has arrived meanwhile, so the timer comes too early.
+/// core.handle_received(Tick(5));
+/// assert!(matches!(core.handle_deadline(&settings, due), Expiry::Nothing));
+/// let due = core.next_deadline(&settings);
+/// match core.handle_deadline(&settings, due) {
+///     Expiry::Nothing | Expiry::Pinged | Expiry::Closed => {}
+///     Expiry::Close(why) => core.close(why, CloseHow::Flush, due),
+/// }
+/// assert!(matches!(core.reason(), Some(CloseReason::IdleTimeout)));
+/// ```
 #[derive(Debug)]
 pub enum Expiry<E> {
     /// No deadline has passed.

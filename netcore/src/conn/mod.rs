@@ -47,6 +47,26 @@ use inbox::Inbox;
 use outbox::Outbox;
 
 /// Where a connection is in its life.
+///
+/// ```
+/// use netcore::conn::{Core, Expiry, Phase};
+/// use netcore::{CloseHow, CloseReason};
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::time::Tick;
+/// # use netcore::{Outbound, Settings, Timeouts};
+/// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+/// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+///
+/// core.close(CloseReason::Local(0), CloseHow::Flush, Tick(1));
+/// assert_eq!(core.phase(), Phase::Flushing);
+/// // Nothing is queued: our side is shut down at once.
+/// assert!(core.poll_shutdown(Tick(1)));
+/// assert_eq!(core.phase(), Phase::Lingering);
+/// // A peer that never does the same is not waited for longer than the linger time.
+/// let over = core.next_deadline(&settings);
+/// assert!(matches!(core.handle_deadline(&settings, over), Expiry::Closed));
+/// assert_eq!(core.phase(), Phase::Closed);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Phase {
     /// Frames go both ways.
@@ -61,6 +81,23 @@ pub enum Phase {
 }
 
 /// Why a connection is not read at the moment. Any number of reasons can hold at once.
+///
+/// ```
+/// use netcore::conn::{Core, Pause};
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::time::Tick;
+/// # use netcore::{Outbound, Settings, Timeouts};
+/// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+/// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+///
+/// core.pause(Pause::Application, Tick(1));
+/// core.pause(Pause::Workers, Tick(2));
+/// core.resume(Pause::Workers, Tick(3));
+/// assert!(core.is_paused_by(Pause::Application) && !core.is_paused_by(Pause::Workers));
+/// assert!(!core.wants_input());
+/// core.resume(Pause::Application, Tick(4));
+/// assert!(core.wants_input());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Pause {
     /// The application asked for it.
@@ -72,6 +109,31 @@ pub enum Pause {
 }
 
 /// What came out of the received bytes.
+///
+/// ```
+/// use netcore::conn::{Core, Step};
+/// use netcore::{CloseHow, CloseReason};
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::time::Tick;
+/// # use netcore::{Outbound, Settings, Timeouts};
+/// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+/// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+///
+/// let mut source = core.source(b"\0\0\0\x02hi\xff\xff\xff\xff");
+/// let why = loop {
+///     match core.step(&settings, Tick(1), &mut source) {
+///         Step::Frame(frame) => assert_eq!(frame, b"hi"),
+///         Step::Beat | Step::Again => {}
+///         Step::Idle => break None,
+///         Step::Failed(why) => break Some(why),
+///     }
+/// };
+/// core.finish(source);
+/// # assert!(matches!(why, Some(CloseReason::Protocol(_))));
+/// if let Some(why) = why {
+///     core.close(why, CloseHow::Flush, Tick(1));
+/// }
+/// ```
 #[derive(Debug)]
 pub enum Step<F, E> {
     /// A frame for the application.
@@ -127,6 +189,34 @@ const BY_LIBRARY: u8 = 1 << 7;
 /// // A frame out.
 /// core.send(&settings, Tick(1), b"ho").unwrap();
 /// assert_eq!(core.queued_bytes(), 6);
+/// ```
+///
+/// From a login to the end:
+///
+/// ```
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::conn::{Core, Phase};
+/// # use netcore::time::Tick;
+/// # use netcore::{CloseHow, CloseReason, Outbound, Settings, Timeouts};
+/// # let timeouts = Timeouts { handshake: std::time::Duration::from_secs(5), ..Timeouts::default() };
+/// # let settings = Settings::new(&timeouts, Outbound::default());
+/// let mut core = Core::new(LengthPrefixed::new(16), Tick(0), 0, &settings);
+/// assert!(core.wants_input() && !core.is_established() && core.is_idle());
+/// core.establish();
+/// core.codec().set_max(4096);
+/// core.send(&settings, Tick(1), b"bye")?;
+/// core.close(CloseReason::Local(7), CloseHow::Flush, Tick(1));
+/// while let Some(bytes) = core.slice() {
+///     // Here they go to a socket, which may take fewer.
+///     let written = bytes.len();
+///     core.handle_written(&settings, Tick(2), written);
+/// }
+/// // Now our side of the socket is shut down, and the peer closes its own.
+/// assert!(core.poll_shutdown(Tick(2)));
+/// core.handle_end();
+/// assert_eq!(core.phase(), Phase::Closed);
+/// assert!(matches!(core.take_reason(), Some(CloseReason::Local(7))));
+/// # Ok::<_, netcore::SendError>(())
 /// ```
 #[derive(Debug)]
 pub struct Core<C: Codec> {
@@ -254,6 +344,24 @@ impl<C: Codec> Core<C> {
     }
 
     /// Holds the rest of `input` until decoding goes on; drops it if the connection is closing.
+    ///
+    /// ```
+    /// use netcore::conn::{Core, Pause};
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::time::Tick;
+    /// # use netcore::{Outbound, Settings, Timeouts};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+    ///
+    /// core.pause(Pause::Workers, Tick(1));
+    /// // This had been received before the pause.
+    /// let mut rest = &b"\0\0\0\x02hi"[..];
+    /// core.keep(&mut rest);
+    /// assert!(rest.is_empty() && core.held_bytes() >= 6);
+    /// core.resume(Pause::Workers, Tick(9));
+    /// // Decoding goes on with `source(&[])`, before anything is read.
+    /// assert!(core.has_undecoded());
+    /// ```
     pub fn keep(&mut self, input: &mut &[u8]) {
         if self.phase != Phase::Open {
             *input = &[];

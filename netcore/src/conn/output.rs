@@ -13,6 +13,26 @@ use std::io::IoSlice;
 
 /// The memory of out-queues, for whichever connections of a loop send next: most queues live for less than a turn.
 /// Holds up to [`SPARE_OUTBOX_BYTES_MAX`](crate::limits::SPARE_OUTBOX_BYTES_MAX).
+///
+/// ```
+/// use netcore::conn::{Core, Spare};
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::time::Tick;
+/// # use netcore::{Outbound, Settings, Timeouts};
+/// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+/// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+///
+/// // One value for all connections of a loop.
+/// let mut spare = Spare::default();
+/// core.lend(Tick(1), &mut spare);
+/// let sent = core.send(&settings, Tick(1), b"hi");
+/// // Nothing happens if something is queued now.
+/// core.give_back(&mut spare);
+/// assert!(sent.is_ok() && core.wants_output());
+/// // The socket has taken all of it: the next connection can have the memory.
+/// core.written(&settings, Tick(1), 6, &mut spare);
+/// assert!(core.is_idle());
+/// ```
 #[derive(Debug, Default)]
 pub struct Spare {
     // Boxed as connections have them, so that they are not moved about.
@@ -103,6 +123,22 @@ impl<C: Codec> Core<C> {
     ///
     /// # Errors
     /// Nothing was queued; see [`SendError`].
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use netcore::conn::Core;
+    /// use netcore::SendError;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::time::Tick;
+    /// # use netcore::{Outbound, Settings, Timeouts};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+    ///
+    /// core.set_outbound(Outbound { limit: 8, high_water: 8, low_water: 4, ..core.outbound(&settings) });
+    /// let push = Bytes::from_static(b"\0\0\0\x05hello");
+    /// assert_eq!(core.send_encoded(&settings, Tick(1), push.clone()), Err(SendError::Full));
+    /// assert!(core.send_reply(&settings, Tick(1), push).is_ok());
+    /// ```
     pub fn send_reply(&mut self, settings: &Settings, now: Tick, frame: Bytes) -> Result<Queued, SendError> {
         let marks = self.outbound(settings);
         let limit = marks.limit.saturating_add(marks.reply_reserve);
@@ -111,6 +147,23 @@ impl<C: Codec> Core<C> {
 
     /// Refuses a frame as if the queue were full: the loop is short of memory, and this connection holds enough of
     /// it.
+    ///
+    /// ```
+    /// use netcore::conn::Core;
+    /// use netcore::SendError;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::time::Tick;
+    /// # use netcore::{Outbound, Settings, Timeouts};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+    ///
+    /// core.send(&settings, Tick(1), b"hi")?;
+    /// // The loop holds too much for all its peers, so this one has to wait. It is told when to go on.
+    /// assert_eq!(core.refuse(&settings, Tick(1)), SendError::Full);
+    /// core.handle_written(&settings, Tick(2), 6);
+    /// assert!(core.poll_writable());
+    /// # Ok::<_, SendError>(())
+    /// ```
     pub fn refuse(&mut self, settings: &Settings, now: Tick) -> SendError {
         let marks = self.outbound(settings);
         self.check_sendable()
@@ -123,6 +176,31 @@ impl<C: Codec> Core<C> {
     }
 
     /// Fills `slices` with what to write next; returns how many and how many bytes they are.
+    ///
+    /// ```
+    /// use netcore::limits::WRITE_SLICES_MAX;
+    /// use std::io::{IoSlice, Write};
+    /// # use netcore::conn::Core;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::time::Tick;
+    /// # use netcore::{Outbound, Settings, Timeouts};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+    /// # let mut socket = Vec::new();
+    ///
+    /// core.send_encoded(&settings, Tick(1), bytes::Bytes::from(vec![1; 5000]))?;
+    /// core.send_encoded(&settings, Tick(1), bytes::Bytes::from(vec![2; 5000]))?;
+    /// let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
+    /// let (count, bytes) = core.slices(&mut slices);
+    /// let written = socket.write_vectored(&slices[..count])?;
+    /// core.handle_written(&settings, Tick(1), written);
+    /// if written < bytes {
+    ///     // The rest waits for the peer, in no more memory than it needs.
+    ///     core.shrink();
+    /// }
+    /// # assert_eq!((written, bytes, count), (10_000, 10_000, 2));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; WRITE_SLICES_MAX]) -> (usize, usize) {
         self.outbox
             .as_ref()
@@ -175,6 +253,23 @@ impl<C: Codec> Core<C> {
 
     /// Whether the queue has fallen to low water after it had been above high water or had refused a frame.
     /// Says so once.
+    ///
+    /// ```
+    /// use netcore::conn::Core;
+    /// use netcore::Queued;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::time::Tick;
+    /// # use netcore::{Outbound, Settings, Timeouts};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+    ///
+    /// core.set_outbound(Outbound { low_water: 4, high_water: 8, ..Outbound::default() });
+    /// assert_eq!(core.send(&settings, Tick(1), b"hello"), Ok(Queued::AboveHighWater));
+    /// core.handle_written(&settings, Tick(2), 3);
+    /// assert!(!core.poll_writable());
+    /// core.handle_written(&settings, Tick(3), 3);
+    /// assert!(core.poll_writable() && !core.poll_writable());
+    /// ```
     pub const fn poll_writable(&mut self) -> bool {
         std::mem::replace(&mut self.writable, false)
     }

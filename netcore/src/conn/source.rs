@@ -12,6 +12,25 @@ use crate::time::Tick;
 /// the connection is used.
 ///
 /// See [`Core`].
+///
+/// ```
+/// use netcore::conn::{Core, Step};
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::time::Tick;
+/// # use netcore::{Outbound, Settings, Timeouts};
+/// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+/// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+///
+/// let received = b"\0\0\0\x02hi\0\0\0\x02ho";
+/// let mut source = core.source(received);
+/// assert_eq!(source.input(), received);
+/// assert!(matches!(core.step(&settings, Tick(1), &mut source), Step::Frame(b"hi")));
+/// assert!(!source.is_spent());
+/// assert!(matches!(core.step(&settings, Tick(1), &mut source), Step::Frame(b"ho")));
+/// // There is no need to ask for another.
+/// assert!(source.is_spent());
+/// core.finish(source);
+/// ```
 #[derive(Debug)]
 pub struct Source<'a> {
     held: Option<Box<Inbox>>,
@@ -144,6 +163,22 @@ impl<C: Codec> Core<C> {
     /// The next frame, for codecs whose frames own what they hold: out of what is held and `input`, the newly
     /// received bytes that have not been decoded. Whatever of `input` it takes it removes from its front. To be
     /// called until it says [`Step::Idle`], or else [`keep`](Self::keep) must be called with the rest.
+    ///
+    /// ```
+    /// use netcore::codec::{LengthPrefixed, Owned};
+    /// use netcore::conn::{Core, Step};
+    /// # use netcore::{Outbound, Settings, Timeouts, time::Tick};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    ///
+    /// let mut core = Core::new(Owned(LengthPrefixed::new(100)), Tick(0), 0, &settings);
+    /// let mut frames = Vec::new();
+    /// for mut received in [&b"\0\0\0\x02h"[..], b"i\0\0\0\x02ho"] {
+    ///     while let Step::Frame(frame) = core.next_frame(&settings, Tick(1), &mut received) {
+    ///         frames.push(frame);
+    ///     }
+    /// }
+    /// assert_eq!(frames, [&b"hi"[..], b"ho"]);
+    /// ```
     pub fn next_frame<F>(&mut self, settings: &Settings, now: Tick, input: &mut &[u8]) -> Step<F, C::Error>
     where
         C: for<'f> Codec<In<'f> = F>,
