@@ -8,6 +8,24 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// One end of a connection.
+///
+/// ```
+/// use netcore::Address;
+/// use std::net::SocketAddr;
+///
+/// /// For a log: who it is, without the port, which is another one each time.
+/// fn who(address: &Address) -> String {
+///     match address {
+///         Address::Ip(address) => address.ip().to_string(),
+///         Address::Unix(Some(path)) => path.display().to_string(),
+///         Address::Unix(None) => "a local process".to_owned(),
+///     }
+/// }
+/// let address = Address::from(SocketAddr::from(([192, 0, 2, 1], 7000)));
+/// assert_eq!(who(&address), "192.0.2.1");
+/// assert_eq!(address.to_string(), "192.0.2.1:7000");
+/// assert_eq!(address.socket_addr().map(|address| address.port()), Some(7000));
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Address {
     /// A TCP address.
@@ -61,6 +79,20 @@ impl fmt::Display for Address {
 }
 
 /// Who a connection is with.
+///
+/// ```
+/// use netcore::{Address, Peer};
+///
+/// /// Whether administration is allowed: on its own listener, from this machine.
+/// fn may_administer(peer: &Peer, admin: &Address) -> bool {
+///     let near = match &peer.address {
+///         Address::Ip(address) => address.ip().is_loopback(),
+///         Address::Unix(_) => true,
+///     };
+///     // What a proxy tells is good enough for a log, not for this.
+///     near && !peer.proxied && peer.local == *admin
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Peer {
@@ -90,12 +122,28 @@ pub struct Network {
 }
 
 /// The text is not a network.
+///
+/// ```
+/// use netcore::{InvalidNetwork, Network};
+///
+/// assert_eq!("10.0.0.0/33".parse::<Network>(), Err(InvalidNetwork));
+/// assert_eq!("localhost".parse::<Network>(), Err(InvalidNetwork));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an address or a network in CIDR notation")]
 pub struct InvalidNetwork;
 
 impl Network {
     /// The addresses that share their first `prefix` bits with `address`; `None` if it has not that many.
+    ///
+    /// ```
+    /// use netcore::Network;
+    /// use std::net::{IpAddr, Ipv4Addr};
+    ///
+    /// let subnet = Network::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77)), 24);
+    /// assert_eq!(subnet, "192.0.2.0/24".parse().ok());
+    /// assert_eq!(Network::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 33), None);
+    /// ```
     #[must_use]
     pub const fn new(address: IpAddr, prefix: u8) -> Option<Self> {
         let (bits, extra) = match address {
@@ -122,6 +170,14 @@ impl Network {
     }
 
     /// `127.0.0.0/8` and `::1`.
+    ///
+    /// ```
+    /// use netcore::Network;
+    ///
+    /// let near = Network::loopback();
+    /// let is_near = |address: &str| near.iter().any(|network| network.contains(address.parse().unwrap()));
+    /// assert!(is_near("127.0.0.53") && is_near("::1") && !is_near("192.0.2.1"));
+    /// ```
     #[must_use]
     pub fn loopback() -> Vec<Self> {
         let v4 = Self::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8);

@@ -39,6 +39,16 @@ pub struct Admission {
 }
 
 /// Why a connection was turned away.
+///
+/// ```
+/// use netcore::Refused;
+///
+/// /// What an operator should hear of: too little was planned for, and it is nobody's ill will.
+/// fn is_shortage(why: Refused) -> bool {
+///     matches!(why, Refused::Connections | Refused::Descriptors | Refused::LoopBusy)
+/// }
+/// assert!(is_shortage(Refused::Descriptors) && !is_shortage(Refused::PerSourceRate));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Refused {

@@ -25,6 +25,38 @@ use std::time::Duration;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a server did not start. Nothing of it is left running.
+///
+/// ```
+/// use netcore::{Server, StartError};
+/// use std::convert::Infallible;
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type Codec = LengthPrefixed;
+/// #     type Conn = ();
+/// #     type Msg = ();
+/// #     type Task = NoTask;
+/// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+/// #         Ok((LengthPrefixed::new(1024), ()))
+/// #     }
+/// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+/// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+/// #     }
+/// # }
+///
+/// let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let started = Server::builder::<Echo>()
+///     .loops(1)
+///     .listen(taken.local_addr()?)
+///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo));
+/// match started {
+///     Err(StartError::Bind { on, .. }) => assert_eq!(on, taken.local_addr()?.to_string()),
+///     Err(error) => return Err(error.into()),
+///     Ok(_) => panic!("two servers listen on the same port"),
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -68,6 +100,45 @@ pub enum StartError {
 }
 
 /// Collects the options of a server.
+///
+/// ```
+/// # use netcore::{Accept, Budgets, Counters, Limits, Outbound, Pinning, Server, Timeouts};
+/// # use std::convert::Infallible;
+/// # use std::net::SocketAddr;
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type Codec = LengthPrefixed;
+/// #     type Conn = ();
+/// #     type Msg = ();
+/// #     type Task = NoTask;
+/// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+/// #         Ok((LengthPrefixed::new(1024), ()))
+/// #     }
+/// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+/// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+/// #     }
+/// # }
+/// let counters = Arc::new(Counters::default());
+/// let server = Server::builder::<Echo>()
+///     .loops(2)
+///     .pinning(Pinning::Free)
+///     .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+///     .accept(Accept::Dispatch)
+///     .limits(Limits { connections: 10_000, ..Limits::default() })
+///     .timeouts(Timeouts { idle: Duration::from_secs(600), ..Timeouts::default() })
+///     .outbound(Outbound { limit: 256 * 1024, ..Outbound::default() })
+///     .budgets(Budgets { frames: 32, ..Budgets::default() })
+///     .mailbox(10_000, 10_000)
+///     .tick(Some(Duration::from_secs(1)))
+///     .observer(counters.clone())
+///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+/// assert_eq!((server.local_addrs().len(), server.remote().loop_count()), (1, 2));
+/// # Ok::<_, netcore::StartError>(())
+/// ```
 pub struct Builder<H: Handler> {
     loops: usize,
     listen: Vec<Listen>,
@@ -146,6 +217,14 @@ impl<H: Handler> Builder<H> {
     }
 
     /// Who may connect, and how fast; everybody by default.
+    ///
+    /// ```
+    /// # use netcore::{Admission, Builder, Handler, Network};
+    /// /// A public server: a limit for each source, but none for our own machines.
+    /// fn public<H: Handler>(builder: Builder<H>, own: Vec<Network>) -> Builder<H> {
+    ///     builder.admission(Admission { per_source: Some(100), exempt: own, ..Admission::default() })
+    /// }
+    /// ```
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
         self.admission = admission;
@@ -204,6 +283,48 @@ impl<H: Handler> Builder<H> {
     }
 
     /// The pool that [`Flow::Offload`](crate::Flow::Offload) submits to. It is not shut down with the server.
+    ///
+    /// ```
+    /// # use netcore::Task;
+    /// use netcore::{Server, WorkerPool};
+    /// use std::convert::Infallible;
+    ///
+    /// /// A [`Task`], which the handler `Directory` gives in `Flow::Offload`.
+    /// struct Lookup { account: u64 }
+    ///
+    /// # impl Task for Lookup {
+    /// #     type Worker = ();
+    /// #     fn key(&self) -> u64 {
+    /// #         self.account
+    /// #     }
+    /// #     fn run(self, (): &mut ()) {}
+    /// # }
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, Peer, Refusal};
+    /// # struct Directory;
+    /// # impl Handler for Directory {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = Lookup;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+    /// #         let _ = (cx, frame);
+    /// #         Flow::Offload(Lookup { account: 7 })
+    /// #     }
+    /// # }
+    ///
+    /// let pool = WorkerPool::builder().threads(1).start(|_thread| Ok::<_, Infallible>(()))?;
+    /// let server = Server::builder::<Directory>()
+    ///     .workers(pool.clone())
+    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Directory))?;
+    /// // First who submits, then the pool, so that everything that was accepted is done.
+    /// server.shutdown();
+    /// pool.shutdown();
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn workers(mut self, pool: WorkerPool<H::Task>) -> Self {
         self.workers = Some(pool);
@@ -214,6 +335,38 @@ impl<H: Handler> Builder<H> {
     ///
     /// # Errors
     /// The first thing that went wrong; see [`StartError`].
+    ///
+    /// ```
+    /// use netcore::{Remote, Server};
+    /// use std::{fs::File, io};
+    ///
+    /// struct Recorder { to: File, others: Remote<()> }
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+    /// # impl Handler for Recorder {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+    /// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+    /// #     }
+    /// # }
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().to_owned();
+    /// let server = Server::builder::<Recorder>().loops(2).start(move |loop_id, remote| {
+    ///     // Each loop has a file of its own. If one cannot be made, the server does not start.
+    ///     let to = File::create(path.join(format!("{}.log", loop_id.index())))?;
+    ///     Ok::<_, io::Error>(Recorder { to, others: remote.clone() })
+    /// })?;
+    /// assert!(directory.path().join("1.log").exists());
+    /// # drop(server);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start<F, E>(self, make_handler: F) -> Result<Server<H::Msg>, StartError>
     where
         F: Fn(LoopId, &Remote<H::Msg>) -> Result<H, E> + Send + Sync + 'static,

@@ -11,10 +11,33 @@ use bytes::Bytes;
 use std::fmt;
 
 /// The application does not want a connection; it is closed before anything is allocated for it.
+///
+/// ```
+/// use netcore::{Network, Peer, Refusal};
+///
+/// /// To be called in `on_accept`.
+/// fn check(peer: &Peer, banned: &[Network]) -> Result<(), Refusal> {
+///     match peer.address.ip() {
+///         Some(ip) if banned.iter().any(|network| network.contains(ip)) => Err(Refusal),
+///         _ => Ok(()),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Refusal;
 
 /// What happens to a connection after the peer has finished sending and all its frames were handled.
+///
+/// ```
+/// use netcore::{ConnCx, Eof, Handler};
+///
+/// struct Session { answers_due: usize }
+///
+/// /// `on_eof` of a protocol whose clients send all of their requests, end their side, and read the answers.
+/// fn on_eof<H: Handler<Conn = Session>>(cx: &mut ConnCx<'_, H>) -> Eof {
+///     if cx.conn().answers_due > 0 { Eof::KeepWriting } else { Eof::Close }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Eof {
     /// It is closed as soon as what is queued has been written.
@@ -26,6 +49,25 @@ pub enum Eof {
 }
 
 /// How to go on after a frame.
+///
+/// ```
+/// use netcore::{Flow, Handler, Task};
+///
+/// struct Query(Vec<u8>);
+/// # impl Task for Query {
+/// #     type Worker = ();
+/// #     fn key(&self) -> u64 { 0 }
+/// #     fn run(self, (): &mut ()) {}
+/// # }
+///
+/// fn on_frame<H: Handler<Task = Query>>(frame: &[u8]) -> Flow<H> {
+///     match frame.split_first() {
+///         Some((b'?', query)) => Flow::Offload(Query(query.to_vec())),
+///         Some(_) => Flow::Continue,
+///         None => Flow::Close(1),
+///     }
+/// }
+/// ```
 pub enum Flow<H: Handler> {
     /// With the next frame.
     Continue,
@@ -47,6 +89,18 @@ impl<H: Handler> fmt::Debug for Flow<H> {
 }
 
 /// The end of a connection of the handler `H`.
+///
+/// ```
+/// use netcore::{CloseReason, Handler, Reason};
+///
+/// /// To be called in `on_close`: what we want to see of what clients do.
+/// fn note<H: Handler>(why: &Reason<H>) {
+///     match why {
+///         CloseReason::Protocol(error) => log::warn!("a client that speaks differently: {error}"),
+///         other => log::debug!("{}", other.name()),
+///     }
+/// }
+/// ```
 pub type Reason<H> = CloseReason<<<H as Handler>::Codec as Codec>::Error>;
 
 /// The application on one event loop. All methods run on the thread of the loop, so its state needs no lock;
@@ -58,6 +112,43 @@ pub type Reason<H> = CloseReason<<<H as Handler>::Codec as Codec>::Error>;
 /// sees `on_close` without `on_open`. A panic in
 /// a callback of a connection closes this connection with [`CloseReason::HandlerPanicked`]; a panic in another
 /// callback is logged and costs what it was called for.
+///
+/// ```
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+/// /// Tells every client which of its loop's it is.
+/// struct Usher { seats: u64 }
+///
+/// impl Handler for Usher {
+///     type Codec = LengthPrefixed;
+///     type Conn = u64;
+///     type Msg = ();
+///     type Task = NoTask;
+///
+///     fn on_accept(&mut self, _peer: &Peer) -> Result<(LengthPrefixed, u64), Refusal> {
+///         self.seats += 1;
+///         Ok((LengthPrefixed::new(1024), self.seats))
+///     }
+///
+///     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, _frame: &[u8]) -> Flow<Self> {
+///         let seat = cx.conn().to_be_bytes();
+///         cx.send(&seat).map_or(Flow::Close(1), |_| Flow::Continue)
+///     }
+/// }
+/// # use std::io::{Read, Write};
+/// # let server = netcore::Server::builder::<Usher>()
+/// #     .loops(1)
+/// #     .listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
+/// #     .start(|_loop, _remote| Ok::<_, std::convert::Infallible>(Usher { seats: 0 }))?;
+/// # for seat in 1..=2 {
+/// #     let mut client = std::net::TcpStream::connect(server.local_addrs()[0])?;
+/// #     client.write_all(&[0; 4])?;
+/// #     let mut answer = [0; 12];
+/// #     client.read_exact(&mut answer)?;
+/// #     assert_eq!(answer, [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, seat]);
+/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub trait Handler: Sized + 'static {
     /// Cuts the stream into frames.
     type Codec: Codec;

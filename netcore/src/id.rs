@@ -45,6 +45,11 @@ impl LoopId {
 /// fn note<H: Handler>(online: &mut HashMap<u64, ConnId>, user: u64, cx: &ConnCx<'_, H>) {
 ///     online.insert(user, cx.id());
 /// }
+///
+/// /// For systems that know numbers only.
+/// fn label(id: ConnId) -> String {
+///     format!("loop={} connection={:#x}", id.loop_id().index(), id.as_u64())
+/// }
 /// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ConnId(u64);

@@ -84,6 +84,39 @@ impl Listen {
     /// A Unix socket at this path, which must not exist, or be a socket that nobody listens on any more: that is
     /// replaced. The file is removed when the server ends. With `mode`, its permission bits are set (`0o660`: the
     /// owner and the group); without, they are what the process creates files with.
+    ///
+    /// ```
+    /// use netcore::{Address, Listen, Server};
+    /// use std::os::unix::net::UnixStream;
+    /// # use std::convert::Infallible;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+    /// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+    /// #     }
+    /// # }
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("chat.sock");
+    ///
+    /// let server = Server::builder::<Echo>()
+    ///     .loops(1)
+    ///     .listen(Listen::unix(&path, Some(0o660)))
+    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    /// assert_eq!(server.addresses(), [Address::Unix(Some(path.as_path().into()))]);
+    /// UnixStream::connect(&path)?;
+    /// server.shutdown();
+    /// assert!(!path.exists());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(unix)]
     #[must_use]
     pub fn unix(path: impl Into<PathBuf>, mode: Option<u32>) -> Self {
@@ -99,6 +132,20 @@ impl Listen {
     ///
     /// # Errors
     /// What was passed is neither a TCP nor a Unix stream socket that listens.
+    ///
+    /// ```
+    /// use netcore::{Builder, Handler, Listen};
+    /// use std::net::SocketAddr;
+    ///
+    /// /// On what the service manager gives, or else where it was always.
+    /// fn listen<H: Handler>(builder: Builder<H>, otherwise: SocketAddr) -> std::io::Result<Builder<H>> {
+    ///     let given = Listen::activated()?;
+    ///     if given.is_empty() {
+    ///         return Ok(builder.listen(otherwise));
+    ///     }
+    ///     Ok(given.into_iter().fold(builder, Builder::listen))
+    /// }
+    /// ```
     #[cfg(feature = "activation")]
     pub fn activated() -> io::Result<Vec<Self>> {
         let mut given = listenfd::ListenFd::from_env();

@@ -10,6 +10,17 @@ use std::time::Duration;
 
 /// One turn of a loop, as [`Observer::turn`] gets it. The counts are those of this turn, except where a field says
 /// "now".
+///
+/// ```
+/// use netcore::Turn;
+/// use std::time::Duration;
+///
+/// /// Whether a loop has more to do than time: what is late, or held for later.
+/// fn is_overloaded(turn: &Turn) -> bool {
+///     turn.lag > Duration::from_millis(100) || turn.ready > 1_000 || turn.messages_waiting > 10_000
+/// }
+/// assert!(!is_overloaded(&Turn::default()));
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Turn {
@@ -75,7 +86,8 @@ pub trait Observer: Send + Sync + 'static {
     fn refused(&self, _loop_id: LoopId, _why: Refused) {}
 }
 
-/// Adds up what happens, for each loop by itself.
+/// Adds up what happens, for each loop by itself. Can be read from any thread, while the loops go on; nobody waits
+/// for anybody.
 ///
 /// ```
 /// use netcore::Counters;
@@ -113,6 +125,17 @@ struct Row {
 }
 
 /// Sums over all loops since the start, and the latest or largest values where a field says so.
+///
+/// ```
+/// use netcore::Totals;
+///
+/// /// What happened between two looks: connections opened, and bytes in both directions.
+/// fn since(before: &Totals, now: &Totals) -> (u64, u64) {
+///     let bytes = |totals: &Totals| totals.read_bytes + totals.written_bytes;
+///     (now.opened - before.opened, bytes(now) - bytes(before))
+/// }
+/// assert_eq!(since(&Totals::default(), &Totals::default()), (0, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Totals {
@@ -160,6 +183,43 @@ impl Default for Counters {
 
 impl Counters {
     /// The numbers as they are now; those of different loops may be of slightly different moments.
+    ///
+    /// ```
+    /// use netcore::{Counters, Server};
+    /// # use std::convert::Infallible;
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{SocketAddr, TcpStream};
+    /// # use std::sync::Arc;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+    /// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+    /// #     }
+    /// # }
+    ///
+    /// let counters = Arc::new(Counters::default());
+    /// let server = Server::builder::<Echo>()
+    ///     .loops(2)
+    ///     .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+    ///     .observer(counters.clone())
+    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    /// let mut client = TcpStream::connect(server.local_addrs()[0])?;
+    /// client.write_all(b"\0\0\0\x02hi")?;
+    /// client.read_exact(&mut [0; 6])?;
+    /// server.shutdown();
+    /// let totals = counters.snapshot();
+    /// assert_eq!((totals.opened, totals.frames, totals.written_bytes), (1, 1, 6));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn snapshot(&self) -> Totals {
         let sum = |of: fn(&Row) -> &AtomicU64| -> u64 {

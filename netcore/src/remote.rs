@@ -50,6 +50,47 @@ pub struct Remote<M> {
 }
 
 /// Why a message was not taken; gives it back.
+///
+/// ```
+/// use netcore::{PostError, Server};
+/// # use std::convert::Infallible;
+/// # use std::sync::mpsc;
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
+/// # struct Collector(mpsc::SyncSender<u32>);
+/// # impl Handler for Collector {
+/// #     type Codec = LengthPrefixed;
+/// #     type Conn = ();
+/// #     type Msg = u32;
+/// #     type Task = NoTask;
+/// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+/// #         Ok((LengthPrefixed::new(1024), ()))
+/// #     }
+/// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+/// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+/// #     }
+/// #     fn on_msg(&mut self, _: &mut LoopCx<'_, Self>, number: u32) {
+/// #         let _ = self.0.send(number);
+/// #     }
+/// # }
+/// # let (to, told) = mpsc::sync_channel(10);
+/// # let server = Server::builder::<Collector>()
+/// #     .loops(2)
+/// #     .start(move |_loop, _remote| Ok::<_, Infallible>(Collector(to.clone())))?;
+/// # let _ = told;
+///
+/// let remote = server.remote().clone();
+/// server.shutdown();
+/// for loop_id in remote.loops() {
+///     match remote.post(loop_id, 7) {
+///         Ok(()) => {}
+///         // Too much is under way: later, or not at all.
+///         Err(PostError::Full(_)) => log::warn!("a loop does not keep up"),
+///         Err(stopped) => assert_eq!(stopped.into_message(), 7),
+///     }
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
 pub enum PostError<M> {
     /// The mailbox of the loop is full.
@@ -79,6 +120,38 @@ impl<M> fmt::Debug for PostError<M> {
 }
 
 /// Why no place was reserved.
+///
+/// ```
+/// use netcore::{ReserveError, Server};
+/// # use std::convert::Infallible;
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type Codec = LengthPrefixed;
+/// #     type Conn = ();
+/// #     type Msg = ();
+/// #     type Task = NoTask;
+/// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+/// #         Ok((LengthPrefixed::new(1024), ()))
+/// #     }
+/// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+/// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+/// #     }
+/// # }
+///
+/// let server = Server::builder::<Echo>()
+///     .loops(1)
+///     .mailbox(10, 1)
+///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+/// for loop_id in server.remote().loops() {
+///     let permit = server.remote().reserve(loop_id)?;
+///     assert_eq!(server.remote().reserve(loop_id).err(), Some(ReserveError::Full));
+///     drop(permit);
+///     assert!(server.remote().reserve(loop_id).is_ok());
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ReserveError {
     /// All places of the loop are taken.
@@ -124,6 +197,41 @@ impl<M> Remote<M> {
     ///
     /// # Errors
     /// The message: its mailbox holds as many posts as it may, or has stopped.
+    ///
+    /// ```
+    /// use netcore::Server;
+    /// use std::convert::Infallible;
+    /// use std::sync::mpsc;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
+    /// # struct Collector(mpsc::SyncSender<u32>);
+    /// # impl Handler for Collector {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = u32;
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+    /// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+    /// #     }
+    /// #     fn on_msg(&mut self, _: &mut LoopCx<'_, Self>, number: u32) {
+    /// #         let _ = self.0.send(number);
+    /// #     }
+    /// # }
+    ///
+    /// // A handler whose `on_msg` passes on what it gets.
+    /// let (to, told) = mpsc::sync_channel(10);
+    /// let server = Server::builder::<Collector>()
+    ///     .loops(2)
+    ///     .start(move |_loop, _remote| Ok::<_, Infallible>(Collector(to.clone())))?;
+    /// let remote = server.remote().clone();
+    /// let poster = std::thread::spawn(move || remote.loops().try_for_each(|to| remote.post(to, 7)));
+    /// assert!(poster.join().is_ok_and(|posted| posted.is_ok()));
+    /// assert_eq!((told.recv()?, told.recv()?), (7, 7));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn post(&self, to: LoopId, message: M) -> Result<(), PostError<M>> {
         let Some(mailbox) = self.mailbox(to) else {
             return Err(PostError::Stopped(message));
@@ -141,6 +249,17 @@ impl<M> Remote<M> {
     ///
     /// # Errors
     /// The loops that did not take it; the others did.
+    ///
+    /// ```
+    /// # use netcore::{LoopId, Remote};
+    /// #[derive(Clone)]
+    /// enum News { Reload, Banned(u64) }
+    ///
+    /// /// Every loop has to know, so those that are too busy are told another time.
+    /// fn ban(remote: &Remote<News>, account: u64) -> Vec<LoopId> {
+    ///     remote.post_all(&News::Banned(account)).err().unwrap_or_default()
+    /// }
+    /// ```
     pub fn post_all(&self, message: &M) -> Result<(), Vec<LoopId>>
     where
         M: Clone,
@@ -152,6 +271,19 @@ impl<M> Remote<M> {
     ///
     /// # Errors
     /// The frame: the mailbox of the loop holds as many posts as it may, or has stopped.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use netcore::{ConnId, PostError, Remote};
+    /// /// Sends an encoded frame from any thread; a frame that has to wait is returned.
+    /// fn push<M>(remote: &Remote<M>, to: ConnId, frame: Bytes) -> Option<Bytes> {
+    ///     match remote.send(to, frame) {
+    ///         Err(PostError::Full(frame)) => Some(frame),
+    ///         // On its way, or nobody is left to get it.
+    ///         Ok(()) | Err(PostError::Stopped(_)) => None,
+    ///     }
+    /// }
+    /// ```
     pub fn send(&self, to: ConnId, frame: Bytes) -> Result<(), PostError<Bytes>> {
         let Some(mailbox) = self.mailbox(to.loop_id()) else {
             return Err(PostError::Stopped(frame));
@@ -202,6 +334,15 @@ impl<M> Remote<M> {
     ///
     /// # Errors
     /// The loops whose mailboxes did not take the post; it went to all others.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use netcore::{ConnId, Remote};
+    /// /// Says something in a room, on all loops. A loop that is too busy misses it; how many those are.
+    /// fn say<M>(remote: &Remote<M>, room: u64, word: &Bytes, from: ConnId) -> usize {
+    ///     remote.send_to_group(room, word, Some(from)).map_or_else(|busy| busy.len(), |()| 0)
+    /// }
+    /// ```
     pub fn send_to_group(
         &self,
         group: u64,
@@ -220,6 +361,17 @@ impl<M> Remote<M> {
     ///
     /// # Errors
     /// The mailbox of the loop is full even so, or the loop has stopped.
+    ///
+    /// ```
+    /// # use netcore::{CloseHow, ConnId, PostError, Remote};
+    /// const REVOKED: u16 = 5;
+    ///
+    /// /// Ends the connections of a session that was revoked. Those that could not be told are returned.
+    /// fn revoke<M>(remote: &Remote<M>, connections: &[ConnId]) -> Vec<ConnId> {
+    ///     let end = |id| remote.close(id, REVOKED, CloseHow::Flush);
+    ///     connections.iter().filter_map(|id| end(*id).err()).map(PostError::into_message).collect()
+    /// }
+    /// ```
     pub fn close(&self, id: ConnId, code: u16, how: CloseHow) -> Result<(), PostError<ConnId>> {
         let Some(mailbox) = self.mailbox(id.loop_id()) else {
             return Err(PostError::Stopped(id));
@@ -246,6 +398,42 @@ impl<M> Remote<M> {
     ///
     /// # Errors
     /// No place is free, or the loop has stopped.
+    ///
+    /// ```
+    /// use netcore::Server;
+    /// # use std::convert::Infallible;
+    /// # use std::sync::mpsc;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
+    /// # struct Collector(mpsc::SyncSender<u32>);
+    /// # impl Handler for Collector {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = u32;
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+    /// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+    /// #     }
+    /// #     fn on_msg(&mut self, _: &mut LoopCx<'_, Self>, number: u32) {
+    /// #         let _ = self.0.send(number);
+    /// #     }
+    /// # }
+    /// # let (to, told) = mpsc::sync_channel(10);
+    /// # let server = Server::builder::<Collector>()
+    /// #     .loops(2)
+    /// #     .start(move |_loop, _remote| Ok::<_, Infallible>(Collector(to.clone())))?;
+    ///
+    /// for loop_id in server.remote().loops() {
+    ///     // First the place, then the work: its result cannot be refused any more.
+    ///     let place = server.remote().reserve(loop_id)?;
+    ///     std::thread::spawn(move || place.post(6 * 7));
+    ///     assert_eq!(told.recv()?, 42);
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reserve(&self, to: LoopId) -> Result<Permit<M>, ReserveError> {
         let mailbox = self.mailbox(to).ok_or(ReserveError::Stopped)?;
         mailbox.reserve().map_err(|refused| match refused {
@@ -295,7 +483,45 @@ impl<M> Remote<M> {
     }
 }
 
-/// Wakes held back; dropping it wakes the loops. See [`Remote::hold_wakes`].
+/// Wakes held back; dropping it wakes the loops. See [`Remote::hold_wakes`]. Can be moved to any thread and dropped
+/// there, which does not block.
+///
+/// ```
+/// use netcore::{HeldWakes, Server};
+/// # use std::convert::Infallible;
+/// # use std::sync::mpsc;
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
+/// # struct Collector(mpsc::SyncSender<u32>);
+/// # impl Handler for Collector {
+/// #     type Codec = LengthPrefixed;
+/// #     type Conn = ();
+/// #     type Msg = u32;
+/// #     type Task = NoTask;
+/// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+/// #         Ok((LengthPrefixed::new(1024), ()))
+/// #     }
+/// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+/// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+/// #     }
+/// #     fn on_msg(&mut self, _: &mut LoopCx<'_, Self>, number: u32) {
+/// #         let _ = self.0.send(number);
+/// #     }
+/// # }
+/// # let (to, told) = mpsc::sync_channel(10);
+/// # let server = Server::builder::<Collector>()
+/// #     .loops(2)
+/// #     .start(move |_loop, _remote| Ok::<_, Infallible>(Collector(to.clone())))?;
+///
+/// let wakes: HeldWakes<u32> = server.remote().hold_wakes();
+/// for number in 0..3 {
+///     server.remote().post_all(&number).map_err(|_| "a loop is busy")?;
+/// }
+/// // One wake for each loop, and not three.
+/// drop(wakes);
+/// assert_eq!(told.iter().take(6).sum::<u32>(), 6);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping it wakes the loops"]
 pub struct HeldWakes<M> {
     mailboxes: Arc<[Arc<Mailbox<Command<M>>>]>,
@@ -316,7 +542,22 @@ impl<M> fmt::Debug for HeldWakes<M> {
 }
 
 /// A place for one message in the mailbox of a loop. It is taken until the message has been received; dropping
-/// the permit gives it back.
+/// the permit gives it back. Can be moved to any thread and used or dropped there, which does not block.
+///
+/// ```
+/// use netcore::{ConnId, Permit};
+///
+/// struct Answer { to: ConnId, text: String }
+///
+/// /// Work for another thread, with the place of its answer.
+/// struct Job { from: ConnId, answer: Permit<Answer> }
+///
+/// fn finish(job: Job, text: String) {
+///     assert_eq!(job.answer.loop_id(), job.from.loop_id());
+///     // If the loop has stopped, so has the connection.
+///     let _ = job.answer.post(Answer { to: job.from, text });
+/// }
+/// ```
 #[must_use = "dropping a permit gives its place back"]
 pub struct Permit<M> {
     /// `None` once the place has been used.

@@ -46,6 +46,18 @@ pub struct Server<M> {
 }
 
 /// How a drain goes, see [`Server::drain_with`].
+///
+/// ```
+/// # use netcore::Drain;
+/// use std::time::Duration;
+///
+/// /// Thousands of clients should not connect elsewhere in the same second: a hundred in a second may.
+/// fn plan(connections: usize) -> Drain {
+///     let spread = Duration::from_millis(10) * u32::try_from(connections).unwrap_or(u32::MAX);
+///     Drain { within: spread + Duration::from_secs(30), spread }
+/// }
+/// assert_eq!(plan(6_000).spread, Duration::from_secs(60));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Drain {
     /// Connections that are left then are aborted.
@@ -56,6 +68,16 @@ pub struct Drain {
 }
 
 /// How a drain went.
+///
+/// ```
+/// # use netcore::DrainReport;
+/// /// What the process ends with: an operator wants to know whether anybody was cut off.
+/// fn exit_code(report: &DrainReport) -> u8 {
+///     log::info!("{} ended, {} aborted, in {:?}", report.drained, report.aborted, report.took);
+///     u8::from(report.aborted > 0)
+/// }
+/// assert_eq!(exit_code(&DrainReport::default()), 0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct DrainReport {
     /// Connections that ended before the deadline, for whatever reason.
@@ -68,6 +90,34 @@ pub struct DrainReport {
 
 impl Server<()> {
     /// Starts from the defaults: one loop per processor, no listener.
+    ///
+    /// ```
+    /// use netcore::Server;
+    /// # use std::convert::Infallible;
+    /// # use std::net::SocketAddr;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+    /// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+    /// #     }
+    /// # }
+    ///
+    /// let server = Server::builder::<Echo>()
+    ///     .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    /// assert_ne!(server.local_addrs()[0].port(), 0);
+    /// server.shutdown();
+    /// # Ok::<_, netcore::StartError>(())
+    /// ```
     #[must_use]
     pub fn builder<H: Handler>() -> Builder<H> {
         Builder::new()
@@ -132,6 +182,15 @@ impl<M> Server<M> {
     }
 
     /// Closes the listeners; connections go on. Returns before it has happened.
+    ///
+    /// ```
+    /// # use netcore::Server;
+    /// /// Another process has taken over the socket: for how many connections this one has to go on.
+    /// fn hand_over<M>(server: &Server<M>) -> usize {
+    ///     server.stop_accepting();
+    ///     server.connections()
+    /// }
+    /// ```
     pub fn stop_accepting(&self) {
         self.signal(Signals::STOP_ACCEPTING);
     }
@@ -148,6 +207,46 @@ impl<M> Server<M> {
     /// are left after `within` are aborted. The loops go on and take messages until
     /// [`shutdown`](Self::shutdown). Returns at once if there are no connections. Must not be called on a
     /// loop.
+    ///
+    /// ```
+    /// use netcore::{Drain, Server};
+    /// use std::io::Read;
+    /// use std::net::{SocketAddr, TcpStream};
+    /// use std::time::Duration;
+    /// # use std::convert::Infallible;
+    /// # use std::io::Write;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+    /// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+    /// #     }
+    /// #     fn on_drain(&mut self, cx: &mut ConnCx<'_, Self>) {
+    /// #         cx.close(0, netcore::CloseHow::Flush);
+    /// #     }
+    /// # }
+    /// # let server = Server::builder::<Echo>()
+    /// #     .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+    /// #     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    /// # let mut client = TcpStream::connect(server.local_addrs()[0])?;
+    /// # client.write_all(b"\0\0\0\x02hi")?;
+    /// # client.read_exact(&mut [0; 6])?;
+    ///
+    /// // The handler's `on_drain` closes the connection; the client reads to the end and closes its side.
+    /// std::thread::spawn(move || client.read_to_end(&mut Vec::new()));
+    /// let report = server.drain_with(Drain { within: Duration::from_secs(60), spread: Duration::ZERO });
+    /// assert_eq!((report.drained, report.aborted), (1, 0));
+    /// server.shutdown();
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn drain_with(&self, drain: Drain) -> DrainReport {
         let began = Instant::now();
         let deadline = later(began, drain.within);

@@ -36,11 +36,36 @@ pub struct ConnCx<'a, H: Handler> {
 }
 
 /// The connection has as many timers as it may, see [`TIMERS_PER_CONNECTION_MAX`].
+///
+/// ```
+/// use netcore::{ConnCx, Handler, TooManyTimers};
+/// use std::time::Duration;
+///
+/// /// One timer for each request that waits for an answer; without a free one the request is not taken.
+/// fn expect<H: Handler>(cx: &mut ConnCx<'_, H>, request: u32) -> Result<(), TooManyTimers> {
+///     cx.set_timer(request, Duration::from_secs(5))
+/// }
+/// assert_eq!(TooManyTimers.to_string(), "a connection has at most 64 timers");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a connection has at most {TIMERS_PER_CONNECTION_MAX} timers")]
 pub struct TooManyTimers;
 
 /// The connection is in as many groups as it may, see [`GROUPS_PER_CONNECTION_MAX`].
+///
+/// ```
+/// use netcore::{ConnCx, Handler, TooManyGroups};
+///
+/// /// In all of them, or in none.
+/// fn join_all<H: Handler>(cx: &mut ConnCx<'_, H>, groups: &[u64]) -> Result<(), TooManyGroups> {
+///     let joined = groups.iter().try_for_each(|group| cx.join(*group));
+///     if joined.is_err() {
+///         groups.iter().for_each(|group| _ = cx.leave(*group));
+///     }
+///     joined
+/// }
+/// assert_eq!(TooManyGroups.to_string(), "a connection is in at most 1024 groups");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a connection is in at most {GROUPS_PER_CONNECTION_MAX} groups")]
 pub struct TooManyGroups;
@@ -61,6 +86,15 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     }
 
     /// Who the connection is with.
+    ///
+    /// ```
+    /// # use netcore::{ConnCx, Handler};
+    /// /// How a line of the log begins.
+    /// fn subject<H: Handler>(cx: &ConnCx<'_, H>) -> String {
+    ///     let peer = cx.peer();
+    ///     format!("connection {} of {} on {}", cx.id(), peer.address, peer.local)
+    /// }
+    /// ```
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.state.shared.peer(&self.slot().peer)
@@ -74,6 +108,24 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     }
 
     /// When this turn of the loop began.
+    ///
+    /// ```
+    /// use netcore::{ConnCx, Handler};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// struct Session { next: Instant }
+    ///
+    /// /// Whether this frame may be handled, if ten in a second are allowed. Asks no clock.
+    /// fn admit<H: Handler<Conn = Session>>(cx: &mut ConnCx<'_, H>) -> bool {
+    ///     let now = cx.now();
+    ///     let session = cx.conn();
+    ///     let in_time = session.next <= now;
+    ///     if in_time {
+    ///         session.next = now + Duration::from_millis(100);
+    ///     }
+    ///     in_time
+    /// }
+    /// ```
     #[must_use]
     pub const fn now(&self) -> Instant {
         self.state.now
@@ -102,6 +154,25 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     ///
     /// # Errors
     /// Nothing was queued; see [`SendError`].
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use netcore::{ConnCx, Handler, Queued};
+    /// # use std::collections::VecDeque;
+    ///
+    /// /// Sends parts of a file as fast as the peer takes them: now, and again in `on_writable`.
+    /// fn feed<H: Handler>(cx: &mut ConnCx<'_, H>, parts: &mut VecDeque<Bytes>) {
+    ///     while let Some(part) = parts.front() {
+    ///         let sent = cx.send_encoded(part.clone());
+    ///         if sent.is_ok() {
+    ///             parts.pop_front();
+    ///         }
+    ///         if sent != Ok(Queued::Buffered) {
+    ///             return;
+    ///         }
+    ///     }
+    /// }
+    /// ```
     pub fn send_encoded(&mut self, frame: Bytes) -> Result<Queued, SendError> {
         self.state.queue(self.id, |core, settings, now| {
             core.send_encoded(settings, now, frame)
@@ -114,6 +185,20 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     ///
     /// # Errors
     /// Nothing was queued; see [`SendError`].
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use netcore::{ConnCx, Handler, SendError};
+    ///
+    /// /// The answer goes out in any case; the advice with it only to who keeps up.
+    /// fn reply<H: Handler>(cx: &mut ConnCx<'_, H>, answer: Bytes, advice: Bytes) -> Result<(), SendError> {
+    ///     cx.send_reply(answer)?;
+    ///     if cx.queued_bytes() < 16 * 1024 {
+    ///         cx.send_encoded(advice)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn send_reply(&mut self, frame: Bytes) -> Result<Queued, SendError> {
         self.state.queue_in_any_case(self.id, |core, settings, now| {
             core.send_reply(settings, now, frame)
@@ -123,6 +208,20 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     /// Ends our side: what is queued is written, then the peer is told that nothing more will come (a half-close).
     /// Sends are refused from now on, pings and pongs go unsent. The peer can go on sending; the connection stays
     /// open until it is closed, which [`Eof::Close`](crate::Eof::Close) does when the peer has finished, too.
+    ///
+    /// ```
+    /// use netcore::codec::LengthPrefixed;
+    /// use netcore::{ConnCx, Flow, Handler};
+    ///
+    /// /// The last part of an answer: behind it the peer finds the end, but may go on asking.
+    /// fn last_part<H: Handler<Codec = LengthPrefixed>>(cx: &mut ConnCx<'_, H>, part: &[u8]) -> Flow<H> {
+    ///     if cx.send(part).is_err() {
+    ///         return Flow::Close(1);
+    ///     }
+    ///     cx.finish_sending();
+    ///     Flow::Continue
+    /// }
+    /// ```
     pub fn finish_sending(&mut self) {
         self.with_core(|core, _, _| core.finish_sending());
     }
@@ -135,6 +234,22 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     }
 
     /// Ends the handshake deadline.
+    ///
+    /// ```
+    /// use netcore::codec::LengthPrefixed;
+    /// use netcore::{ConnCx, Handler};
+    ///
+    /// struct Session { user: Option<u64> }
+    ///
+    /// /// What changes for whoever has logged in.
+    /// fn log_in<H: Handler<Codec = LengthPrefixed, Conn = Session>>(cx: &mut ConnCx<'_, H>, user: u64) {
+    ///     cx.conn().user = Some(user);
+    ///     cx.established();
+    ///     // Before, frames were short, and little was sent.
+    ///     cx.codec().set_max(1024 * 1024);
+    ///     cx.set_outbound_limit(256 * 1024, 512 * 1024, 4 * 1024 * 1024);
+    /// }
+    /// ```
     pub fn established(&mut self) {
         self.with_core(|core, _, _| core.establish());
     }
@@ -166,6 +281,25 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     }
 
     /// Unsets the timer of this key; whether it was set.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// use netcore::{ConnCx, Flow, Handler};
+    /// use std::time::Duration;
+    ///
+    /// const ANSWER_DUE: u32 = 1;
+    ///
+    /// fn ask<H: Handler>(cx: &mut ConnCx<'_, H>, question: Bytes) -> Flow<H> {
+    ///     let asked = cx.send_encoded(question).is_ok();
+    ///     let timed = cx.set_timer(ANSWER_DUE, Duration::from_secs(10)).is_ok();
+    ///     if asked && timed { Flow::Continue } else { Flow::Close(1) }
+    /// }
+    ///
+    /// /// Whether the answer was asked for. If it comes later, `on_timer` has been called.
+    /// fn on_answer<H: Handler>(cx: &mut ConnCx<'_, H>) -> bool {
+    ///     cx.clear_timer(ANSWER_DUE)
+    /// }
+    /// ```
     pub fn clear_timer(&mut self, key: u32) -> bool {
         let rare = self.slot_mut().rare.as_mut();
         rare.is_some_and(|rare| rare.timers.clear(key))
@@ -208,6 +342,19 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     }
 
     /// The groups the connection is in.
+    ///
+    /// ```
+    /// use netcore::{ConnCx, Handler, TooManyGroups};
+    ///
+    /// /// Goes to another room, from whichever it was in.
+    /// fn go_to<H: Handler>(cx: &mut ConnCx<'_, H>, room: u64) -> Result<(), TooManyGroups> {
+    ///     let rooms: Vec<u64> = cx.groups().collect();
+    ///     for other in rooms {
+    ///         cx.leave(other);
+    ///     }
+    ///     cx.join(room)
+    /// }
+    /// ```
     pub fn groups(&self) -> impl Iterator<Item = u64> {
         let rare = self.slot().rare.as_ref();
         rare.into_iter()
@@ -216,12 +363,39 @@ impl<'a, H: Handler> ConnCx<'a, H> {
 
     /// Stops reading of this connection: no `on_frame` until [`resume_reading`](Self::resume_reading). The
     /// frame, idle and pong deadlines stand still.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use netcore::{CloseHow, ConnCx, ConnId, Handler, Queued};
+    ///
+    /// /// Passes a frame on within the loop: whoever sends faster than the other one reads has to wait.
+    /// fn relay<H: Handler>(cx: &mut ConnCx<'_, H>, to: ConnId, frame: Bytes) {
+    ///     let sent = cx.loop_cx().conn(to).map(|mut to| to.send_encoded(frame));
+    ///     match sent {
+    ///         Some(Ok(Queued::Buffered)) => {}
+    ///         Some(Ok(Queued::AboveHighWater)) => cx.pause_reading(),
+    ///         Some(Err(_)) | None => cx.close(1, CloseHow::Flush),
+    ///     }
+    /// }
+    /// ```
     pub fn pause_reading(&mut self) {
         self.with_core(|core, _, now| core.pause(Pause::Application, now));
     }
 
     /// Goes on reading, unless the library has a reason of its own to pause. What was kept comes first; calls
     /// of `on_frame` begin after this callback.
+    ///
+    /// ```
+    /// # use netcore::{ConnCx, ConnId, Handler};
+    /// /// To be called in `on_writable`: there is room for what `source` has to say.
+    /// fn go_on<H: Handler>(cx: &mut ConnCx<'_, H>, source: ConnId) {
+    ///     if let Some(mut source) = cx.loop_cx().conn(source)
+    ///         && source.is_reading_paused()
+    ///     {
+    ///         source.resume_reading();
+    ///     }
+    /// }
+    /// ```
     pub fn resume_reading(&mut self) {
         self.with_core(|core, _, now| core.resume(Pause::Application, now));
     }
@@ -240,6 +414,22 @@ impl<'a, H: Handler> ConnCx<'a, H> {
 
     /// Closes the connection with a code of the application, which `on_close` gets back as
     /// [`CloseReason::Local`]. No further frame of it is handled.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use netcore::{CloseHow, ConnCx, Handler};
+    ///
+    /// const DISPLACED: u16 = 3;
+    ///
+    /// /// The same user has logged in elsewhere.
+    /// fn displace<H: Handler>(cx: &mut ConnCx<'_, H>, notice: Bytes) {
+    ///     if !cx.is_closing() {
+    ///         // Without the notice if there is no room for it.
+    ///         let _ = cx.send_encoded(notice);
+    ///         cx.close(DISPLACED, CloseHow::Flush);
+    ///     }
+    /// }
+    /// ```
     pub fn close(&mut self, code: u16, how: CloseHow) {
         self.with_core(|core, _, now| core.close(CloseReason::Local(code), how, now));
     }

@@ -89,6 +89,21 @@ impl Connect {
 }
 
 /// Why a connection was not even begun; gives the codec and the state back.
+///
+/// ```
+/// use netcore::{Connect, Handler, LoopCx};
+///
+/// /// Connects, or says why not and keeps the state for another try.
+/// fn dial<H>(cx: &mut LoopCx<'_, H>, to: Connect, codec: H::Codec, state: H::Conn, later: &mut Vec<H::Conn>)
+/// where
+///     H: Handler,
+/// {
+///     if let Err(error) = cx.connect(to, codec, state) {
+///         log::warn!("no connection: {error}");
+///         later.push(error.conn);
+///     }
+/// }
+/// ```
 #[derive(thiserror::Error)]
 #[error("{why}")]
 pub struct ConnectError<H: Handler> {
@@ -106,6 +121,17 @@ impl<H: Handler> fmt::Debug for ConnectError<H> {
 }
 
 /// What became of a frame for many connections.
+///
+/// ```
+/// use netcore::Delivery;
+///
+/// /// For how many of those that are there it was too much.
+/// fn share_missed(delivery: Delivery) -> f64 {
+///     let reached = delivery.queued + delivery.full;
+///     if reached == 0 { 0.0 } else { delivery.full as f64 / reached as f64 }
+/// }
+/// assert_eq!(share_missed(Delivery { queued: 3, full: 1, gone: 5 }), 0.25);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Delivery {
     /// Connections that it was queued for.
@@ -195,6 +221,20 @@ impl<'a, H: Handler> LoopCx<'a, H> {
 
     /// Gives up a connection that is being made; `on_close` is called with code `code`. `false` if there is none
     /// of this name, or it is open already.
+    ///
+    /// ```
+    /// # use netcore::{CloseHow, ConnId, Handler, LoopCx};
+    /// const NOT_NEEDED: u16 = 4;
+    ///
+    /// /// Another node answered first.
+    /// fn give_up<H: Handler>(cx: &mut LoopCx<'_, H>, slower: ConnId) {
+    ///     if !cx.cancel_connect(slower, NOT_NEEDED)
+    ///         && let Some(mut open) = cx.conn(slower)
+    ///     {
+    ///         open.close(NOT_NEEDED, CloseHow::Flush);
+    ///     }
+    /// }
+    /// ```
     pub fn cancel_connect(&mut self, id: ConnId, code: u16) -> bool {
         let Some(pending) = self.state.slots.pending_mut(id) else {
             return false;
@@ -219,6 +259,17 @@ impl<'a, H: Handler> LoopCx<'a, H> {
 
     /// Queues an encoded frame for the members of a group that are on this loop, except one if that is given.
     /// For those on other loops see [`Remote::send_to_group`].
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use netcore::{ConnId, Handler, LoopCx};
+    ///
+    /// /// A word for the others on this loop: how many get it, of how many members.
+    /// fn say<H: Handler>(cx: &mut LoopCx<'_, H>, room: u64, from: ConnId, word: &Bytes) -> (usize, usize) {
+    ///     let delivery = cx.send_to_group(room, word, Some(from));
+    ///     (delivery.queued, cx.group_members(room).len())
+    /// }
+    /// ```
     pub fn send_to_group(&mut self, group: u64, frame: &Bytes, except: Option<ConnId>) -> Delivery {
         let mut delivery = Delivery::default();
         // By position, because a member that cannot take it may be closed, but leaves at the end of the turn.
@@ -276,6 +327,20 @@ impl<'a, H: Handler> LoopCx<'a, H> {
     }
 
     /// The server is draining.
+    ///
+    /// ```
+    /// # use netcore::{Handler, LoopCx};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// /// To be called in `on_tick`: a line every minute, by the first loop, until the server drains.
+    /// fn report<H: Handler>(cx: &LoopCx<'_, H>, last: &mut Instant) {
+    ///     let due = cx.now().duration_since(*last) >= Duration::from_secs(60);
+    ///     if due && cx.loop_id().index() == 0 && !cx.draining() {
+    ///         *last = cx.now();
+    ///         log::info!("{} connections on one of {} loops", cx.connections(), cx.remote().loop_count());
+    ///     }
+    /// }
+    /// ```
     #[must_use]
     pub const fn draining(&self) -> bool {
         self.state.draining

@@ -47,6 +47,34 @@ impl ListenerInfo {
 }
 
 /// How far a server is on its way from start to end.
+///
+/// ```
+/// use netcore::{Server, ServerPhase};
+/// use std::time::Duration;
+/// # use std::convert::Infallible;
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type Codec = LengthPrefixed;
+/// #     type Conn = ();
+/// #     type Msg = ();
+/// #     type Task = NoTask;
+/// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+/// #         Ok((LengthPrefixed::new(1024), ()))
+/// #     }
+/// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+/// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+/// #     }
+/// # }
+///
+/// let server = Server::builder::<Echo>().loops(1).start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+/// assert_eq!(server.phase(), ServerPhase::Running);
+/// server.drain(Duration::from_secs(1));
+/// // Phases only go forward, so they can be compared.
+/// assert!(server.wait_for_phase(ServerPhase::Finishing, Duration::from_secs(60)) >= ServerPhase::Finishing);
+/// # Ok::<_, netcore::StartError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Phase {
     /// Connections come and go.
