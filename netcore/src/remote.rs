@@ -221,7 +221,7 @@ impl<M> Remote<M> {
     /// #     }
     /// # }
     ///
-    /// // A handler whose `on_msg` passes on what it gets.
+    /// // The `on_msg` of `Collector` passes on what it gets.
     /// let (to, told) = mpsc::sync_channel(10);
     /// let server = Server::builder::<Collector>()
     ///     .loops(2)

@@ -23,6 +23,21 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 /// Why a TLS configuration cannot be used.
+///
+/// ```
+/// use netcore::tls::{ClientCertificates, TlsConfigError, TlsServer};
+///
+/// /// What went wrong, for who has to repair it.
+/// fn check(chain: &[u8], key: &[u8]) -> Result<(), TlsConfigError> {
+///     TlsServer::from_pem(chain, key, ClientCertificates::Unwanted, &[]).map(drop)
+/// }
+/// assert!(matches!(check(b"", b""), Err(TlsConfigError::NoCertificate)));
+/// # let made = rcgen::generate_simple_self_signed(["chat.example.org".to_owned()])?;
+/// # let (chain, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
+/// assert!(matches!(check(&chain, b"a key of another kind"), Err(TlsConfigError::Pem(_))));
+/// assert!(check(&chain, &key).is_ok());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsConfigError {
@@ -41,6 +56,20 @@ pub enum TlsConfigError {
 }
 
 /// Which clients' certificates a server asks for.
+///
+/// ```
+/// use netcore::tls::{ClientCertificates, TlsServer};
+/// # use netcore::tls::TlsConfigError;
+///
+/// /// Between our own servers: both sides show a certificate of the same authority.
+/// fn internal(chain: &[u8], key: &[u8], authority: &[u8]) -> Result<TlsServer, TlsConfigError> {
+///     TlsServer::from_pem(chain, key, ClientCertificates::Required(authority), &[])
+/// }
+/// # let made = rcgen::generate_simple_self_signed(["chat.example.org".to_owned()])?;
+/// # let (chain, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
+/// # internal(&chain, &key, &chain)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ClientCertificates<'a> {
     /// None.
@@ -76,6 +105,24 @@ pub struct TlsServer(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl TlsServer {
     /// A configuration made with rustls, which this crate re-exports.
+    ///
+    /// ```
+    /// use netcore::rustls::ServerConfig;
+    /// use netcore::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    /// use netcore::tls::TlsServer;
+    /// use std::sync::Arc;
+    /// # let made = rcgen::generate_simple_self_signed(["chat.example.org".to_owned()])?;
+    /// # let (chain, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
+    ///
+    /// let certificate = CertificateDer::from_pem_slice(&chain)?;
+    /// let mut config = ServerConfig::builder()
+    ///     .with_no_client_auth()
+    ///     .with_single_cert(vec![certificate], PrivateKeyDer::from_pem_slice(&key)?)?;
+    /// config.max_early_data_size = 1024;
+    /// let tls = TlsServer::new(Arc::new(config));
+    /// # let _ = tls;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(config: Arc<ServerConfig>) -> Self {
         Self(Arc::new(RwLock::new(config)))
@@ -97,6 +144,18 @@ impl TlsServer {
 
     /// Replaces the configuration for connections that come from now on: a certificate is renewed without
     /// dropping anybody.
+    ///
+    /// ```
+    /// # use netcore::tls::TlsServer;
+    /// use netcore::rustls::ServerConfig;
+    /// use std::sync::Arc;
+    ///
+    /// /// From now on without a protocol that is no longer spoken; nothing changes for who is connected.
+    /// fn retire(tls: &TlsServer, mut config: ServerConfig, retired: &[u8]) {
+    ///     config.alpn_protocols.retain(|protocol| protocol != retired);
+    ///     tls.replace(Arc::new(config));
+    /// }
+    /// ```
     pub fn replace(&self, config: Arc<ServerConfig>) {
         *self.0.write() = config;
     }
@@ -183,6 +242,23 @@ impl TlsClient {
     ///
     /// # Errors
     /// What cannot be used; see [`TlsConfigError`].
+    ///
+    /// ```
+    /// use netcore::tls::TlsClient;
+    /// # let made = rcgen::generate_simple_self_signed(["chat.example.org".to_owned()])?;
+    /// # let (chain, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
+    /// # let (authorities, chain_and_key) = (chain.as_slice(), (chain.as_slice(), key.as_slice()));
+    ///
+    /// // For a server that wants to see our certificate. One configuration serves any number of connections.
+    /// let config = TlsClient::config_from_pem(authorities, Some(chain_and_key), &[b"chat/2", b"chat/1"])?;
+    /// for node in ["node1.example.org", "node2.example.org", "192.0.2.3"] {
+    ///     let tls = TlsClient::new(config.clone(), node)?;
+    /// #     let _ = tls;
+    ///     // Connect::to(...).tls(tls)
+    /// }
+    /// assert!(TlsClient::new(config, "not a name").is_err());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn config_from_pem(
         authorities: &[u8],
         own: Option<(&[u8], &[u8])>,
@@ -215,6 +291,20 @@ impl fmt::Debug for TlsClient {
 }
 
 /// What was agreed on with a TLS peer.
+///
+/// ```
+/// use netcore::tls::TlsInfo;
+/// use netcore::{ConnCx, Handler};
+///
+/// /// To be called in `on_open`: the version of the protocol, and whether the client has shown who it is.
+/// fn agreed<H: Handler>(cx: &ConnCx<'_, H>) -> (u32, bool) {
+///     let Some(TlsInfo { alpn, certificates, .. }) = cx.tls() else {
+///         return (1, false);
+///     };
+///     let version = if alpn.as_deref() == Some(b"chat/2") { 2 } else { 1 };
+///     (version, !certificates.is_empty())
+/// }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsInfo {

@@ -15,6 +15,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A piece of work.
+///
+/// ```
+/// # use netcore::Task;
+/// # use std::collections::HashMap;
+/// /// A deposit; those into one account happen one after the other.
+/// struct Deposit { account: u64, amount: u64 }
+///
+/// impl Task for Deposit {
+///     /// Instead of a connection to a database.
+///     type Worker = HashMap<u64, u64>;
+///
+///     fn key(&self) -> u64 {
+///         self.account
+///     }
+///
+///     fn run(self, balances: &mut HashMap<u64, u64>) {
+///         *balances.entry(self.account).or_default() += self.amount;
+///     }
+/// }
+/// # let mut balances = HashMap::new();
+/// # Deposit { account: 7, amount: 3 }.run(&mut balances);
+/// # assert_eq!(balances[&7], 3);
+/// ```
 pub trait Task: Send + 'static {
     /// What every thread of the pool owns, such as a database connection. Made, used and dropped on its
     /// thread.
@@ -28,6 +51,28 @@ pub trait Task: Send + 'static {
 }
 
 /// The task of a handler that never offloads anything.
+///
+/// ```
+/// # use netcore::codec::LengthPrefixed;
+/// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+/// struct Quick;
+///
+/// impl Handler for Quick {
+///     type Task = NoTask;
+/// #     type Codec = LengthPrefixed;
+/// #     type Conn = ();
+/// #     type Msg = ();
+/// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+/// #         Err(Refusal)
+/// #     }
+///
+///     fn on_frame(&mut self, _cx: &mut ConnCx<'_, Self>, _frame: &[u8]) -> Flow<Self> {
+///         // There is nothing that `Flow::Offload` could hold.
+///         Flow::Continue
+///     }
+///     // The rest as ever.
+/// }
+/// ```
 #[derive(Debug)]
 pub enum NoTask {}
 
@@ -44,6 +89,32 @@ impl Task for NoTask {
 }
 
 /// Why a task was not taken; gives it back.
+///
+/// ```
+/// use netcore::{SubmitError, Task, WorkerPool};
+///
+/// /// What to tell who asked for the work.
+/// fn submit<T: Task>(pool: &WorkerPool<T>, task: T) -> Result<(), &'static str> {
+///     pool.try_submit(task).map_err(|error| match error {
+///         SubmitError::Full(_) => "we are busy",
+///         SubmitError::KeyFull(_) => "one thing after the other",
+///         SubmitError::Stopped(_) => "we are closing",
+///     })
+/// }
+/// # use std::convert::Infallible;
+/// # struct Nothing;
+/// # impl Task for Nothing {
+/// #     type Worker = ();
+/// #     fn key(&self) -> u64 {
+/// #         0
+/// #     }
+/// #     fn run(self, (): &mut ()) {}
+/// # }
+/// # let pool = WorkerPool::builder().start(|_thread| Ok::<_, Infallible>(()))?;
+/// pool.shutdown();
+/// assert_eq!(submit(&pool, Nothing), Err("we are closing"));
+/// # Ok::<_, netcore::PoolError>(())
+/// ```
 #[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
 pub enum SubmitError<T> {
     /// The pool holds as many tasks as it may.
@@ -59,6 +130,40 @@ pub enum SubmitError<T> {
 
 impl<T> SubmitError<T> {
     /// The task.
+    ///
+    /// ```
+    /// use netcore::{Task, WorkerPool};
+    ///
+    /// /// Submits what can be submitted, in order; the rest stays.
+    /// fn submit_some<T: Task>(pool: &WorkerPool<T>, tasks: &mut Vec<T>) {
+    ///     let mut waiting = std::mem::take(tasks).into_iter();
+    ///     while let Some(task) = waiting.next() {
+    ///         if let Err(refused) = pool.try_submit(task) {
+    ///             tasks.push(refused.into_task());
+    ///             break;
+    ///         }
+    ///     }
+    ///     tasks.extend(waiting);
+    /// }
+    /// # use std::convert::Infallible;
+    /// # struct Nothing;
+    /// # impl Task for Nothing {
+    /// #     type Worker = ();
+    /// #     fn key(&self) -> u64 {
+    /// #         0
+    /// #     }
+    /// #     fn run(self, (): &mut ()) {}
+    /// # }
+    /// # let pool = WorkerPool::builder().queue(10).start(|_thread| Ok::<_, Infallible>(()))?;
+    /// # let mut tasks = vec![Nothing, Nothing];
+    /// # submit_some(&pool, &mut tasks);
+    /// # assert!(tasks.is_empty());
+    /// # pool.shutdown();
+    /// # tasks.extend([Nothing, Nothing]);
+    /// # submit_some(&pool, &mut tasks);
+    /// # assert_eq!(tasks.len(), 2);
+    /// # Ok::<_, netcore::PoolError>(())
+    /// ```
     pub fn into_task(self) -> T {
         match self {
             Self::Full(task) | Self::KeyFull(task) | Self::Stopped(task) => task,
@@ -77,6 +182,24 @@ impl<T> fmt::Debug for SubmitError<T> {
 }
 
 /// Why a pool did not start.
+///
+/// ```
+/// use netcore::{PoolError, WorkerPool};
+/// # use netcore::Task;
+/// # struct Nothing;
+/// # impl Task for Nothing {
+/// #     type Worker = ();
+/// #     fn key(&self) -> u64 {
+/// #         0
+/// #     }
+/// #     fn run(self, (): &mut ()) {}
+/// # }
+///
+/// // What each thread needs cannot be had.
+/// let pool = WorkerPool::<Nothing>::builder().threads(1).start(|_thread| Err::<(), _>("no such database"));
+/// let Err(PoolError::Worker { index, source }) = pool else { panic!("it has started") };
+/// assert_eq!((index, source.to_string()), (0, "no such database".to_owned()));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -94,6 +217,18 @@ pub enum PoolError {
 }
 
 /// What a pool has done and is doing.
+///
+/// ```
+/// use netcore::PoolStats;
+/// use std::time::Duration;
+///
+/// /// How long a task waited on average before it began.
+/// fn mean_wait(stats: &PoolStats) -> Duration {
+///     let begun = stats.completed + stats.panicked + stats.running as u64;
+///     stats.waited.checked_div(u32::try_from(begun).unwrap_or(u32::MAX)).unwrap_or_default()
+/// }
+/// assert_eq!(mean_wait(&PoolStats::default()), Duration::ZERO);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -116,6 +251,31 @@ pub struct PoolStats {
 }
 
 /// Collects the options of a pool.
+///
+/// ```
+/// use netcore::WorkerPool;
+/// # use netcore::Task;
+/// # use std::io;
+/// # struct Nothing;
+/// # impl Task for Nothing {
+/// #     type Worker = ();
+/// #     fn key(&self) -> u64 {
+/// #         0
+/// #     }
+/// #     fn run(self, (): &mut ()) {}
+/// # }
+///
+/// let pool = WorkerPool::<Nothing>::builder()
+///     .name("query")
+///     .threads(4)
+///     .queue(1_000)
+///     .per_key(16)
+///     .start(|_thread| io::Result::Ok(()))?;
+/// pool.try_submit(Nothing)?;
+/// pool.shutdown();
+/// assert_eq!(pool.stats().completed, 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct PoolBuilder<T> {
     tasks: PhantomData<fn(T)>,
@@ -176,7 +336,7 @@ impl<T: Task> PoolBuilder<T> {
 
 /// A handle to a pool of worker threads; clones are handles to the same pool. The pool stops when
 /// [`shutdown`](Self::shutdown) is called or the last handle is dropped, in both cases after all accepted tasks
-/// have run.
+/// have run. Can be used from any thread.
 ///
 /// ```
 /// use netcore::{Task, WorkerPool};
@@ -260,6 +420,37 @@ impl<T: Task> WorkerPool<T> {
     /// queue has fallen to half its limit, for a key when one of its tasks has begun. Also called when a stopping
     /// pool without workers throws tasks away: trying again then gives [`SubmitError::Stopped`]. Called on a worker
     /// thread without locks held; must not block. Stays registered as long as the pool lives.
+    ///
+    /// ```
+    /// use netcore::{SubmitError, WorkerPool};
+    /// # use netcore::Task;
+    /// # use std::convert::Infallible;
+    /// use std::sync::mpsc;
+    /// # struct Tell(u64, mpsc::SyncSender<u64>);
+    /// # impl Task for Tell {
+    /// #     type Worker = ();
+    /// #     fn key(&self) -> u64 {
+    /// #         self.0
+    /// #     }
+    /// #     fn run(self, (): &mut ()) {
+    /// #         let _ = self.1.send(self.0);
+    /// #     }
+    /// # }
+    ///
+    /// let pool = WorkerPool::builder().threads(1).queue(2).start(|_thread| Ok::<_, Infallible>(()))?;
+    /// let (to, told) = mpsc::sync_channel(100);
+    /// let (room, wait) = mpsc::sync_channel(1);
+    /// // One notice that waits is as good as many.
+    /// pool.on_room(move || _ = room.try_send(()));
+    /// for number in 0..100 {
+    ///     while let Err(SubmitError::Full(_)) = pool.try_submit(Tell(number, to.clone())) {
+    ///         wait.recv()?;
+    ///     }
+    /// }
+    /// pool.shutdown();
+    /// assert_eq!(told.try_iter().count(), 100);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_room(&self, call: impl Fn() + Send + Sync + 'static) {
         self.queue.on_room(Arc::new(call));
     }
