@@ -181,23 +181,179 @@ pub trait Handler: Sized + 'static {
     fn on_writable(&mut self, _cx: &mut ConnCx<'_, Self>) {}
 
     /// A timer of the connection is due, see [`ConnCx::set_timer`].
+    ///
+    /// ```
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+    /// # use std::time::Duration;
+    /// const REMINDER: u32 = 1;
+    ///
+    /// # struct Guard;
+    /// impl Handler for Guard {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, _: &mut ConnCx<'_, Self>, _: &[u8]) -> Flow<Self> {
+    /// #         Flow::Continue
+    /// #     }
+    ///     fn on_open(&mut self, cx: &mut ConnCx<'_, Self>) {
+    ///         // The first timer of a connection always finds room.
+    ///         let _ = cx.set_timer(REMINDER, Duration::from_millis(10));
+    ///     }
+    ///
+    ///     fn on_timer(&mut self, cx: &mut ConnCx<'_, Self>, key: u32) {
+    ///         if key == REMINDER {
+    ///             let _ = cx.send(b"who are you?");
+    ///         }
+    ///     }
+    ///     // The rest as ever.
+    /// }
+    /// # use std::io::Read;
+    /// # let server = netcore::Server::builder::<Guard>()
+    /// #     .loops(1)
+    /// #     .listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
+    /// #     .start(|_loop, _remote| Ok::<_, std::convert::Infallible>(Guard))?;
+    /// # let mut client = std::net::TcpStream::connect(server.local_addrs()[0])?;
+    /// # let mut received = [0; 16];
+    /// # client.read_exact(&mut received)?;
+    /// # assert_eq!(&received[4..], b"who are you?");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     fn on_timer(&mut self, _cx: &mut ConnCx<'_, Self>, _key: u32) {}
 
     /// A frame that another thread sent to the connection, or to a group it is in, did not fit into its
     /// out-queue, and is dropped after this call. `on_writable` follows once there is room.
+    ///
+    /// ```
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+    /// # use bytes::Bytes;
+    /// # struct Feed;
+    /// impl Handler for Feed {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = u32;
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, u32), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), 0))
+    /// #     }
+    /// #     fn on_frame(&mut self, _: &mut ConnCx<'_, Self>, _: &[u8]) -> Flow<Self> {
+    /// #         Flow::Continue
+    /// #     }
+    ///     fn on_undelivered(&mut self, cx: &mut ConnCx<'_, Self>, _frame: &Bytes) {
+    ///         *cx.conn() += 1;
+    ///     }
+    ///
+    ///     fn on_writable(&mut self, cx: &mut ConnCx<'_, Self>) {
+    ///         // The client knows that it has to ask for what it has not got.
+    ///         let missed = std::mem::take(cx.conn());
+    ///         if missed > 0 && cx.send(&missed.to_be_bytes()).is_err() {
+    ///             *cx.conn() = missed;
+    ///         }
+    ///     }
+    ///     // The rest as ever.
+    /// }
+    /// ```
     fn on_undelivered(&mut self, _cx: &mut ConnCx<'_, Self>, _frame: &Bytes) {}
 
     /// A message posted to this loop.
     fn on_msg(&mut self, _cx: &mut LoopCx<'_, Self>, _msg: Self::Msg) {}
 
     /// Once at the end of every turn of the loop, before what was queued is written.
+    ///
+    /// ```
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
+    /// # use std::sync::mpsc::TrySendError;
+    /// # struct Recorder
+    /// # {
+    /// #     batch: Vec<Vec<u8>>,
+    /// #     writer: std::sync::mpsc::SyncSender<Vec<Vec<u8>>>,
+    /// # }
+    /// impl Handler for Recorder {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, _: &mut ConnCx<'_, Self>, _: &[u8]) -> Flow<Self> {
+    /// #         Flow::Continue
+    /// #     }
+    ///     fn on_turn_end(&mut self, _cx: &mut LoopCx<'_, Self>) {
+    ///         // What the frames of a turn have added goes to the writer together; if it is busy, with the next.
+    ///         if !self.batch.is_empty() {
+    ///             let batch = std::mem::take(&mut self.batch);
+    ///             if let Err(TrySendError::Full(batch)) = self.writer.try_send(batch) {
+    ///                 self.batch = batch;
+    ///             }
+    ///         }
+    ///     }
+    ///     // The rest as ever.
+    /// }
+    /// ```
     fn on_turn_end(&mut self, _cx: &mut LoopCx<'_, Self>) {}
 
     /// Every so often, as the builder's `tick` says.
+    ///
+    /// ```
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
+    /// # use bytes::Bytes;
+    /// const LISTENERS: u64 = 1;
+    ///
+    /// # struct Clock;
+    /// impl Handler for Clock {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, _: &mut ConnCx<'_, Self>, _: &[u8]) -> Flow<Self> {
+    /// #         Flow::Continue
+    /// #     }
+    ///     fn on_tick(&mut self, cx: &mut LoopCx<'_, Self>) {
+    ///         let frame = Bytes::from_static(b"\0\0\0\x04tick");
+    ///         cx.send_to_group(LISTENERS, &frame, None);
+    ///     }
+    ///     // The rest as ever.
+    /// }
+    /// ```
     fn on_tick(&mut self, _cx: &mut LoopCx<'_, Self>) {}
 
     /// The server began to drain: say goodbye. The application closes the connection when its work is done;
     /// otherwise the drain deadline does.
+    ///
+    /// ```
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{CloseHow, ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+    /// # struct Chat;
+    /// impl Handler for Chat {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, _: &mut ConnCx<'_, Self>, _: &[u8]) -> Flow<Self> {
+    /// #         Flow::Continue
+    /// #     }
+    ///     fn on_drain(&mut self, cx: &mut ConnCx<'_, Self>) {
+    ///         // Who does not get this finds out by the end of the connection.
+    ///         let _ = cx.send(b"back in a minute");
+    ///         cx.close(0, CloseHow::Flush);
+    ///     }
+    ///     // The rest as ever.
+    /// }
+    /// ```
     fn on_drain(&mut self, _cx: &mut ConnCx<'_, Self>) {}
 
     /// The peer has finished sending, and every frame it sent has been handled; while reading is paused, that waits.
@@ -206,6 +362,45 @@ pub trait Handler: Sized + 'static {
     }
 
     /// The library is about to close the connection; a last frame can be sent, and gets the linger time.
+    ///
+    /// ```
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, Initiator, NoTask, Peer, Reason, Refusal};
+    /// # struct Strict;
+    /// impl Handler for Strict {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, _: &mut ConnCx<'_, Self>, _: &[u8]) -> Flow<Self> {
+    /// #         Flow::Continue
+    /// #     }
+    ///     fn on_closing(&mut self, cx: &mut ConnCx<'_, Self>, why: &Reason<Self>) {
+    ///         // Who has gone is not told why.
+    ///         if why.initiator() == Initiator::Library {
+    ///             let _ = cx.send(why.name().as_bytes());
+    ///         }
+    ///     }
+    ///     // The rest as ever.
+    /// }
+    /// # use std::io::Read;
+    /// # let server = netcore::Server::builder::<Strict>()
+    /// #     .loops(1)
+    /// #     .listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
+    /// #     .timeouts(netcore::Timeouts {
+    /// #         idle: std::time::Duration::from_millis(10),
+    /// #         ..netcore::Timeouts::default()
+    /// #     })
+    /// #     .start(|_loop, _remote| Ok::<_, std::convert::Infallible>(Strict))?;
+    /// # let mut client = std::net::TcpStream::connect(server.local_addrs()[0])?;
+    /// # let mut received = [0; 16];
+    /// # client.read_exact(&mut received)?;
+    /// # assert_eq!(&received[4..], b"idle_timeout");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     fn on_closing(&mut self, _cx: &mut ConnCx<'_, Self>, _why: &Reason<Self>) {}
 
     /// The connection is over and its name unknown from now on.

@@ -178,6 +178,52 @@ impl Listen {
     }
 
     /// Connections speak TLS, after the PROXY header if there is one.
+    ///
+    /// ```
+    /// use netcore::tls::{ClientCertificates, TlsServer};
+    /// use netcore::{Listen, Server};
+    /// # use netcore::tls::TlsClient;
+    /// # use std::convert::Infallible;
+    /// # use std::io::{Read, Write};
+    /// # use std::net::{SocketAddr, TcpStream};
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Codec = LengthPrefixed;
+    /// #     type Conn = ();
+    /// #     type Msg = ();
+    /// #     type Task = NoTask;
+    /// #     fn on_accept(&mut self, _: &Peer) -> Result<(LengthPrefixed, ()), Refusal> {
+    /// #         Ok((LengthPrefixed::new(1024), ()))
+    /// #     }
+    /// #     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+    /// #         cx.send(frame).map_or(Flow::Close(1), |_| Flow::Continue)
+    /// #     }
+    /// # }
+    /// # let names = ["chat.example.org".to_owned()];
+    /// # let (old, new) = (
+    /// #     rcgen::generate_simple_self_signed(names.clone())?,
+    /// #     rcgen::generate_simple_self_signed(names)?,
+    /// # );
+    /// # let (chain, key) = (old.cert.pem().into_bytes(), old.signing_key.serialize_pem().into_bytes());
+    /// # let (new_chain, new_key) = (new.cert.pem().into_bytes(), new.signing_key.serialize_pem().into_bytes());
+    ///
+    /// let tls = TlsServer::from_pem(&chain, &key, ClientCertificates::Unwanted, &[])?;
+    /// let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let server = Server::builder::<Echo>()
+    ///     .listen(Listen::from(address).tls(tls.clone()))
+    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    /// // Later the certificate is renewed, for connections that come from then on.
+    /// tls.replace_by(&TlsServer::from_pem(&new_chain, &new_key, ClientCertificates::Unwanted, &[])?);
+    /// # let config = TlsClient::config_from_pem(&new_chain, None, &[])?;
+    /// # let session = netcore::rustls::ClientConnection::new(config, "chat.example.org".try_into()?)?;
+    /// # let stream = TcpStream::connect(server.local_addrs()[0])?;
+    /// # let mut client = netcore::rustls::StreamOwned::new(session, stream);
+    /// # client.write_all(b"\0\0\0\x02hi")?;
+    /// # client.read_exact(&mut [0; 6])?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, server: TlsServer) -> Self {

@@ -80,6 +80,23 @@ pub trait Observer: Send + Sync + 'static {
     fn opened(&self, _loop_id: LoopId) {}
 
     /// A connection ended: who began it, and the [name](crate::CloseReason::name) of the reason.
+    ///
+    /// ```
+    /// use netcore::{Initiator, LoopId, Observer};
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// /// How often peers do what they should not.
+    /// #[derive(Default)]
+    /// struct Violations(AtomicU64);
+    ///
+    /// impl Observer for Violations {
+    ///     fn closed(&self, _loop_id: LoopId, by: Initiator, reason: &'static str) {
+    ///         if by == Initiator::Library && reason == "protocol" {
+    ///             self.0.fetch_add(1, Ordering::Relaxed);
+    ///         }
+    ///     }
+    /// }
+    /// ```
     fn closed(&self, _loop_id: LoopId, _by: Initiator, _reason: &'static str) {}
 
     /// A connection was turned away before it was opened.

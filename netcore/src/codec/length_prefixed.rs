@@ -111,16 +111,13 @@ pub enum InvalidLayout {
 /// Collects the options of a [`LengthPrefixed`].
 ///
 /// ```
-/// use netcore::codec::{Codec, Decoded, LengthPrefixed};
+/// use netcore::codec::{Codec, Decoded, LengthPrefixed, LengthPrefixedBuilder};
 ///
-/// // Four bytes of length that count the body alone, then four more of header, all given to the handler.
-/// let mut codec = LengthPrefixed::builder()
-///     .width(4)
-///     .big_endian()
-///     .adjustment(4)
-///     .strip(0)
-///     .max(64 * 1024)
-///     .build()?;
+/// /// Four bytes of length that count the body alone, then four more of header; the handler gets all of it.
+/// fn layout() -> LengthPrefixedBuilder {
+///     LengthPrefixed::builder().width(4).big_endian().adjustment(4).strip(0)
+/// }
+/// let mut codec = layout().max(4096).build()?;
 /// let frame = b"\0\0\0\x02\x03\xe9\0\x01hi";
 /// assert!(matches!(codec.decode(frame)?, Decoded::Frame { frame: whole, .. } if whole == frame));
 /// # Ok::<_, Box<dyn std::error::Error>>(())

@@ -14,7 +14,7 @@ use crate::time::Tick;
 /// See [`Core`].
 ///
 /// ```
-/// use netcore::conn::{Core, Step};
+/// use netcore::conn::{Core, Source, Step};
 /// # use netcore::codec::LengthPrefixed;
 /// # use netcore::time::Tick;
 /// # use netcore::{Outbound, Settings, Timeouts};
@@ -22,7 +22,7 @@ use crate::time::Tick;
 /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
 ///
 /// let received = b"\0\0\0\x02hi\0\0\0\x02ho";
-/// let mut source = core.source(received);
+/// let mut source: Source<'_> = core.source(received);
 /// assert_eq!(source.input(), received);
 /// assert!(matches!(core.step(&settings, Tick(1), &mut source), Step::Frame(b"hi")));
 /// assert!(!source.is_spent());

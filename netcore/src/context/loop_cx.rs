@@ -91,17 +91,12 @@ impl Connect {
 /// Why a connection was not even begun; gives the codec and the state back.
 ///
 /// ```
-/// use netcore::{Connect, Handler, LoopCx};
+/// use netcore::{ConnectError, Handler};
 ///
-/// /// Connects, or says why not and keeps the state for another try.
-/// fn dial<H>(cx: &mut LoopCx<'_, H>, to: Connect, codec: H::Codec, state: H::Conn, later: &mut Vec<H::Conn>)
-/// where
-///     H: Handler,
-/// {
-///     if let Err(error) = cx.connect(to, codec, state) {
-///         log::warn!("no connection: {error}");
-///         later.push(error.conn);
-///     }
+/// /// What becomes of a connection that `connect` refused: it waits for another try, in `on_tick`.
+/// fn keep<H: Handler>(refused: ConnectError<H>, waiting: &mut Vec<(H::Codec, H::Conn)>) {
+///     log::warn!("not connecting: {refused}");
+///     waiting.push((refused.codec, refused.conn));
 /// }
 /// ```
 #[derive(thiserror::Error)]

@@ -253,8 +253,7 @@ pub struct PoolStats {
 /// Collects the options of a pool.
 ///
 /// ```
-/// use netcore::WorkerPool;
-/// # use netcore::Task;
+/// use netcore::{PoolBuilder, Task, WorkerPool};
 /// # use std::io;
 /// # struct Nothing;
 /// # impl Task for Nothing {
@@ -265,12 +264,10 @@ pub struct PoolStats {
 /// #     fn run(self, (): &mut ()) {}
 /// # }
 ///
-/// let pool = WorkerPool::<Nothing>::builder()
-///     .name("query")
-///     .threads(4)
-///     .queue(1_000)
-///     .per_key(16)
-///     .start(|_thread| io::Result::Ok(()))?;
+/// fn plan<T: Task>(name: &str, threads: usize) -> PoolBuilder<T> {
+///     WorkerPool::builder().name(name).threads(threads).queue(threads * 256).per_key(16)
+/// }
+/// let pool = plan("query", 4).start(|_thread| io::Result::Ok(()))?;
 /// pool.try_submit(Nothing)?;
 /// pool.shutdown();
 /// assert_eq!(pool.stats().completed, 1);
