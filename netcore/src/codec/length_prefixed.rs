@@ -48,7 +48,7 @@ pub struct LengthPrefixed {
 /// Why a frame is refused.
 ///
 /// ```
-/// use netcore::codec::{Codec, Decoded, FrameError, LengthPrefixed};
+/// use netcore::codec::{Codec, FrameError, LengthPrefixed};
 ///
 /// let mut codec = LengthPrefixed::new(10);
 /// // Refused when the length is known, whatever has arrived of the frame.
