@@ -291,7 +291,6 @@ impl<H: Handler> Builder<H> {
     ///
     /// /// A [`Task`], which the handler `Directory` gives in `Flow::Offload`.
     /// struct Lookup { account: u64 }
-    ///
     /// # impl Task for Lookup {
     /// #     type Worker = ();
     /// #     fn key(&self) -> u64 {

@@ -116,7 +116,7 @@ pub type Reason<H> = CloseReason<<<H as Handler>::Codec as Codec>::Error>;
 /// ```
 /// # use netcore::codec::LengthPrefixed;
 /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
-/// /// Tells every client which of its loop's it is.
+/// /// Numbers the clients of a loop and tells them. No other thread sees this value.
 /// struct Usher { seats: u64 }
 ///
 /// impl Handler for Usher {
@@ -185,7 +185,7 @@ pub trait Handler: Sized + 'static {
     /// ```
     /// # use netcore::codec::LengthPrefixed;
     /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
-    /// # use std::time::Duration;
+    /// # const PATIENCE: std::time::Duration = std::time::Duration::from_millis(10);
     /// const REMINDER: u32 = 1;
     ///
     /// # struct Guard;
@@ -202,7 +202,7 @@ pub trait Handler: Sized + 'static {
     /// #     }
     ///     fn on_open(&mut self, cx: &mut ConnCx<'_, Self>) {
     ///         // The first timer of a connection always finds room.
-    ///         let _ = cx.set_timer(REMINDER, Duration::from_millis(10));
+    ///         let _ = cx.set_timer(REMINDER, PATIENCE);
     ///     }
     ///
     ///     fn on_timer(&mut self, cx: &mut ConnCx<'_, Self>, key: u32) {
@@ -286,7 +286,7 @@ pub trait Handler: Sized + 'static {
     /// #         Flow::Continue
     /// #     }
     ///     fn on_turn_end(&mut self, _cx: &mut LoopCx<'_, Self>) {
-    ///         // What the frames of a turn have added goes to the writer together; if it is busy, with the next.
+    ///         // What frames have added, up to a limit, goes to the writer together; if it is busy, the next time.
     ///         if !self.batch.is_empty() {
     ///             let batch = std::mem::take(&mut self.batch);
     ///             if let Err(TrySendError::Full(batch)) = self.writer.try_send(batch) {

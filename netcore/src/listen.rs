@@ -137,7 +137,7 @@ impl Listen {
     /// use netcore::{Builder, Handler, Listen};
     /// use std::net::SocketAddr;
     ///
-    /// /// On what the service manager gives, or else where it was always.
+    /// /// Listens on what the service manager has opened, or else on an address of our own.
     /// fn listen<H: Handler>(builder: Builder<H>, otherwise: SocketAddr) -> std::io::Result<Builder<H>> {
     ///     let given = Listen::activated()?;
     ///     if given.is_empty() {

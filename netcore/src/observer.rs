@@ -103,8 +103,8 @@ pub trait Observer: Send + Sync + 'static {
     fn refused(&self, _loop_id: LoopId, _why: Refused) {}
 }
 
-/// Adds up what happens, for each loop by itself. Can be read from any thread, while the loops go on; nobody waits
-/// for anybody.
+/// Adds up what happens, for each loop by itself. Can be read from any thread while the loops run, and does not make
+/// them wait.
 ///
 /// ```
 /// use netcore::Counters;

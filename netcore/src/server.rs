@@ -209,10 +209,11 @@ impl<M> Server<M> {
     /// loop.
     ///
     /// ```
-    /// use netcore::{Drain, Server};
+    /// use netcore::Drain;
     /// use std::io::Read;
-    /// use std::net::{SocketAddr, TcpStream};
     /// use std::time::Duration;
+    /// # use netcore::Server;
+    /// # use std::net::{SocketAddr, TcpStream};
     /// # use std::convert::Infallible;
     /// # use std::io::Write;
     /// # use netcore::codec::LengthPrefixed;

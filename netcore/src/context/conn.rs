@@ -190,7 +190,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     /// use bytes::Bytes;
     /// use netcore::{ConnCx, Handler, SendError};
     ///
-    /// /// The answer goes out in any case; the advice with it only to who keeps up.
+    /// /// The answer may use the reserve; the advice goes only to who keeps up.
     /// fn reply<H: Handler>(cx: &mut ConnCx<'_, H>, answer: Bytes, advice: Bytes) -> Result<(), SendError> {
     ///     cx.send_reply(answer)?;
     ///     if cx.queued_bytes() < 16 * 1024 {
@@ -295,7 +295,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     ///     if asked && timed { Flow::Continue } else { Flow::Close(1) }
     /// }
     ///
-    /// /// Whether the answer was asked for. If it comes later, `on_timer` has been called.
+    /// /// Whether an answer was due. If this one is too late, `on_timer` was called before it.
     /// fn on_answer<H: Handler>(cx: &mut ConnCx<'_, H>) -> bool {
     ///     cx.clear_timer(ANSWER_DUE)
     /// }
@@ -368,7 +368,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     /// use bytes::Bytes;
     /// use netcore::{CloseHow, ConnCx, ConnId, Handler, Queued};
     ///
-    /// /// Passes a frame on within the loop: whoever sends faster than the other one reads has to wait.
+    /// /// Passes a frame on within the loop, one way: whoever sends faster than the other one reads has to wait.
     /// fn relay<H: Handler>(cx: &mut ConnCx<'_, H>, to: ConnId, frame: Bytes) {
     ///     let sent = cx.loop_cx().conn(to).map(|mut to| to.send_encoded(frame));
     ///     match sent {

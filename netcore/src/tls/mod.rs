@@ -118,7 +118,8 @@ impl TlsServer {
     /// let mut config = ServerConfig::builder()
     ///     .with_no_client_auth()
     ///     .with_single_cert(vec![certificate], PrivateKeyDer::from_pem_slice(&key)?)?;
-    /// config.max_early_data_size = 1024;
+    /// // Our order of the cipher suites, not the client's.
+    /// config.ignore_client_order = true;
     /// let tls = TlsServer::new(Arc::new(config));
     /// # let _ = tls;
     /// # Ok::<_, Box<dyn std::error::Error>>(())

@@ -18,25 +18,28 @@ use std::time::Duration;
 ///
 /// ```
 /// # use netcore::Task;
-/// # use std::collections::HashMap;
-/// /// A deposit; those into one account happen one after the other.
-/// struct Deposit { account: u64, amount: u64 }
+/// # use std::{fs::File, io::Write};
+/// /// A line about an account; those about the same one are written in order.
+/// struct Note { account: u64, line: String }
 ///
-/// impl Task for Deposit {
-///     /// Instead of a connection to a database.
-///     type Worker = HashMap<u64, u64>;
+/// impl Task for Note {
+///     /// Every thread has opened the file for appending.
+///     type Worker = File;
 ///
 ///     fn key(&self) -> u64 {
 ///         self.account
 ///     }
 ///
-///     fn run(self, balances: &mut HashMap<u64, u64>) {
-///         *balances.entry(self.account).or_default() += self.amount;
+///     fn run(self, journal: &mut File) {
+///         if let Err(error) = journal.write_all(self.line.as_bytes()) {
+///             log::error!("a note of {} is lost: {error}", self.account);
+///         }
 ///     }
 /// }
-/// # let mut balances = HashMap::new();
-/// # Deposit { account: 7, amount: 3 }.run(&mut balances);
-/// # assert_eq!(balances[&7], 3);
+/// # let mut journal = tempfile::tempfile()?;
+/// # Note { account: 7, line: "opened\n".to_owned() }.run(&mut journal);
+/// # assert_eq!(journal.metadata()?.len(), 7);
+/// # Ok::<_, std::io::Error>(())
 /// ```
 pub trait Task: Send + 'static {
     /// What every thread of the pool owns, such as a database connection. Made, used and dropped on its
