@@ -42,7 +42,7 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Received bytes that are in no frame yet.
+    /// Received bytes that are in no frame yet, and the frame that was handed out last, until the next step.
     #[must_use]
     pub const fn input(&self) -> &'a [u8] {
         self.input
