@@ -25,8 +25,9 @@ use crate::{
     engine,
     gateway::{Gateway, Shared, ToLoop},
     lane::{Deliver, LaneParts, Lanes, LazyWrites},
-    service::{Attempts, Hasher, Question, Worker, WorkerContext},
+    service::{Attempts, Hasher, Question, SharedStore, Worker, WorkerContext},
     session::Rules,
+    token::Tokens,
 };
 
 /// Descriptors that are not connections: files of the store, listeners, event queues.
@@ -88,7 +89,12 @@ impl Daemon {
         let loops = config.loops();
         let routes = Arc::new(Routes::new(loops));
         let outboxes = Arc::new(Outboxes::new(loops));
+        let tokens = Tokens::of(Arc::clone(&store));
         let (fatal_sender, fatal) = bounded(1);
+        let doomed = fatal_sender.clone();
+        store.fate().on_doom(move |doom| {
+            let _ = doomed.try_send(doom.to_string());
+        });
 
         let receipts_up_to = config.groups.receipts_up_to as usize;
         let planner = Planner::new(store.epoch(), Arc::clone(&routes), reader, loops, receipts_up_to);
@@ -156,6 +162,8 @@ impl Daemon {
             config: Arc::clone(&config),
             epoch: store.epoch(),
             log_id: store.log_id(),
+            tokens: tokens.clone(),
+            store: SharedStore(Arc::clone(&store)),
             routes: Arc::clone(&routes),
             outboxes: Arc::clone(&outboxes),
             lane: lane_handle.clone(),
@@ -176,6 +184,7 @@ impl Daemon {
             },
             epoch: store.epoch(),
             log_id: store.log_id(),
+            tokens,
             routes,
             outboxes: Arc::clone(&outboxes),
             lane: lane_handle,

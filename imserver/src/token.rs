@@ -1,16 +1,30 @@
 //! Tokens: the secret that resumes a session, and the mark that says how far a device is in step.
 //!
-//! It must never log a session token or let one be compared in parts: only its hash leaves this module.
+//! It must never log a session token or let one be compared in parts: only its hash leaves this module. It must never
+//! believe a mark that the store's past did not sign: what a mark says can end an epoch for everybody.
 
+use std::sync::Arc;
+
+use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
-use storage::{ClientId, Fingerprint, Position, SessionId, Snapshot, TokenHash, UserId};
+use storage::{
+    Claim, ClientId, Fingerprint, Generation, Position, SessionId, Snapshot, Store, TokenHash, TokenKey,
+    UserId,
+};
 
 const SESSION_PREFIX: &str = "imt1_";
 const SECRET_BYTES: usize = 32;
-/// Log id, and the last position that everything is in up to.
-const PREFIX_BYTES: usize = 16;
-/// The same, the end of the set, and its commits that were open; 256 bytes are the protocol's limit.
-const OPEN_MAX: usize = 29;
+/// What is left of a signature. RFC 2104, section 5, asks for half of the hash at least.
+const MAC_BYTES: usize = 16;
+/// Signed with what it is for, so that neither can be presented as the other.
+const SYNC_PURPOSE: &[u8] = b"imserver sync token 1";
+const PAGE_PURPOSE: &[u8] = b"imserver page mark 1";
+/// Log id, generation, last position of the prefix, end, signature.
+const SYNC_BYTES_MIN: usize = 32 + MAC_BYTES;
+/// The protocol's limit.
+const SYNC_BYTES_MAX: usize = protocol::validate::TOKEN_BYTES_MAX;
+/// Commits within the set that are not in it, in one token at most.
+const OPEN_MAX: usize = (SYNC_BYTES_MAX - SYNC_BYTES_MIN) / 8;
 
 /// The random source failed: nothing secret can be made.
 #[derive(Debug, thiserror::Error)]
@@ -79,84 +93,146 @@ pub fn random_u63() -> Result<u64, RandomError> {
     Ok((u64::from_le_bytes(bytes) >> 1).max(1))
 }
 
-/// What a device has of a store, as clients carry it: opaque to them.
+/// Makes and reads what clients carry of a store's past, opaque to them and signed with the past's key.
 ///
-/// On the wire: the log's id and the last position of the set's prefix; where the set is no prefix, also its
-/// end and the first positions of the commits that are not in it. All numbers are 8 bytes, big-endian.
+/// A sync token is, in numbers of 8 bytes, big-endian: the log's id, the generation in which the set was read, the last
+/// position that everything is in up to, the end of the set, and the first positions of the commits that are not in it.
+/// A page mark is the log's id and a position. Each ends with 16 bytes of HMAC-SHA-256 (RFC 2104) over its purpose and
+/// all before.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    log_id: u64,
+    key: TokenKey,
+    past: Arc<dyn Past>,
+}
+
+/// The part of a store that every token is told to.
+pub trait Past: std::fmt::Debug + Send + Sync {
+    /// See [`Store::told`].
+    fn told(&self, ceiling: Position) -> Generation;
+}
+
+/// A store's past, as one that prints nothing of the store.
+struct PastOf(Arc<dyn Store>);
+
+impl std::fmt::Debug for PastOf {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("PastOf(…)")
+    }
+}
+
+impl Past for PastOf {
+    fn told(&self, ceiling: Position) -> Generation {
+        self.0.told(ceiling)
+    }
+}
+
+/// A sync token as it was presented.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SyncToken {
-    /// Which store's positions.
-    pub log_id: u64,
-    /// What it has.
-    pub snapshot: Snapshot,
+pub enum Presented {
+    /// This past signed it: the device has the set, and says in which generation it was told so.
+    Signed(Claim, Snapshot),
+    /// It is of another past. Nothing of it can be checked or used.
+    OtherPast,
+    /// It is no token, or one of this past that this past did not sign.
+    Invalid,
 }
 
-impl SyncToken {
-    /// On the wire. A set with too many holes is written as its prefix: it asks for more again, and loses
-    /// nothing.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let snapshot = self.snapshot.within(OPEN_MAX);
-        let prefix = snapshot.floor() == snapshot.ceiling();
-        let mut bytes = Vec::with_capacity(PREFIX_BYTES);
-        bytes.extend(self.log_id.to_be_bytes());
-        bytes.extend(snapshot.floor().0.to_be_bytes());
-        if !prefix {
-            bytes.extend((snapshot.ceiling().0 + 1).to_be_bytes());
-            for open in snapshot.open() {
-                bytes.extend(open.0.to_be_bytes());
-            }
+impl Tokens {
+    /// Those of a store.
+    pub fn of(store: Arc<dyn Store>) -> Self {
+        Self {
+            log_id: store.log_id(),
+            key: store.token_key(),
+            past: Arc::new(PastOf(store)),
         }
+    }
+
+    /// A token that says that a device has this set. One with too many holes is written as its prefix: it asks for
+    /// more again, and loses nothing.
+    pub fn sync_token(&self, snapshot: &Snapshot) -> Vec<u8> {
+        let snapshot = snapshot.within(OPEN_MAX);
+        let (floor, ceiling) = (snapshot.floor(), snapshot.ceiling());
+        // Told first: a generation that begins meanwhile is named only if it was compared with this.
+        let generation = self.past.told(ceiling);
+        let mut bytes = Vec::with_capacity(SYNC_BYTES_MIN);
+        for number in [self.log_id, generation.0, floor.0, ceiling.0 + 1] {
+            bytes.extend(number.to_be_bytes());
+        }
+        for open in snapshot.open() {
+            bytes.extend(open.0.to_be_bytes());
+        }
+        self.sign(SYNC_PURPOSE, &mut bytes);
         bytes
     }
 
-    /// From the wire. `None` for anything this server did not write.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (numbers, rest) = bytes.as_chunks::<8>();
+    /// Reads what a client presents as a sync token.
+    pub fn presented(&self, bytes: &[u8]) -> Presented {
+        if bytes.len() < SYNC_BYTES_MIN || bytes.len() > SYNC_BYTES_MAX || !bytes.len().is_multiple_of(8) {
+            return Presented::Invalid;
+        }
+        if bytes.first_chunk::<8>() != Some(&self.log_id.to_be_bytes()) {
+            return Presented::OtherPast;
+        }
+        match self.signed_set(bytes) {
+            Some((claim, snapshot)) => Presented::Signed(claim, snapshot),
+            None => Presented::Invalid,
+        }
+    }
+
+    fn signed_set(&self, bytes: &[u8]) -> Option<(Claim, Snapshot)> {
+        let (numbers, _) = self.checked(SYNC_PURPOSE, bytes)?.as_chunks::<8>();
         let numbers: Vec<u64> = numbers.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect();
-        let (&log_id, positions) = numbers.split_first()?;
-        if !rest.is_empty() || positions.iter().any(|position| *position > i64::MAX as u64) {
+        let [_, generation, floor, end, ref open @ ..] = *numbers else {
             return None;
-        }
-        let snapshot = match *positions {
-            [position] => Snapshot::at(Position(position)),
-            [floor, end, ref open @ ..] if !open.is_empty() && open.len() <= OPEN_MAX => {
-                let open: Vec<Position> = open.iter().copied().map(Position).collect();
-                Snapshot::new(Position(floor + 1), Position(end), &open)
-            }
-            _ => return None,
         };
-        let token = Self { log_id, snapshot };
-        // What says the same in other bytes was not written here.
-        (token.to_bytes() == bytes).then_some(token)
+        let open: Vec<Position> = open.iter().copied().map(Position).collect();
+        let snapshot = Snapshot::new(Position(floor.checked_add(1)?), Position(end), &open);
+        let claim = Claim {
+            generation: Generation(generation),
+            ceiling: snapshot.ceiling(),
+        };
+        Some((claim, snapshot))
     }
-}
 
-/// Where a page of a list ended, as clients carry it: opaque to them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PageMark {
-    /// Which store's positions.
-    pub log_id: u64,
-    /// The last one on the page.
-    pub position: Position,
-}
-
-impl PageMark {
-    /// On the wire.
-    pub fn to_bytes(self) -> [u8; PREFIX_BYTES] {
-        let mut bytes = [0; PREFIX_BYTES];
-        bytes[..8].copy_from_slice(&self.log_id.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.position.0.to_be_bytes());
+    /// A mark that says that a page of a list ended with this position.
+    pub fn page_mark(&self, last: Position) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16 + MAC_BYTES);
+        bytes.extend(self.log_id.to_be_bytes());
+        bytes.extend(last.0.to_be_bytes());
+        self.sign(PAGE_PURPOSE, &mut bytes);
         bytes
     }
 
-    /// From the wire. `None` for anything this server did not write.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (log_id, position) = bytes.split_first_chunk::<8>()?;
+    /// Where the page ended that a client presents the mark of. `None` for anything that this past did not sign.
+    pub fn page_end(&self, bytes: &[u8]) -> Option<Position> {
+        let (log_id, position) = self.checked(PAGE_PURPOSE, bytes)?.split_first_chunk::<8>()?;
         let position = u64::from_be_bytes(position.try_into().ok()?);
-        (position <= i64::MAX as u64).then_some(Self {
-            log_id: u64::from_be_bytes(*log_id),
-            position: Position(position),
-        })
+        (u64::from_be_bytes(*log_id) == self.log_id && position <= i64::MAX as u64)
+            .then_some(Position(position))
+    }
+
+    fn sign(&self, purpose: &[u8], bytes: &mut Vec<u8>) {
+        let mac = self.mac(purpose, bytes).finalize().into_bytes();
+        bytes.extend(&mac[..MAC_BYTES]);
+    }
+
+    /// What was signed, if it was.
+    fn checked<'a>(&self, purpose: &[u8], bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (signed, mac) = bytes.split_last_chunk::<MAC_BYTES>()?;
+        // In constant time, as the crate says.
+        self.mac(purpose, signed)
+            .verify_truncated_left(mac.as_slice())
+            .ok()?;
+        Some(signed)
+    }
+
+    fn mac(&self, purpose: &[u8], bytes: &[u8]) -> Hmac<Sha256> {
+        // A key that is shorter than the hash's block is filled up with zeros: RFC 2104, section 2.
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&self.key.0);
+        let mac = <Hmac<Sha256> as Mac>::new(&block.into());
+        mac.chain_update(purpose).chain_update(bytes)
     }
 }
 
@@ -205,60 +281,98 @@ mod tests {
         );
     }
 
+    #[derive(Debug, Default)]
+    struct Told(std::sync::atomic::AtomicU64);
+
+    impl Past for Told {
+        fn told(&self, ceiling: Position) -> Generation {
+            self.0.fetch_max(ceiling.0, std::sync::atomic::Ordering::Relaxed);
+            Generation(5)
+        }
+    }
+
+    fn tokens(log_id: u64, key: u8) -> (Tokens, Arc<Told>) {
+        let told = Arc::new(Told::default());
+        let past = Arc::clone(&told) as Arc<dyn Past>;
+        let key = TokenKey([key; 32]);
+        (Tokens { log_id, key, past }, told)
+    }
+
+    fn commit(number: u64) -> Position {
+        Position(number << Snapshot::COMMIT_BITS)
+    }
+
     #[test]
     fn a_sync_token_survives_the_wire_and_nothing_else_does() {
-        let token = |snapshot| SyncToken { log_id: 7, snapshot };
-        let commit = |number: u64| Position(number << Snapshot::COMMIT_BITS);
+        let (tokens, told) = tokens(7, 1);
         for snapshot in [
             Snapshot::at(Position(0)),
             Snapshot::at(Position(9)),
             Snapshot::new(commit(3), commit(9), &[commit(3), commit(5)]),
         ] {
-            let token = token(snapshot);
-            let bytes = token.to_bytes();
-            assert_eq!(SyncToken::parse(&bytes), Some(token));
-            assert_eq!(SyncToken::parse(&bytes[..bytes.len() - 1]), None);
+            let bytes = tokens.sync_token(&snapshot);
+            let claim = Claim {
+                generation: Generation(5),
+                ceiling: snapshot.ceiling(),
+            };
+            assert_eq!(told.0.load(std::sync::atomic::Ordering::Relaxed), claim.ceiling.0);
+            assert_eq!(tokens.presented(&bytes), Presented::Signed(claim, snapshot));
+            for cut in 1..bytes.len() {
+                assert_eq!(tokens.presented(&bytes[..cut]), Presented::Invalid);
+            }
+            for flipped in 0..bytes.len() {
+                let mut bytes = bytes.clone();
+                bytes[flipped] ^= 1;
+                let is = if flipped < 8 {
+                    Presented::OtherPast
+                } else {
+                    Presented::Invalid
+                };
+                assert_eq!(tokens.presented(&bytes), is);
+            }
         }
-        for wrong in [
-            &[0xFF; 16][..],
-            &[0; 17],
-            &[0; 24],
-            &[],
-            &[0; 8],
-            &[0; 256],
-            &[0; 264],
-        ] {
-            assert_eq!(SyncToken::parse(wrong), None);
+        for wrong in [&[][..], &[0; 8], &[0; 49], &[0; 264]] {
+            assert_eq!(tokens.presented(wrong), Presented::Invalid);
         }
     }
 
     #[test]
+    fn a_token_is_of_one_past_and_one_purpose() {
+        let (ours, _) = tokens(7, 1);
+        let (forged, _) = tokens(7, 2);
+        let (other, _) = tokens(8, 1);
+        let snapshot = Snapshot::at(Position(9));
+        assert_eq!(ours.presented(&forged.sync_token(&snapshot)), Presented::Invalid);
+        assert_eq!(ours.presented(&other.sync_token(&snapshot)), Presented::OtherPast);
+        let mark = ours.page_mark(Position(9));
+        assert_eq!(ours.page_end(&mark), Some(Position(9)));
+        assert_eq!(ours.page_end(&mark[1..]), None);
+        assert_eq!(ours.page_end(&ours.sync_token(&snapshot)), None);
+        assert_eq!(forged.page_end(&mark), None);
+        assert_eq!(other.page_end(&mark), None);
+    }
+
+    #[test]
     fn a_token_with_many_holes_becomes_shorter_and_claims_less() {
-        let commit = |number: u64| Position(number << Snapshot::COMMIT_BITS);
         let open: Vec<Position> = (10..60)
             .step_by(2)
             .map(commit)
             .chain((60..70).map(commit))
             .collect();
         let snapshot = Snapshot::new(commit(10), commit(99), &open);
-        let token = SyncToken { log_id: 7, snapshot };
-        let bytes = token.to_bytes();
-        assert!(bytes.len() <= protocol::validate::TOKEN_BYTES_MAX);
-        let parsed = SyncToken::parse(&bytes).unwrap();
-        assert!(parsed.snapshot.covers(Position(commit(10).0 - 1)));
-        assert!(!parsed.snapshot.covers(commit(11)));
-    }
-
-    #[test]
-    fn a_page_mark_survives_the_wire_and_nothing_else_does() {
-        let mark = PageMark {
-            log_id: 7,
-            position: Position(9),
+        let (tokens, _) = tokens(7, 1);
+        let bytes = tokens.sync_token(&snapshot);
+        assert!(bytes.len() <= SYNC_BYTES_MAX);
+        let Presented::Signed(claim, parsed) = tokens.presented(&bytes) else {
+            panic!("it was signed");
         };
-        assert_eq!(PageMark::parse(&mark.to_bytes()), Some(mark));
-        assert_eq!(PageMark::parse(&mark.to_bytes()[..15]), None);
-        assert_eq!(PageMark::parse(&[0xFF; 16]), None);
-        assert_eq!(PageMark::parse(&[0; 17]), None);
+        assert!(parsed.covers(Position(commit(10).0 - 1)));
+        assert!(!parsed.covers(commit(11)));
+        assert_eq!(claim.ceiling, parsed.ceiling());
+        // As many as fit are written.
+        let open: Vec<Position> = (10..10 + 2 * OPEN_MAX as u64).step_by(2).map(commit).collect();
+        let bytes = tokens.sync_token(&Snapshot::new(commit(10), commit(99), &open));
+        assert_eq!(bytes.len(), SYNC_BYTES_MAX);
     }
 
     #[test]

@@ -50,10 +50,17 @@ pub enum CommitError {
     Fatal(String),
 }
 
-/// A question that could not be answered. It says nothing about the data.
+/// A question that could not be answered.
 #[derive(Debug, thiserror::Error)]
-#[error("read failed: {0}")]
-pub struct ReadError(pub String);
+pub enum ReadError {
+    /// The store did not answer. It says nothing about the data; the same question may be answered later.
+    #[error("read failed: {0}")]
+    Failed(String),
+    /// What the store keeps cannot be trusted, or the past that this process lives in is over: asking again is of no
+    /// use. The store's [`Fate`](crate::Fate) has the reason by the time this is returned.
+    #[error("read failed for good: {0}")]
+    Fatal(String),
+}
 
 /// The store cannot be opened; the text says what to do about it, in one sentence.
 #[derive(Debug, thiserror::Error)]

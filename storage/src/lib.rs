@@ -27,8 +27,10 @@ pub mod conformance;
 pub mod copy;
 pub mod ephemeral;
 mod error;
+mod fate;
 mod gate;
 pub mod model;
+mod past;
 pub mod pool;
 pub mod postgres;
 mod read;
@@ -41,6 +43,8 @@ mod types;
 mod write;
 
 pub use error::{CommitError, OpenError, ReadError, Refused};
+pub use fate::{Doom, Fate};
+pub use past::{Claim, Generation, GenerationReport, PastReport, Testimony, TokenKey};
 pub use read::{
     Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interval, MemberView, Notice,
     ReactionView, Reader, RevisionView, SessionEnd, Store, Tail,

@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use crate::{
     error::{OpenError, ReadError},
+    fate::Fate,
+    past::{Claim, Generation, Testimony, TokenKey},
     snapshot::Snapshot,
     types::{
         ConversationId, ConversationKind, Credentials, Event, Position, Role, Seq, Session, SessionId,
@@ -22,6 +24,24 @@ pub trait Store: Send + Sync {
 
     /// Names the commit order: positions of stores with different log ids cannot be compared.
     fn log_id(&self) -> u64;
+
+    /// Signs the tokens of this past.
+    fn token_key(&self) -> TokenKey;
+
+    /// Notes that somebody is about to be told that everything in a set up to `ceiling` was seen, and returns the
+    /// generation to name in that token. The set must have been read from this store, in this process, before.
+    fn told(&self, ceiling: Position) -> Generation;
+
+    /// Why nothing of this store may be acknowledged any more, once that is so.
+    fn fate(&self) -> &Fate;
+
+    /// Makes a new past for everybody, because the present one lacks what was acknowledged: a new epoch, log id,
+    /// generation and token key, with `why` written beside them. This process lived in the old past: it is
+    /// [doomed](Fate::doom) before this returns. Where another process has made the new past already, nothing is made.
+    ///
+    /// # Errors
+    /// It could not be written; the process is doomed all the same.
+    fn begin_past(&self, why: &str) -> Result<(), OpenError>;
 
     /// How many writers may commit at once. With one, its positions are the commit order, and whoever commits
     /// sees every commit.
@@ -69,6 +89,12 @@ pub trait Reader: Send {
     /// # Errors
     /// As every method here: the store did not answer.
     fn snapshot(&mut self) -> Result<Snapshot, ReadError>;
+
+    /// What a claim, whose signature was checked under [`Store::token_key`], says about the store's past.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError>;
 
     /// People, in the order asked, unknown ids left out.
     ///

@@ -16,19 +16,17 @@ use crate::{
     delivery::{Route, encode},
     reply::{Answer, Authenticated, Effect, ReplyTo},
     service::{Question, question::Query, wire},
-    token::SyncToken,
 };
 
 impl Gateway {
     pub(super) fn pong(&self, cx: &mut Cx<'_>, seq: u16) {
-        let log_id = self.shared.log_id;
         let conn = cx.conn();
         let encoding = conn.session.encoding();
         let token = conn
             .token(&self.complete_to)
-            .map(|snapshot| SyncToken { log_id, snapshot });
+            .map(|snapshot| self.shared.tokens.sync_token(&snapshot).into());
         let pong = v1::Pong {
-            sync_token: token.map(|token| token.to_bytes().into()).unwrap_or_default(),
+            sync_token: token.unwrap_or_default(),
             server_time_ms: clock::wall().0,
         };
         send(cx, encode::reply(&Reply::Ping(pong), encoding, seq));

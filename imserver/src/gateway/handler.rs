@@ -31,6 +31,7 @@ use crate::{
     reply::Answer,
     service::Question,
     session::{Rules, Verdict},
+    token::Tokens,
 };
 
 /// Close codes of this application, for logs.
@@ -64,6 +65,8 @@ pub struct Shared {
     pub epoch: u64,
     /// Names its commit order.
     pub log_id: u64,
+    /// Makes what devices carry of the store's past.
+    pub tokens: Tokens,
     /// Who is connected.
     pub routes: Arc<Routes>,
     /// Marks of missed deliveries.

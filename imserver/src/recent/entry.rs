@@ -9,10 +9,12 @@ use storage::{
 };
 
 use super::BODY_BYTES_MAX;
-use crate::{service::wire, token::SyncToken};
+use crate::service::wire;
 
 /// Of marks and entries.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Commits within a mark's set that are not in it, at most.
+const OPEN_MAX: usize = 32;
 
 /// What a list is begun with: who had everything up to where.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,14 +32,15 @@ pub struct Mark {
 impl Mark {
     /// As the list keeps it; a set with many holes as a smaller one.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let token = SyncToken {
-            log_id: self.log_id,
-            snapshot: self.snapshot.clone(),
-        };
+        let snapshot = self.snapshot.within(OPEN_MAX);
         let mut bytes = vec![VERSION];
-        bytes.put_u64(self.epoch);
-        bytes.put_u64(self.session.0);
-        bytes.extend(token.to_bytes());
+        let (floor, ceiling) = (snapshot.floor().0, snapshot.ceiling().0);
+        for number in [self.epoch, self.session.0, self.log_id, floor, ceiling] {
+            bytes.put_u64(number);
+        }
+        for open in snapshot.open() {
+            bytes.put_u64(open.0);
+        }
         bytes
     }
 
@@ -48,12 +51,18 @@ impl Mark {
         }
         let epoch = bytes.try_get_u64().ok()?;
         let session = SessionId(bytes.try_get_u64().ok()?);
-        let token = SyncToken::parse(bytes)?;
-        Some(Self {
-            log_id: token.log_id,
+        let log_id = bytes.try_get_u64().ok()?;
+        let (floor, ceiling) = (bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?);
+        let mut open = Vec::new();
+        while bytes.has_remaining() && open.len() < OPEN_MAX {
+            open.push(Position(bytes.try_get_u64().ok()?));
+        }
+        let (below, end) = (Position(floor.checked_add(1)?), Position(ceiling.checked_add(1)?));
+        (!bytes.has_remaining()).then(|| Self {
+            log_id,
             epoch,
             session,
-            snapshot: token.snapshot,
+            snapshot: Snapshot::new(below, end, &open),
         })
     }
 }

@@ -3,11 +3,11 @@
 use prost::Message;
 use protocol::{
     Encoding, MessageType, Push, Refusal, Reply,
-    v1::{self, ErrorCode},
+    v1::{self, ErrorClass, ErrorCode},
 };
 use storage::{
     Changes, ConversationId, ConversationView, CursorView, Direction, EventPage, Position, ReadError, Seq,
-    Snapshot, UserId,
+    Snapshot, Testimony, UserId,
 };
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     gateway::Established,
     recent::Newest,
     reply::{Effect, ReplyTo},
-    token::{PageMark, SyncToken},
+    token::Presented,
 };
 
 /// Newest events that a sync brings along for one conversation, at most.
@@ -113,23 +113,20 @@ pub(super) fn sync(worker: &mut Worker, who: Established, request: &v1::SyncRequ
 type Synced = Result<(v1::SyncResponse, Snapshot), Refusal>;
 
 fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) -> Result<Synced, ReadError> {
-    let log_id = worker.context.log_id;
     let (since, restarted) = if request.token.is_empty() {
         (Snapshot::default(), false)
     } else {
-        let Some(token) = SyncToken::parse(&request.token) else {
-            return Ok(Err(Refusal::invalid(
-                "token",
-                "is not a sync token of this server",
-            )));
-        };
-        let known = token.log_id == log_id && token.snapshot.ceiling() <= worker.reader.snapshot()?.ceiling();
-        let since = if known {
-            token.snapshot
-        } else {
-            Snapshot::default()
-        };
-        (since, !known)
+        match worker.context.tokens.presented(&request.token) {
+            Presented::Invalid => {
+                let refusal = Refusal::invalid("token", "is not a sync token of this server");
+                return Ok(Err(refusal));
+            }
+            Presented::OtherPast => (Snapshot::default(), true),
+            Presented::Signed(claim, snapshot) => match worker.reader.testimony(claim)? {
+                Testimony::Known => (snapshot, false),
+                Testimony::Witness => return Ok(Err(lost_tail(worker))),
+            },
+        }
     };
     let changes = worker
         .reader
@@ -146,12 +143,7 @@ fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) ->
         more,
     } = changes;
     let response = v1::SyncResponse {
-        token: SyncToken {
-            log_id,
-            snapshot: up_to.clone(),
-        }
-        .to_bytes()
-        .into(),
+        token: worker.context.tokens.sync_token(&up_to).into(),
         epoch: worker.context.epoch,
         conversations: conversations.iter().map(wire::conversation).collect(),
         pages,
@@ -160,6 +152,17 @@ fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) ->
         restarted,
     };
     Ok(Ok((response, up_to)))
+}
+
+/// A device has a token that only this past could have signed, about something that this past does not have: its tail
+/// was lost, and nothing else noticed. Others have cursors from that tail, too, and would take what comes in its place
+/// for what they know: so the epoch ends for all of them.
+fn lost_tail(worker: &Worker) -> Refusal {
+    let why = "a device was told of commits that the store does not have";
+    if let Err(error) = worker.context.store.begin_past(why) {
+        log::error!("a new epoch could not be begun: {error}");
+    }
+    Refusal::new(ErrorCode::Unavailable, "the server starts over").with_class(ErrorClass::Retry)
 }
 
 /// The new events of each changed conversation where they are few: saves the client a round trip. Of a user who was
@@ -263,13 +266,13 @@ fn try_list(
     user: UserId,
     request: &v1::ListConversationsRequest,
 ) -> Result<Result<v1::ListConversationsResponse, Refusal>, ReadError> {
-    let log_id = worker.context.log_id;
+    let tokens = &worker.context.tokens;
     let before = if request.before.is_empty() {
         None
     } else {
-        match PageMark::parse(&request.before) {
-            Some(mark) if mark.log_id == log_id => Some(mark.position),
-            _ => {
+        match tokens.page_end(&request.before) {
+            Some(position) => Some(position),
+            None => {
                 return Ok(Err(Refusal::invalid(
                     "before",
                     "is not from a page of this server",
@@ -289,15 +292,12 @@ fn try_list(
     Ok(Ok(v1::ListConversationsResponse {
         before: views
             .last()
-            .map(|view| {
-                let position = view.head_position;
-                PageMark { log_id, position }.to_bytes().to_vec().into()
-            })
+            .map(|view| tokens.page_mark(view.head_position).into())
             .unwrap_or_default(),
         conversations: views.iter().map(wire::conversation).collect(),
         more,
         sync_token: token
-            .map(|snapshot| SyncToken { log_id, snapshot }.to_bytes().into())
+            .map(|snapshot| tokens.sync_token(&snapshot).into())
             .unwrap_or_default(),
         epoch: worker.context.epoch,
     }))

@@ -15,4 +15,4 @@ mod login;
 
 pub use attempts::Attempts;
 pub use hashing::{HashJob, Hasher, HasherHandle};
-pub use question::{Question, Worker, WorkerContext};
+pub use question::{Question, SharedStore, Worker, WorkerContext};

@@ -8,7 +8,7 @@ use protocol::{
     Refusal, Request,
     v1::{Device, ErrorCode},
 };
-use storage::{ReadError, Reader, TokenHash};
+use storage::{ReadError, Reader, Store, TokenHash};
 
 use super::{accounts, attempts::Attempts, conversations, hashing::HasherHandle, login};
 use crate::{
@@ -19,10 +19,28 @@ use crate::{
     gateway::Established,
     lane::LaneHandle,
     reply::{Effect, ReplyTo},
+    token::Tokens,
 };
 
 /// While a store is down, every question fails.
 pub(super) static UNANSWERED: Complaint = Complaint::new("the store did not answer");
+
+/// A store that prints nothing of itself.
+pub struct SharedStore(pub Arc<dyn Store>);
+
+impl std::ops::Deref for SharedStore {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl std::fmt::Debug for SharedStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SharedStore(…)")
+    }
+}
 
 /// What every worker shares.
 #[derive(Debug)]
@@ -33,6 +51,10 @@ pub struct WorkerContext {
     pub epoch: u64,
     /// Names the commit order.
     pub log_id: u64,
+    /// Makes and reads what devices carry of the store's past.
+    pub tokens: Tokens,
+    /// The store itself, for what ends its past.
+    pub store: SharedStore,
     /// Who is connected.
     pub routes: Arc<Routes>,
     /// The way to the loops for what is not stored.

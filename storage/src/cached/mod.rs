@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     error::ReadError,
+    past::{Claim, Testimony},
     read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Notice, Reader, Tail},
     snapshot::Snapshot,
     types::{ConversationId, Credentials, Event, Position, Seq, Session, TokenHash, User, UserId},
@@ -120,6 +121,10 @@ impl std::fmt::Debug for CachedReader {
 impl Reader for CachedReader {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         self.inner.snapshot()
+    }
+
+    fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {
+        self.inner.testimony(claim)
     }
 
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {

@@ -27,6 +27,7 @@ macro_rules! counted {
 
 counted! {
     snapshot(&mut self) -> Snapshot;
+    testimony(&mut self, claim: Claim) -> Testimony;
     users(&mut self, ids: &[UserId]) -> Vec<User>;
     user_by_name(&mut self, name: &str) -> Option<User>;
     credentials(&mut self, name: &str) -> Option<Credentials>;

@@ -22,16 +22,23 @@ use parking_lot::Mutex;
 
 use crate::{
     error::{CommitError, OpenError, Refused},
+    fate::{Doom, Fate},
+    past::{Generation, TokenKey},
     read::{Reader, Store},
+    types::Position,
     write::{Outcome, Rules, Write, Writer},
 };
 use state::State;
+
+/// Its only one: it never starts again.
+const GENERATION: Generation = Generation(1);
 
 /// A store in memory: nothing of it outlives the value. Shared between threads; its readers and its writer
 /// stay usable after it is dropped.
 pub struct ModelStore {
     epoch: u64,
     log_id: u64,
+    fate: Arc<Fate>,
     state: Arc<Mutex<State>>,
     writer_taken: AtomicBool,
 }
@@ -42,6 +49,7 @@ impl ModelStore {
         Self {
             epoch,
             log_id,
+            fate: Arc::default(),
             state: Arc::new(Mutex::new(State::new(rules))),
             writer_taken: AtomicBool::new(false),
         }
@@ -66,6 +74,24 @@ impl Store for ModelStore {
         self.log_id
     }
 
+    fn token_key(&self) -> TokenKey {
+        TokenKey([7; 32])
+    }
+
+    fn told(&self, _: Position) -> Generation {
+        GENERATION
+    }
+
+    fn fate(&self) -> &Fate {
+        &self.fate
+    }
+
+    /// The store forgets all when it ends: there is no other past to begin.
+    fn begin_past(&self, why: &str) -> Result<(), OpenError> {
+        self.fate.doom(Doom::PastOver(why.to_owned()));
+        Ok(())
+    }
+
     fn writers_max(&self) -> usize {
         1
     }
@@ -77,6 +103,7 @@ impl Store for ModelStore {
             ));
         }
         Ok(Box::new(ModelWriter {
+            fate: Arc::clone(&self.fate),
             state: Arc::clone(&self.state),
         }))
     }
@@ -93,11 +120,15 @@ impl Store for ModelStore {
 }
 
 struct ModelWriter {
+    fate: Arc<Fate>,
     state: Arc<Mutex<State>>,
 }
 
 impl Writer for ModelWriter {
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError> {
+        if let Some(doom) = self.fate.reason() {
+            return Err(CommitError::Fatal(doom.to_string()));
+        }
         // One lock over the whole batch: readers see all of it or nothing.
         let mut state = self.state.lock();
         Ok(writes.iter().map(|write| state.write(write)).collect())

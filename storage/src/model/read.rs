@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    ModelReader,
+    GENERATION, ModelReader,
     state::{Conversation, Entry, State},
 };
 use crate::{
     error::ReadError,
+    past::{Claim, Testimony},
     read::{
         Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interval, MemberView,
         ReactionView, Reader, RevisionView, Tail,
@@ -21,6 +22,15 @@ use crate::{
 impl Reader for ModelReader {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         Ok(Snapshot::at(self.state.lock().position))
+    }
+
+    fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {
+        let known = claim.generation == GENERATION && claim.ceiling <= self.state.lock().position;
+        Ok(if known {
+            Testimony::Known
+        } else {
+            Testimony::Witness
+        })
     }
 
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {

@@ -167,7 +167,7 @@ fn is_conversion(error: &postgres::Error) -> bool {
 
 impl From<Failure> for ReadError {
     fn from(failure: Failure) -> Self {
-        Self(failure.to_string())
+        Self::Failed(failure.to_string())
     }
 }
 

@@ -145,7 +145,7 @@ impl ReadConnections {
         let trouble = answer.as_ref().err();
         let why = trouble.map(|trouble| trouble as &dyn fmt::Display);
         self.gate.leave(pass, Instant::now(), self.reached(trouble), why);
-        answer.map_err(|trouble| ReadError(trouble.to_string()))
+        answer.map_err(|trouble| ReadError::Failed(trouble.to_string()))
     }
 
     fn attempt<T>(

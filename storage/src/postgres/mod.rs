@@ -61,8 +61,11 @@ use std::{
 
 use crate::{
     error::OpenError,
+    fate::{Doom, Fate},
     gate::Gate,
+    past::{Generation, TokenKey},
     read::{Reader, Store},
+    types::Position,
     write::Writer,
 };
 use connections::Connector;
@@ -83,6 +86,7 @@ pub struct PostgresStore {
     readers: Arc<ReadConnections>,
     writers: AtomicUsize,
     writing: Arc<Gate>,
+    fate: Arc<Fate>,
 }
 
 impl PostgresStore {
@@ -101,6 +105,7 @@ impl PostgresStore {
             readers,
             writers: AtomicUsize::new(0),
             writing: Arc::new(outage::gate(Instant::now())),
+            fate: Arc::default(),
         })
     }
 
@@ -141,6 +146,23 @@ impl Store for PostgresStore {
 
     fn log_id(&self) -> u64 {
         self.connector.identity().log_id
+    }
+
+    fn token_key(&self) -> TokenKey {
+        self.connector.identity().interim_key()
+    }
+
+    fn told(&self, _: Position) -> Generation {
+        Generation(1)
+    }
+
+    fn fate(&self) -> &Fate {
+        &self.fate
+    }
+
+    fn begin_past(&self, why: &str) -> Result<(), OpenError> {
+        self.fate.doom(Doom::PastOver(why.to_owned()));
+        Ok(())
     }
 
     fn writers_max(&self) -> usize {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     error::ReadError,
+    past::{Claim, Testimony},
     read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Reader, Tail},
     snapshot::Snapshot,
     types::{ConversationId, Credentials, Position, Seq, Session, TokenHash, User, UserId},
@@ -51,6 +52,15 @@ impl PostgresReader {
 impl Reader for PostgresReader {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         self.ask(|session| seen::now(&session.query("SELECT pg_current_snapshot()::text", &[])?))
+    }
+
+    fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {
+        let known = claim.ceiling <= self.snapshot()?.ceiling();
+        Ok(if known {
+            Testimony::Known
+        } else {
+            Testimony::Witness
+        })
     }
 
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {

@@ -66,13 +66,13 @@ impl Failure {
 
 impl From<Failure> for ReadError {
     fn from(failure: Failure) -> Self {
-        Self(failure.to_string())
+        Self::Failed(failure.to_string())
     }
 }
 
 impl From<rusqlite::Error> for ReadError {
     fn from(error: rusqlite::Error) -> Self {
-        Self(error.to_string())
+        Self::Failed(error.to_string())
     }
 }
 

@@ -48,7 +48,10 @@ use rusqlite::Connection;
 
 use crate::{
     error::OpenError,
+    fate::{Doom, Fate},
+    past::{Generation, TokenKey},
     read::{Reader, Store},
+    types::Position,
     write::{Rules, Writer},
 };
 use checkpoint::Checkpointer;
@@ -81,6 +84,14 @@ impl Identity {
             epoch: draw()?,
             log_id: draw()?,
         })
+    }
+
+    /// Until stores keep a key of their own.
+    pub(crate) fn interim_key(self) -> TokenKey {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&self.epoch.to_be_bytes());
+        key[8..16].copy_from_slice(&self.log_id.to_be_bytes());
+        TokenKey(key)
     }
 }
 
@@ -123,6 +134,7 @@ impl SqliteOptions {
 pub struct SqliteStore {
     options: SqliteOptions,
     identity: Identity,
+    fate: Arc<Fate>,
     recent: Arc<Recent>,
     checkpointer: Mutex<Checkpointer>,
     writer_taken: AtomicBool,
@@ -164,6 +176,7 @@ impl SqliteStore {
         let checkpointer = Checkpointer::start(path, Arc::clone(&files))?;
         Ok(Self {
             identity,
+            fate: Arc::default(),
             files,
             recent: Arc::default(),
             checkpointer: Mutex::new(checkpointer),
@@ -207,6 +220,23 @@ impl Store for SqliteStore {
 
     fn log_id(&self) -> u64 {
         self.identity.log_id
+    }
+
+    fn token_key(&self) -> TokenKey {
+        self.identity.interim_key()
+    }
+
+    fn told(&self, _: Position) -> Generation {
+        Generation(1)
+    }
+
+    fn fate(&self) -> &Fate {
+        &self.fate
+    }
+
+    fn begin_past(&self, why: &str) -> Result<(), OpenError> {
+        self.fate.doom(Doom::PastOver(why.to_owned()));
+        Ok(())
     }
 
     fn writers_max(&self) -> usize {

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::ReadError,
+    past::{Claim, Testimony},
     read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Reader, Tail},
     snapshot::Snapshot,
     types::{ConversationId, Credentials, Position, Seq, Session, TokenHash, User, UserId},
@@ -45,6 +46,15 @@ impl SqliteReader {
 impl Reader for SqliteReader {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         Ok(Snapshot::at(lookup::position(&self.connection)?))
+    }
+
+    fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {
+        let known = claim.ceiling <= self.snapshot()?.ceiling();
+        Ok(if known {
+            Testimony::Known
+        } else {
+            Testimony::Witness
+        })
     }
 
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {

@@ -15,9 +15,10 @@ use std::{
 
 use parking_lot::Mutex;
 use storage::{
-    Changes, CommitError, ConversationId, ConversationView, Credentials, CursorView, Direction, Event,
-    EventPage, Interval, MemberView, OpenError, Outcome, Position, ReadError, Reader, Refused, Seq, Session,
-    Snapshot, Store, Tail, TokenHash, User, UserId, Write, Writer,
+    Changes, Claim, CommitError, ConversationId, ConversationView, Credentials, CursorView, Direction, Event,
+    EventPage, Fate, Generation, Interval, MemberView, OpenError, Outcome, Position, ReadError, Reader,
+    Refused, Seq, Session, Snapshot, Store, Tail, Testimony, TokenHash, TokenKey, User, UserId, Write,
+    Writer,
 };
 
 /// See the module.
@@ -114,6 +115,22 @@ impl Store for Ranked {
 
     fn log_id(&self) -> u64 {
         self.store.log_id()
+    }
+
+    fn token_key(&self) -> TokenKey {
+        self.store.token_key()
+    }
+
+    fn told(&self, ceiling: Position) -> Generation {
+        self.store.told(ceiling)
+    }
+
+    fn fate(&self) -> &Fate {
+        self.store.fate()
+    }
+
+    fn begin_past(&self, why: &str) -> Result<(), OpenError> {
+        self.store.begin_past(why)
     }
 
     fn writers_max(&self) -> usize {
@@ -282,6 +299,10 @@ impl Reader for RankedReader {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         let now = self.reader.snapshot()?;
         Ok(self.ranks.lock().prefix(&now))
+    }
+
+    fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {
+        self.reader.testimony(claim)
     }
 
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {

@@ -1,0 +1,102 @@
+//! The end of trust in a store: the first reason why nothing of it may be acknowledged any more, known to every part
+//! of the process at once.
+//!
+//! Whoever finds that reason (a reader that meets damage, a checkpoint that could not flush, a token that testifies
+//! to a lost tail) [dooms](Fate::doom) the store; whoever acknowledges asks [`Fate::reason`] first. It never takes a
+//! reason back: only a new process trusts the store again.
+
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+/// Why a process must stop using a store.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Doom {
+    /// What it keeps cannot be trusted.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// The past that this process lives in is over: another epoch has begun, and a new process will live in that.
+    #[error("the store has another past now: {0}")]
+    PastOver(String),
+}
+
+type Listener = Box<dyn Fn(&Doom) + Send + Sync>;
+
+/// See the module. Shared between threads.
+#[derive(Default)]
+pub struct Fate {
+    /// The same as `reason.is_some()`, and cheaper: it is asked before every commit.
+    sealed: AtomicBool,
+    reason: OnceLock<Doom>,
+    listener: Mutex<Option<Listener>>,
+}
+
+impl Fate {
+    /// Ends the trust. Only the first reason counts; it is told to the [listener](Fate::on_doom) once.
+    pub fn doom(&self, doom: Doom) {
+        let mut first = false;
+        let reason = self.reason.get_or_init(|| {
+            first = true;
+            doom
+        });
+        self.sealed.store(true, Ordering::Release);
+        if first && let Some(listener) = &*self.listener.lock() {
+            listener(reason);
+        }
+    }
+
+    /// Why nothing may be acknowledged any more, if so.
+    pub fn reason(&self) -> Option<&Doom> {
+        if self.sealed.load(Ordering::Acquire) {
+            self.reason.get()
+        } else {
+            None
+        }
+    }
+
+    /// Calls `listener` with the reason, on the thread that finds it, or now if there is one already. It must not wait
+    /// and must not use the store. A later listener takes the place of an earlier one.
+    pub fn on_doom(&self, listener: impl Fn(&Doom) + Send + Sync + 'static) {
+        let mut kept = self.listener.lock();
+        if let Some(reason) = self.reason.get() {
+            listener(reason);
+        }
+        *kept = Some(Box::new(listener));
+    }
+}
+
+impl fmt::Debug for Fate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Fate").field(&self.reason.get()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn the_first_reason_counts_and_is_told_once() {
+        let (fate, heard) = (Fate::default(), Arc::new(Mutex::new(Vec::new())));
+        assert_eq!(fate.reason(), None);
+        let ear = Arc::clone(&heard);
+        fate.on_doom(move |doom| ear.lock().push(doom.clone()));
+        let first = Doom::Failed("a flush".to_owned());
+        fate.doom(first.clone());
+        fate.doom(Doom::PastOver("a token".to_owned()));
+        assert_eq!(fate.reason(), Some(&first));
+        assert_eq!(*heard.lock(), [first.clone()]);
+        // Who comes late hears it, too.
+        let ear = Arc::clone(&heard);
+        fate.on_doom(move |doom| ear.lock().push(doom.clone()));
+        assert_eq!(*heard.lock(), [first.clone(), first]);
+    }
+}
