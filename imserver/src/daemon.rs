@@ -36,6 +36,8 @@ const DESCRIPTORS_RESERVED: u64 = 256;
 const CONNECTIONS_DEFAULT: usize = 10_000;
 /// How often a loop looks after what it missed.
 const TICK: Duration = Duration::from_millis(100);
+/// How long connections get to hear why the process ends when its store cannot be relied upon any more.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Questions of one session that wait, at most; a session has no more in flight.
 const QUESTIONS_PER_SESSION: usize = 1_024;
 
@@ -239,6 +241,16 @@ impl Daemon {
     /// Hears why the process must end, if it must.
     pub const fn fatal(&self) -> &Receiver<String> {
         &self.fatal
+    }
+
+    /// Tells everybody that the server goes, after the store failed or its past was found to be over. Nothing is
+    /// committed or acknowledged any more. The process must end after it without closing the store, so that nothing
+    /// is written that could take the place of what a restart recovers.
+    pub fn farewell(&self) -> DrainReport {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.cluster.leave();
+        self.server.stop_accepting();
+        self.server.drain(FAREWELL)
     }
 
     /// Ends in order: no new connections, goodbye to those there are, what was asked is answered, what was

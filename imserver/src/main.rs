@@ -70,8 +70,12 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
             recv(asked.status) -> _ => log::info!("{}", daemon.status()),
             recv(fatal) -> reason => {
                 // No drain: nothing more may be acknowledged. A restart recovers what was.
-                complain(&format!("the store failed and must be reopened: {}", reason.unwrap_or_default()));
-                return Ok(ExitCode::from(EXIT_STORE_FAILED));
+                complain(&format!("{}; start again to recover", reason.unwrap_or_default()));
+                let report = daemon.farewell();
+                log::info!("{} connections were told, {} cut off", report.drained, report.aborted);
+                log::logger().flush();
+                // Nothing is closed: closing would copy what may be the last whole state into files that may not be.
+                std::process::exit(i32::from(EXIT_STORE_FAILED));
             }
         }
     }

@@ -413,7 +413,8 @@ impl Running {
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the store failed")
                     .with_class(ErrorClass::UnknownOutcome);
                 refuse_all(thens, &refusal);
-                let _ = self.fatal.try_send(reason);
+                // A store that found the reason itself has said so already; this channel takes the first.
+                let _ = self.fatal.try_send(format!("the store failed: {reason}"));
                 Batch::Fatal
             }
         }

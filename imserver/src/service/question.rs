@@ -144,11 +144,13 @@ fn answer(worker: &mut Worker, who: Established, request: Request, reply: ReplyT
     }
 }
 
-/// Refuses because the store did not answer.
+/// Refuses because the store did not answer. Where it never will, the refusal says nothing of later: the process ends,
+/// and the next one says what is the matter.
 pub(super) fn unavailable(error: &ReadError, reply: ReplyTo) {
     UNANSWERED.failed(error);
-    reply.refuse_and(
-        &Refusal::new(ErrorCode::Unavailable, "the store did not answer"),
-        Effect::None,
-    );
+    let refusal = match error {
+        ReadError::Failed(_) => Refusal::new(ErrorCode::Unavailable, "the store did not answer"),
+        ReadError::Fatal(_) => Refusal::new(ErrorCode::Internal, "the store cannot be relied upon any more"),
+    };
+    reply.refuse_and(&refusal, Effect::None);
 }
