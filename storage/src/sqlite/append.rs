@@ -224,6 +224,6 @@ fn enter(
     });
     batch.log.enter(&event, append.fingerprint, draft.reaction)?;
     derive::apply(&batch.moment(), &event, draft.reaction)?;
-    batch.entered(&event, head);
+    batch.entered(&event, append.fingerprint, head);
     Ok(event)
 }

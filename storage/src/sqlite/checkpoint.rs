@@ -1,11 +1,14 @@
 //! Copies the write-ahead log into the database beside the commits, and sees to it that the log starts again
 //! from its beginning now and then: one that only grows costs twice per flush.
 //! It must never make a commit wait for a copy of more than a few pages.
-
+//!
+//! No error is forgiven here but that somebody was in the way, or the disk full. A flush that fails once may succeed the
+//! next time although Linux dropped what it was to flush, and each descriptor is told once: whoever goes on then starts
+//! the log again over commits that are nowhere else. So the store is doomed, nothing touches the log any more, and a new
+//! process replays all of it. A full disk is another matter: what could not be written was refused, not dropped, the log
+//! keeps it, and the copy is made when there is room. (A flush that finds no room is no such refusal, and dooms.)
 use std::{
     cell::Cell,
-    fs::File,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,10 +18,11 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 
 use super::{
     Files,
+    failure::Failure,
     profile::{self, Use},
 };
 use crate::error::OpenError;
@@ -81,13 +85,19 @@ impl Signal {
         if pages < progress.copied {
             progress.copied = 0;
         }
-        let first = !progress.dirty;
         let due_before = progress.is_due();
         progress.written = pages;
         progress.dirty = true;
-        if first || (progress.is_due() && !due_before) {
+        if progress.is_due() && !due_before {
             self.changed.notify_one();
         }
+    }
+
+    /// Nothing was copied: again in a second, or when much more was written.
+    fn try_again(&self) {
+        let mut progress = self.progress.lock();
+        progress.dirty = true;
+        progress.copied = progress.written;
     }
 
     /// Asked once for each time the log is long.
@@ -95,21 +105,31 @@ impl Signal {
         self.restart.load(Ordering::Relaxed) && self.restart.swap(false, Ordering::Relaxed)
     }
 
-    /// Waits until there is something to copy; false to stop.
-    fn wait(&self) -> bool {
+    /// Waits until there is much to copy, or for a second.
+    fn wait(&self) -> Next {
         let mut progress = self.progress.lock();
-        while !progress.dirty && !progress.stop {
-            self.changed.wait(&mut progress);
-        }
         let deadline = Instant::now() + CHECKPOINT_INTERVAL;
         while !progress.is_due() && !progress.stop {
             if self.changed.wait_until(&mut progress, deadline).timed_out() {
                 break;
             }
         }
-        progress.dirty = false;
-        !progress.stop
+        let dirty = std::mem::take(&mut progress.dirty);
+        match (progress.stop, dirty) {
+            (true, _) => Next::Stop,
+            (false, true) => Next::Copy,
+            (false, false) => Next::Idle,
+        }
     }
+}
+
+/// What the checkpointing thread does next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    /// Something was committed.
+    Copy,
+    Idle,
+    Stop,
 }
 
 impl Progress {
@@ -138,28 +158,35 @@ struct Copied {
     copied: u32,
 }
 
-fn checkpoint(connection: &Connection, mode: Mode) -> rusqlite::Result<Copied> {
+fn checkpoint(connection: &Connection, mode: Mode) -> Result<Copied, Failure> {
     let sql = match mode {
         Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
         Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
     };
-    connection.prepare_cached(sql)?.query_row([], |row| {
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| {
         let pages = |column| Ok::<_, rusqlite::Error>(u32::try_from(row.get::<_, i64>(column)?).unwrap_or(0));
         Ok(Copied {
             busy: row.get::<_, i64>(0)? != 0,
             log: pages(1)?,
             copied: pages(2)?,
         })
-    })
+    })?)
 }
 
 /// On the writer's connection, between two batches: the little that is left, so that the next commit starts the
 /// log again. No one else writes meanwhile, so it does come to an end; readers may still be in the way, then the
 /// next long log asks again.
-pub(super) fn finish_copying(connection: &Connection) {
-    if let Err(error) = checkpoint(connection, Mode::Passive) {
-        log::warn!("the write-ahead log could not be copied between two batches: {error}");
+pub(super) fn finish_copying(connection: &Connection) -> Result<(), Failure> {
+    match checkpoint(connection, Mode::Passive) {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.passes() => Ok(()),
+        Err(failure) => Err(failed(&failure)),
     }
+}
+
+/// Nothing that a checkpoint meets is forgiven but what [passes](Failure::passes).
+fn failed(failure: &Failure) -> Failure {
+    Failure::Lost(format!("copying the write-ahead log failed: {failure}"))
 }
 
 /// The checkpointing thread.
@@ -171,8 +198,8 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(path: &Path, files: Arc<Files>) -> Result<Self, OpenError> {
-        let connection = profile::connect(path, Use::Checkpoint, CACHE_KIB)?;
+    pub(super) fn start(files: Arc<Files>) -> Result<Self, OpenError> {
+        let connection = profile::connect(files.path(), Use::Checkpoint, CACHE_KIB)?;
         let signal = Arc::new(Signal::default());
         let thread = std::thread::Builder::new()
             .name("checkpoint".to_owned())
@@ -192,18 +219,32 @@ impl Checkpointer {
     }
 
     /// Stops the thread and copies what is left. The second call has nothing to do.
-    pub(super) fn close(&mut self) -> Result<(), OpenError> {
+    pub(super) fn close(&mut self, files: &Files) -> Result<(), OpenError> {
         let Some(connection) = self.stop() else {
             return Ok(());
         };
-        let done = checkpoint(&connection, Mode::Truncate)
-            .map_err(|error| OpenError(format!("the last checkpoint failed, nothing is lost: {error}")))?;
+        // The thread may have found something last.
+        if let Some(doom) = files.fate.reason() {
+            return Err(OpenError(doom.to_string()));
+        }
+        let done = checkpoint(&connection, Mode::Truncate).map_err(|failure| {
+            if !failure.passes() {
+                files.judge(&failed(&failure));
+            }
+            OpenError(format!(
+                "the last checkpoint failed, nothing is lost, the next start makes it: {failure}"
+            ))
+        })?;
         if done.busy {
             return Err(OpenError(
                 "the last checkpoint was kept from finishing by a reader, nothing is lost".to_owned(),
             ));
         }
-        Ok(())
+        // All of it is in the database, and flushed: the last connection may remove the log.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+            .map(drop)
+            .map_err(|error| OpenError(error.to_string()))
     }
 
     fn stop(&mut self) -> Option<Connection> {
@@ -221,15 +262,37 @@ impl Drop for Checkpointer {
 }
 
 fn run(connection: Connection, signal: &Signal, files: &Files) -> Connection {
-    while signal.wait() {
-        if let Err(error) = step(&connection, signal, &files.database) {
-            log::warn!("a checkpoint failed and will be tried again: {error}");
+    let mut full = false;
+    loop {
+        let next = signal.wait();
+        // It may be this thread that finds the next thing wrong, but it does not touch a store after another did.
+        if next == Next::Stop || files.fate.reason().is_some() {
+            return connection;
+        }
+        if let Err(why) = files.check_name() {
+            files.fail(why);
+            return connection;
+        }
+        if next == Next::Idle {
+            continue;
+        }
+        match step(&connection, signal, files) {
+            Ok(()) => full = false,
+            Err(failure) if failure.passes() => {
+                if !std::mem::replace(&mut full, failure.is_full()) && failure.is_full() {
+                    log::warn!("the disk is too full to copy the write-ahead log; it is tried every second");
+                }
+                signal.try_again();
+            }
+            Err(failure) => {
+                files.judge(&failed(&failure));
+                return connection;
+            }
         }
     }
-    connection
 }
 
-fn step(connection: &Connection, signal: &Signal, database: &File) -> rusqlite::Result<()> {
+fn step(connection: &Connection, signal: &Signal, files: &Files) -> Result<(), Failure> {
     let mut done = checkpoint(connection, Mode::Passive)?;
     if done.log >= PAGES_BEFORE_TRUNCATION {
         connection.busy_timeout(TRUNCATION_PATIENCE)?;
@@ -239,9 +302,9 @@ fn step(connection: &Connection, signal: &Signal, database: &File) -> rusqlite::
     // All of it may be copied by now, but the writer has written more: it has to finish it itself. What was copied is
     // flushed here first, so that little is left to flush while a commit waits.
     if done.log >= PAGES_BEFORE_RESTART {
-        if let Err(error) = database.sync_data() {
-            log::warn!("what a checkpoint copied could not be flushed: {error}");
-        }
+        files.sync().map_err(|error| {
+            Failure::Lost(format!("what a checkpoint copied could not be flushed: {error}"))
+        })?;
         signal.restart.store(true, Ordering::Relaxed);
     }
     Ok(())
@@ -250,40 +313,42 @@ fn step(connection: &Connection, signal: &Signal, database: &File) -> rusqlite::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sqlite::tests::Place;
 
     #[test]
     fn waits_for_pages_or_time() {
         let signal = Signal::default();
         signal.committed(PAGES_PER_CHECKPOINT);
-        assert!(signal.wait());
+        assert_eq!(signal.wait(), Next::Copy);
         assert!(!signal.progress.lock().dirty);
         signal.progress.lock().copied = PAGES_PER_CHECKPOINT;
         // The log began again: what was copied of the old one counts no more.
         signal.committed(10);
         assert_eq!(signal.progress.lock().copied, 0);
+        assert_eq!(signal.wait(), Next::Copy);
+        assert_eq!(signal.wait(), Next::Idle);
         signal.progress.lock().stop = true;
-        assert!(!signal.wait());
+        assert_eq!(signal.wait(), Next::Stop);
     }
 
     /// Whatever was copied, the next commit would only make it longer.
     #[test]
     fn a_long_log_is_to_start_again_though_all_of_it_is_copied() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("test.db");
-        let writer = Connection::open(&path).unwrap();
+        let place = Place::new();
+        let store = place.open();
+        let writer = place.stranger();
         writer
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (body)")
+            .execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (body)")
             .unwrap();
         let signal = Signal::default();
-        let copier = Connection::open(&path).unwrap();
-        let database = File::open(&path).unwrap();
-        step(&copier, &signal, &database).unwrap();
+        let copier = place.stranger();
+        step(&copier, &signal, &store.files).unwrap();
         assert!(!signal.take_restart(), "it is short");
         let bytes = i64::from(PAGES_BEFORE_RESTART) * 4_096;
         writer
             .execute("INSERT INTO t VALUES (zeroblob(?1))", [bytes])
             .unwrap();
-        step(&copier, &signal, &database).unwrap();
+        step(&copier, &signal, &store.files).unwrap();
         assert!(signal.take_restart());
     }
 

@@ -7,9 +7,9 @@ use rusqlite::Connection;
 use super::{
     behind::one_row,
     failure::Failure,
-    lookup,
+    log, lookup,
     moment::Moment,
-    row::{role_number, sql},
+    row::{self, collect, role_number, sql},
 };
 use crate::{
     shape::Shape,
@@ -104,15 +104,13 @@ fn erase(moment: &Moment<'_>, event: &Event) -> Result<(), Failure> {
     let position = lookup::position_at(moment, event.conversation, event.target)?
         .ok_or_else(|| Failure::damaged("what was recalled is not in the log"))?;
     let connection = moment.connection;
-    connection
-        .prepare_cached("UPDATE events SET body = x'', recalled = 1 WHERE position = ?1")?
-        .execute([sql(position.0)])?;
-    connection
-        .prepare_cached(
-            "UPDATE events SET body = x'', recalled = 1 WHERE position IN
-                (SELECT position FROM edits WHERE conversation = ?1 AND target = ?2)",
-        )?
-        .execute([sql(event.conversation.0), sql(event.target.0)])?;
+    log::erase(connection, position)?;
+    let mut statement =
+        connection.prepare_cached("SELECT position FROM edits WHERE conversation = ?1 AND target = ?2")?;
+    let key = [sql(event.conversation.0), sql(event.target.0)];
+    for edit in collect(statement.query(key)?, |row| row::position(row, 0))? {
+        log::erase(connection, edit)?;
+    }
     Ok(())
 }
 

@@ -12,6 +12,9 @@ pub(super) enum Failure {
     Sql(#[from] rusqlite::Error),
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// A transaction found another store than this process left, or a failed flush: no process may go on with it.
+    #[error("{0}")]
+    Lost(String),
     /// Only readers meet it.
     #[error("the question took so long beside writes that it has to be asked again")]
     Overtaken,
@@ -25,7 +28,7 @@ impl Failure {
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Sql(error) => error.sqlite_error_code(),
-            Self::Damaged(_) | Self::Overtaken => None,
+            Self::Damaged(_) | Self::Lost(_) | Self::Overtaken => None,
         }
     }
 
@@ -44,6 +47,17 @@ impl Failure {
         self.code() == Some(ErrorCode::SystemIoFailure)
     }
 
+    /// Only who is asked, or the room on the disk, was in the way: nothing is lost, and it may be tried again.
+    pub(super) fn passes(&self) -> bool {
+        self.is_busy() || self.is_full() || self.code() == Some(ErrorCode::OperationInterrupted)
+    }
+
+    /// This process must not use the store any more. A disk that failed once may have dropped what it was given, and
+    /// says so once; only a new process, which replays the write-ahead log, knows what there is.
+    pub(super) fn is_final(&self) -> bool {
+        self.is_damage() || self.is_io() || matches!(self, Self::Lost(_))
+    }
+
     /// The file is not what it was: nothing read from it counts any more.
     pub(super) fn is_damage(&self) -> bool {
         match self {
@@ -53,7 +67,7 @@ impl Failure {
                 | rusqlite::Error::IntegralValueOutOfRange(..)
                 | rusqlite::Error::InvalidColumnType(..),
             ) => true,
-            Self::Overtaken => false,
+            Self::Lost(_) | Self::Overtaken => false,
             Self::Sql(_) => {
                 matches!(
                     self.code(),
@@ -64,15 +78,14 @@ impl Failure {
     }
 }
 
+/// The failure must have been [judged](super::files::Files::judge).
 impl From<Failure> for ReadError {
     fn from(failure: Failure) -> Self {
-        Self::Failed(failure.to_string())
-    }
-}
-
-impl From<rusqlite::Error> for ReadError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(error.to_string())
+        if failure.is_final() {
+            Self::Fatal(failure.to_string())
+        } else {
+            Self::Failed(failure.to_string())
+        }
     }
 }
 

@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rusqlite::{CachedStatement, Connection};
 
 use super::{
     failure::Failure,
+    lookup,
     row::{Parameters, role_number, sql, users_to_blob},
+    sum,
 };
-use crate::types::{Event, EventKind, Fingerprint};
+use crate::types::{Event, EventKind, Fingerprint, Position};
 
 /// Messages of one statement; its text has a row for each.
 const ROWS_AT_ONCE: usize = 8;
@@ -64,8 +67,8 @@ impl<'c> Log<'c> {
             Some(statement) => statement,
             none => none.insert(self.connection.prepare_cached(
                 "INSERT INTO events (position, conversation, seq, ordinal, roster, sender, client_id, fingerprint,
-                                     at, kind, target, expires_at, recalled, users, role, text, body)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)",
+                                     at, kind, target, expires_at, recalled, users, role, text, body, sum)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
             )?),
         };
         let change = event.change.as_ref();
@@ -81,6 +84,7 @@ impl<'c> Log<'c> {
         parameters.bind(change.and_then(|change| change.role).map(role_number))?;
         parameters.bind(text)?;
         parameters.bind(&event.body[..])?;
+        parameters.bind(sql(sum::of_event(event, fingerprint, reaction)))?;
         statement.raw_execute()?;
         Ok(())
     }
@@ -92,15 +96,15 @@ impl<'c> Log<'c> {
             Some(statement) => statement,
             none => none.insert(self.connection.prepare_cached(
                 "INSERT OR FAIL INTO events (position, conversation, seq, ordinal, roster, sender, client_id,
-                                             fingerprint, at, kind, target, expires_at, recalled, body)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?)",
+                                             fingerprint, at, kind, target, expires_at, recalled, body, sum)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?)",
             )?),
         };
         let mut parameters = Parameters::of(statement);
@@ -108,11 +112,26 @@ impl<'c> Log<'c> {
             bind_first(&mut parameters, event, *fingerprint)?;
             parameters.bind(sql(event.expires_at.0))?;
             parameters.bind(&event.body[..])?;
+            parameters.bind(sql(sum::of_event(event, *fingerprint, "")))?;
         }
         statement.raw_execute()?;
         self.waiting.clear();
         Ok(())
     }
+}
+
+/// Erases the body of the event at a position, and marks it as recalled.
+pub(super) fn erase(connection: &Connection, position: Position) -> Result<(), Failure> {
+    let mut entry = lookup::event(connection, position)?;
+    entry.event.body = Bytes::new();
+    entry.event.recalled = true;
+    connection
+        .prepare_cached("UPDATE events SET body = x'', recalled = 1, sum = ?2 WHERE position = ?1")?
+        .execute([
+            sql(position.0),
+            sql(sum::of_event(&entry.event, entry.fingerprint, &entry.reaction)),
+        ])?;
+    Ok(())
 }
 
 /// Binds the columns from `position` to `kind`.

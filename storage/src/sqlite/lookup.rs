@@ -146,10 +146,14 @@ pub(super) fn event_at(
     conversation: ConversationId,
     seq: Seq,
 ) -> Result<Option<LogEntry>, Failure> {
-    let position = position_at(moment, conversation, seq)?;
-    position
-        .map(|position| event(moment.connection, position))
-        .transpose()
+    let Some(position) = position_at(moment, conversation, seq)? else {
+        return Ok(None);
+    };
+    let entry = event(moment.connection, position)?;
+    if (entry.event.conversation, entry.event.seq) != (conversation, seq) {
+        return Err(Failure::damaged("the place of an event is that of another one"));
+    }
+    Ok(Some(entry))
 }
 
 /// Where the event is that the same request made before, if the index has it.
@@ -180,15 +184,9 @@ pub(super) fn ordinal_at(
     if let Some(entry) = moment.recent.at(conversation, seq)? {
         return Ok(entry.ordinal);
     }
-    let mut statement = moment.connection.prepare_cached(
-        "SELECT e.ordinal FROM event_seqs s JOIN events e ON e.position = s.position
-         WHERE s.conversation = ?1 AND s.seq = ?2",
-    )?;
-    first(
-        statement.query([sql(conversation.0), row::bound(seq.0)])?,
-        |row| row::number(row, 0),
-    )?
-    .ok_or_else(|| Failure::damaged("a seq below the head has no event"))
+    event_at(moment, conversation, seq)?
+        .map(|entry| entry.event.ordinal)
+        .ok_or_else(|| Failure::damaged("a seq below the head has no event"))
 }
 
 /// Delivered and read, and the ordinal at `read`.

@@ -9,15 +9,20 @@ mod append;
 pub mod backup;
 mod behind;
 mod changes;
+mod check;
 mod checkpoint;
 mod cursors;
 mod derive;
 mod failure;
+mod files;
 mod group;
 mod log;
 mod lookup;
 mod moment;
+mod names;
+pub mod operator;
 mod page;
+mod past;
 mod people;
 mod profile;
 mod reader;
@@ -25,17 +30,17 @@ mod rebuild;
 mod recent;
 mod row;
 mod schema;
+mod sum;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod views;
 pub(crate) mod whole;
+mod witness;
 mod writer;
 
 use std::{
-    ffi::OsString,
     fmt,
-    fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -55,6 +60,9 @@ use crate::{
     write::{Rules, Writer},
 };
 use checkpoint::Checkpointer;
+use files::{Files, Lock};
+use names::{Found, Unnamed};
+use past::Past;
 use profile::Use;
 use reader::SqliteReader;
 use recent::Recent;
@@ -86,7 +94,7 @@ impl Identity {
         })
     }
 
-    /// Until stores keep a key of their own.
+    /// Until PostgreSQL keeps a key of its own.
     pub(crate) fn interim_key(self) -> TokenKey {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.epoch.to_be_bytes());
@@ -98,8 +106,9 @@ impl Identity {
 /// How to open a [`SqliteStore`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SqliteOptions {
-    /// The database file, made where there is none. Its directory must exist, on a local file system.
-    /// Files of the same name with `-wal`, `-shm` and `.lock` added stand beside it; the first belongs to it.
+    /// The database file, made where there is nothing at all. Its directory must exist, on a local file system.
+    /// Files of the same name with `-wal`, `-shm`, `.lock` and `.witness` added stand beside it; the first belongs to
+    /// it, and the last tells whether anything was lost.
     pub path: PathBuf,
     /// Enforced from now on; what is in the store already may exceed them.
     pub rules: Rules,
@@ -133,8 +142,7 @@ impl SqliteOptions {
 /// this process as long as any of them lives.
 pub struct SqliteStore {
     options: SqliteOptions,
-    identity: Identity,
-    fate: Arc<Fate>,
+    past: Past,
     recent: Arc<Recent>,
     checkpointer: Mutex<Checkpointer>,
     writer_taken: AtomicBool,
@@ -142,41 +150,31 @@ pub struct SqliteStore {
     files: Arc<Files>,
 }
 
-/// Files that stay open until the last connection of this process is closed: until then no other process may come,
-/// and closing the database's file would give up the locks that SQLite holds on it.
-struct Files {
-    /// To flush what checkpoints copied.
-    database: File,
-    _lock: File,
-}
-
 impl SqliteStore {
-    /// Opens a database, or makes one. Brings its schema up to date, and what is derived from its log.
+    /// Opens a database, or makes one where there is nothing at all. Brings its schema up to date, and what is derived
+    /// from its log, and begins a generation of its past.
     ///
     /// # Errors
-    /// Another process has it open, it is not this program's or of a newer version, it is damaged, or the
-    /// file system does not give what durability rests on.
-    pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
+    /// Another process has it open, it is not this program's or of a newer version, it is damaged or what is left of
+    /// one, or the file system does not give what durability rests on.
+    pub fn open(mut options: SqliteOptions) -> Result<Self, OpenError> {
         profile::check_version()?;
-        let path = &options.path;
-        let lock = lock(path)?;
-        // The profile writes to the file, so it comes after the question whose file it is.
-        schema::check_owner(&profile::connect_raw(path, true)?, path)?;
-        let mut connection = profile::connect(path, Use::Write, options.writer_cache_kib)?;
-        schema::migrate(&mut connection, path)?;
-        let identity = schema::identity(&connection, path, options.identity)?;
-        catch_up(&connection, path)?;
-        let database = File::open(path)
-            .map_err(|error| OpenError(format!("{} cannot be opened: {error}", path.display())))?;
-        let files = Arc::new(Files {
-            database,
-            _lock: lock,
-        });
+        let lock = Lock::take(&options.path)?;
+        options.path = lock.path().to_owned();
+        if names::examine(&options.path)? == Found::Nothing {
+            make(&options.path, options.identity)?;
+        }
+        let (files, mut connection) = open_files(lock, options.writer_cache_kib)?;
+        let files = Arc::new(files);
+        schema::migrate(&mut connection, &options.path)?;
+        check::log_at_start(&connection, &options.path)?;
+        catch_up(&connection, &options.path)?;
+        check::derived_at_start(&connection, &options.path)?;
+        let past = past::begin(&mut connection, &files)?;
         drop(connection);
-        let checkpointer = Checkpointer::start(path, Arc::clone(&files))?;
+        let checkpointer = Checkpointer::start(Arc::clone(&files))?;
         Ok(Self {
-            identity,
-            fate: Arc::default(),
+            past,
             files,
             recent: Arc::default(),
             checkpointer: Mutex::new(checkpointer),
@@ -197,6 +195,7 @@ impl SqliteStore {
         SqliteWriter::new(
             connection,
             options,
+            self.past.standing,
             signal,
             Arc::clone(&self.recent),
             Arc::clone(&self.files),
@@ -208,35 +207,38 @@ impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore")
             .field("options", &self.options)
-            .field("identity", &self.identity)
+            .field("past", &self.past)
             .finish_non_exhaustive()
     }
 }
 
 impl Store for SqliteStore {
     fn epoch(&self) -> u64 {
-        self.identity.epoch
+        self.past.identity.epoch
     }
 
     fn log_id(&self) -> u64 {
-        self.identity.log_id
+        self.past.identity.log_id
     }
 
     fn token_key(&self) -> TokenKey {
-        self.identity.interim_key()
+        self.past.key
     }
 
     fn told(&self, _: Position) -> Generation {
-        Generation(1)
+        self.past.standing.generation
     }
 
     fn fate(&self) -> &Fate {
-        &self.fate
+        &self.files.fate
     }
 
     fn begin_past(&self, why: &str) -> Result<(), OpenError> {
-        self.fate.doom(Doom::PastOver(why.to_owned()));
-        Ok(())
+        // First: nothing more may be acknowledged in the past that is over.
+        self.files.fate.doom(Doom::PastOver(why.to_owned()));
+        let options = &self.options;
+        let mut connection = profile::connect(&options.path, Use::Write, options.reader_cache_kib)?;
+        past::abandon(&mut connection, self.past.identity.log_id, why)
     }
 
     fn writers_max(&self) -> usize {
@@ -260,11 +262,41 @@ impl Store for SqliteStore {
 
     fn close(&self) -> Result<(), OpenError> {
         let options = &self.options;
+        if let Some(doom) = self.files.fate.reason() {
+            // The write-ahead log stays as it is: a new process replays all of it.
+            return Err(OpenError(doom.to_string()));
+        }
         let connection = profile::connect(&options.path, Use::Write, options.writer_cache_kib)?;
         catch_up(&connection, &options.path)?;
         drop(connection);
-        self.checkpointer.lock().close()
+        self.checkpointer.lock().close(&self.files)
     }
+}
+
+/// Locks the files of a store that is there and opens the first connection. The files are dropped last.
+fn open_files(lock: Lock, cache_kib: u32) -> Result<(Files, Connection), OpenError> {
+    files::refuse_damaged(lock.path())?;
+    let files = Files::open(lock)?;
+    // The profile writes to the file, so it comes after the question whose file it is.
+    let connection = profile::connect(files.path(), Use::Write, cache_kib)?;
+    Ok((files, connection))
+}
+
+/// Makes a new store. It gets its name when it is whole.
+fn make(path: &Path, identity: Identity) -> Result<(), OpenError> {
+    let new = Unnamed::store(path)?;
+    let file = files::FileIdentity::of(new.file())
+        .map_err(|error| OpenError(format!("{} cannot be looked at: {error}", new.path().display())))?;
+    let mut connection = profile::connect_raw(new.path())?;
+    schema::migrate(&mut connection, new.path())?;
+    let identity = if identity.epoch == 0 {
+        Identity::random()?
+    } else {
+        identity
+    };
+    past::found(&connection, identity, file)?;
+    profile::close(connection, new.path())?;
+    new.publish()
 }
 
 /// Makes what is missing of the index.
@@ -275,34 +307,4 @@ fn catch_up(connection: &Connection, path: &Path) -> Result<(), OpenError> {
             path.display()
         ))
     })
-}
-
-/// One process per database: others are told so at once, instead of waiting for each other's transactions.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut name = OsString::from(path);
-    name.push(".lock");
-    let lock_path = PathBuf::from(name);
-    let cannot = |error: std::io::Error| {
-        OpenError(format!(
-            "the lock file {} cannot be opened ({error}): check that its directory exists and may be written",
-            lock_path.display()
-        ))
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError(format!(
-            "another imserver uses {}: stop it first, or name another data directory",
-            path.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(OpenError(format!(
-            "{} cannot be locked ({error}): its file system must support locks",
-            lock_path.display()
-        ))),
-    }
 }

@@ -24,20 +24,38 @@ pub(super) enum Use {
     Checkpoint,
 }
 
-/// Opens a connection that has changed nothing yet; only the first one may make the file.
-pub(super) fn connect_raw(path: &Path, create: bool) -> Result<Connection, OpenError> {
-    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+/// Opens a connection to a file that is there, and changes nothing.
+pub(super) fn connect_raw(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let fail = |error: rusqlite::Error| cannot_open(path, &error);
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+    // The last connection would copy the write-ahead log and remove it, whatever became of that: see `checkpoint.rs`.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(fail)?;
     Ok(connection)
+}
+
+/// Closes the only connection to a file that was made with [`connect_raw`]: afterwards all of it is in that file.
+pub(super) fn close(connection: Connection, path: &Path) -> Result<(), OpenError> {
+    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))
+        .map_err(fail)?;
+    if mode != "delete" {
+        return Err(OpenError(format!(
+            "{} keeps its journal ({mode})",
+            path.display()
+        )));
+    }
+    connection.close().map_err(|(_, error)| fail(error))
 }
 
 /// Opens a connection with the whole profile.
 pub(super) fn connect(path: &Path, what_for: Use, cache_kib: u32) -> Result<Connection, OpenError> {
     let fail = |error: rusqlite::Error| cannot_open(path, &error);
-    let connection = connect_raw(path, false)?;
+    let connection = connect_raw(path)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)

@@ -10,7 +10,7 @@ use super::{
     failure::Failure,
     lookup,
     moment::Moment,
-    page,
+    page, past,
     recent::{Question, Recent},
     row::{self, SESSION_COLUMNS, USER_COLUMNS, collect, first, session_columns, sql, user_columns},
     tail, views,
@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct SqliteReader {
     pub(super) connection: Connection,
     recent: Arc<Recent>,
-    _files: Arc<Files>,
+    files: Arc<Files>,
 }
 
 impl SqliteReader {
@@ -34,8 +34,14 @@ impl SqliteReader {
         Self {
             connection,
             recent,
-            _files: files,
+            files,
         }
+    }
+
+    /// Asks, and passes on at once what says that the store is to be trusted no more.
+    fn answer<T>(&mut self, ask: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, ReadError> {
+        let answer = ask(self);
+        self.files.judged(answer)
     }
 
     fn ask(&mut self) -> Result<Question<'_>, Failure> {
@@ -45,25 +51,26 @@ impl SqliteReader {
 
 impl Reader for SqliteReader {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
-        Ok(Snapshot::at(lookup::position(&self.connection)?))
+        self.answer(|reader| Ok(Snapshot::at(lookup::position(&reader.connection)?)))
     }
 
     fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {
-        let known = claim.ceiling <= self.snapshot()?.ceiling();
-        Ok(if known {
-            Testimony::Known
-        } else {
-            Testimony::Witness
+        self.answer(|reader| {
+            // Two rows of one moment.
+            let transaction = reader.connection.transaction()?;
+            past::testimony(&transaction, claim)
         })
     }
 
     fn users(&mut self, ids: &[UserId]) -> Result<Vec<User>, ReadError> {
-        let snapshot = self.connection.transaction()?;
-        let mut users = Vec::new();
-        for id in ids {
-            users.extend(lookup::user(&snapshot, *id)?);
-        }
-        Ok(users)
+        self.answer(|reader| {
+            let snapshot = reader.connection.transaction()?;
+            let mut users = Vec::new();
+            for id in ids {
+                users.extend(lookup::user(&snapshot, *id)?);
+            }
+            Ok(users)
+        })
     }
 
     fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError> {
@@ -71,36 +78,40 @@ impl Reader for SqliteReader {
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {
-        let mut statement = self.connection.prepare_cached(concat!(
-            "SELECT ",
-            user_columns!(),
-            ", u.password_hash FROM users u WHERE u.name = ?1"
-        ))?;
-        let found = first(statement.query([name])?, |row| {
-            Ok(Credentials {
-                user: row::user(row, 0)?,
-                password_hash: row.get(USER_COLUMNS)?,
-            })
-        })?;
-        Ok(found)
+        self.answer(|reader| {
+            let mut statement = reader.connection.prepare_cached(concat!(
+                "SELECT ",
+                user_columns!(),
+                ", u.password_hash FROM users u WHERE u.name = ?1"
+            ))?;
+            let found = first(statement.query([name])?, |row| {
+                Ok(Credentials {
+                    user: row::user(row, 0)?,
+                    password_hash: row.get(USER_COLUMNS)?,
+                })
+            })?;
+            Ok(found)
+        })
     }
 
     fn session_by_token(&mut self, token: &TokenHash) -> Result<Option<(Session, User)>, ReadError> {
-        let mut statement = self.connection.prepare_cached(concat!(
-            "SELECT ",
-            session_columns!(),
-            ", ",
-            user_columns!(),
-            " FROM sessions s JOIN users u ON u.id = s.user WHERE s.token_hash = ?1"
-        ))?;
-        let found = first(statement.query([token.0])?, |row| {
-            Ok((row::session(row)?, row::user(row, SESSION_COLUMNS)?))
-        })?;
-        Ok(found)
+        self.answer(|reader| {
+            let mut statement = reader.connection.prepare_cached(concat!(
+                "SELECT ",
+                session_columns!(),
+                ", ",
+                user_columns!(),
+                " FROM sessions s JOIN users u ON u.id = s.user WHERE s.token_hash = ?1"
+            ))?;
+            let found = first(statement.query([token.0])?, |row| {
+                Ok((row::session(row)?, row::user(row, SESSION_COLUMNS)?))
+            })?;
+            Ok(found)
+        })
     }
 
     fn sessions(&mut self, user: UserId) -> Result<Vec<Session>, ReadError> {
-        Ok(lookup::sessions(&self.connection, user)?)
+        self.answer(|reader| lookup::sessions(&reader.connection, user))
     }
 
     fn conversation(
@@ -108,8 +119,10 @@ impl Reader for SqliteReader {
         viewer: UserId,
         conversation: ConversationId,
     ) -> Result<Option<ConversationView>, ReadError> {
-        let question = self.ask()?;
-        Ok(views::one(&question.moment(), viewer, conversation)?)
+        self.answer(|reader| {
+            let question = reader.ask()?;
+            views::one(&question.moment(), viewer, conversation)
+        })
     }
 
     fn conversations(
@@ -118,18 +131,17 @@ impl Reader for SqliteReader {
         before: Option<Position>,
         limit: usize,
     ) -> Result<Vec<ConversationView>, ReadError> {
-        let question = self.ask()?;
-        Ok(views::newest(&question.moment(), viewer, before, limit.max(1))?)
+        self.answer(|reader| {
+            let question = reader.ask()?;
+            views::newest(&question.moment(), viewer, before, limit.max(1))
+        })
     }
 
     fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError> {
-        let question = self.ask()?;
-        Ok(changes::read(
-            &question.moment(),
-            viewer,
-            since.floor(),
-            limit.max(1),
-        )?)
+        self.answer(|reader| {
+            let question = reader.ask()?;
+            changes::read(&question.moment(), viewer, since.floor(), limit.max(1))
+        })
     }
 
     fn events(
@@ -141,16 +153,18 @@ impl Reader for SqliteReader {
         limit: usize,
         body_bytes_max: usize,
     ) -> Result<Option<EventPage>, ReadError> {
-        let question = self.ask()?;
-        let wanted = page::Wanted {
-            viewer,
-            conversation,
-            from,
-            direction,
-            limit: limit.max(1),
-            body_bytes_max,
-        };
-        Ok(page::read(&question.moment(), &wanted)?)
+        self.answer(|reader| {
+            let question = reader.ask()?;
+            let wanted = page::Wanted {
+                viewer,
+                conversation,
+                from,
+                direction,
+                limit: limit.max(1),
+                body_bytes_max,
+            };
+            page::read(&question.moment(), &wanted)
+        })
     }
 
     fn members(
@@ -160,34 +174,40 @@ impl Reader for SqliteReader {
         after: UserId,
         limit: usize,
     ) -> Result<Option<Vec<MemberView>>, ReadError> {
-        let question = self.ask()?;
-        let moment = question.moment();
-        if lookup::member(moment.connection, conversation, viewer)?.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(members(&moment, conversation, after, limit.max(1))?))
+        self.answer(|reader| {
+            let question = reader.ask()?;
+            let moment = question.moment();
+            if lookup::member(moment.connection, conversation, viewer)?.is_none() {
+                return Ok(None);
+            }
+            Ok(Some(members(&moment, conversation, after, limit.max(1))?))
+        })
     }
 
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT user, joined_seq, left_seq IS NULL, coalesce(left_seq, 0) FROM members
+        self.answer(|reader| {
+            let mut statement = reader.connection.prepare_cached(
+                "SELECT user, joined_seq, left_seq IS NULL, coalesce(left_seq, 0) FROM members
              WHERE conversation = ?1 AND (left_seq IS NULL OR left_seq >= ?2) ORDER BY user, joined_seq",
-        )?;
-        let rows = statement.query([sql(conversation.0), row::bound(from.0)])?;
-        let intervals = collect(rows, |row| {
-            let left = row::seq(row, 3)?;
-            Ok(Interval {
-                user: row::user_id(row, 0)?,
-                joined: row::seq(row, 1)?,
-                left: (!row::flag(row, 2)?).then_some(left),
-            })
-        })?;
-        Ok(intervals)
+            )?;
+            let rows = statement.query([sql(conversation.0), row::bound(from.0)])?;
+            let intervals = collect(rows, |row| {
+                let left = row::seq(row, 3)?;
+                Ok(Interval {
+                    user: row::user_id(row, 0)?,
+                    joined: row::seq(row, 1)?,
+                    left: (!row::flag(row, 2)?).then_some(left),
+                })
+            })?;
+            Ok(intervals)
+        })
     }
 
     fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
-        let question = self.ask()?;
-        Ok(tail::read(&question.moment(), since.floor(), limit.max(1))?)
+        self.answer(|reader| {
+            let question = reader.ask()?;
+            tail::read(&question.moment(), since.floor(), limit.max(1))
+        })
     }
 }
 

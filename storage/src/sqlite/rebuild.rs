@@ -58,7 +58,7 @@ pub(super) fn catch_up(connection: &Connection, path: &Path) -> Result<(), Failu
         }
         transaction.commit()?;
         // Nothing else copies the write-ahead log yet.
-        checkpoint::finish_copying(connection);
+        checkpoint::finish_copying(connection)?;
     }
     set_watermark(connection, progress.position)
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use rusqlite::{CachedStatement, Row, ToSql};
 
-use super::failure::Failure;
+use super::{failure::Failure, sum};
 use crate::types::{
     ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role, Seq,
     Session, SessionId, Timestamp, User, UserId,
@@ -113,7 +113,7 @@ fn class(row: &Row<'_>, column: usize) -> Result<DeviceClass, Failure> {
 macro_rules! event_columns {
     () => {
         "e.position, e.conversation, e.seq, e.ordinal, e.roster, e.sender, e.client_id, e.at, e.kind, \
-         e.target, e.expires_at, e.recalled, e.users, e.role, e.text, e.body, e.fingerprint"
+         e.target, e.expires_at, e.recalled, e.users, e.role, e.text, e.body, e.fingerprint, e.sum"
     };
 }
 pub(super) use event_columns;
@@ -126,7 +126,7 @@ pub(super) struct LogEntry {
     pub(super) reaction: String,
 }
 
-/// Reads [`event_columns`] from the first column on.
+/// Reads [`event_columns`] from the first column on, and proves them by their sum.
 pub(super) fn event(row: &Row<'_>) -> Result<LogEntry, Failure> {
     let kind_number: u8 = row.get(8)?;
     let kind = EventKind::from_number(kind_number)
@@ -164,11 +164,18 @@ pub(super) fn event(row: &Row<'_>) -> Result<LogEntry, Failure> {
         expires_at: time(row, 10)?,
         recalled: flag(row, 11)?,
     };
-    Ok(LogEntry {
+    let entry = LogEntry {
         event,
         fingerprint: Fingerprint(row.get(16)?),
         reaction,
-    })
+    };
+    if number(row, 17)? != sum::of_event(&entry.event, entry.fingerprint, &entry.reaction) {
+        return Err(Failure::damaged(format!(
+            "the event at position {} is not what was written",
+            entry.event.position.0
+        )));
+    }
+    Ok(entry)
 }
 
 pub(super) fn blob(row: &Row<'_>, column: usize) -> Result<Bytes, Failure> {

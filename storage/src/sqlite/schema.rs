@@ -1,11 +1,11 @@
-//! Whose file it is and which schema it has: creation, migrations, identity.
+//! Whose file it is and which schema it has.
 //! It must never change a file that is not this program's or that a newer version wrote.
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
-use super::{Identity, profile::cannot_open};
+use super::profile::cannot_open;
 use crate::error::OpenError;
 
 mod embedded {
@@ -25,7 +25,11 @@ pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), Op
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(fail)?;
     if tables == 0 && (application == 0 || application == APPLICATION_ID) {
-        return Ok(());
+        return Err(OpenError(format!(
+            "{} is a database without tables, so it is not a store any more: restore a backup, or, if there never was \
+             a store, remove it",
+            path.display()
+        )));
     }
     if application != APPLICATION_ID {
         return Err(OpenError(format!(
@@ -39,6 +43,15 @@ pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), Op
         return Err(OpenError(format!(
             "{} was written by a newer version (schema {found}, this one knows {known}): use that version, or \
              restore a backup from before it",
+            path.display()
+        )));
+    }
+    let founded: bool = connection
+        .query_row("SELECT EXISTS (SELECT 1 FROM store)", [], |row| row.get(0))
+        .map_err(fail)?;
+    if !founded {
+        return Err(OpenError(format!(
+            "{} has lost what it is called, so it is not a store any more: restore a backup",
             path.display()
         )));
     }
@@ -59,48 +72,10 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Op
     Ok(())
 }
 
-/// The identity the store has, or from now on has.
-pub(super) fn identity(
-    connection: &Connection,
-    path: &Path,
-    at_creation: Identity,
-) -> Result<Identity, OpenError> {
-    let fail = |error: rusqlite::Error| cannot_open(path, &error);
-    let stored = connection
-        .query_row("SELECT epoch, log_id FROM store", [], |row| {
-            Ok(Identity {
-                epoch: row.get::<_, i64>(0)?.cast_unsigned(),
-                log_id: row.get::<_, i64>(1)?.cast_unsigned(),
-            })
-        })
-        .optional()
-        .map_err(fail)?;
-    if let Some(identity) = stored {
-        return Ok(identity);
-    }
-    let new = if at_creation.epoch == 0 {
-        Identity::random()?
-    } else {
-        at_creation
-    };
-    connection
-        .execute(
-            "INSERT INTO store (id, epoch, log_id, position, watermark) VALUES (1, ?1, ?2, 0, 0)",
-            [new.epoch.cast_signed(), new.log_id.cast_signed()],
-        )
-        .map_err(fail)?;
-    Ok(new)
-}
-
-/// It has the tables of this version, and an identity.
+/// It has the tables of this version.
 pub(super) fn is_current(connection: &Connection, path: &Path) -> Result<bool, OpenError> {
     let fail = |error: rusqlite::Error| cannot_open(path, &error);
-    if version(connection).map_err(fail)? != newest_known() {
-        return Ok(false);
-    }
-    connection
-        .query_row("SELECT EXISTS (SELECT 1 FROM store)", [], |row| row.get(0))
-        .map_err(fail)
+    Ok(version(connection).map_err(fail)? == newest_known())
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {

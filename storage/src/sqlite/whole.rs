@@ -1,11 +1,12 @@
 //! A store that is read as a whole, while nobody else may use it. It must never write to it.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
 
 use rusqlite::Connection;
 
 use super::{
-    backup, lock,
+    check,
+    files::{self, Files, Lock},
     profile::{self, Use, cannot_open},
     schema,
 };
@@ -19,7 +20,7 @@ pub(crate) struct Whole {
     connection: Connection,
     epoch: u64,
     /// After the connection, so that no other process comes before that is closed.
-    _lock: File,
+    _files: Files,
 }
 
 impl Whole {
@@ -29,9 +30,10 @@ impl Whole {
         if !path.is_file() {
             return Err(OpenError(format!("there is no store at {}", path.display())));
         }
-        let lock = lock(path)?;
-        schema::check_owner(&profile::connect_raw(path, false)?, path)?;
-        let connection = profile::connect(path, Use::Read, CACHE_KIB)?;
+        let lock = Lock::take(path)?;
+        files::refuse_damaged(lock.path())?;
+        let files = Files::open(lock)?;
+        let connection = profile::connect(files.path(), Use::Read, CACHE_KIB)?;
         if !schema::is_current(&connection, path)? {
             return Err(OpenError(format!(
                 "{} holds no store, or one of an older version: start this version of imserver on it once",
@@ -39,11 +41,11 @@ impl Whole {
             )));
         }
         let epoch = epoch(&connection, path)?;
-        backup::check_quickly(&connection, path)?;
+        check::whole(&connection, path)?;
         Ok(Self {
             connection,
             epoch,
-            _lock: lock,
+            _files: files,
         })
     }
 

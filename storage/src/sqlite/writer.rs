@@ -18,13 +18,15 @@ use super::{
     log::Log,
     lookup::{self, Head},
     moment::Moment,
+    past::{self, Standing},
     people,
     recent::{Recent, Seen},
     row::{LogEntry, sql},
+    sum,
 };
 use crate::{
     error::{CommitError, OpenError, Refused},
-    types::{ConversationId, Event, EventKind, Position, Seq},
+    types::{ConversationId, Event, EventKind, Fingerprint, Position, Seq},
     write::{Action, Append, Outcome, Rules, Write, Writer},
 };
 
@@ -40,9 +42,11 @@ pub(super) struct SqliteWriter {
     behind: Behind,
     recent: Arc<Recent>,
     pub(super) heads: Heads,
-    /// Why nothing can be committed any more.
-    broken: Option<String>,
-    _files: Arc<Files>,
+    /// What every transaction must find, and, while it is not known whether the last one was applied, what it finds if
+    /// that was.
+    standing: Standing,
+    in_doubt: Option<Standing>,
+    files: Arc<Files>,
 }
 
 /// The newest states of conversations, as the open transaction has them; those that are not here are read again.
@@ -65,8 +69,9 @@ impl Heads {
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
     pub(super) rules: Rules,
-    /// The newest position given.
+    /// The newest position given, and the log's chain.
     position: Position,
+    chain: u64,
     behind: &'a mut Behind,
     recent: &'a Recent,
     heads: &'a mut Heads,
@@ -107,12 +112,18 @@ impl<'a> Batch<'a> {
         };
         let Some(position) = position else { return Ok(None) };
         self.log.flush()?;
-        lookup::event(self.connection, position).map(Some)
+        let entry = lookup::event(self.connection, position)?;
+        let event = &entry.event;
+        if (event.conversation, event.sender, event.client_id) != (conversation, sender, id) {
+            return Err(Failure::damaged("the event of a request is that of another one"));
+        }
+        Ok(Some(entry))
     }
 
     /// An event was written to the log, after this head.
-    pub(super) fn entered(&mut self, event: &Event, before: Option<Head>) {
+    pub(super) fn entered(&mut self, event: &Event, fingerprint: Fingerprint, before: Option<Head>) {
         self.events += 1;
+        self.chain = sum::chained(self.chain, event, fingerprint);
         self.behind.enter(event, self.recent);
         let keeps_state = matches!(
             event.kind,
@@ -157,22 +168,17 @@ type Answers = Vec<Result<Outcome, Refused>>;
 
 impl Writer for SqliteWriter {
     fn commit(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
-        if let Some(reason) = &self.broken {
-            return Err(CommitError::Fatal(reason.clone()));
-        }
+        self.check_fate()?;
         if writes.is_empty() {
             return Ok(Vec::new());
         }
-        if self.signal.take_restart() {
-            checkpoint::finish_copying(&self.connection);
-        }
-        let result = self.transact(writes);
+        let result = self.prepare().and_then(|()| self.transact(writes));
         match &result {
             Ok(_) => self.signal.committed(checkpoint::pages_after_commit()),
             Err(error) => {
                 self.heads.kept.clear();
                 if let CommitError::Fatal(reason) = error {
-                    self.broken = Some(reason.clone());
+                    self.files.fail(reason.clone());
                 }
             }
         }
@@ -180,10 +186,19 @@ impl Writer for SqliteWriter {
     }
 }
 
+/// What a transaction wrote.
+struct Applied {
+    answers: Answers,
+    slice: Slice,
+    /// The store after it.
+    standing: Standing,
+}
+
 impl SqliteWriter {
     pub(super) fn new(
         connection: Connection,
         options: &SqliteOptions,
+        standing: Standing,
         signal: Arc<Signal>,
         recent: Arc<Recent>,
         files: Arc<Files>,
@@ -199,29 +214,75 @@ impl SqliteWriter {
                 kept: HashMap::default(),
                 max: HEADS_MAX,
             },
-            broken: None,
-            _files: files,
+            standing,
+            in_doubt: None,
+            files,
         })
+    }
+
+    /// Nothing is acknowledged after anybody found that nothing may be.
+    fn check_fate(&self) -> Result<(), CommitError> {
+        match self.files.fate.reason() {
+            Some(doom) => Err(CommitError::Fatal(doom.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    fn prepare(&self) -> Result<(), CommitError> {
+        if self.signal.take_restart() {
+            checkpoint::finish_copying(&self.connection).map_err(|failure| self.abandon(&failure))?;
+        }
+        Ok(())
     }
 
     fn transact(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
             return Err(self.abandon(&error));
         }
-        let (answers, slice) = self.apply(writes).map_err(|failure| self.abandon(&failure))?;
-        self.finish()?;
-        self.behind.committed(&slice, &self.recent);
-        Ok(answers)
+        let applied = self.apply(writes).map_err(|failure| self.abandon(&failure))?;
+        if let Err(error) = self.finish() {
+            self.in_doubt = matches!(error, CommitError::Unknown(_)).then_some(applied.standing);
+            return Err(error);
+        }
+        if applied.standing != self.standing {
+            self.standing = applied.standing;
+            // After the flush, and before anybody is told.
+            if let Err(error) = self.files.witness.note(&self.standing) {
+                return Err(CommitError::Fatal(format!(
+                    "the witness could not be written: {error}"
+                )));
+            }
+        }
+        self.behind.committed(&applied.slice, &self.recent);
+        self.check_fate()?;
+        Ok(applied.answers)
     }
 
-    fn apply(&mut self, writes: &[Write]) -> Result<(Answers, Slice), Failure> {
-        let before = lookup::position(&self.connection)?;
+    /// Sees to it that the store is as this process left it: nobody else writes here.
+    fn find_standing(&mut self) -> Result<Standing, Failure> {
+        let found = past::standing(&self.connection)?;
+        let in_doubt = self.in_doubt.take();
+        if found != self.standing && in_doubt != Some(found) {
+            return Err(Failure::Lost(format!(
+                "another process wrote to the store: it stands at {found:?}, where this one left it at {:?}",
+                self.standing
+            )));
+        }
+        self.standing = found;
+        Ok(found)
+    }
+
+    fn apply(&mut self, writes: &[Write]) -> Result<Applied, Failure> {
+        let standing = self.find_standing()?;
+        let before = standing.position;
+        let changes = self.connection.total_changes();
         self.behind.reconcile(before, &self.recent);
         self.behind.prepare();
         let mut batch = Batch {
             connection: &self.connection,
             rules: self.rules,
             position: before,
+            chain: standing.chain,
             behind: &mut self.behind,
             recent: &self.recent,
             heads: &mut self.heads,
@@ -237,20 +298,29 @@ impl SqliteWriter {
             });
         }
         batch.log.flush()?;
-        let (position, events) = (batch.position, batch.events);
+        let (position, chain, events) = (batch.position, batch.chain, batch.events);
         drop(batch);
         let slice = self.behind.write_slice(&self.connection, events)?;
-        if position != before {
-            self.connection
-                .prepare_cached("UPDATE store SET position = ?1")?
-                .execute([sql(position.0)])?;
+        if self.connection.total_changes() == changes {
+            // Nothing but refusals and duplicates: nothing is written at all.
+            return Ok(Applied {
+                answers,
+                slice,
+                standing,
+            });
         }
-        if let Some(watermark) = slice.watermark {
-            self.connection
-                .prepare_cached("UPDATE store SET watermark = ?1")?
-                .execute([sql(watermark.0)])?;
-        }
-        Ok((answers, slice))
+        let after = Standing {
+            commits: standing.commits + 1,
+            position,
+            chain,
+            ..standing
+        };
+        advance(&self.connection, &standing, &after, slice.watermark)?;
+        Ok(Applied {
+            answers,
+            slice,
+            standing: after,
+        })
     }
 
     fn finish(&self) -> Result<(), CommitError> {
@@ -259,7 +329,8 @@ impl SqliteWriter {
             let Err(failure) = self.execute("COMMIT") else {
                 return Ok(());
             };
-            if failure.is_io() || failure.is_damage() {
+            if failure.is_final() {
+                self.files.judge(&failure);
                 // What reached the disk is not known, and a second flush could succeed without it.
                 return Err(CommitError::Fatal(format!("the commit failed: {failure}")));
             }
@@ -283,7 +354,8 @@ impl SqliteWriter {
         {
             return CommitError::Fatal(format!("{failure}; and then the rollback failed: {error}"));
         }
-        if failure.is_damage() {
+        if failure.is_final() {
+            self.files.judge(failure);
             return CommitError::Fatal(failure.to_string());
         }
         CommitError::NotApplied {
@@ -296,5 +368,35 @@ impl SqliteWriter {
     fn execute(&self, sql: &str) -> Result<(), Failure> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
+    }
+}
+
+/// Moves the store's row from where it must stand.
+fn advance(
+    connection: &Connection,
+    from: &Standing,
+    to: &Standing,
+    watermark: Option<Position>,
+) -> Result<(), Failure> {
+    let moved = connection
+        .prepare_cached(
+            "UPDATE store SET position = ?1, chain = ?2, commits = ?3, watermark = coalesce(?4, watermark)
+             WHERE position = ?5 AND commits = ?6 AND generation = ?7",
+        )?
+        .execute((
+            sql(to.position.0),
+            sql(to.chain),
+            sql(to.commits),
+            watermark.map(|watermark| sql(watermark.0)),
+            sql(from.position.0),
+            sql(from.commits),
+            sql(from.generation.0),
+        ))?;
+    if moved == 1 {
+        Ok(())
+    } else {
+        Err(Failure::Lost(
+            "the store did not stand where it was read".to_owned(),
+        ))
     }
 }

@@ -3,13 +3,40 @@
 
 -- One row: who this store is and how far it has got.
 CREATE TABLE store (
-    id        INTEGER PRIMARY KEY CHECK (id = 1),
-    epoch     INTEGER NOT NULL CHECK (epoch <> 0),
-    log_id    INTEGER NOT NULL,
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch      INTEGER NOT NULL CHECK (epoch <> 0),
+    log_id     INTEGER NOT NULL,
+    -- Signs the tokens of this past.
+    token_key  BLOB    NOT NULL CHECK (length(token_key) = 32),
+    -- The one that is in `generations` last.
+    generation INTEGER NOT NULL,
+    -- Transactions so far, also those that give no position.
+    commits    INTEGER NOT NULL,
     -- The newest position given, to an event or to a batch of cursors.
-    position  INTEGER NOT NULL,
-    -- Everything up to this position is in the derived tables.
-    watermark INTEGER NOT NULL
+    position   INTEGER NOT NULL,
+    -- Over all events, see `sum.rs`.
+    chain      INTEGER NOT NULL,
+    -- Everything up to this position is in the derived tables. It may be below the newest event's: see `behind.rs`.
+    watermark  INTEGER NOT NULL
+) STRICT;
+
+-- The starts of the writer, in their order. Those of one log id are one past.
+CREATE TABLE generations (
+    number      INTEGER PRIMARY KEY,
+    id          INTEGER NOT NULL UNIQUE,
+    epoch       INTEGER NOT NULL,
+    log_id      INTEGER NOT NULL,
+    -- The newest position when it began, and when the next one of the same past began.
+    begins      INTEGER NOT NULL,
+    ends        INTEGER,
+    -- For people: milliseconds since 1970.
+    at          INTEGER NOT NULL,
+    why         TEXT    NOT NULL,
+    -- The file that the store was in: a copy is another one. Nanoseconds since 1970, where the file system knows.
+    inode       INTEGER NOT NULL,
+    born        INTEGER,
+    -- An operator has not said yet that `why` is known.
+    unconfirmed INTEGER NOT NULL
 ) STRICT;
 
 -- People and devices -------------------------------------------------------------------------------------
@@ -60,7 +87,9 @@ CREATE TABLE events (
     role         INTEGER,
     -- Group events: a name. Reactions: the reaction.
     text         TEXT,
-    body         BLOB    NOT NULL
+    body         BLOB    NOT NULL,
+    -- Of the row as it is, see `sum.rs`.
+    sum          INTEGER NOT NULL
 ) STRICT;
 
 -- How far members have got. What sending implies is derived, the rest is only here.
@@ -77,6 +106,8 @@ CREATE TABLE cursors (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX cursors_by_position ON cursors (conversation, position) WHERE position > 0;
+-- What moved at all since a position, where that is less than what one user is a member of.
+CREATE INDEX cursors_moved ON cursors (position) WHERE position > 0;
 
 -- Derived from the log: can be deleted and made again from it --------------------------------------------
 
@@ -108,6 +139,9 @@ CREATE TABLE conversations (
     head_at       INTEGER NOT NULL,
     roster        INTEGER NOT NULL
 ) STRICT;
+
+-- As `cursors_moved`.
+CREATE INDEX conversations_by_head ON conversations (head_position);
 
 -- Membership intervals. The event by which a member went is repeated here: it is their visible head.
 CREATE TABLE members (

@@ -76,7 +76,7 @@ fn a_damaged_backup_is_refused_and_leaves_nothing() {
     drop(damaged);
     let restored = place.beside(".restored");
     let refusal = restore(&copy, &restored).unwrap_err().to_string();
-    assert!(refusal.contains("holes"), "{refusal}");
+    assert!(refusal.contains("not found by their seq"), "{refusal}");
     assert!(!restored.exists() && !place.beside(".restored.partial").exists());
 }
 

@@ -50,7 +50,7 @@ fn a_failure_in_the_middle_leaves_nothing_of_the_batch() {
     stranger
         .execute(
             "INSERT INTO events SELECT 7, conversation, 999, ordinal, roster, sender, client_id, fingerprint, at, kind,
-                                       target, expires_at, recalled, users, role, text, body
+                                       target, expires_at, recalled, users, role, text, body, sum
                                 FROM events WHERE position = 1",
             [],
         )

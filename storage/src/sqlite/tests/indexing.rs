@@ -256,7 +256,7 @@ fn what_was_not_committed_is_not_indexed() {
     stranger
         .execute(
             "INSERT INTO events SELECT 6, conversation, 999, ordinal, roster, sender, client_id, fingerprint, at, kind,
-                                       target, expires_at, recalled, users, role, text, body
+                                       target, expires_at, recalled, users, role, text, body, sum
                                 FROM events WHERE position = 1",
             [],
         )

@@ -21,49 +21,49 @@ use crate::{
     Reader, Seq, Store, Timestamp, UserId, Write, Writer,
 };
 
-const ANN: UserId = UserId(1);
-const BOB: UserId = UserId(2);
-const PAIR: ConversationId = ConversationId(1 << 62 | 1 << 31 | 2);
+pub(super) const ANN: UserId = UserId(1);
+pub(super) const BOB: UserId = UserId(2);
+pub(super) const PAIR: ConversationId = ConversationId(1 << 62 | 1 << 31 | 2);
 const GROUP: ConversationId = ConversationId(1 << 61 | 7);
 
 /// A directory for one database.
-struct Place {
+pub(super) struct Place {
     directory: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("test.db")
     }
 
-    fn beside(&self, suffix: &str) -> PathBuf {
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         self.directory.path().join(format!("test.db{suffix}"))
     }
 
-    fn open(&self) -> SqliteStore {
+    pub(super) fn open(&self) -> SqliteStore {
         SqliteStore::open(SqliteOptions::new(self.path())).unwrap()
     }
 
     /// What opening says instead of opening.
-    fn refusal(&self) -> String {
+    pub(super) fn refusal(&self) -> String {
         SqliteStore::open(SqliteOptions::new(self.path()))
             .unwrap_err()
             .to_string()
     }
 
     /// A connection of someone who knows nothing of the store.
-    fn stranger(&self) -> Connection {
+    pub(super) fn stranger(&self) -> Connection {
         Connection::open(self.path()).unwrap()
     }
 
     /// Ann and Bob, and so many messages between them.
-    fn with_messages(&self, count: u64) -> SqliteStore {
+    pub(super) fn with_messages(&self, count: u64) -> SqliteStore {
         let store = self.open();
         let mut writer = store.open_writer().unwrap();
         writer.commit(&accounts()).unwrap();

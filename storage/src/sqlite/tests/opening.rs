@@ -169,13 +169,6 @@ fn what_is_no_database_is_refused_and_left_alone() {
 }
 
 #[test]
-fn an_empty_file_becomes_a_store() {
-    let place = Place::new();
-    std::fs::write(place.path(), "").unwrap();
-    place.open();
-}
-
-#[test]
 fn a_missing_directory_is_named() {
     let place = Place::new();
     let path = place.directory.path().join("missing").join("test.db");

@@ -27,7 +27,7 @@ fn it_starts_again_once_all_is_copied() {
     let mut writer = store.open_writer().unwrap();
     writer.commit(&messages(10..200)).unwrap();
     let before = checkpoint::pages_after_commit();
-    checkpoint::finish_copying(&writer.connection);
+    checkpoint::finish_copying(&writer.connection).unwrap();
     writer.commit(&messages(300..301)).unwrap();
     assert!(checkpoint::pages_after_commit() < before);
 }

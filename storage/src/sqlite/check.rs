@@ -1,0 +1,173 @@
+//! Whether a store is whole: what SQLite says of its file, and what the log says of itself.
+//!
+//! It owns the answer, never what to do about it, and writes nothing.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{
+    failure::Failure,
+    past,
+    profile::cannot_open,
+    row::{self, event_columns, sql},
+    sum,
+};
+use crate::{
+    error::OpenError,
+    types::{Event, Fingerprint, Position},
+};
+
+/// A database of so many bytes is checked as a whole at every start: about a second.
+const WHOLE_AT_START_BYTES: u64 = 64 << 20;
+/// Of a larger one, so many of the newest events: the rest is checked while it runs.
+const EVENTS_AT_START: u64 = 20_000;
+
+/// At a start, before anything is derived from the log: all of it where that takes a second, the newest where it takes
+/// longer.
+pub(super) fn log_at_start(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    if is_small(path) {
+        log::debug!("{}: checking all of it", path.display());
+        file(connection, path)?;
+        return in_one_moment(connection, path, log_is_whole);
+    }
+    log::info!(
+        "{}: checking the newest {EVENTS_AT_START} events; the rest of so large a store is checked while it runs",
+        path.display()
+    );
+    in_one_moment(connection, path, newest_are_whole)
+}
+
+/// At a start, with everything derived.
+pub(super) fn derived_at_start(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    if is_small(path) {
+        in_one_moment(connection, path, index_is_whole)
+    } else {
+        Ok(())
+    }
+}
+
+fn is_small(path: &Path) -> bool {
+    path.metadata().map_or(0, |found| found.len()) <= WHOLE_AT_START_BYTES
+}
+
+/// Everything: the file, its indexes, every event, and that none is missing. Nothing may be behind the log.
+pub(super) fn whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    file(connection, path)?;
+    in_one_moment(connection, path, |connection| {
+        log_is_whole(connection)?;
+        index_is_whole(connection)
+    })
+}
+
+/// What SQLite says of the file.
+fn file(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let verdict: String = connection
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(|error| cannot_open(path, &error))?;
+    if verdict == "ok" {
+        Ok(())
+    } else {
+        Err(refused(path, &Failure::damaged(verdict)))
+    }
+}
+
+/// The store may be in use.
+fn in_one_moment(
+    connection: &Connection,
+    path: &Path,
+    check: impl FnOnce(&Connection) -> Result<(), Failure>,
+) -> Result<(), OpenError> {
+    let check = || -> Result<(), Failure> {
+        let transaction = connection.unchecked_transaction()?;
+        check(&transaction)
+    };
+    check().map_err(|failure| refused(path, &failure))
+}
+
+fn refused(path: &Path, failure: &Failure) -> OpenError {
+    OpenError(format!(
+        "{} cannot be used: {failure}; restore it from a backup",
+        path.display()
+    ))
+}
+
+/// Every event is what was written, and none is missing: together they make the chain that the store has.
+fn log_is_whole(connection: &Connection) -> Result<(), Failure> {
+    let standing = past::standing(connection)?;
+    let mut chain = 0;
+    let last = walk(connection, Position(0), u64::MAX, |event, fingerprint| {
+        chain = sum::chained(chain, event, fingerprint);
+    })?;
+    if chain != standing.chain || last > standing.position {
+        return Err(Failure::damaged(
+            "events are missing from the log, or are more than were written",
+        ));
+    }
+    Ok(())
+}
+
+/// Reads, and so proves, so many events behind a position. Returns the last one's.
+pub(super) fn walk(
+    connection: &Connection,
+    after: Position,
+    most: u64,
+    mut see: impl FnMut(&Event, Fingerprint),
+) -> Result<Position, Failure> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM events e WHERE e.position > ?1 ORDER BY e.position LIMIT ?2"
+    ))?;
+    let mut rows = statement.query([sql(after.0), row::bound(most)])?;
+    let mut last = after;
+    while let Some(row) = rows.next()? {
+        let entry = row::event(row)?;
+        see(&entry.event, entry.fingerprint);
+        last = entry.event.position;
+    }
+    Ok(last)
+}
+
+/// The index leads to every event up to the watermark, and to nothing else; and no conversation has a hole.
+fn index_is_whole(connection: &Connection) -> Result<(), Failure> {
+    for (wrong, sql) in [
+        (
+            "conversations have holes",
+            "SELECT count(*) FROM (SELECT 1 FROM events GROUP BY conversation
+                                   HAVING count(*) <> max(seq) OR min(seq) <> 1)",
+        ),
+        (
+            "events are not found by their seq",
+            "SELECT count(*) FROM events e LEFT JOIN event_seqs s ON s.conversation = e.conversation AND s.seq = e.seq
+             WHERE s.position IS NOT e.position AND e.position <= (SELECT watermark FROM store)",
+        ),
+        (
+            "events are not found by their client id",
+            "SELECT count(*) FROM events e
+                    LEFT JOIN requests r ON r.client_id = e.client_id AND r.conversation = e.conversation
+                                            AND r.sender = e.sender
+             WHERE r.position IS NOT e.position AND e.position <= (SELECT watermark FROM store)",
+        ),
+        (
+            "places are of no event",
+            "SELECT (SELECT count(*) FROM event_seqs) > (SELECT count(*) FROM events)",
+        ),
+        (
+            "requests are of no event",
+            "SELECT (SELECT count(*) FROM requests) > (SELECT count(*) FROM events)",
+        ),
+    ] {
+        let count: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        if count != 0 {
+            return Err(Failure::damaged(format!("{count} {wrong}")));
+        }
+    }
+    Ok(())
+}
+
+fn newest_are_whole(connection: &Connection) -> Result<(), Failure> {
+    let position = past::standing(connection)?.position.0;
+    let after = Position(position.saturating_sub(EVENTS_AT_START));
+    walk(connection, after, u64::MAX, |_, _| {}).map(drop)
+}

@@ -1,0 +1,273 @@
+//! Whose file the store is, and whether it can be trusted: the locks that keep other processes out, and the end of it
+//! all when something is found that no process may go on with.
+//!
+//! The lock that counts is on the database file itself (`flock`, another lock space than SQLite's own): other names of
+//! the same file, and a lock file that was removed, change nothing. Its descriptor is opened before SQLite's first
+//! connection and closed after the last one, because closing *any* descriptor of a file gives up the locks that SQLite
+//! has on it in this process. So nothing here opens the database again, and whatever looks at it does so by its path.
+
+use std::{
+    fmt,
+    fs::{File, TryLockError},
+    io::{Error, Read, Seek, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use super::{
+    failure::Failure,
+    names::{self, DAMAGED, Found, LOCK, OF_SQLITE, WITNESS},
+    profile, schema,
+    witness::Witness,
+};
+use crate::{
+    error::{OpenError, ReadError},
+    fate::{Doom, Fate},
+};
+
+/// A file, so that a copy of it is another one. Not the device: its number changes with a reboot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct FileIdentity {
+    pub(super) inode: u64,
+    /// Nanoseconds since 1970, where the file system knows.
+    pub(super) born: Option<i64>,
+}
+
+impl FileIdentity {
+    pub(super) fn of(file: &File) -> std::io::Result<Self> {
+        let found = file.metadata()?;
+        let born = found.created().ok();
+        let born = born.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        Ok(Self {
+            inode: found.ino(),
+            born: born.and_then(|since| i64::try_from(since.as_nanos()).ok()),
+        })
+    }
+}
+
+/// The lock file: it says who uses a store, and keeps two processes from making one.
+#[derive(Debug)]
+pub(super) struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// One process per store: others are told so at once, instead of waiting for each other's transactions.
+    pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
+        let path = names::resolved(path)?;
+        let name = names::beside(&path, LOCK);
+        let cannot = |error: Error| {
+            OpenError(format!(
+                "the lock file {} cannot be opened ({error}): check that its directory exists and may be written",
+                name.display()
+            ))
+        };
+        names::make_private(&name).map_err(cannot)?;
+        let mut file = match names::create_private(&name) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                File::options().read(true).write(true).open(&name)
+            }
+            other => other,
+        }
+        .map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut process = String::new();
+                let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut process);
+                return Err(in_use(&path, process.trim()));
+            }
+            Err(TryLockError::Error(error)) => return Err(cannot_lock(&name, &error)),
+        }
+        // For people alone: a full disk keeps nobody out.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Self { path, _file: file })
+    }
+
+    /// The store's path without symbolic links.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn in_use(path: &Path, process: &str) -> OpenError {
+    let process = if process.is_empty() {
+        String::new()
+    } else {
+        format!(" (process {process})")
+    };
+    OpenError(format!(
+        "another imserver uses {}{process}: stop it first, or name another data directory",
+        path.display()
+    ))
+}
+
+fn cannot_lock(path: &Path, error: &Error) -> OpenError {
+    OpenError(format!(
+        "{} cannot be locked ({error}): its file system must support locks",
+        path.display()
+    ))
+}
+
+/// A store's files, locked for this process as long as this lives, and the trust in them. Drop it after the last
+/// connection.
+pub(super) struct Files {
+    /// Also to flush what checkpoints copied.
+    database: File,
+    lock: Lock,
+    device: u64,
+    identity: FileIdentity,
+    pub(super) witness: Witness,
+    pub(super) fate: Fate,
+}
+
+impl Files {
+    /// Locks a store that is there and this program's. No connection may be open yet.
+    pub(super) fn open(lock: Lock) -> Result<Self, OpenError> {
+        let path = lock.path();
+        let cannot = |error: Error| {
+            OpenError(format!(
+                "{} cannot be opened ({error}): check who owns it",
+                path.display()
+            ))
+        };
+        if names::examine(path)? == Found::Nothing {
+            return Err(OpenError(format!("there is no store at {}", path.display())));
+        }
+        let database = File::options()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(cannot)?;
+        match database.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(path, "")),
+            Err(TryLockError::Error(error)) => return Err(cannot_lock(path, &error)),
+        }
+        // The first connection, and the first change, of a file that is this program's.
+        schema::check_owner(&profile::connect_raw(path)?, path)?;
+        for suffix in OF_SQLITE.iter().chain(&["", WITNESS]) {
+            names::make_private(&names::beside(path, suffix)).map_err(cannot)?;
+        }
+        let found = database.metadata().map_err(cannot)?;
+        let files = Self {
+            device: found.dev(),
+            identity: FileIdentity::of(&database).map_err(cannot)?,
+            witness: Witness::open(&names::beside(path, WITNESS))?,
+            database,
+            lock,
+            fate: Fate::default(),
+        };
+        files.check_name().map_err(OpenError)?;
+        Ok(files)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.lock.path()
+    }
+
+    pub(super) const fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
+    /// The path still leads to the locked file, and nothing else does: a file that was moved away, or put in its place,
+    /// is somebody else's now.
+    pub(super) fn check_name(&self) -> Result<(), String> {
+        let shown = self.path().display();
+        let found = self
+            .path()
+            .symlink_metadata()
+            .map_err(|error| format!("{shown} cannot be looked at any more: {error}"))?;
+        if (found.dev(), found.ino()) != (self.device, self.identity.inode) {
+            return Err(format!("{shown} is another file than the one that was opened"));
+        }
+        if found.nlink() != 1 {
+            return Err(format!("{shown} has {} names (hard links)", found.nlink()));
+        }
+        Ok(())
+    }
+
+    /// Flushes the database's file.
+    pub(super) fn sync(&self) -> std::io::Result<()> {
+        self.database.sync_data()
+    }
+
+    /// Ends the trust in the store: what it keeps, or what becomes of it, cannot be relied upon.
+    pub(super) fn fail(&self, why: impl Into<String>) {
+        self.fate.doom(Doom::Failed(why.into()));
+    }
+
+    /// Ends the trust if a failure says that it must end.
+    pub(super) fn judge(&self, failure: &Failure) {
+        if failure.is_damage() {
+            mark_damaged(self.path(), failure);
+        }
+        if failure.is_final() {
+            self.fail(failure.to_string());
+        }
+    }
+
+    /// A reader's answer, after its failure was [judged](Files::judge).
+    pub(super) fn judged<T>(&self, answer: Result<T, Failure>) -> Result<T, ReadError> {
+        answer.map_err(|failure| {
+            self.judge(&failure);
+            failure.into()
+        })
+    }
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Files")
+            .field("lock", &self.lock)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Remembers over restarts that a store is damaged: until an operator has looked, it is not opened. Whatever cannot be
+/// written here is found again.
+pub(super) fn mark_damaged(path: &Path, failure: &Failure) {
+    let mark = names::beside(path, DAMAGED);
+    let Ok(mut file) = names::create_private(&mark) else {
+        return;
+    };
+    let written = writeln!(file, "{failure}")
+        .and_then(|()| file.sync_all())
+        .and_then(|()| names::sync_directory(&mark));
+    match written {
+        Ok(()) => log::error!("{} is damaged: {failure}", path.display()),
+        Err(error) => log::error!("{} cannot be written: {error}", mark.display()),
+    }
+}
+
+/// Refuses a store that was [found damaged](mark_damaged).
+pub(super) fn refuse_damaged(path: &Path) -> Result<(), OpenError> {
+    let mark = names::beside(path, DAMAGED);
+    match std::fs::read_to_string(&mark) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        found => Err(OpenError(format!(
+            "{} was found damaged ({}): restore a backup; or let `imserver past keep` check all of it, which allows \
+             it again if it is sound",
+            path.display(),
+            found.unwrap_or_else(|error| error.to_string()).trim()
+        ))),
+    }
+}
+
+/// The operator has looked.
+pub(super) fn unmark_damaged(path: &Path) -> Result<(), OpenError> {
+    let mark = names::beside(path, DAMAGED);
+    match std::fs::remove_file(&mark) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(OpenError(format!(
+            "{} cannot be removed: {error}",
+            mark.display()
+        ))),
+        _ => Ok(()),
+    }
+}

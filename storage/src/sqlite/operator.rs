@@ -1,0 +1,96 @@
+//! What an operator asks about the past of a store, and does to it while no daemon uses it.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{
+    check,
+    failure::Failure,
+    files::{self, Files, Lock},
+    names::{self, Found},
+    past,
+    profile::{self, Use},
+    schema,
+};
+use crate::{error::OpenError, past::PastReport};
+
+/// Memory for pages.
+const CACHE_KIB: u32 = 8 << 10;
+
+fn refused(path: &Path) -> impl Fn(Failure) -> OpenError + '_ {
+    |failure| OpenError(format!("{}: {failure}", path.display()))
+}
+
+/// The past of the store at `path`, which a daemon may be using.
+///
+/// # Errors
+/// There is no store, or it cannot be read.
+pub fn report(path: &Path) -> Result<PastReport, OpenError> {
+    let path = &names::resolved(path)?;
+    if names::examine(path)? == Found::Nothing {
+        return Err(no_store(path));
+    }
+    let connection = profile::connect_raw(path)?;
+    schema::check_owner(&connection, path)?;
+    let transaction = connection
+        .unchecked_transaction()
+        .map_err(|error| profile::cannot_open(path, &error))?;
+    let mut report = past::report(&transaction).map_err(refused(path))?;
+    if let Err(OpenError(remark)) = files::refuse_damaged(path) {
+        report.remarks.push(remark);
+    }
+    Ok(report)
+}
+
+/// Makes a new past of the store at `path`, which nobody uses: a new epoch, log id, generation and token key. Every
+/// device starts over.
+///
+/// # Errors
+/// There is no store, somebody uses it, or it is damaged.
+pub fn begin_past(path: &Path, why: &str) -> Result<PastReport, OpenError> {
+    let lock = Lock::take(path)?;
+    files::refuse_damaged(lock.path())?;
+    let (files, connection) = open(lock)?;
+    past::begin_anew(&connection, files.identity(), why)?;
+    let standing = past::standing(&connection).map_err(refused(path))?;
+    files.witness.begin(&standing).map_err(|error| {
+        OpenError(format!(
+            "the witness of {} cannot be written: {error}",
+            path.display()
+        ))
+    })?;
+    past::report(&connection).map_err(refused(path))
+}
+
+/// Checks all of the store at `path`, which nobody uses, and then vouches for it: the file is the one that the store is
+/// in, although it was moved, and what [`report`] remarked is known. What a witness says still counts at the next start.
+///
+/// # Errors
+/// There is no store, somebody uses it, or it is damaged.
+pub fn keep_past(path: &Path) -> Result<PastReport, OpenError> {
+    let (files, mut connection) = open(Lock::take(path)?)?;
+    check::whole(&connection, files.path())?;
+    past::keep(&mut connection, files.identity()).map_err(refused(path))?;
+    files::unmark_damaged(files.path())?;
+    past::report(&connection).map_err(refused(path))
+}
+
+fn open(lock: Lock) -> Result<(Files, Connection), OpenError> {
+    if names::examine(lock.path())? == Found::Nothing {
+        return Err(no_store(lock.path()));
+    }
+    let files = Files::open(lock)?;
+    let connection = profile::connect(files.path(), Use::Write, CACHE_KIB)?;
+    if schema::is_current(&connection, files.path())? {
+        return Ok((files, connection));
+    }
+    Err(OpenError(format!(
+        "{} is of an older version: start this version of imserver on it once",
+        files.path().display()
+    )))
+}
+
+fn no_store(path: &Path) -> OpenError {
+    OpenError(format!("there is no store at {}", path.display()))
+}

@@ -1,0 +1,497 @@
+//! Which past the store has: its generations, and the new past that begins when the file is not the one it was or lacks
+//! what was acknowledged. `docs/RELIABILITY.md` has the design.
+//!
+//! It owns the tables `store` (but position, chain and watermark, which commits move) and `generations`. It must never
+//! let a process acknowledge anything before the generation of that process is durable.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::{
+    Identity,
+    failure::Failure,
+    files::{FileIdentity, Files},
+    row::{self, collect, event_columns, first, sql},
+    sum,
+    witness::Said,
+};
+use crate::{
+    error::OpenError,
+    past::{Claim, Generation, GenerationReport, PastReport, Testimony, TokenKey},
+    types::Position,
+};
+
+/// How far the store has got: what every transaction finds, or does not write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Standing {
+    pub(super) log_id: u64,
+    pub(super) generation: Generation,
+    /// Transactions of all generations, also of such as take no position.
+    pub(super) commits: u64,
+    /// The newest position given.
+    pub(super) position: Position,
+    /// The [chain](sum::chained) over the log.
+    pub(super) chain: u64,
+}
+
+/// The past that a process lives in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Past {
+    pub(super) identity: Identity,
+    pub(super) key: TokenKey,
+    /// When this process began.
+    pub(super) standing: Standing,
+}
+
+pub(super) fn standing(connection: &Connection) -> Result<Standing, Failure> {
+    let mut statement =
+        connection.prepare_cached("SELECT log_id, generation, commits, position, chain FROM store")?;
+    first(statement.query([])?, |row| {
+        Ok(Standing {
+            log_id: row::number(row, 0)?,
+            generation: Generation(row::number(row, 1)?),
+            commits: row::number(row, 2)?,
+            position: row::position(row, 3)?,
+            chain: row::number(row, 4)?,
+        })
+    })?
+    .ok_or_else(|| Failure::damaged("the table `store` is empty"))
+}
+
+/// The names of a past that begins.
+struct Drawn {
+    identity: Identity,
+    key: TokenKey,
+    generation: Generation,
+}
+
+impl Drawn {
+    fn new() -> Result<Self, OpenError> {
+        Ok(Self {
+            identity: Identity::random()?,
+            key: draw_key()?,
+            generation: draw_generation()?,
+        })
+    }
+}
+
+fn draw_key() -> Result<TokenKey, OpenError> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)
+        .map_err(|error| OpenError(format!("the system gives no random numbers: {error}")))?;
+    Ok(TokenKey(key))
+}
+
+fn draw_generation() -> Result<Generation, OpenError> {
+    Ok(Generation(Identity::random()?.epoch))
+}
+
+/// Makes the rows of a new store, its first generation included.
+pub(super) fn found(
+    connection: &Connection,
+    identity: Identity,
+    file: FileIdentity,
+) -> Result<(), OpenError> {
+    let (key, generation) = (draw_key()?, draw_generation()?);
+    let insert = || -> Result<(), Failure> {
+        connection.execute(
+            "INSERT INTO store (id, epoch, log_id, token_key, generation, commits, position, chain, watermark)
+             VALUES (1, ?1, ?2, ?3, ?4, 1, 0, 0, 0)",
+            (
+                sql(identity.epoch),
+                sql(identity.log_id),
+                key.0,
+                sql(generation.0),
+            ),
+        )?;
+        enter(connection, generation, file, "the store was made", false)
+    };
+    Ok(insert()?)
+}
+
+/// Writes a generation of what `store` says now.
+fn enter(
+    connection: &Connection,
+    generation: Generation,
+    file: FileIdentity,
+    why: &str,
+    unconfirmed: bool,
+) -> Result<(), Failure> {
+    connection.execute(
+        "INSERT INTO generations (id, epoch, log_id, begins, at, why, inode, born, unconfirmed)
+         SELECT ?1, epoch, log_id, position, CAST(unixepoch('subsec') * 1000 AS INTEGER), ?2, ?3, ?4, ?5 FROM store",
+        (sql(generation.0), why, sql(file.inode), file.born, unconfirmed),
+    )?;
+    Ok(())
+}
+
+/// The generation that began last.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    generation: Generation,
+    begins: Position,
+    file: FileIdentity,
+}
+
+fn newest(connection: &Connection) -> Result<Newest, Failure> {
+    let mut statement =
+        connection.prepare("SELECT id, begins, inode, born FROM generations ORDER BY number DESC LIMIT 1")?;
+    first(statement.query([])?, |row| {
+        Ok(Newest {
+            generation: Generation(row::number(row, 0)?),
+            begins: row::position(row, 1)?,
+            file: FileIdentity {
+                inode: row::number(row, 2)?,
+                born: row.get(3)?,
+            },
+        })
+    })?
+    .ok_or_else(|| Failure::damaged("the table `generations` is empty"))
+}
+
+/// The file is of one piece: what comes from a write-ahead log of another store, or of another time, contradicts.
+fn check_newest(standing: &Standing, newest: &Newest) -> Result<(), Failure> {
+    if newest.generation == standing.generation && newest.begins <= standing.position {
+        return Ok(());
+    }
+    Err(Failure::damaged(format!(
+        "it stands at {} in generation {:x}, and its newest generation {:x} began at {}: its write-ahead log is of \
+         another store or of another time",
+        standing.position.0, standing.generation.0, newest.generation.0, newest.begins.0
+    )))
+}
+
+/// Why a start begins a new past, if it does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Finding {
+    /// What there was is there; the log says what the witness could not.
+    Sound(Option<&'static str>),
+    /// Acknowledged commits are missing: so many, and so many positions.
+    Lost { commits: u64, positions: u64 },
+    /// Other commits are there than those that were acknowledged.
+    Replaced,
+    /// Another file, with the same content.
+    Copied,
+}
+
+/// Compares a store with what was noted outside of it. `chain_since` is asked for the chain now, made from the
+/// witness's by the events behind it.
+fn find(
+    standing: &Standing,
+    last: FileIdentity,
+    file: FileIdentity,
+    said: Said,
+    chain_since: impl FnOnce(&Standing) -> Result<u64, Failure>,
+) -> Result<Finding, Failure> {
+    let mut silent = None;
+    match said {
+        Said::Nothing => silent = Some("there is no witness file, so a lost tail would not be noticed"),
+        Said::Garbled => silent = Some("the witness file is garbled, so a lost tail would not be noticed"),
+        Said::Seen(seen) if seen.log_id != standing.log_id => {
+            silent = Some("the witness file is of another past, so a lost tail would not be noticed");
+        }
+        Said::Seen(seen) if seen.commits > standing.commits => {
+            return Ok(Finding::Lost {
+                commits: seen.commits - standing.commits,
+                positions: seen.position.0.saturating_sub(standing.position.0),
+            });
+        }
+        Said::Seen(seen) if seen.commits == standing.commits && seen != *standing => {
+            return Ok(Finding::Replaced);
+        }
+        Said::Seen(seen) => {
+            if seen.position > standing.position || chain_since(&seen)? != standing.chain {
+                return Ok(Finding::Replaced);
+            }
+        }
+    }
+    if last != file {
+        return Ok(Finding::Copied);
+    }
+    Ok(Finding::Sound(silent))
+}
+
+/// The chain after the events behind a position, which had this chain.
+fn chain_since(connection: &Connection, seen: &Standing) -> Result<u64, Failure> {
+    let mut statement = connection.prepare(concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM events e WHERE e.position > ?1 ORDER BY e.position"
+    ))?;
+    let mut rows = statement.query([sql(seen.position.0)])?;
+    let mut chain = seen.chain;
+    while let Some(row) = rows.next()? {
+        let entry = row::event(row)?;
+        chain = sum::chained(chain, &entry.event, entry.fingerprint);
+    }
+    Ok(chain)
+}
+
+/// Begins this process's generation, of the past there is or of a new one, in one transaction, and takes over the
+/// witness. No other connection of this process may be open.
+pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, OpenError> {
+    let path = files.path().display();
+    let refuse = |failure: Failure| {
+        OpenError(format!(
+            "{path} cannot be used: {failure}; restore it from a backup"
+        ))
+    };
+    let (generation, drawn) = (draw_generation()?, Drawn::new()?);
+    let finding = {
+        let mut work = || -> Result<Finding, Failure> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let before = standing(&transaction)?;
+            let last = newest(&transaction)?;
+            check_newest(&before, &last)?;
+            let finding = find(
+                &before,
+                last.file,
+                files.identity(),
+                files.witness.said(),
+                |seen| chain_since(&transaction, seen),
+            )?;
+            match reason(&finding) {
+                None => {
+                    end(&transaction, last.generation)?;
+                    transaction.execute(
+                        "UPDATE store SET generation = ?1, commits = commits + 1",
+                        [sql(generation.0)],
+                    )?;
+                    enter(&transaction, generation, files.identity(), "a start", false)?;
+                }
+                Some(why) => replace(&transaction, &drawn, files.identity(), &why, true)?,
+            }
+            transaction.commit()?;
+            Ok(finding)
+        };
+        work().map_err(refuse)?
+    };
+    match (&finding, reason(&finding)) {
+        (Finding::Copied, Some(why)) => log::warn!(
+            "{path}: a new past begins, and every device starts over: {why}; if the store was only moved, and nothing \
+             was committed elsewhere since, run `imserver past keep` before the first start the next time"
+        ),
+        (_, Some(why)) => log::error!(
+            "{path}: a new past begins, and every device starts over: {why}; acknowledged messages are missing: find \
+             out what happened to the disk, restore a newer backup if there is one, and confirm with `imserver past \
+             keep`"
+        ),
+        (Finding::Sound(Some(silent)), None) => log::info!("{path}: {silent}"),
+        _ => {}
+    }
+    let past = read(connection).map_err(refuse)?;
+    files
+        .witness
+        .begin(&past.standing)
+        .map_err(|error| OpenError(format!("the witness of {path} cannot be written: {error}")))?;
+    Ok(past)
+}
+
+/// What is written beside the new past that a finding makes.
+fn reason(finding: &Finding) -> Option<String> {
+    match finding {
+        Finding::Sound(_) => None,
+        Finding::Lost { commits, positions } => Some(format!(
+            "the store lost its tail: {commits} acknowledged commits with {positions} positions are missing"
+        )),
+        Finding::Replaced => Some(
+            "the store has other commits than those that were acknowledged: it was replaced, or parts of it were lost"
+                .to_owned(),
+        ),
+        Finding::Copied => Some("the file is a copy, or was moved to another disk".to_owned()),
+    }
+}
+
+/// Nothing more comes into a generation.
+fn end(connection: &Connection, generation: Generation) -> Result<(), Failure> {
+    connection.execute(
+        "UPDATE generations SET ends = (SELECT position FROM store) WHERE id = ?1",
+        [sql(generation.0)],
+    )?;
+    Ok(())
+}
+
+/// Puts a new past in the place of the one there is.
+fn replace(
+    connection: &Connection,
+    drawn: &Drawn,
+    file: FileIdentity,
+    why: &str,
+    unconfirmed: bool,
+) -> Result<(), Failure> {
+    connection.execute(
+        "UPDATE store SET epoch = ?1, log_id = ?2, token_key = ?3, generation = ?4, commits = commits + 1",
+        (
+            sql(drawn.identity.epoch),
+            sql(drawn.identity.log_id),
+            drawn.key.0,
+            sql(drawn.generation.0),
+        ),
+    )?;
+    enter(connection, drawn.generation, file, why, unconfirmed)
+}
+
+/// Makes a new past of a store in a new file, where that was asked for, so that nobody needs to confirm it.
+pub(super) fn begin_anew(connection: &Connection, file: FileIdentity, why: &str) -> Result<(), OpenError> {
+    let drawn = Drawn::new()?;
+    let transaction = || -> Result<(), Failure> {
+        let transaction = connection.unchecked_transaction()?;
+        replace(&transaction, &drawn, file, why, false)?;
+        Ok(transaction.commit()?)
+    };
+    Ok(transaction()?)
+}
+
+/// Makes a new past while this process lives in the old one. Nothing, if another one was made already.
+pub(super) fn abandon(connection: &mut Connection, lived_in: u64, why: &str) -> Result<(), OpenError> {
+    let drawn = Drawn::new()?;
+    let mut work = || -> Result<(), Failure> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if standing(&transaction)?.log_id == lived_in {
+            let file = newest(&transaction)?.file;
+            replace(&transaction, &drawn, file, why, true)?;
+        }
+        Ok(transaction.commit()?)
+    };
+    Ok(work()?)
+}
+
+/// The past as the store has it.
+pub(super) fn read(connection: &Connection) -> Result<Past, Failure> {
+    let standing = standing(connection)?;
+    let mut statement = connection.prepare("SELECT epoch, log_id, token_key FROM store")?;
+    first(statement.query([])?, |row| {
+        Ok(Past {
+            identity: Identity {
+                epoch: row::number(row, 0)?,
+                log_id: row::number(row, 1)?,
+            },
+            key: TokenKey(row.get(2)?),
+            standing,
+        })
+    })?
+    .ok_or_else(|| Failure::damaged("the table `store` is empty"))
+}
+
+/// See [`Reader::testimony`](crate::Reader::testimony). To be called within a transaction.
+pub(super) fn testimony(connection: &Connection, claim: Claim) -> Result<Testimony, Failure> {
+    let now = standing(connection)?;
+    let ends = connection
+        .prepare_cached("SELECT ends FROM generations WHERE id = ?1 AND log_id = ?2")?
+        .query_row([sql(claim.generation.0), sql(now.log_id)], |row| {
+            row.get::<_, Option<i64>>(0)
+        })
+        .optional()?;
+    let ends = match ends {
+        Some(None) if claim.generation == now.generation => now.position,
+        Some(Some(ends)) => Position(ends.cast_unsigned()).min(now.position),
+        Some(None) | None => return Ok(Testimony::Witness),
+    };
+    Ok(if claim.ceiling <= ends {
+        Testimony::Known
+    } else {
+        Testimony::Witness
+    })
+}
+
+/// The past, for people.
+pub(super) fn report(connection: &Connection) -> Result<PastReport, Failure> {
+    let past = read(connection)?;
+    let mut statement = connection
+        .prepare("SELECT id, log_id, begins, ends, at, why, unconfirmed FROM generations ORDER BY number")?;
+    let mut remarks = Vec::new();
+    let generations = collect(statement.query([])?, |row| {
+        let why: String = row.get(5)?;
+        if row::flag(row, 6)? {
+            remarks.push(format!("{why} (confirm with `imserver past keep`)"));
+        }
+        Ok(GenerationReport {
+            generation: Generation(row::number(row, 0)?),
+            log_id: row::number(row, 1)?,
+            begins: row::position(row, 2)?,
+            ends: row
+                .get::<_, Option<i64>>(3)?
+                .map(|ends| Position(ends.cast_unsigned())),
+            at: row::time(row, 4)?,
+            why,
+        })
+    })?;
+    Ok(PastReport {
+        epoch: past.identity.epoch,
+        log_id: past.identity.log_id,
+        horizon: past.standing.position,
+        generations,
+        remarks,
+    })
+}
+
+/// The operator vouches for the past as it is: the file is the one that the store is in, and all remarks were read.
+pub(super) fn keep(connection: &mut Connection, file: FileIdentity) -> Result<(), Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let last = newest(&transaction)?;
+    transaction.execute(
+        "UPDATE generations SET inode = ?2, born = ?3 WHERE id = ?1",
+        (sql(last.generation.0), sql(file.inode), file.born),
+    )?;
+    transaction.execute("UPDATE generations SET unconfirmed = 0 WHERE unconfirmed", [])?;
+    Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn standing(commits: u64, position: u64) -> Standing {
+        Standing {
+            log_id: 1,
+            generation: Generation(2),
+            commits,
+            position: Position(position),
+            chain: position * 10,
+        }
+    }
+
+    #[test]
+    fn what_a_start_finds() {
+        let now = standing(10, 20);
+        let (file, other) = (
+            FileIdentity {
+                inode: 1,
+                born: Some(5),
+            },
+            FileIdentity {
+                inode: 1,
+                born: Some(6),
+            },
+        );
+        let foreign = Standing {
+            log_id: 3,
+            ..standing(99, 99)
+        };
+        let changed = Standing { chain: 1, ..now };
+        let lost = Finding::Lost {
+            commits: 1,
+            positions: 5,
+        };
+        // Where the store is, its file before and now, the witness, the chain that the events since give: what is found.
+        let table = [
+            (file, Said::Seen(now), 200, Finding::Sound(None)),
+            (file, Said::Seen(standing(9, 20)), 200, Finding::Sound(None)),
+            (file, Said::Seen(standing(9, 15)), 200, Finding::Sound(None)),
+            (file, Said::Seen(standing(9, 15)), 201, Finding::Replaced),
+            (file, Said::Seen(standing(9, 21)), 200, Finding::Replaced),
+            (file, Said::Seen(changed), 200, Finding::Replaced),
+            (file, Said::Seen(standing(11, 25)), 200, lost.clone()),
+            (other, Said::Seen(standing(11, 25)), 200, lost),
+            (other, Said::Seen(now), 200, Finding::Copied),
+            (other, Said::Nothing, 0, Finding::Copied),
+        ];
+        for (file_now, said, chain, expected) in table {
+            let found = find(&now, file, file_now, said, |_| Ok(chain)).unwrap();
+            assert_eq!(found, expected, "{said:?}");
+        }
+        for said in [Said::Nothing, Said::Garbled, Said::Seen(foreign)] {
+            let found = find(&now, file, file, said, |_| Ok(0)).unwrap();
+            assert!(matches!(found, Finding::Sound(Some(_))), "{said:?}");
+        }
+    }
+}
