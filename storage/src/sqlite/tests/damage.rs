@@ -1,7 +1,10 @@
 //! Rows that no version writes, and what is left of what was erased.
 
 use super::*;
-use crate::{CommitError, sqlite::failure::Failure};
+use crate::{
+    CommitError, ReadError,
+    sqlite::{failure::Failure, operator},
+};
 
 fn broken_kind(place: &Place) {
     place
@@ -44,6 +47,52 @@ fn a_damaged_event_stops_the_writer_for_good() {
         }
     }
     assert_eq!(store.reader().unwrap().snapshot().unwrap().ceiling().0, 2);
+}
+
+/// What a reader met, nobody forgets: nothing is acknowledged any more, and no later process begins as if nothing were.
+#[test]
+fn damage_that_a_reader_meets_ends_it_all() {
+    let place = Place::new();
+    drop(place.with_messages(3));
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    // Content alone: SQLite finds nothing wrong with it.
+    let stranger = place.stranger();
+    stranger
+        .execute("UPDATE events SET body = 'another' WHERE seq = 2", [])
+        .unwrap_err();
+    stranger
+        .execute("UPDATE events SET body = x'00' WHERE seq = 2", [])
+        .unwrap();
+    let mut reader = store.reader().unwrap();
+    let read = reader.events(BOB, PAIR, Seq(1), Direction::Forward, 9, 999);
+    assert!(matches!(read, Err(ReadError::Fatal(_))), "{read:?}");
+    assert!(store.fate().reason().is_some());
+    assert!(matches!(
+        writer.commit(&messages(3..4)),
+        Err(CommitError::Fatal(_))
+    ));
+    assert!(store.close().is_err(), "nothing is copied any more");
+    drop((writer, reader, store));
+    let refusal = place.refusal();
+    assert!(
+        refusal.contains("was found damaged") && refusal.contains("past keep"),
+        "{refusal}"
+    );
+    let report = operator::report(&place.path()).unwrap();
+    assert!(report.remarks[0].contains("was found damaged"));
+    // Whoever vouches for it has it checked.
+    assert!(operator::keep_past(&place.path()).is_err());
+    assert!(operator::begin_past(&place.path(), "").is_err());
+    stranger
+        .execute(
+            "UPDATE events SET body = CAST('message 1' AS BLOB) WHERE seq = 2",
+            [],
+        )
+        .unwrap();
+    drop(stranger);
+    operator::keep_past(&place.path()).unwrap();
+    assert_eq!(bodies(&place.open()).len(), 3);
 }
 
 #[test]

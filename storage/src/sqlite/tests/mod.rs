@@ -6,6 +6,8 @@ mod failing;
 mod indexing;
 mod killed;
 mod opening;
+mod owning;
+mod past;
 mod rebuilding;
 mod wal;
 
@@ -72,15 +74,16 @@ impl Place {
     }
 }
 
+fn account(name: &str) -> Write {
+    Write::CreateUser(NewUser {
+        name: name.to_owned(),
+        display_name: String::new(),
+        password_hash: String::new(),
+        at: Timestamp(1),
+    })
+}
+
 fn accounts() -> Vec<Write> {
-    let account = |name: &str| {
-        Write::CreateUser(NewUser {
-            name: name.to_owned(),
-            display_name: String::new(),
-            password_hash: String::new(),
-            at: Timestamp(1),
-        })
-    };
     ["ann", "bob", "cat"].map(account).to_vec()
 }
 

@@ -1,5 +1,7 @@
 //! The write-ahead log: it starts again, and it is empty in the end.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::sqlite::checkpoint;
 
@@ -73,4 +75,51 @@ fn a_reader_in_the_way_of_the_last_checkpoint_is_no_harm() {
     assert!(error.contains("by a reader, nothing is lost"), "{error}");
     drop((stranger, store));
     assert_eq!(bodies(&place.open()).len(), 46);
+}
+
+/// A checkpoint that could not copy: here because the log was cut short under it, on a bad day because the disk says so.
+#[test]
+fn a_copy_that_fails_is_not_forgiven() {
+    let place = Place::new();
+    drop(place.with_messages(1));
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    writer.commit(&messages(5..50)).unwrap();
+    let wal = std::fs::File::options()
+        .write(true)
+        .open(place.beside("-wal"))
+        .unwrap();
+    wal.set_len(0).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while store.fate().reason().is_none() {
+        assert!(Instant::now() < deadline, "it was forgiven");
+        std::thread::yield_now();
+    }
+    let why = store.fate().reason().unwrap().to_string();
+    assert!(why.contains("copying the write-ahead log failed"), "{why}");
+    assert!(matches!(
+        writer.commit(&messages(50..51)),
+        Err(crate::CommitError::Fatal(_))
+    ));
+    assert!(store.close().is_err());
+}
+
+/// Whatever happened before: a process that ends does not touch the log but in the orderly way.
+#[test]
+fn no_connection_copies_or_removes_it_when_it_closes() {
+    let place = Place::new();
+    let store = place.with_messages(100);
+    store.files.fail("this process ends");
+    let mut wal = std::fs::read(place.beside("-wal")).unwrap();
+    drop(store);
+    assert!(std::fs::read(place.beside("-wal")).unwrap() == wal);
+    // The one in another process that makes a backup, neither.
+    crate::sqlite::backup::backup(&place.path(), &place.beside(".backup")).unwrap();
+    assert!(std::fs::read(place.beside("-wal")).unwrap() == wal);
+    let store = place.open();
+    store.close().unwrap();
+    drop(store);
+    wal = std::fs::read(place.beside("-wal")).unwrap_or_default();
+    assert!(wal.is_empty());
+    assert_eq!(bodies(&place.open()).len(), 100);
 }
