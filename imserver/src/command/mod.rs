@@ -4,6 +4,7 @@
 mod backup;
 mod copy;
 mod nodes;
+mod past;
 mod provision;
 
 use std::io::Write;
@@ -24,6 +25,7 @@ pub fn run(command: &Command, config: &Config, output: &mut dyn Write) -> Result
         Command::Restore(restore) => backup::restore(restore, config, output),
         Command::Nodes => nodes::run(config, output),
         Command::Copy(copy) => copy::run(copy, config, output),
+        Command::Past(past) => past::run(past, config, output),
     }
 }
 

@@ -101,6 +101,40 @@ pub enum Command {
     Backup(Backup),
     /// Makes an embedded store from a backup.
     Restore(Restore),
+    /// Which past the store has, and what to do where the daemon cannot know: after a move, or after putting it back.
+    #[command(subcommand)]
+    Past(Past),
+}
+
+/// See [`Command::Past`].
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Past {
+    /// Lists the generations of the store's past, and what an operator should know or do.
+    Show,
+    /// Makes a new past by hand: every device starts over. For a store that was put back by other means than `restore`.
+    New(NewPast),
+    /// Checks the store and vouches for it: it was only moved, or what is remarked of it is known.
+    Keep(Confirmed),
+}
+
+/// A change that is said before it is made.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Confirmed {
+    /// Do it without asking.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// See [`Past::New`].
+#[derive(Clone, Debug, clap::Args)]
+pub struct NewPast {
+    /// What to write beside it, for whoever reads the list later.
+    #[arg(long, value_name = "TEXT", default_value = "an operator asked for it")]
+    pub why: String,
+
+    /// Whether to ask.
+    #[command(flatten)]
+    pub confirmed: Confirmed,
 }
 
 /// See [`Command::Provision`].

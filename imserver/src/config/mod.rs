@@ -17,7 +17,7 @@ use std::{
 use serde::Deserialize;
 
 pub use engine::{SecretUrl, StoreUrl};
-pub use flags::{Backup, Command, Copy, Flags, Provision, Restore};
+pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore};
 pub use network::Network;
 
 /// Everything that can be set. See `docs/OPERATIONS.md` for the same list with advice.

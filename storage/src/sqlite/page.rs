@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     read::{Direction, EventPage, EventView, ReactionView, RevisionView},
-    types::{ConversationId, Event, Position, Seq, UserId},
+    types::{ConversationId, Event, EventKind, Position, Seq, UserId},
 };
 
 pub(super) struct Wanted {
@@ -124,12 +124,20 @@ impl Reading<'_> {
     fn read_stretch(&mut self, stretch: Stretch) -> Result<bool, Failure> {
         // One more than there is room for, to know that the page ends before the stretch.
         let room = (self.wanted.limit - self.events.len()).saturating_add(1);
-        for place in places(self.moment, self.wanted, stretch, room)? {
+        let places = places(self.moment, self.wanted, stretch, room)?;
+        if (places.len() as u64) < (stretch.last - stretch.first + 1).min(room as u64) {
+            return Err(Failure::damaged(format!(
+                "events of conversation {} have no place",
+                self.wanted.conversation.0
+            )));
+        }
+        for place in places {
             if self.events.len() == self.wanted.limit {
                 self.cut();
                 return Ok(false);
             }
             let event = lookup::event(self.moment.connection, place)?.event;
+            self.check_place(&event, stretch)?;
             let revision = self.revision(&event)?;
             self.bytes += event.body.len() + revision.as_ref().map_or(0, |revision| revision.body.len());
             if !self.events.is_empty() && self.bytes > self.wanted.body_bytes_max {
@@ -144,6 +152,25 @@ impl Reading<'_> {
             });
         }
         Ok(true)
+    }
+
+    /// The event is the next one of the stretch: a log has no holes.
+    fn check_place(&self, event: &Event, stretch: Stretch) -> Result<(), Failure> {
+        let last = self.events.last().map(|view| view.event.seq.0);
+        let last = last.filter(|last| (stretch.first..=stretch.last).contains(last));
+        let next = match (self.wanted.direction, last) {
+            (Direction::Forward, None) => stretch.first,
+            (Direction::Forward, Some(last)) => last + 1,
+            (Direction::Backward, None) => stretch.last,
+            (Direction::Backward, Some(last)) => last - 1,
+        };
+        if (event.conversation, event.seq.0) == (self.wanted.conversation, next) {
+            return Ok(());
+        }
+        Err(Failure::damaged(format!(
+            "where the event {next} of conversation {} should be, there is {} of {}",
+            self.wanted.conversation.0, event.seq.0, event.conversation.0
+        )))
     }
 
     /// The page ends with the last event taken and says nothing about the next.
@@ -169,9 +196,9 @@ impl Reading<'_> {
             return Ok(None);
         }
         let mut statement = self.moment.connection.prepare_cached(
-            "SELECT d.seq, e.body FROM edits d JOIN events e ON e.position = d.position
-             WHERE d.conversation = ?1 AND d.target = ?2 AND d.seq BETWEEN ?3 AND ?4
-             ORDER BY d.seq DESC LIMIT 1",
+            "SELECT position, seq FROM edits
+             WHERE conversation = ?1 AND target = ?2 AND seq BETWEEN ?3 AND ?4
+             ORDER BY seq DESC LIMIT 1",
         )?;
         let later = self
             .stretches
@@ -186,16 +213,24 @@ impl Reading<'_> {
                 sql(stretch.last),
             ];
             let found = first(statement.query(key)?, |row| {
-                Ok(RevisionView {
-                    seq: row::seq(row, 0)?,
-                    body: row::blob(row, 1)?,
-                })
+                Ok((row::position(row, 0)?, row::seq(row, 1)?))
             })?;
-            if found.is_some() {
-                return Ok(found);
+            if let Some((position, seq)) = found {
+                return self.edit(event, position, seq).map(Some);
             }
         }
         Ok(None)
+    }
+
+    /// The edit of an event that is said to be at this place.
+    fn edit(&self, target: &Event, position: Position, seq: Seq) -> Result<RevisionView, Failure> {
+        let edit = lookup::event(self.moment.connection, position)?.event;
+        let is_it = edit.kind == EventKind::Edit
+            && (edit.conversation, edit.target, edit.seq) == (target.conversation, target.seq, seq);
+        if !is_it {
+            return Err(Failure::damaged("the place of an edit is that of another event"));
+        }
+        Ok(RevisionView { seq, body: edit.body })
     }
 
     fn add_reactions(&mut self) -> Result<(), Failure> {
