@@ -17,7 +17,7 @@ mod programs;
 mod redis;
 mod shared;
 
-pub use postgres::{Postgres, PostgresSetup};
+pub use postgres::{DataCopy, Postgres, PostgresSetup, dump_database, load_database};
 pub use redis::{Redis, RedisSetup};
 pub use shared::{POSTGRES_VARIABLE, REDIS_VARIABLE, fresh_database, shared_postgres, shared_redis};
 

@@ -1,7 +1,7 @@
 //! A PostgreSQL server of a test's own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime};
@@ -79,26 +79,28 @@ impl Postgres {
     }
 
     fn with(setup: PostgresSetup) -> Result<Self> {
-        let programs = programs::Postgres::find()?;
-        let account = Account::unprivileged()?;
-        let directory = Directory::new("QUIT")?;
-        let mut server = Self {
-            programs,
-            account,
-            setup,
-            address: address::free()?,
-            running: None,
-            directory,
-        };
+        let mut server = Self::without_data(setup)?;
         server.initialise()?;
         server.start_again()?;
         Ok(server)
     }
 
-    fn initialise(&self) -> Result<()> {
-        if let Some(account) = self.account {
-            account.own(self.directory.path())?;
+    fn without_data(setup: PostgresSetup) -> Result<Self> {
+        let server = Self {
+            programs: programs::Postgres::find()?,
+            account: Account::unprivileged()?,
+            setup,
+            address: address::free()?,
+            running: None,
+            directory: Directory::new("QUIT")?,
+        };
+        if let Some(account) = server.account {
+            account.own(server.directory.path())?;
         }
+        Ok(server)
+    }
+
+    fn initialise(&self) -> Result<()> {
         let mut command = self.command("initdb");
         command
             .args(["--encoding=UTF8", "--locale=C", "--no-sync", "-U", USER, "-D"])
@@ -118,14 +120,8 @@ impl Postgres {
         };
         process::finish(&mut command)?;
         let file = self.data().join("postgresql.conf");
-        let written = std::fs::read_to_string(&file).and_then(|text| {
-            let address = format!(
-                "listen_addresses = '{}'\nport = {}\n",
-                self.address.ip(),
-                self.address.port()
-            );
-            std::fs::write(&file, text + SETTINGS + &address + &self.setup.config)
-        });
+        let written = std::fs::read_to_string(&file)
+            .and_then(|text| std::fs::write(&file, text + SETTINGS + &self.setup.config));
         written.map_err(ServiceError::because("cannot write the server's settings"))
     }
 
@@ -152,6 +148,67 @@ impl Postgres {
     /// What the current or last run has logged: its end.
     pub fn log(&self) -> String {
         process::last_words(&self.log_file())
+    }
+
+    // ---- its data elsewhere ---------------------------------------------------------------------
+
+    /// Makes and starts a streaming standby of this server, which runs, with an address and a directory of its own.
+    ///
+    /// # Errors
+    /// The server cannot be copied, or the standby does not start.
+    pub fn standby(&self) -> Result<Self> {
+        let mut standby = Self::without_data(self.setup.clone())?;
+        let mut command = standby.command("pg_basebackup");
+        command
+            .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-d"])
+            .arg(self.url())
+            .arg("-D")
+            .arg(standby.data());
+        process::finish(&mut command)?;
+        standby.start_again()?;
+        Ok(standby)
+    }
+
+    /// Makes a standby the primary of a new timeline, and waits until it is.
+    ///
+    /// # Errors
+    /// It is no standby, does not run or takes too long.
+    pub fn promote(&self) -> Result<()> {
+        let mut command = self.command("pg_ctl");
+        command.args(["promote", "-w", "-s", "-D"]).arg(self.data());
+        process::finish(&mut command)
+    }
+
+    /// From its next start on it listens there.
+    pub const fn listen_at(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
+    /// Copies the data of this server, which does not run.
+    ///
+    /// # Errors
+    /// It runs, or a file cannot be copied.
+    pub fn copy_data(&self) -> Result<DataCopy> {
+        if self.running.is_some() {
+            return Err(ServiceError::new("a running server's files cannot be copied"));
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("imserver-test-")
+            .tempdir()
+            .map_err(ServiceError::because("cannot make a directory"))?;
+        copy_files(&self.data(), &directory.path().join("data"), None)?;
+        Ok(DataCopy { directory })
+    }
+
+    /// Puts a copy in the place of this server's data, as whoever restores a directory does. A server that runs is
+    /// ended at once before.
+    ///
+    /// # Errors
+    /// It does not end, or a file cannot be copied.
+    pub fn put_back(&mut self, copy: &DataCopy) -> Result<()> {
+        self.stop_immediate()?;
+        std::fs::remove_dir_all(self.data()).map_err(ServiceError::because("cannot remove the data"))?;
+        copy_files(&copy.directory.path().join("data"), &self.data(), self.account)
     }
 
     // ---- life -------------------------------------------------------------------------------------
@@ -220,7 +277,13 @@ impl Postgres {
 
     fn try_start(&mut self) -> Result<Process> {
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.data());
+        command
+            .arg("-D")
+            .arg(self.data())
+            .arg("-c")
+            .arg(format!("listen_addresses={}", self.address.ip()))
+            .arg("-p")
+            .arg(self.address.port().to_string());
         let log = self.log_file();
         let mut running = Process::start(&mut command, &mut self.directory, &log)?;
         let programs = &self.programs;
@@ -300,6 +363,59 @@ impl Drop for Postgres {
         let _ = self.stop_immediate();
         self.release_shared_memory();
     }
+}
+
+/// A server's data at one moment. Gone when it is dropped.
+#[derive(Debug)]
+pub struct DataCopy {
+    directory: tempfile::TempDir,
+}
+
+fn copy_files(from: &Path, to: &Path, owner: Option<Account>) -> Result<()> {
+    let fail = || ServiceError::because("cannot copy a server's data");
+    std::fs::create_dir(to).map_err(fail())?;
+    let permissions = std::fs::metadata(from).map_err(fail())?.permissions();
+    std::fs::set_permissions(to, permissions).map_err(fail())?;
+    for entry in std::fs::read_dir(from).map_err(fail())? {
+        let entry = entry.map_err(fail())?;
+        let name = entry.file_name();
+        // It says that a server runs there.
+        if name == "postmaster.pid" {
+            continue;
+        }
+        let (source, target) = (entry.path(), to.join(&name));
+        if entry.file_type().map_err(fail())?.is_dir() {
+            copy_files(&source, &target, owner)?;
+        } else {
+            std::fs::copy(&source, &target).map_err(fail())?;
+            owner.map_or(Ok(()), |owner| owner.own(&target))?;
+        }
+    }
+    owner.map_or(Ok(()), |owner| owner.own(to))
+}
+
+/// Dumps the database of this URL, as the SQL that `pg_dump` makes with these further arguments.
+///
+/// # Errors
+/// The server does not run, or refuses.
+pub fn dump_database(url: &str, arguments: &[&str]) -> Result<Vec<u8>> {
+    let mut command = programs::Postgres::find()?.command("pg_dump");
+    command.args(arguments).arg("-d").arg(url);
+    process::output(&mut command)
+}
+
+/// Has the database of this URL read SQL, up to the first error.
+///
+/// # Errors
+/// The server does not run, or refuses some of it.
+pub fn load_database(url: &str, sql: &[u8]) -> Result<()> {
+    let mut file = tempfile::NamedTempFile::new().map_err(ServiceError::because("cannot make a file"))?;
+    std::io::Write::write_all(&mut file, sql).map_err(ServiceError::because("cannot write a file"))?;
+    let mut command = programs::Postgres::find()?.command("psql");
+    command
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-f"])
+        .arg(file.path());
+    process::finish(&mut command)
 }
 
 /// Makes a new database on the server of this URL and returns the new one's.

@@ -110,13 +110,18 @@ pub(crate) fn pause() {
 
 /// Runs a program to its end; an unsuccessful one is an error with what it said.
 pub(crate) fn finish(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// Runs a program to its end and returns what it wrote; an unsuccessful one is an error with what it said.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())
         .output()
         .map_err(ServiceError::because(&format!("cannot start {name}")))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(output.stdout);
     }
     let mut said = output.stdout;
     said.extend(output.stderr);

@@ -40,9 +40,17 @@ impl Postgres {
         linked
             .chain(newest.into_iter().map(|(_, directory)| directory))
             .find(|directory| {
-                ["initdb", "postgres", "psql", "pg_isready"]
-                    .iter()
-                    .all(|name| directory.join(name).is_file())
+                [
+                    "initdb",
+                    "postgres",
+                    "psql",
+                    "pg_isready",
+                    "pg_ctl",
+                    "pg_basebackup",
+                    "pg_dump",
+                ]
+                .iter()
+                .all(|name| directory.join(name).is_file())
             })
             .map(|directory| Self { directory })
             .ok_or_else(|| {
@@ -96,7 +104,15 @@ mod tests {
 
     fn installed(bin: &Path) {
         std::fs::create_dir_all(bin).expect("a directory");
-        for name in ["initdb", "postgres", "psql", "pg_isready"] {
+        for name in [
+            "initdb",
+            "postgres",
+            "psql",
+            "pg_isready",
+            "pg_ctl",
+            "pg_basebackup",
+            "pg_dump",
+        ] {
             std::fs::write(bin.join(name), "").expect("a file");
         }
     }

@@ -90,6 +90,48 @@ fn a_killed_postgres_comes_back_while_it_was_busy() {
 }
 
 #[test]
+fn a_standby_follows_until_it_is_promoted() {
+    let primary = Postgres::start().expect("a server");
+    ask(&primary.url(), "CREATE TABLE kept (n int)").expect("a table");
+    let mut standby = primary.standby().expect("a standby");
+    ask(&primary.url(), "INSERT INTO kept VALUES (1)").expect("inserted");
+    let count = "SELECT count(*) FROM kept";
+    until(|| ask(&standby.url(), count).as_deref() == Ok("1"));
+    let timeline = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+    ask(&standby.url(), timeline).expect_err("a standby has none");
+    standby.stop().expect("stopped");
+    ask(&primary.url(), "INSERT INTO kept VALUES (2)").expect("inserted");
+    let address = primary.address();
+    drop(primary);
+    standby.listen_at(address);
+    standby.start_again().expect("started");
+    assert_eq!(standby.address(), address);
+    standby.promote().expect("promoted");
+    assert_eq!(ask(&standby.url(), timeline).as_deref(), Ok("00000002"));
+    assert_eq!(ask(&standby.url(), count).as_deref(), Ok("1"), "the tail is lost");
+}
+
+#[test]
+fn data_is_put_back_and_dumped() {
+    let mut server = Postgres::start().expect("a server");
+    ask(&server.url(), "CREATE TABLE kept AS SELECT 1 AS n").expect("a table");
+    server.copy_data().expect_err("it runs");
+    server.stop().expect("stopped");
+    let copy = server.copy_data().expect("a copy");
+    server.start_again().expect("started");
+    ask(&server.url(), "INSERT INTO kept VALUES (2)").expect("inserted");
+    let dump = services::dump_database(&server.url(), &[]).expect("a dump");
+    server.put_back(&copy).expect("put back");
+    server.start_again().expect("started");
+    let count = "SELECT count(*) FROM kept";
+    assert_eq!(ask(&server.url(), count).as_deref(), Ok("1"));
+    let fresh = server.database().expect("a database");
+    services::load_database(&fresh, &dump).expect("loaded");
+    assert_eq!(ask(&fresh, count).as_deref(), Ok("2"));
+    services::load_database(&fresh, &dump).expect_err("it is there");
+}
+
+#[test]
 fn databases_are_fresh_and_apart() {
     let first = fresh_database().expect("a database");
     let second = fresh_database().expect("a database");
