@@ -41,7 +41,7 @@ pub(super) fn prepare(client: &mut Client, at_creation: Identity) -> Result<(), 
     };
     client
         .execute(
-            "INSERT INTO store VALUES (1, $1, $2) ON CONFLICT DO NOTHING",
+            "INSERT INTO store (id, epoch, log_id) VALUES (1, $1, $2) ON CONFLICT DO NOTHING",
             &[&new.epoch.cast_signed(), &new.log_id.cast_signed()],
         )
         .map_err(fail)?;
@@ -113,4 +113,38 @@ pub(super) fn newest_known() -> i64 {
 
 fn cannot_prepare(failure: &Failure) -> OpenError {
     OpenError(format!("the PostgreSQL database cannot be used: {failure}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Snapshot;
+
+    /// SQL has no names for numbers.
+    #[test]
+    fn positions_are_shifted_alike_everywhere() {
+        let sources = [
+            include_str!("migrations/V1__initial.sql"),
+            include_str!("tail.rs"),
+            include_str!("views.rs"),
+        ];
+        let (bits, mask) = (Snapshot::COMMIT_BITS, (1_u64 << Snapshot::COMMIT_BITS) - 1);
+        let mut found = [0, 0];
+        for (of, (word, wanted)) in [("<< ", u64::from(bits)), (">> ", u64::from(bits)), ("| ", mask)]
+            .into_iter()
+            .enumerate()
+        {
+            for source in sources {
+                for (at, _) in source.match_indices(word) {
+                    let digits = source[at + word.len()..].split(|letter: char| !letter.is_ascii_digit());
+                    let Ok(number) = digits.map(str::parse::<u64>).next().unwrap_or(Ok(wanted)) else {
+                        continue;
+                    };
+                    assert_eq!(number, wanted);
+                    found[of / 2] += 1;
+                }
+            }
+        }
+        assert!(found.iter().all(|count| *count > 0), "{found:?}");
+    }
 }

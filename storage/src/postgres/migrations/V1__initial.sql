@@ -7,7 +7,10 @@
 CREATE TABLE store (
     id     integer PRIMARY KEY CHECK (id = 1),
     epoch  bigint  NOT NULL CHECK (epoch <> 0),
-    log_id bigint  NOT NULL
+    log_id bigint  NOT NULL,
+    -- True from before the first row of a copied store comes until the whole of it was compared with its source:
+    -- nothing may be served from what is between.
+    filling boolean NOT NULL DEFAULT false
 );
 
 -- One row, locked by whoever registers an account: ids without holes, in the order of registration.
@@ -71,6 +74,11 @@ CREATE TABLE events (
     CONSTRAINT events_requests UNIQUE (conversation, sender, client_id)
 );
 CREATE INDEX events_by_position ON events (position);
+-- How many events a conversation has, on average, for the planner: 20. Statistics that were taken while most had one say
+-- that a look-up by the conversation alone finds one row, so any index that begins with it seems as good as the key;
+-- then a look-up or a page by seq reads the whole of a conversation that has grown since, until statistics are taken
+-- again. Takes effect with the next ANALYZE; before the first one the planner assumes more.
+ALTER TABLE events ALTER COLUMN conversation SET (n_distinct = -0.05);
 
 CREATE TABLE conversations (
     id            bigint  PRIMARY KEY,
@@ -152,117 +160,221 @@ CREATE INDEX notices_by_age ON notices (made_at);
 
 -- The append -------------------------------------------------------------------------------------------------
 
--- Appends messages, as one statement: every lock, look-up, check and row of a batch in one round trip.
+-- What costs in such a function is not what it looks up but how often a row is copied from one step to the next, and
+-- how much is set up before the first row. So its statements are few and small, they loop over the numbers of the
+-- rows and take what they need out of the arrays, and what is seldom is a statement that is seldom run.
 --
--- The arrays are columns, a row a message, in the order of the batch. No two rows have the same client id in one
--- conversation, and where a row replies to something, no other row is of its conversation: so none depends on what
--- another one does.
---   low, high the two of a 1:1 conversation (both the same for a user's own log), the sender among them; 0, 0 for a
---             group; -1, -1 where the sender can never write
--- A row comes back for each: its verdict (0 appended, 1 appended before, 2 conflict, 3 not found, 4 forbidden,
--- 5 gone) and, for the first two, the event. What is new comes back without what the caller knows.
-CREATE FUNCTION append_messages(
+-- Appends messages: every lock, look-up, check and row of a batch in one round trip. No two rows have the same client
+-- id in one conversation, and where a row replies to something, no other row is of its conversation: so none depends
+-- on what another one does.
+--
+-- For each conversation, in the order of ids:
+--   ids       itself
+--   ends      its last row
+-- For each row; they are sorted by conversation, those of one conversation by their place in the batch:
+--   groups    the number of its conversation in `ids`
+--   ranks     its number among those of its conversation
+--   latests   the latest time among those of its conversation up to it
+--   indexes   its place in the batch
+--   lows, highs   the two of a 1:1 conversation (both the same for a user's own log), the sender among them; 0, 0 for
+--             a group; -1, -1 where the sender can never write
+-- For each pair of a conversation and a sender, in their order:
+--   lasts     the pair's last row
+--
+-- One row comes back for all, because a row for each would cost more than its look-ups:
+--   base      the position of the batch's first place
+--   appended  how many events were written
+--   verdicts  of each row: 0 appended, 1 appended before, 2 conflict, 3 not found, 4 forbidden, 5 gone
+--   head_seqs, head_ordinals, head_ats, rosters   of each conversation, before the batch
+--   new_ranks, new_latests   if not all rows were appended: `ranks` and `latests` among those that were
+-- After it, for each row that was appended before, in their order, one with its number and the event as it is stored.
+CREATE FUNCTION append_in_order(
+    ids bigint[], ends integer[], groups integer[], ranks bigint[], latests bigint[], lasts integer[],
     indexes bigint[], conversations_ bigint[], senders bigint[], lows bigint[], highs bigint[], client_ids bytea[],
     fingerprints bytea[], times bigint[], kinds smallint[], replies bigint[], expiries bigint[], bodies bytea[]
 ) RETURNS TABLE (
-    at_index bigint, verdict integer, e_position bigint, e_seq bigint, e_ordinal bigint, e_roster bigint, e_at bigint,
-    e_kind smallint, e_target bigint, e_expires_at bigint, e_recalled boolean, e_users bigint[], e_role smallint,
-    e_label text, e_body bytea
+    base bigint, appended bigint, verdicts integer[], head_seqs bigint[], head_ordinals bigint[], head_ats bigint[],
+    rosters bigint[], new_ranks bigint[], new_latests bigint[], known_row integer, e_position bigint,
+    e_conversation bigint, e_seq bigint, e_ordinal bigint, e_roster bigint, e_sender bigint, e_client_id bytea,
+    e_at bigint, e_kind smallint, e_target bigint, e_expires_at bigint, e_recalled boolean, e_users bigint[],
+    e_role smallint, e_label text, e_body bytea
 ) LANGUAGE plpgsql
--- Planned once, every look-up by an index, whatever the statistics of a young table say: nothing here joins a batch
--- with itself, so what is looped over is looked up.
+-- Planned once, every look-up by an index, whatever the statistics of a young table say. A batch is always what is
+-- looped over: either the look-up can only be made row by row (LATERAL with LIMIT, a sub-select as a value), or
+-- `verdicts[n] = 0` makes the batch look small. Events are looked up by the whole of a request's key, or by the order
+-- of the other key: where conversations are short on average, the planner would as soon read a whole one.
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $function$
 #variable_conflict use_column
 DECLARE
     -- Times are ordered without their sign.
     sign_bit CONSTANT bigint := (-9223372036854775807) - 1;
-    base bigint;
+    total CONSTANT integer := cardinality(indexes);
+    all_found boolean;
+    -- Some verdict is not 0.
+    mixed boolean := false;
+    -- The rows just judged to be something else than new.
+    others integer[];
+    others_verdicts integer[];
+    rank bigint;
+    latest bigint;
+    moved bigint;
 BEGIN
-    -- The locks, in the order of ids. What two people, or one, say for the first time makes the conversation.
-    INSERT INTO conversations (id, name, member_count, head_seq, head_ordinal, head_position, head_at, roster)
-    SELECT DISTINCT i.conversation, '', CASE WHEN i.low = i.high THEN 1 ELSE 2 END, 0, 0, 0, 0, 0
-    FROM unnest(conversations_, lows, highs, replies) AS i (conversation, low, high, reply)
-    WHERE i.low > 0 AND i.reply = 0
-      AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = i.conversation)
-      AND EXISTS (SELECT 1 FROM users u WHERE u.id = i.low)
-      AND EXISTS (SELECT 1 FROM users u WHERE u.id = i.high)
-    ORDER BY 1
-    ON CONFLICT DO NOTHING;
-    PERFORM 1 FROM conversations c WHERE c.id = ANY (conversations_) ORDER BY c.id FOR NO KEY UPDATE;
+    -- The locks, in the order of ids. What two people, or one, say for the first time makes the conversation: before
+    -- anything is locked, as everywhere.
+    IF (SELECT count(*) FROM conversations c WHERE c.id = ANY (ids)) < cardinality(ids) THEN
+        INSERT INTO conversations (id, name, member_count, head_seq, head_ordinal, head_position, head_at, roster)
+        SELECT DISTINCT i.conversation, '', CASE WHEN i.low = i.high THEN 1 ELSE 2 END, 0, 0, 0, 0, 0
+        FROM unnest(conversations_, lows, highs, replies) AS i (conversation, low, high, reply)
+        WHERE i.low > 0 AND i.reply = 0
+          AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = i.conversation)
+          AND EXISTS (SELECT 1 FROM users u WHERE u.id = i.low)
+          AND EXISTS (SELECT 1 FROM users u WHERE u.id = i.high)
+        ORDER BY 1
+        ON CONFLICT DO NOTHING;
+    END IF;
+    -- What is locked comes back as it is now, not as it was before the lock was waited for.
+    SELECT array_agg(c.head_seq), array_agg(c.head_ordinal), array_agg(c.head_at), array_agg(c.roster)
+    INTO head_seqs, head_ordinals, head_ats, rosters
+    FROM (SELECT c.head_seq, c.head_ordinal, c.head_at, c.roster FROM conversations c
+          WHERE c.id = ANY (ids) ORDER BY c.id FOR NO KEY UPDATE) c;
+    all_found := coalesce(cardinality(head_seqs), 0) = cardinality(ids);
+    IF NOT all_found THEN
+        -- Again with a gap for each that there is not: these are numbered like `ids`.
+        SELECT array_agg(c.head_seq ORDER BY i.place), array_agg(c.head_ordinal ORDER BY i.place),
+            array_agg(c.head_at ORDER BY i.place), array_agg(c.roster ORDER BY i.place)
+        INTO head_seqs, head_ordinals, head_ats, rosters
+        FROM unnest(ids) WITH ORDINALITY AS i (id, place)
+            LEFT JOIN LATERAL (SELECT * FROM conversations c WHERE c.id = i.id LIMIT 1) c ON true;
+    END IF;
     base := pg_current_xact_id()::text::bigint << 20;
+    verdicts := array_fill(0, ARRAY[total]);
 
-    -- A statement of its own: its snapshot has whatever the lock was waited for.
-    RETURN QUERY
-    WITH input AS MATERIALIZED (
-        SELECT *
-        FROM unnest(indexes, conversations_, senders, lows, highs, client_ids, fingerprints, times, kinds, replies,
-                    expiries, bodies)
-             AS i (index, conversation, sender, low, high, client_id, fingerprint, at, kind, reply, expires_at, body)
-    ), judged AS MATERIALIZED (
-        SELECT i.*, c.head_seq, c.head_ordinal, c.head_at, c.roster, e.seq AS known_seq,
-            CASE
-                WHEN e.seq IS NOT NULL THEN CASE WHEN e.fingerprint = i.fingerprint THEN 1 ELSE 2 END
-                WHEN i.low < 0 OR c.id IS NULL THEN 3
-                WHEN i.low = 0 AND m.joined_seq IS NULL THEN 3
-                WHEN i.low = 0 AND m.left_seq IS NOT NULL THEN 4
-                WHEN i.low = 0 AND c.disbanded THEN 5
-                WHEN i.reply <> 0 AND NOT EXISTS (
-                    SELECT 1 FROM events t, members s
-                    WHERE t.conversation = i.conversation AND t.seq = i.reply AND t.kind BETWEEN 1 AND 31
-                      AND s.conversation = i.conversation AND s.user_id = i.sender
-                      AND s.joined_seq <= i.reply AND (s.left_seq IS NULL OR s.left_seq >= i.reply)) THEN 3
+    -- Statements of their own from here: their snapshots have whatever the locks were waited for.
+    SELECT array_agg(n), array_agg(CASE WHEN e.fingerprint = fingerprints[n] THEN 1 ELSE 2 END)
+    INTO others, others_verdicts
+    FROM generate_series(1, total) AS n CROSS JOIN LATERAL (
+        SELECT e.fingerprint FROM events e
+        WHERE e.conversation = conversations_[n] AND e.sender = senders[n] AND e.client_id = client_ids[n]
+        LIMIT 1
+    ) e;
+    FOR i IN 1 .. coalesce(cardinality(others), 0) LOOP
+        verdicts[others[i]] := others_verdicts[i];
+        mixed := true;
+    END LOOP;
+    -- In a 1:1 conversation or a log that there is, who is of it may write.
+    IF NOT (all_found AND 0 < ALL (lows) AND 0 = ALL (replies)) THEN
+        SELECT array_agg(r.n), array_agg(r.verdict)
+        INTO others, others_verdicts
+        FROM (
+            SELECT n, CASE
+                WHEN lows[n] < 0 OR head_seqs[groups[n]] IS NULL THEN 3
+                WHEN lows[n] = 0 AND m.joined_seq IS NULL THEN 3
+                WHEN lows[n] = 0 AND m.left_seq IS NOT NULL THEN 4
+                WHEN lows[n] = 0
+                    AND (SELECT c.disbanded FROM conversations c WHERE c.id = conversations_[n]) THEN 5
+                WHEN replies[n] <> 0 AND NOT EXISTS (
+                    SELECT 1
+                    -- By the key's order, so that it is never taken for a good idea to read the conversation.
+                    FROM (SELECT t.conversation, t.seq, t.kind FROM events t
+                          WHERE (t.conversation, t.seq) >= (conversations_[n], replies[n])
+                          ORDER BY t.conversation, t.seq LIMIT 1) t, members s
+                    WHERE t.conversation = conversations_[n] AND t.seq = replies[n] AND t.kind BETWEEN 1 AND 31
+                      AND s.conversation = conversations_[n] AND s.user_id = senders[n]
+                      AND s.joined_seq <= replies[n] AND (s.left_seq IS NULL OR s.left_seq >= replies[n])) THEN 3
                 ELSE 0
-            END AS verdict
-        FROM input i
-            LEFT JOIN conversations c ON c.id = i.conversation
-            LEFT JOIN events e ON e.conversation = i.conversation AND e.sender = i.sender
-                              AND e.client_id = i.client_id
-            LEFT JOIN LATERAL (
-                SELECT s.joined_seq, s.left_seq FROM members s
-                WHERE i.low = 0 AND s.conversation = i.conversation AND s.user_id = i.sender
-                ORDER BY s.joined_seq DESC LIMIT 1
-            ) m ON true
-    ), placed AS MATERIALIZED (
-        -- Only what is new takes a seq.
-        SELECT j.*, j.head_seq + count(*) FILTER (WHERE j.verdict = 0) OVER earlier AS seq,
-            j.head_ordinal + count(*) FILTER (WHERE j.verdict = 0) OVER earlier AS ordinal,
-            greatest(j.head_at # sign_bit, max(j.at # sign_bit) FILTER (WHERE j.verdict = 0) OVER earlier) # sign_bit
-                AS placed_at
-        FROM judged j
-        WINDOW earlier AS (PARTITION BY j.conversation ORDER BY j.index)
-    ), logged AS (
-        INSERT INTO events (conversation, seq, position, ordinal, roster, sender, client_id, fingerprint, at, kind,
-                            target, expires_at, body)
-        SELECT p.conversation, p.seq, base + p.index, p.ordinal, p.roster, p.sender, p.client_id, p.fingerprint,
-            p.placed_at, p.kind, 0, p.expires_at, p.body
-        FROM placed p WHERE p.verdict = 0 ORDER BY p.index
-    ), newest AS MATERIALIZED (
-        SELECT DISTINCT ON (p.conversation) p.conversation, p.seq, p.ordinal, p.index, p.placed_at
-        FROM placed p WHERE p.verdict = 0 ORDER BY p.conversation, p.seq DESC
-    ), headed AS (
-        UPDATE conversations c
-        SET head_seq = n.seq, head_ordinal = n.ordinal, head_position = base + n.index, head_at = n.placed_at
-        FROM newest n WHERE c.id = n.conversation
-    ), joined AS (
+                END AS verdict
+            FROM generate_series(1, total) AS n
+                LEFT JOIN LATERAL (
+                    SELECT s.joined_seq, s.left_seq FROM members s
+                    WHERE lows[n] = 0 AND s.conversation = conversations_[n] AND s.user_id = senders[n]
+                    ORDER BY s.joined_seq DESC LIMIT 1
+                ) m ON true
+            WHERE verdicts[n] = 0
+        ) r
+        WHERE r.verdict <> 0;
+        FOR i IN 1 .. coalesce(cardinality(others), 0) LOOP
+            verdicts[others[i]] := others_verdicts[i];
+            mixed := true;
+        END LOOP;
+    END IF;
+    -- Only what is new takes a seq: what was said about the rows is said again about those that are left.
+    IF mixed THEN
+        FOR n IN 1 .. total LOOP
+            IF groups[n] IS DISTINCT FROM groups[n - 1] THEN
+                rank := 0;
+                latest := NULL;
+                ends[groups[n]] := NULL;
+            END IF;
+            IF verdicts[n] = 0 THEN
+                rank := rank + 1;
+                latest := greatest(latest, times[n] # sign_bit);
+                ranks[n] := rank;
+                latests[n] := latest # sign_bit;
+                ends[groups[n]] := n;
+            END IF;
+        END LOOP;
+        lasts := ARRAY(
+            SELECT max(n) FROM generate_series(1, total) AS n WHERE verdicts[n] = 0
+            GROUP BY conversations_[n], senders[n] ORDER BY conversations_[n], senders[n]);
+        new_ranks := ranks;
+        new_latests := latests;
+    END IF;
+
+    INSERT INTO events (conversation, seq, position, ordinal, roster, sender, client_id, fingerprint, at, kind,
+                        target, expires_at, body)
+    SELECT conversations_[n], head_seqs[groups[n]] + ranks[n], base + indexes[n], head_ordinals[groups[n]] + ranks[n],
+        rosters[groups[n]], senders[n], client_ids[n], fingerprints[n],
+        greatest(head_ats[groups[n]] # sign_bit, latests[n] # sign_bit) # sign_bit, kinds[n], 0, expiries[n], bodies[n]
+    FROM generate_series(1, total) AS n WHERE verdicts[n] = 0;
+    GET DIAGNOSTICS appended = ROW_COUNT;
+
+    UPDATE conversations c
+    SET head_seq = c.head_seq + ranks[n], head_ordinal = c.head_ordinal + ranks[n], head_position = base + indexes[n],
+        head_at = greatest(c.head_at # sign_bit, latests[n] # sign_bit) # sign_bit
+    FROM unnest(ends) AS n WHERE verdicts[n] = 0 AND c.id = conversations_[n];
+
+    IF 0 = ANY (head_seqs) THEN
         INSERT INTO members (conversation, user_id, joined_seq, joined_ordinal, role)
-        SELECT DISTINCT p.conversation, u.id, 1, 0, 0
-        FROM placed p CROSS JOIN LATERAL (VALUES (p.low), (p.high)) AS u (id)
-        WHERE p.verdict = 0 AND p.head_seq = 0
-    ), moved AS (
-        -- Who sends has read, and has, what was there.
+        SELECT conversations_[n], u.id, 1, 0, 0
+        FROM unnest(ends) AS n CROSS JOIN LATERAL (SELECT lows[n] UNION SELECT highs[n]) AS u (id)
+        WHERE verdicts[n] = 0 AND head_seqs[groups[n]] = 0;
+    END IF;
+
+    -- Who sends has read, and has, what was there. First the cursors that there are, in the order of keys, then those
+    -- that are missing, in the same order: as a transaction does that moves cursors.
+    UPDATE cursors k
+    SET delivered = greatest(k.delivered, head_seqs[groups[n]] + ranks[n]),
+        read = greatest(k.read, head_seqs[groups[n]] + ranks[n]),
+        read_ordinal = greatest(k.read_ordinal, head_ordinals[groups[n]] + ranks[n])
+    FROM unnest(lasts) AS n WHERE verdicts[n] = 0 AND k.conversation = conversations_[n] AND k.user_id = senders[n];
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved < cardinality(lasts) THEN
         INSERT INTO cursors AS k (conversation, user_id, delivered, read, read_ordinal, position)
-        SELECT p.conversation, p.sender, max(p.seq), max(p.seq), max(p.ordinal), 0
-        FROM placed p WHERE p.verdict = 0 GROUP BY p.conversation, p.sender ORDER BY p.conversation, p.sender
+        SELECT conversations_[n], senders[n], head_seqs[groups[n]] + ranks[n], head_seqs[groups[n]] + ranks[n],
+            head_ordinals[groups[n]] + ranks[n], 0
+        FROM unnest(lasts) WITH ORDINALITY AS l (n, place)
+        WHERE (SELECT true FROM cursors k
+               WHERE k.conversation = conversations_[n] AND k.user_id = senders[n]) IS NULL
+        ORDER BY place
         ON CONFLICT (conversation, user_id) DO UPDATE
         SET delivered = greatest(k.delivered, excluded.delivered), read = greatest(k.read, excluded.read),
-            read_ordinal = greatest(k.read_ordinal, excluded.read_ordinal)
-    )
-    SELECT p.index, p.verdict, coalesce(e.position, base + p.index), coalesce(e.seq, p.seq),
-        coalesce(e.ordinal, p.ordinal), coalesce(e.roster, p.roster), coalesce(e.at, p.placed_at), e.kind, e.target,
-        e.expires_at, e.recalled, e.users, e.role, e.label, e.body
-    FROM placed p
-        LEFT JOIN events e ON p.verdict = 1 AND e.conversation = p.conversation AND e.seq = p.known_seq
-    ORDER BY p.index;
+            read_ordinal = greatest(k.read_ordinal, excluded.read_ordinal);
+    END IF;
+
+    RETURN NEXT;
+    IF mixed THEN
+        RETURN QUERY
+        SELECT NULL::bigint, NULL::bigint, NULL::integer[], NULL::bigint[], NULL::bigint[], NULL::bigint[],
+            NULL::bigint[], NULL::bigint[], NULL::bigint[], n, e.position, e.conversation, e.seq, e.ordinal, e.roster,
+            e.sender, e.client_id, e.at, e.kind, e.target, e.expires_at, e.recalled, e.users, e.role, e.label, e.body
+        FROM generate_series(1, total) AS n CROSS JOIN LATERAL (
+            SELECT * FROM events e
+            WHERE verdicts[n] = 1 AND e.conversation = conversations_[n] AND e.sender = senders[n]
+              AND e.client_id = client_ids[n]
+            LIMIT 1
+        ) e
+        ORDER BY n;
+    END IF;
 END
 $function$;
