@@ -5,5 +5,6 @@
 
 pub mod checker;
 pub mod harness;
+pub mod past;
 pub mod random;
 pub mod tidy;
