@@ -21,7 +21,7 @@ pub enum Refused {
     /// The group is disbanded, or the message was recalled.
     #[error("gone")]
     Gone,
-    /// A group, or a user's list of groups, is full.
+    /// A group, a user's list of groups, or what a message may have of edits or reactions is full.
     #[error("limit reached")]
     LimitReached,
     /// The account name belongs to someone.

@@ -30,6 +30,7 @@ mod error;
 mod fate;
 mod gate;
 pub mod model;
+mod page;
 mod past;
 pub mod pool;
 pub mod postgres;

@@ -159,10 +159,12 @@ pub trait Reader: Send {
     fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError>;
 
     /// Events of a conversation that `viewer` may see, ascending. Forward: from `from` on; backward: from
-    /// `from` (0: the visible head) and before. At most `limit` events and, beyond the first, about
-    /// `body_bytes_max` bytes of bodies, newest edits included. Each page begins (backward: ends) where it was
-    /// asked to, so that asking again beyond its other end shows everything once; going backward, a page that
-    /// begins at 1 is the last. `None` unless the viewer is or was a member.
+    /// `from` (0: the visible head) and before. At most `limit` events and, beyond the first, `body_bytes_max`
+    /// bytes of bodies, newest edits and listed reactions included ([`ReactionView::BYTES`] more for each). For a
+    /// viewer who was away later on, a page also ends before its messages have too many edits and reactions to be
+    /// looked through. Each page begins (backward: ends) where it was asked to, so that asking again beyond its other
+    /// end shows everything once; going backward, a page that begins at 1 is the last. `None` unless the viewer is or
+    /// was a member. It costs what it returns, however long the log is and however often the viewer came and went.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
@@ -356,6 +358,16 @@ pub struct EventView {
 impl EventView {
     /// Reactions listed with one event, at most.
     pub const REACTIONS_MAX: usize = 50;
+
+    /// How much of a page it fills: its body, its newest edit's, and the reactions listed.
+    pub(crate) fn bytes(&self) -> usize {
+        let reactions = self.reactions.iter();
+        self.event.body.len()
+            + self.revision.as_ref().map_or(0, |revision| revision.body.len())
+            + reactions
+                .map(|reaction| reaction.reaction.len() + ReactionView::BYTES)
+                .sum::<usize>()
+    }
 }
 
 /// A message's newest edit.
@@ -376,6 +388,11 @@ pub struct ReactionView {
     pub reaction: String,
     /// The event that made it.
     pub seq: Seq,
+}
+
+impl ReactionView {
+    /// What a listed reaction fills of a page beside its text.
+    pub const BYTES: usize = 16;
 }
 
 /// A member now.

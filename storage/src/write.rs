@@ -39,6 +39,17 @@ pub struct Rules {
     pub groups_per_user_max: u32,
     /// Any member may add members; else admins and owners only.
     pub members_may_add: bool,
+    /// Edits of a message, at most: a recall erases all of them in one transaction.
+    pub message_edits_max: u32,
+    /// Reactions that a message has at a time, at most.
+    pub message_reactions_max: u32,
+}
+
+impl Rules {
+    /// The default of [`Rules::message_edits_max`].
+    pub const MESSAGE_EDITS_MAX: u32 = 1_000;
+    /// The default of [`Rules::message_reactions_max`].
+    pub const MESSAGE_REACTIONS_MAX: u32 = 10_000;
 }
 
 impl Default for Rules {
@@ -47,6 +58,8 @@ impl Default for Rules {
             group_members_max: 2_000,
             groups_per_user_max: 1_000,
             members_may_add: true,
+            message_edits_max: Self::MESSAGE_EDITS_MAX,
+            message_reactions_max: Self::MESSAGE_REACTIONS_MAX,
         }
     }
 }
@@ -115,7 +128,7 @@ pub enum Action {
         reply_to: Seq,
     },
     /// A new body for one's own message: `NotFound` unless it is a displayable message visible to the
-    /// sender, `Forbidden` if someone else's, `Gone` if recalled.
+    /// sender, `Forbidden` if someone else's, `Gone` if recalled, `LimitReached` if it was edited too often.
     Edit {
         /// The message.
         target: Seq,
@@ -129,7 +142,7 @@ pub enum Action {
         target: Seq,
     },
     /// One user's reaction to a message they can see; a new one takes the place of the old, an empty one
-    /// takes it back. `NotFound` and `Gone` as with `Edit`.
+    /// takes it back. `NotFound` and `Gone` as with `Edit`, `LimitReached` if too many users have one.
     React {
         /// The message.
         target: Seq,

@@ -690,6 +690,8 @@ impl Config {
             group_members_max: self.groups.members,
             groups_per_user_max: self.groups.per_user,
             members_may_add: self.groups.members_may_add,
+            message_edits_max: storage::Rules::MESSAGE_EDITS_MAX,
+            message_reactions_max: storage::Rules::MESSAGE_REACTIONS_MAX,
         }
     }
 

@@ -50,6 +50,8 @@ const RULES: Rules = Rules {
     group_members_max: 2_000,
     groups_per_user_max: 1_000,
     members_may_add: true,
+    message_edits_max: Rules::MESSAGE_EDITS_MAX,
+    message_reactions_max: Rules::MESSAGE_REACTIONS_MAX,
 };
 
 /// Pairs each case with its name.

@@ -2,7 +2,7 @@
 
 use super::{
     cases,
-    world::{ANN, BOB, GROUP, PAIR, World, edit, listed, message},
+    world::{ANN, BOB, GROUP, PAIR, World, edit, listed, message, react},
 };
 use crate::{Direction, EventPage, Seq, UserId};
 
@@ -12,6 +12,7 @@ cases![
     beyond_the_head,
     bodies_fill_a_page,
     edits_fill_a_page_too,
+    listed_reactions_fill_a_page_too,
     a_page_speaks_for_what_it_does_not_show,
     a_former_member_s_pages_end,
     strangers_get_no_page,
@@ -101,6 +102,20 @@ fn edits_fill_a_page_too(world: &mut World) {
         told(&page.expect("an answer").expect("a page")),
         (1, 2, vec![1, 2])
     );
+}
+
+fn listed_reactions_fill_a_page_too(world: &mut World) {
+    five(world);
+    world.act(GROUP, ANN, react(Seq(2), "four"));
+    let mut sized = |bytes| {
+        let page = world
+            .reader
+            .events(ANN, GROUP, Seq(1), Direction::Forward, 9, bytes);
+        told(&page.expect("an answer").expect("a page")).1
+    };
+    // Before it there are no bytes; it has five, and the reaction four more and those of its row.
+    let bytes = 5 + 4 + crate::ReactionView::BYTES;
+    assert_eq!((sized(bytes - 1), sized(bytes)), (1, 2));
 }
 
 fn a_page_speaks_for_what_it_does_not_show(world: &mut World) {

@@ -4,7 +4,7 @@ use super::{
     cases,
     world::{ANN, BOB, CAT, DAN, GROUP, OWN, PAIR, World, edit, message, react, recall},
 };
-use crate::{Action, EventKind, EventView, Refused, Role, Seq, UserId};
+use crate::{Action, EventKind, EventView, Refused, Role, Rules, Seq, UserId};
 
 cases![
     an_edit_is_the_newest_revision,
@@ -21,6 +21,9 @@ cases![
     what_came_after_one_left_stays_hidden,
     what_came_while_one_was_away_stays_hidden,
     a_message_of_an_earlier_stay_can_be_changed,
+    who_was_away_counts_what_they_see,
+    a_message_is_edited_so_often with Rules { message_edits_max: 2, ..super::RULES },
+    a_message_has_so_many_reactions with Rules { message_reactions_max: 2, ..super::RULES },
 ];
 
 fn first(world: &mut World, viewer: UserId, seq: Seq) -> EventView {
@@ -239,4 +242,67 @@ fn a_message_of_an_earlier_stay_can_be_changed(world: &mut World) {
     world.act(GROUP, BOB, edit(early, "late"));
     world.refuse(GROUP, BOB, react(away, "+"), Refused::NotFound);
     world.act(GROUP, BOB, message("back"));
+}
+
+fn who_was_away_counts_what_they_see(world: &mut World) {
+    world.people();
+    world.group_of(&[BOB, CAT, DAN]);
+    world.say(GROUP, ANN, "look");
+    world.act(GROUP, ANN, react(Seq(2), "a"));
+    world.act(GROUP, CAT, react(Seq(2), "c"));
+    world.remove(ANN, BOB);
+    // While Bob is away one is new, and one takes the place of another that he saw.
+    world.act(GROUP, DAN, react(Seq(2), "d"));
+    world.act(GROUP, CAT, react(Seq(2), "away"));
+    world.act(GROUP, ANN, edit(Seq(2), "away"));
+    let of_bob = first(world, BOB, Seq(2));
+    assert_eq!((of_bob.reactions.len(), of_bob.reactions_total), (1, 1));
+    world.add(ANN, BOB);
+    let of_bob = first(world, BOB, Seq(2));
+    assert_eq!((of_bob.reactions.len(), of_bob.reactions_total), (1, 1));
+    assert_eq!((of_bob.reactions[0].user, of_bob.revision), (ANN, None));
+    world.act(GROUP, DAN, react(Seq(2), "back"));
+    world.act(GROUP, ANN, react(Seq(2), ""));
+    world.act(GROUP, BOB, react(Seq(2), "b"));
+    world.remove(ANN, BOB);
+    world.add(ANN, BOB);
+    let of_bob = first(world, BOB, Seq(2));
+    let users: Vec<UserId> = of_bob.reactions.iter().map(|reaction| reaction.user).collect();
+    assert_eq!((users, of_bob.reactions_total), (vec![BOB, DAN], 2));
+    assert_eq!(first(world, ANN, Seq(2)).reactions_total, 3);
+}
+
+fn a_message_is_edited_so_often(world: &mut World) {
+    world.people();
+    world.say(PAIR, ANN, "one");
+    world.say(PAIR, ANN, "other");
+    world.act(PAIR, ANN, edit(Seq(1), "two"));
+    let request = world.request(PAIR, ANN, edit(Seq(1), "three"));
+    world.append(request.clone()).expect("the last one");
+    world.refuse(PAIR, ANN, edit(Seq(1), "four"), Refused::LimitReached);
+    // What was said before comes first.
+    world.refuse(PAIR, BOB, edit(Seq(1), ""), Refused::Forbidden);
+    assert!(world.append(request).expect("the same").duplicate);
+    world.act(PAIR, ANN, edit(Seq(2), "another's edits do not count"));
+    world.act(PAIR, ANN, recall(Seq(1)));
+    world.refuse(PAIR, ANN, edit(Seq(1), ""), Refused::Gone);
+}
+
+fn a_message_has_so_many_reactions(world: &mut World) {
+    world.people();
+    world.group_of(&[BOB, CAT]);
+    world.say(GROUP, ANN, "look");
+    world.say(GROUP, ANN, "and look");
+    for user in [ANN, BOB] {
+        world.act(GROUP, user, react(Seq(2), "+"));
+    }
+    world.refuse(GROUP, CAT, react(Seq(2), "+"), Refused::LimitReached);
+    world.act(GROUP, CAT, react(Seq(3), "+"));
+    world.act(GROUP, BOB, react(Seq(2), "-"));
+    world.act(GROUP, CAT, react(Seq(2), ""));
+    assert_eq!(first(world, ANN, Seq(2)).reactions_total, 2);
+    world.act(GROUP, BOB, react(Seq(2), ""));
+    world.act(GROUP, CAT, react(Seq(2), "+"));
+    world.refuse(GROUP, BOB, react(Seq(2), "+"), Refused::LimitReached);
+    assert_eq!(first(world, ANN, Seq(2)).reactions_total, 2);
 }

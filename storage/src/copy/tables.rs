@@ -153,6 +153,7 @@ pub(super) const TABLES: &[Table] = &[
             number("left_ordinal"),
             column("left_position", Kind::Position),
             number("left_at"),
+            column("newest", Kind::Flag),
         ],
         key: 3,
         placing: Placing::Event(
@@ -186,6 +187,18 @@ pub(super) const TABLES: &[Table] = &[
             text("reaction"),
         ],
         key: 3,
+        placing: Placing::Nothing,
+    },
+    Table {
+        name: "message_counts",
+        what: "the number of edits and reactions in conversation",
+        columns: &[
+            number("conversation"),
+            number("message"),
+            number("edits"),
+            number("reactions"),
+        ],
+        key: 2,
         placing: Placing::Nothing,
     },
     Table {

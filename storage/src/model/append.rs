@@ -64,6 +64,10 @@ impl State {
                     return Err(Refused::Forbidden);
                 }
                 unless_recalled(event)?;
+                let edits = self.known(append.conversation)?.about(*target, EventKind::Edit);
+                if edits.count() >= self.rules.message_edits_max as usize {
+                    return Err(Refused::LimitReached);
+                }
                 Ok(Draft {
                     body: body.clone(),
                     ..Draft::about(EventKind::Edit, *target)
@@ -84,6 +88,13 @@ impl State {
                 body,
             } => {
                 unless_recalled(self.target(append, *target)?)?;
+                let mut users = self.known(append.conversation)?.reacting(*target);
+                if !reaction.is_empty() {
+                    users.insert(append.sender);
+                    if users.len() > self.rules.message_reactions_max as usize {
+                        return Err(Refused::LimitReached);
+                    }
+                }
                 Ok(Draft {
                     body: body.clone(),
                     reaction: reaction.clone(),

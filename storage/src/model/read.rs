@@ -334,8 +334,7 @@ impl Conversation {
         for seq in visible {
             let Some(entry) = self.entry(Seq(seq)) else { break };
             let view = self.seen(viewer, entry);
-            bytes += view.event.body.len();
-            bytes += view.revision.as_ref().map_or(0, |revision| revision.body.len());
+            bytes += view.bytes();
             if events.len() == limit || (!events.is_empty() && bytes > body_bytes_max) {
                 // The page ends with the last event taken and says nothing about this one.
                 *(if forward { &mut last } else { &mut first }) = taken_up_to(&events);

@@ -1,6 +1,9 @@
 //! What the model remembers, and the questions that both its writes and its reads ask of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     shape::Shape,
@@ -150,6 +153,19 @@ impl Conversation {
             && self.stays.iter().any(|stay| {
                 stay.user == user && stay.joined <= seq && stay.left.is_none_or(|left| seq <= left)
             })
+    }
+
+    /// Who has a reaction to a message.
+    pub(super) fn reacting(&self, target: Seq) -> BTreeSet<UserId> {
+        let mut users = BTreeSet::new();
+        for reaction in self.about(target, EventKind::Reaction) {
+            if reaction.reaction.is_empty() {
+                users.remove(&reaction.event.sender);
+            } else {
+                users.insert(reaction.event.sender);
+            }
+        }
+        users
     }
 
     /// The events of one kind about a message, ascending.

@@ -117,7 +117,10 @@ impl<'a> Case<'a> {
             }
             Action::Edit { target, body } => {
                 let role = self.stay()?.role;
-                self.changeable(role, false)?;
+                let edits = self.changeable(role, false)?.counts.edits;
+                if edits >= u64::from(batch.rules.message_edits_max) {
+                    return Err(Refused::LimitReached.into());
+                }
                 Ok(Draft::new(EventKind::Edit, *target, body.clone()))
             }
             Action::Recall { target } => {
@@ -131,8 +134,18 @@ impl<'a> Case<'a> {
                 body,
             } => {
                 self.stay()?;
-                if self.target()?.recalled {
+                let found = self.target()?;
+                if found.recalled {
                     return Err(Refused::Gone.into());
+                }
+                let full = found.counts.reactions >= u64::from(batch.rules.message_reactions_max);
+                if full && !reaction.is_empty() {
+                    // One of theirs takes the place of the one they have.
+                    let append = self.append;
+                    let (conversation, user) = (append.conversation, append.sender);
+                    if !lookup::has_reacted(batch.session, conversation, *target, user)? {
+                        return Err(Refused::LimitReached.into());
+                    }
                 }
                 let mut draft = Draft::new(EventKind::Reaction, *target, body.clone());
                 draft.reaction = reaction;
@@ -180,7 +193,7 @@ impl<'a> Case<'a> {
     }
 
     /// A message that the sender may change: their own, or, where moderating counts, anyone's.
-    fn changeable(&self, role: Role, moderating: bool) -> Result<(), Stop> {
+    fn changeable(&self, role: Role, moderating: bool) -> Result<Target, Stop> {
         let target = self.target()?;
         if target.sender != self.append.sender && !(moderating && role >= Role::Admin) {
             return Err(Refused::Forbidden.into());
@@ -188,7 +201,7 @@ impl<'a> Case<'a> {
         if target.recalled {
             return Err(Refused::Gone.into());
         }
-        Ok(())
+        Ok(target)
     }
 }
 

@@ -36,7 +36,9 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
         EventKind::Message(_) => Ok(()),
         EventKind::Edit => {
             session.execute(
-                "INSERT INTO edits (conversation, target, seq) VALUES ($1, $2, $3)",
+                "WITH entered AS (INSERT INTO edits (conversation, target, seq) VALUES ($1, $2, $3))
+                 INSERT INTO message_counts AS n (conversation, message, edits, reactions) VALUES ($1, $2, 1, 0)
+                 ON CONFLICT (conversation, message) DO UPDATE SET edits = n.edits + 1",
                 &[
                     &sql(event.conversation.0),
                     &sql(event.target.0),
@@ -78,8 +80,8 @@ fn join(
 fn erase(session: &mut Session, event: &Event) -> Result<(), Failure> {
     session.execute(
         "UPDATE events SET body = '', recalled = true
-         WHERE conversation = $1 AND (seq = $2 OR seq = ANY (
-            ARRAY (SELECT d.seq FROM edits d WHERE d.conversation = $1 AND d.target = $2)))",
+         WHERE conversation = $1 AND seq = ANY (
+            $2::bigint || ARRAY (SELECT d.seq FROM edits d WHERE d.conversation = $1 AND d.target = $2))",
         &[&sql(event.conversation.0), &sql(event.target.0)],
     )?;
     Ok(())
@@ -91,14 +93,25 @@ fn react(session: &mut Session, event: &Event, reaction: &str) -> Result<(), Fai
     let user = sql(event.sender.0);
     if reaction.is_empty() {
         session.execute(
-            "DELETE FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3",
+            "WITH gone AS (
+                DELETE FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3 RETURNING 1
+             )
+             UPDATE message_counts SET reactions = reactions - 1
+             WHERE conversation = $1 AND message = $2 AND EXISTS (SELECT 1 FROM gone)",
             &[&conversation, &target, &user],
         )?;
     } else {
         session.execute(
-            "INSERT INTO reactions (conversation, target, user_id, seq, reaction) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (conversation, target, user_id) DO UPDATE
-             SET seq = excluded.seq, reaction = excluded.reaction",
+            // Whether there was one before is what all of it sees.
+            "WITH entered AS (
+                INSERT INTO reactions (conversation, target, user_id, seq, reaction) VALUES ($1, $2, $3, $4, $5)
+                ON CONFLICT (conversation, target, user_id) DO UPDATE
+                SET seq = excluded.seq, reaction = excluded.reaction
+             )
+             INSERT INTO message_counts AS n (conversation, message, edits, reactions)
+             SELECT $1, $2, 0, 1 WHERE NOT EXISTS (
+                SELECT 1 FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3)
+             ON CONFLICT (conversation, message) DO UPDATE SET reactions = n.reactions + 1",
             &[&conversation, &target, &user, &sql(event.seq.0), &text(reaction)],
         )?;
     }
@@ -120,6 +133,14 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
     match event.kind {
         EventKind::GroupCreated | EventKind::MembersAdded => {
             let founder = (event.kind == EventKind::GroupCreated).then(|| sql(event.sender.0));
+            if founder.is_none() {
+                // Their earlier stays, if they had any, are not the newest any more.
+                session.execute(
+                    "UPDATE members SET newest = false
+                     WHERE user_id = ANY ($2) AND conversation = $1 AND newest",
+                    &[&sql(event.conversation.0), &users],
+                )?;
+            }
             join(session, event, &users, event.ordinal, founder)?;
             count(session, event, &users, 1)
         }

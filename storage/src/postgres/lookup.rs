@@ -5,6 +5,7 @@ use super::{
     row::{self, event_columns, get, session_columns, sql, user_columns},
     session::Session,
 };
+use crate::page::Counts;
 use crate::types::{
     ClientId, ConversationId, Event, Fingerprint, Role, Seq, Session as DeviceSession, Timestamp, User,
     UserId,
@@ -33,6 +34,7 @@ pub(super) struct Stay {
 pub(super) struct Target {
     pub(super) sender: UserId,
     pub(super) recalled: bool,
+    pub(super) counts: Counts,
 }
 
 /// What decides about an append.
@@ -52,14 +54,16 @@ pub(super) fn facts(
 ) -> Result<Facts, Failure> {
     let found = session.first(
         "SELECT c.head_seq, c.head_ordinal, c.head_at, c.roster, c.member_count, c.disbanded,
-                m.role, m.left_seq IS NOT NULL, t.sender, t.recalled
+                m.role, m.left_seq IS NOT NULL, t.sender, t.recalled, coalesce(n.edits, 0), coalesce(n.reactions, 0)
          FROM (VALUES (1)) one
             LEFT JOIN conversations c ON c.id = $1 AND c.head_seq > 0
             LEFT JOIN LATERAL (SELECT role, left_seq FROM members
                                WHERE conversation = $1 AND user_id = $2 ORDER BY joined_seq DESC LIMIT 1) m ON true
-            LEFT JOIN events t ON t.conversation = $1 AND t.seq = $3 AND t.kind BETWEEN 1 AND 31
-                AND EXISTS (SELECT 1 FROM members s WHERE s.conversation = $1 AND s.user_id = $2
-                            AND s.joined_seq <= $3 AND (s.left_seq IS NULL OR s.left_seq >= $3))",
+            LEFT JOIN LATERAL (SELECT left_seq IS NULL OR left_seq >= $3 AS it FROM members
+                               WHERE conversation = $1 AND user_id = $2 AND joined_seq <= $3
+                               ORDER BY joined_seq DESC LIMIT 1) sees ON true
+            LEFT JOIN events t ON t.conversation = $1 AND t.seq = $3 AND t.kind BETWEEN 1 AND 31 AND sees.it
+            LEFT JOIN message_counts n ON n.conversation = $1 AND n.message = $3",
         &[&sql(conversation.0), &sql(sender.0), &row::bound(target.0)],
     )?;
     let row = found.ok_or_else(|| Failure::damaged("no answer about a conversation"))?;
@@ -86,9 +90,27 @@ pub(super) fn facts(
         Some(sender) => Some(Target {
             sender: UserId(sender.cast_unsigned()),
             recalled: row::flag(&row, 9)?,
+            counts: Counts {
+                edits: row::number(&row, 10)?,
+                reactions: row::number(&row, 11)?,
+            },
         }),
     };
     Ok(Facts { head, stay, target })
+}
+
+/// The user has a reaction to the message.
+pub(super) fn has_reacted(
+    session: &mut Session,
+    conversation: ConversationId,
+    message: Seq,
+    user: UserId,
+) -> Result<bool, Failure> {
+    let found = session.first(
+        "SELECT 1 FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3",
+        &[&sql(conversation.0), &row::bound(message.0), &sql(user.0)],
+    )?;
+    Ok(found.is_some())
 }
 
 /// What the same request made before.

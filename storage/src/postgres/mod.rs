@@ -45,6 +45,7 @@ mod row;
 mod schema;
 mod seen;
 mod session;
+mod stays;
 mod tail;
 mod tls;
 mod views;

@@ -103,12 +103,14 @@ impl PostgresOptions {
         let own = format!(
             "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
              -c default_transaction_isolation=read\\ committed -c synchronous_commit=on \
-             -c client_min_messages=warning -c jit=off",
+             -c client_min_messages=warning -c jit=off -c plan_cache_mode=force_generic_plan \
+             -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off",
             milliseconds(self.statement_timeout),
             milliseconds(self.lock_timeout),
             milliseconds(IDLE_IN_TRANSACTION),
         );
-        // The operator's come last and win.
+        // Every statement finds its rows by an index, one after the other, and is planned once: what statistics of a
+        // young table suggest would be wrong soon after. The operator's come last and win.
         let options = match config.get_options() {
             Some(theirs) => format!("{own} {theirs}"),
             None => own,

@@ -1,16 +1,21 @@
 //! A page of a conversation's log as one user may see it.
-//! It must never show an event, an edit or a reaction from outside the viewer's membership intervals.
+//! It must never show an event, an edit or a reaction from outside the viewer's stays, and never read more of either
+//! than the page needs: whatever stands in a statement here is found by an index, one place after the other.
 
 use std::{collections::HashMap, sync::Arc};
+
+use postgres::Row;
 
 use super::{
     failure::Failure,
     row::{self, EVENT_COLUMNS, event_columns, get, sql},
     session::Session,
+    stays,
 };
 use crate::{
+    page::{Counts, Filling, LOOKED_THROUGH_MAX, Stay, Walk, asked},
     read::{Direction, EventPage, EventView, ReactionView, RevisionView},
-    types::{ConversationId, Seq, UserId},
+    types::{ConversationId, Event, Seq, UserId},
 };
 
 pub(super) struct Question {
@@ -22,98 +27,101 @@ pub(super) struct Question {
     pub(super) body_bytes_max: usize,
 }
 
-/// A stretch of visible seqs, both ends included.
-#[derive(Clone, Copy, Debug)]
-struct Stretch {
-    first: u64,
-    last: u64,
-}
-
 /// To be called within a transaction. `None` for someone who never was a member.
 pub(super) fn read(session: &mut Session, question: &Question) -> Result<Option<EventPage>, Failure> {
-    let stretches = visible(session, question)?;
-    let Some(head) = stretches.last().map(|stretch| stretch.last) else {
+    let Some(newest) = stays::newest(session, question.conversation, question.viewer)? else {
         return Ok(None);
     };
-    let asked = match question.direction {
-        Direction::Forward => Stretch {
-            first: question.from.0.max(1),
-            last: head,
-        },
-        Direction::Backward => Stretch {
-            first: 1,
-            last: if question.from == Seq(0) {
-                head
-            } else {
-                question.from.0.min(head)
-            },
-        },
+    let head = newest.seen.last;
+    let asked = asked(question.from, question.direction, head);
+    // One more than there is room for, to know that the page ends before it.
+    let most = question.limit.saturating_add(1);
+    let mut walk = Walk::new(asked, question.direction, most);
+    let begin = match question.direction {
+        Direction::Forward => asked.first,
+        Direction::Backward => asked.last,
     };
+    let of = (question.conversation, question.viewer);
+    stays::walk(
+        session,
+        of,
+        newest,
+        (begin, question.direction),
+        (&mut walk, most),
+    )?;
     let mut reading = Reading {
         question,
-        stretches: &stretches,
-        asked,
-        events: Vec::new(),
+        newest,
+        found: Vec::new(),
     };
-    reading.read_events(session)?;
+    reading.read_events(session, &walk)?;
+    reading.add_revisions(session)?;
     reading.add_reactions(session)?;
-    Ok(Some(EventPage {
-        from: Seq(reading.asked.first),
-        to: Seq(reading.asked.last),
-        events: reading.events,
-        head: Seq(head),
-    }))
+    let mut page = Filling::new(asked, question.direction, question.limit, question.body_bytes_max);
+    for found in reading.found {
+        if !page.has_room(found.looked_through()) || !page.take(found.view()) {
+            break;
+        }
+    }
+    Ok(Some(page.finish(head)))
 }
 
-/// The viewer's intervals, ascending, the open one up to the head.
-fn visible(session: &mut Session, question: &Question) -> Result<Vec<Stretch>, Failure> {
-    let rows = session.query(
-        "SELECT m.joined_seq, coalesce(m.left_seq, c.head_seq)
-         FROM members m JOIN conversations c ON c.id = m.conversation
-         WHERE m.conversation = $1 AND m.user_id = $2 ORDER BY m.joined_seq",
-        &[&sql(question.conversation.0), &sql(question.viewer.0)],
-    )?;
-    let stretch = |row| {
-        Ok(Stretch {
-            first: row::number(row, 0)?,
-            last: row::number(row, 1)?,
-        })
-    };
-    rows.iter().map(stretch).collect()
+/// An event, and what was found about it.
+struct Found {
+    event: Event,
+    counts: Counts,
+    /// The viewer was not away since: they see all edits and reactions.
+    open: bool,
+    revision: Option<RevisionView>,
+    reactions: Vec<ReactionView>,
+    reactions_total: u64,
 }
 
-/// The events of a page, each with its newest edit that the viewer may see: $1 the conversation, $2 and $3 the
-/// visible stretches, $4 and $5 the first and the last seq asked for, $6 the most rows, $7 the bytes of bodies after
-/// which only one more event comes (or two: the first is taken however large). Which way they are read is put in.
-macro_rules! page_of {
+impl Found {
+    const fn looked_through(&self) -> u64 {
+        if self.open {
+            0
+        } else {
+            self.counts.edits.saturating_add(self.counts.reactions)
+        }
+    }
+
+    fn view(self) -> EventView {
+        EventView {
+            event: Arc::new(self.event),
+            revision: self.revision,
+            reactions: self.reactions,
+            reactions_total: u32::try_from(self.reactions_total).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// The events of some stretches of seqs, in one order: $1 the conversation, $2 and $3 the stretches, $4 the bytes of
+/// bodies after which only one more event comes (or two: the first is taken however large).
+macro_rules! events {
     ($order:literal) => {
         concat!(
             "SELECT * FROM (
-                SELECT read.*, sum(read.bytes) OVER (ORDER BY read.seq ",
-            $order,
-            ") - read.bytes AS bytes_before,
-                    row_number() OVER (ORDER BY read.seq ",
-            $order,
-            ") AS place
+                SELECT read.*, sum(read.bytes) OVER placed - read.bytes AS bytes_before, row_number() OVER placed AS place
                 FROM (
                     SELECT ",
             event_columns!(),
-            ", r.revision, r.revised, (length(e.body) + coalesce(length(r.revised), 0))::bigint AS bytes
+            ", n.edits, n.reactions, length(e.body)::bigint AS bytes
                     FROM unnest($2::bigint[], $3::bigint[]) AS s (first, last)
-                        JOIN events e ON e.conversation = $1 AND e.seq BETWEEN greatest(s.first, $4)
-                                                                           AND least(s.last, $5)
+                        CROSS JOIN LATERAL (
+                            SELECT * FROM events e
+                            WHERE e.conversation = $1 AND e.seq >= s.first AND e.seq <= s.last
+                            ORDER BY e.conversation, e.seq OFFSET 0
+                        ) e
                         LEFT JOIN LATERAL (
-                            SELECT d.seq AS revision, x.body AS revised
-                            FROM edits d JOIN events x ON x.conversation = $1 AND x.seq = d.seq
-                            WHERE d.conversation = $1 AND d.target = e.seq AND NOT e.recalled
-                              AND EXISTS (SELECT 1 FROM unnest($2::bigint[], $3::bigint[]) AS v (first, last)
-                                          WHERE d.seq BETWEEN v.first AND v.last)
-                            ORDER BY d.seq DESC LIMIT 1) r ON true
-                    ORDER BY e.seq ",
-            $order,
-            " LIMIT $6
+                            SELECT n.edits, n.reactions FROM message_counts n
+                            WHERE n.conversation = $1 AND n.message = e.seq LIMIT 1
+                        ) n ON true
                 ) read
-             ) page WHERE page.place <= 2 OR page.bytes_before <= $7::bigint ORDER BY page.seq ",
+                WINDOW placed AS (ORDER BY read.seq ",
+            $order,
+            ")
+             ) page WHERE page.place <= 2 OR page.bytes_before <= $4::bigint ORDER BY page.seq ",
             $order
         )
     };
@@ -121,124 +129,204 @@ macro_rules! page_of {
 
 struct Reading<'a> {
     question: &'a Question,
-    stretches: &'a [Stretch],
-    /// What the page speaks for; cut short when the page is full.
-    asked: Stretch,
-    events: Vec<EventView>,
+    newest: Stay,
+    /// In the order of reading.
+    found: Vec<Found>,
 }
 
 impl Reading<'_> {
-    fn read_events(&mut self, session: &mut Session) -> Result<(), Failure> {
-        let forward = self.question.direction == Direction::Forward;
-        let firsts: Vec<i64> = self.stretches.iter().map(|stretch| sql(stretch.first)).collect();
-        let lasts: Vec<i64> = self.stretches.iter().map(|stretch| sql(stretch.last)).collect();
+    fn read_events(&mut self, session: &mut Session, walk: &Walk) -> Result<(), Failure> {
+        if walk.found.is_empty() {
+            return Ok(());
+        }
+        let firsts: Vec<i64> = walk.found.iter().map(|(seen, _)| sql(seen.first)).collect();
+        let lasts: Vec<i64> = walk.found.iter().map(|(seen, _)| sql(seen.last)).collect();
         let rows = session.query(
-            if forward {
-                page_of!("ASC")
-            } else {
-                page_of!("DESC")
+            match self.question.direction {
+                Direction::Forward => events!("ASC"),
+                Direction::Backward => events!("DESC"),
             },
             &[
                 &sql(self.question.conversation.0),
                 &firsts,
                 &lasts,
-                &row::bound(self.asked.first),
-                &row::bound(self.asked.last),
-                &row::limit(self.question.limit.saturating_add(1)),
                 &i64::try_from(self.question.body_bytes_max).unwrap_or(i64::MAX),
             ],
         )?;
-        let mut bytes = 0;
+        let mut stays = walk.found.iter();
+        let mut stay = stays.next();
+        let mut looked_through = 0_u64;
         for row in &rows {
             let event = row::event(row, 0)?;
-            let revision = match get::<Option<i64>>(row, EVENT_COLUMNS)? {
-                None => None,
-                Some(seq) => Some(RevisionView {
-                    seq: Seq(seq.cast_unsigned()),
-                    body: row::blob(row, EVENT_COLUMNS + 1)?,
-                }),
-            };
-            bytes += event.body.len() + revision.as_ref().map_or(0, |revision| revision.body.len());
-            let full = bytes > self.question.body_bytes_max && !self.events.is_empty();
-            if full || self.events.len() == self.question.limit {
-                self.cut();
-                break;
+            while stay.is_some_and(|(seen, _)| !seen.has(event.seq.0)) {
+                stay = stays.next();
             }
-            self.events.push(EventView {
-                event: Arc::new(event),
-                revision,
+            let (_, stay) = stay.ok_or_else(|| Failure::damaged("an event that was not asked for"))?;
+            let found = Found {
+                event,
+                counts: Counts {
+                    edits: count(row, EVENT_COLUMNS)?,
+                    reactions: count(row, EVENT_COLUMNS + 1)?,
+                },
+                open: stay.open,
+                revision: None,
                 reactions: Vec::new(),
                 reactions_total: 0,
-            });
-        }
-        if !forward {
-            self.events.reverse();
+            };
+            looked_through = looked_through.saturating_add(found.looked_through());
+            // The page ends before it: nothing is looked up for it.
+            let too_much = looked_through > LOOKED_THROUGH_MAX && !self.found.is_empty();
+            self.found.push(found);
+            if too_much {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// The page ends with the last event taken and says nothing about the next.
-    fn cut(&mut self) {
-        let Some(last) = self.events.last().map(|view| view.event.seq.0) else {
-            return;
-        };
-        match self.question.direction {
-            Direction::Forward => self.asked.last = last,
-            Direction::Backward => self.asked.first = last,
+    /// The events that edits and reactions are looked up for: all but one that the page will not take.
+    fn looked_up(&self) -> &[Found] {
+        let looked_through: u64 = self.found.iter().map(Found::looked_through).sum();
+        match self.found.split_last() {
+            Some((_, others)) if looked_through > LOOKED_THROUGH_MAX && !others.is_empty() => others,
+            _ => &self.found,
         }
     }
 
-    fn sees(&self, seq: Seq) -> bool {
-        self.stretches
-            .iter()
-            .any(|stretch| (stretch.first..=stretch.last).contains(&seq.0))
-    }
-
-    fn add_reactions(&mut self, session: &mut Session) -> Result<(), Failure> {
-        let targets: Vec<i64> = self
-            .events
-            .iter()
-            .filter(|view| view.event.kind.is_displayable())
-            .map(|view| sql(view.event.seq.0))
-            .collect();
+    /// Adds the newest edits that the viewer may see.
+    fn add_revisions(&mut self, session: &mut Session) -> Result<(), Failure> {
+        let (mut targets, mut befores) = (Vec::new(), Vec::new());
+        let mut bytes = 0_i64;
+        for found in self.looked_up() {
+            if found.counts.edits > 0 && !found.event.recalled {
+                targets.push(sql(found.event.seq.0));
+                befores.push(bytes);
+            }
+            bytes = bytes.saturating_add(row::limit(found.event.body.len()));
+        }
         if targets.is_empty() {
             return Ok(());
         }
-        let mut by_target = self.reactions(session, &targets)?;
-        for view in &mut self.events {
-            let Some(mut reactions) = by_target.remove(&view.event.seq) else {
-                continue;
+        let rows = session.query(
+            // $4: up to here the viewer may see something at all. $5: the bytes of the bodies before each target.
+            // Edits are looked through from the newest on, until one is visible.
+            "SELECT r.target, r.seq, r.body FROM (
+                SELECT t.target, d.seq, x.body, t.before, t.place,
+                    sum(length(x.body)) OVER (ORDER BY t.place) - length(x.body) AS revised_before
+                FROM unnest($3::bigint[], $5::bigint[]) WITH ORDINALITY AS t (target, before, place)
+                    CROSS JOIN LATERAL (
+                        SELECT d.seq FROM edits d
+                        WHERE d.conversation = $1 AND d.target = t.target AND d.seq <= $4
+                          AND (SELECT coalesce(s.left_seq, $4) >= d.seq FROM members s
+                               WHERE s.conversation = $1 AND s.user_id = $2 AND s.joined_seq <= d.seq
+                               ORDER BY s.joined_seq DESC LIMIT 1)
+                        ORDER BY d.seq DESC LIMIT 1
+                    ) d
+                    CROSS JOIN LATERAL (
+                        SELECT x.body FROM events x WHERE x.conversation = $1 AND x.seq = d.seq LIMIT 1
+                    ) x
+             ) r WHERE r.before + r.revised_before <= $6 ORDER BY r.place",
+            &[
+                &sql(self.question.conversation.0),
+                &sql(self.question.viewer.0),
+                &targets,
+                &sql(self.newest.seen.last),
+                &befores,
+                &i64::try_from(self.question.body_bytes_max).unwrap_or(i64::MAX),
+            ],
+        )?;
+        let mut by_target: HashMap<Seq, RevisionView> = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let revision = RevisionView {
+                seq: row::seq(row, 1)?,
+                body: row::blob(row, 2)?,
             };
-            reactions.sort_unstable_by_key(|reaction| std::cmp::Reverse(reaction.seq));
-            view.reactions_total = u32::try_from(reactions.len()).unwrap_or(u32::MAX);
-            reactions.truncate(EventView::REACTIONS_MAX);
-            view.reactions = reactions;
+            by_target.insert(row::seq(row, 0)?, revision);
+        }
+        for found in &mut self.found {
+            found.revision = by_target.remove(&found.event.seq);
         }
         Ok(())
     }
 
-    /// Those that the viewer may see, by what they react to.
-    fn reactions(
-        &self,
-        session: &mut Session,
-        targets: &[i64],
-    ) -> Result<HashMap<Seq, Vec<ReactionView>>, Failure> {
-        let rows = session.query(
-            "SELECT target, user_id, seq, reaction FROM reactions WHERE conversation = $1 AND target = ANY ($2)",
-            &[&sql(self.question.conversation.0), &targets],
-        )?;
-        let mut by_target: HashMap<Seq, Vec<ReactionView>> = HashMap::new();
-        for row in &rows {
-            let seq = row::seq(row, 2)?;
-            if self.sees(seq) {
-                let reaction = ReactionView {
-                    user: row::user_id(row, 1)?,
-                    reaction: get(row, 3)?,
-                    seq,
-                };
-                by_target.entry(row::seq(row, 0)?).or_default().push(reaction);
+    fn add_reactions(&mut self, session: &mut Session) -> Result<(), Failure> {
+        let (mut whole, mut parts) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
+        for found in self.looked_up() {
+            // Beyond this one the page has no room, however short the reactions are.
+            if bytes > self.question.body_bytes_max {
+                break;
+            }
+            bytes += found.event.body.len() + found.revision.as_ref().map_or(0, |edit| edit.body.len());
+            if found.counts.reactions == 0 {
+                continue;
+            }
+            if found.open {
+                whole.push(sql(found.event.seq.0));
+                let listed = found.counts.reactions.min(EventView::REACTIONS_MAX as u64);
+                bytes += usize::try_from(listed).unwrap_or(usize::MAX) * ReactionView::BYTES;
+            } else {
+                parts.push(sql(found.event.seq.0));
             }
         }
-        Ok(by_target)
+        let conversation = sql(self.question.conversation.0);
+        let listed = row::limit(EventView::REACTIONS_MAX);
+        let mut by_target: HashMap<Seq, (Vec<ReactionView>, Option<u64>)> = HashMap::new();
+        let mut add = |rows: &[Row]| -> Result<(), Failure> {
+            for row in rows {
+                let (reactions, total) = by_target.entry(row::seq(row, 0)?).or_default();
+                reactions.push(ReactionView {
+                    user: row::user_id(row, 1)?,
+                    seq: row::seq(row, 2)?,
+                    reaction: get(row, 3)?,
+                });
+                *total = get::<Option<i64>>(row, 4)?.map(i64::cast_unsigned);
+            }
+            Ok(())
+        };
+        if !whole.is_empty() {
+            add(&session.query(
+                "SELECT t.target, r.user_id, r.seq, r.reaction, NULL::bigint
+                 FROM unnest($2::bigint[]) AS t (target) CROSS JOIN LATERAL (
+                    SELECT r.user_id, r.seq, r.reaction FROM reactions r
+                    WHERE r.conversation = $1 AND r.target = t.target ORDER BY r.seq DESC LIMIT $3) r",
+                &[&conversation, &whole, &listed],
+            )?)?;
+        }
+        if !parts.is_empty() {
+            add(&session.query(
+                "SELECT t.target, r.user_id, r.seq, r.reaction, r.total
+                 FROM unnest($2::bigint[]) AS t (target) CROSS JOIN LATERAL (
+                    SELECT r.user_id, r.seq, r.reaction, count(*) OVER () AS total FROM reactions r
+                    WHERE r.conversation = $1 AND r.target = t.target AND r.seq <= $5
+                      AND (SELECT coalesce(s.left_seq, $5) >= r.seq FROM members s
+                           WHERE s.conversation = $1 AND s.user_id = $4 AND s.joined_seq <= r.seq
+                           ORDER BY s.joined_seq DESC LIMIT 1)
+                    ORDER BY r.seq DESC LIMIT $3) r",
+                &[
+                    &conversation,
+                    &parts,
+                    &listed,
+                    &sql(self.question.viewer.0),
+                    &sql(self.newest.seen.last),
+                ],
+            )?)?;
+        }
+        for found in &mut self.found {
+            let Some((mut reactions, total)) = by_target.remove(&found.event.seq) else {
+                continue;
+            };
+            reactions.sort_unstable_by_key(|reaction| std::cmp::Reverse(reaction.seq));
+            found.reactions = reactions;
+            found.reactions_total = total.unwrap_or(found.counts.reactions);
+        }
+        Ok(())
     }
+}
+
+/// A count that may be missing where there is nothing to count.
+fn count(row: &Row, column: usize) -> Result<u64, Failure> {
+    Ok(get::<Option<i64>>(row, column)?
+        .unwrap_or_default()
+        .cast_unsigned())
 }

@@ -234,8 +234,12 @@ impl Reader for PostgresReader {
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.ask(|session| {
             let rows = session.query(
-                "SELECT user_id, joined_seq, left_seq FROM members
-                 WHERE conversation = $1 AND (left_seq IS NULL OR left_seq >= $2) ORDER BY user_id, joined_seq",
+                "SELECT user_id, joined_seq, NULL::bigint FROM members
+                 WHERE conversation = $1 AND left_seq IS NULL
+                 UNION ALL
+                 SELECT user_id, joined_seq, left_seq FROM members
+                 WHERE conversation = $1 AND left_seq >= $2
+                 ORDER BY 1, 2",
                 &[&sql(conversation.0), &row::bound(from.0)],
             )?;
             let interval = |row| {

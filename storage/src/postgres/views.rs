@@ -35,8 +35,7 @@ const VIEW_COLUMNS: usize = 16;
 /// All conversations of the user $1, each with their newest interval.
 macro_rules! from_all {
     () => {
-        " FROM (SELECT DISTINCT ON (m.conversation) m.* FROM members m
-                WHERE m.user_id = $1 ORDER BY m.conversation, m.joined_seq DESC) s
+        " FROM (SELECT m.* FROM members m WHERE m.user_id = $1 AND m.newest) s
                JOIN conversations c ON c.id = s.conversation
                LEFT JOIN cursors k ON k.conversation = s.conversation AND k.user_id = $1 "
     };
@@ -84,7 +83,7 @@ pub(super) fn one(
             view_columns!(),
             " FROM members s JOIN conversations c ON c.id = s.conversation
                    LEFT JOIN cursors k ON k.conversation = s.conversation AND k.user_id = s.user_id
-              WHERE s.conversation = $2 AND s.user_id = $1 ORDER BY s.joined_seq DESC LIMIT 1"
+              WHERE s.conversation = $2 AND s.user_id = $1 AND s.newest"
         ),
         &[&sql(viewer.0), &sql(conversation.0)],
     )?;
@@ -133,8 +132,11 @@ pub(super) fn changes(
             ") v WHERE v.place >= $2 AND (v.place >= $3 OR (v.place >> 20) = ANY ($4))
              ), moves AS MATERIALIZED (
                 SELECT k.conversation, k.user_id, k.delivered, k.read, k.position
-                FROM members m JOIN cursors k ON k.conversation = m.conversation
-                WHERE m.user_id = $1 AND m.left_seq IS NULL AND k.position > 0 AND k.position >= $2
+                FROM members m CROSS JOIN LATERAL (
+                    SELECT k.conversation, k.user_id, k.delivered, k.read, k.position FROM cursors k
+                    WHERE k.conversation = m.conversation AND k.position > 0 AND k.position >= $2
+                    ORDER BY k.position OFFSET 0) k
+                WHERE m.user_id = $1 AND m.newest AND m.left_seq IS NULL
                   AND (k.position >= $3 OR (k.position >> 20) = ANY ($4))
              ), cut AS MATERIALIZED (
                 SELECT max(p.place) | 1048575 AS place

@@ -108,6 +108,10 @@ impl<'a> Case<'a> {
             Action::Edit { target, body } => {
                 let role = self.stay()?.role;
                 self.changeable(*target, role, false)?;
+                let counts = lookup::counts(self.moment.connection, self.append.conversation, *target)?;
+                if counts.edits >= u64::from(self.rules.message_edits_max) {
+                    return Err(Refused::LimitReached.into());
+                }
                 Ok(Draft::new(EventKind::Edit, *target, body.clone()))
             }
             Action::Recall { target } => {
@@ -123,6 +127,9 @@ impl<'a> Case<'a> {
                 self.stay()?;
                 if self.target(*target)?.recalled {
                     return Err(Refused::Gone.into());
+                }
+                if !reaction.is_empty() {
+                    self.room_for_reaction(*target)?;
                 }
                 let mut draft = Draft::new(EventKind::Reaction, *target, body.clone());
                 draft.reaction = reaction;
@@ -179,6 +186,18 @@ impl<'a> Case<'a> {
         } else {
             Err(Refused::NotFound.into())
         }
+    }
+
+    /// Room for a reaction of the sender, which takes the place of the one they have.
+    fn room_for_reaction(&self, target: Seq) -> Result<(), Stop> {
+        let (connection, append) = (self.moment.connection, self.append);
+        let counts = lookup::counts(connection, append.conversation, target)?;
+        if counts.reactions >= u64::from(self.rules.message_reactions_max)
+            && !lookup::has_reacted(connection, append.conversation, target, append.sender)?
+        {
+            return Err(Refused::LimitReached.into());
+        }
+        Ok(())
     }
 
     /// A message that the sender may change: their own, or, where moderating counts, anyone's.

@@ -114,9 +114,10 @@ fn changed_at_all(moment: &Moment<'_>, since: Position) -> Result<Option<BTreeSe
 
 /// It is cheaper to look at so many conversations than at all that the user ever was a member of.
 fn fewer_than_memberships(moment: &Moment<'_>, viewer: UserId, changed: usize) -> Result<bool, Failure> {
-    let mut statement = moment
-        .connection
-        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM members WHERE user = ?1 LIMIT ?2)")?;
+    let mut statement = moment.connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM members INDEXED BY members_newest
+                               WHERE user = ?1 AND newest = 1 LIMIT ?2)",
+    )?;
     let found = first(
         statement.query([sql(viewer.0), row::limit(changed.saturating_add(1))])?,
         |row| row::number(row, 0),
@@ -161,8 +162,10 @@ fn cursors_between(
 ) -> Result<Vec<CursorView>, Failure> {
     let mut statement = moment.connection.prepare_cached(
         "SELECT k.conversation, k.user, k.delivered, k.read, k.position
-         FROM members m JOIN cursors k ON k.conversation = m.conversation
-         WHERE m.user = ?1 AND m.left_seq IS NULL AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
+         FROM members m INDEXED BY members_newest
+            CROSS JOIN cursors k INDEXED BY cursors_by_position ON k.conversation = m.conversation
+         WHERE m.user = ?1 AND m.newest = 1 AND m.left_seq IS NULL
+           AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
          ORDER BY k.position, k.conversation, k.user LIMIT ?4",
     )?;
     let key = [

@@ -36,7 +36,7 @@ pub(super) fn apply(moment: &Moment<'_>, event: &Event, reaction: &str) -> Resul
 pub(super) fn clear(connection: &Connection) -> Result<(), Failure> {
     connection.execute_batch(
         "DELETE FROM event_seqs; DELETE FROM requests; DELETE FROM conversations; DELETE FROM members;
-         DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions;",
+         DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions; DELETE FROM message_counts;",
     )?;
     Ok(())
 }
@@ -97,6 +97,22 @@ fn add_edit(connection: &Connection, event: &Event) -> Result<(), Failure> {
             sql(event.seq.0),
             sql(event.position.0),
         ])?;
+    count_message(connection, event, 1, 0)
+}
+
+/// So many more edits and reactions of the message that an event is about; or less.
+fn count_message(connection: &Connection, event: &Event, edits: i64, reactions: i64) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO message_counts (conversation, message, edits, reactions) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET edits = edits + excluded.edits, reactions = reactions + excluded.reactions",
+        )?
+        .execute([
+            sql(event.conversation.0),
+            sql(event.target.0),
+            edits,
+            reactions,
+        ])?;
     Ok(())
 }
 
@@ -120,19 +136,21 @@ fn react(connection: &Connection, event: &Event, reaction: &str) -> Result<(), F
         sql(event.target.0),
         sql(event.sender.0),
     );
-    if reaction.is_empty() {
-        connection
-            .prepare_cached("DELETE FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3")?
-            .execute(key)?;
-    } else {
+    let before = connection
+        .prepare_cached("DELETE FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3")?
+        .execute(key)? as i64;
+    let now = i64::from(!reaction.is_empty());
+    if now > 0 {
         connection
             .prepare_cached(
-                "INSERT INTO reactions (conversation, target, user, seq, reaction) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO UPDATE SET seq = excluded.seq, reaction = excluded.reaction",
+                "INSERT INTO reactions (conversation, target, user, seq, reaction) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute((key.0, key.1, key.2, sql(event.seq.0), reaction))?;
     }
-    Ok(())
+    if now == before {
+        return Ok(());
+    }
+    count_message(connection, event, 0, now - before)
 }
 
 fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
@@ -148,6 +166,9 @@ fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
     match event.kind {
         EventKind::GroupCreated | EventKind::MembersAdded => {
             for user in &change.users {
+                if event.kind == EventKind::MembersAdded {
+                    supersede_stay(connection, event, *user)?;
+                }
                 let founder = event.kind == EventKind::GroupCreated && *user == event.sender;
                 let role = if founder { Role::Owner } else { Role::Member };
                 join(connection, event, *user, role, event.ordinal)?;
@@ -176,10 +197,19 @@ fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
     }
 }
 
+/// An earlier stay of the user, if there is one, is not the newest any more.
+fn supersede_stay(connection: &Connection, event: &Event, user: UserId) -> Result<(), Failure> {
+    connection
+        .prepare_cached("UPDATE members SET newest = 0 WHERE user = ?2 AND conversation = ?1 AND newest = 1")?
+        .execute([sql(event.conversation.0), sql(user.0)])?;
+    Ok(())
+}
+
 fn leave(connection: &Connection, event: &Event, user: UserId) -> Result<(), Failure> {
     let changed = connection
         .prepare_cached(
-            "UPDATE members SET left_seq = ?3, left_ordinal = ?4, left_position = ?5, left_at = ?6
+            "UPDATE members INDEXED BY members_now
+             SET left_seq = ?3, left_ordinal = ?4, left_position = ?5, left_at = ?6
              WHERE conversation = ?1 AND user = ?2 AND left_seq IS NULL",
         )?
         .execute([
@@ -196,7 +226,8 @@ fn leave(connection: &Connection, event: &Event, user: UserId) -> Result<(), Fai
 fn set_role(connection: &Connection, event: &Event, user: UserId, role: Role) -> Result<(), Failure> {
     let changed = connection
         .prepare_cached(
-            "UPDATE members SET role = ?3 WHERE conversation = ?1 AND user = ?2 AND left_seq IS NULL",
+            "UPDATE members INDEXED BY members_now SET role = ?3
+             WHERE conversation = ?1 AND user = ?2 AND left_seq IS NULL",
         )?
         .execute([sql(event.conversation.0), sql(user.0), role_number(role)])?;
     one_row(changed, "someone got a role who was no member")
@@ -227,7 +258,8 @@ fn disband(connection: &Connection, event: &Event) -> Result<(), Failure> {
     connection
         .prepare_cached(
             "UPDATE group_counts SET groups = groups - 1 WHERE user IN
-                (SELECT user FROM members WHERE conversation = ?1 AND left_seq IS NULL)",
+                (SELECT user FROM members INDEXED BY members_now
+                 WHERE conversation = ?1 AND left_seq IS NULL)",
         )?
         .execute(group)?;
     Ok(())

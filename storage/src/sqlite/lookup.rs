@@ -8,6 +8,7 @@ use super::{
     recent::Entry,
     row::{self, LogEntry, event_columns, first, session_columns, sql, user_columns},
 };
+use crate::page::Counts;
 use crate::types::{ClientId, ConversationId, Event, Position, Role, Seq, Session, Timestamp, User, UserId};
 
 /// A conversation's newest state.
@@ -103,14 +104,49 @@ pub(super) fn sees(
     seq: Seq,
 ) -> Result<bool, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM members WHERE conversation = ?1 AND user = ?2 AND joined_seq <= ?3
-                        AND (left_seq IS NULL OR left_seq >= ?3))",
+        "SELECT left_seq IS NULL OR left_seq >= ?3 FROM members
+         WHERE conversation = ?1 AND user = ?2 AND joined_seq <= ?3 ORDER BY joined_seq DESC LIMIT 1",
     )?;
     let found = first(
         statement.query([sql(conversation.0), sql(user.0), row::bound(seq.0)])?,
         |row| row::flag(row, 0),
     )?;
     Ok(found == Some(true))
+}
+
+/// How many edits and reactions a message has.
+pub(super) fn counts(
+    connection: &Connection,
+    conversation: ConversationId,
+    message: Seq,
+) -> Result<Counts, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT edits, reactions FROM message_counts WHERE conversation = ?1 AND message = ?2",
+    )?;
+    let found = first(
+        statement.query([sql(conversation.0), row::bound(message.0)])?,
+        |row| {
+            Ok(Counts {
+                edits: row::number(row, 0)?,
+                reactions: row::number(row, 1)?,
+            })
+        },
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
+/// The user has a reaction to the message.
+pub(super) fn has_reacted(
+    connection: &Connection,
+    conversation: ConversationId,
+    message: Seq,
+    user: UserId,
+) -> Result<bool, Failure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3)",
+    )?;
+    let key = [sql(conversation.0), row::bound(message.0), sql(user.0)];
+    Ok(first(statement.query(key)?, |row| row::flag(row, 0))? == Some(true))
 }
 
 /// Where in the log an event is.

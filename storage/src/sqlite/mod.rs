@@ -30,6 +30,7 @@ mod rebuild;
 mod recent;
 mod row;
 mod schema;
+mod stays;
 mod sum;
 mod tail;
 #[cfg(test)]

@@ -187,8 +187,12 @@ impl Reader for SqliteReader {
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.answer(|reader| {
             let mut statement = reader.connection.prepare_cached(
-                "SELECT user, joined_seq, left_seq IS NULL, coalesce(left_seq, 0) FROM members
-             WHERE conversation = ?1 AND (left_seq IS NULL OR left_seq >= ?2) ORDER BY user, joined_seq",
+                "SELECT user, joined_seq, 1, 0 FROM members INDEXED BY members_now
+                 WHERE conversation = ?1 AND left_seq IS NULL
+                 UNION ALL
+                 SELECT user, joined_seq, 0, left_seq FROM members INDEXED BY members_left
+                 WHERE conversation = ?1 AND left_seq IS NOT NULL AND left_seq >= ?2
+                 ORDER BY 1, 2",
             )?;
             let rows = statement.query([sql(conversation.0), row::bound(from.0)])?;
             let intervals = collect(rows, |row| {
@@ -222,7 +226,7 @@ fn members(
         "SELECT ",
         user_columns!(),
         ", m.role, m.joined_seq, coalesce(c.delivered, 0), coalesce(c.read, 0)
-         FROM members m JOIN users u ON u.id = m.user
+         FROM members m INDEXED BY members_now CROSS JOIN users u ON u.id = m.user
               LEFT JOIN cursors c ON c.conversation = m.conversation AND c.user = m.user
          WHERE m.conversation = ?1 AND m.user > ?2 AND m.left_seq IS NULL ORDER BY m.user LIMIT ?3"
     ))?;

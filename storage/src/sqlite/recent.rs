@@ -231,26 +231,34 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// The events here of a stretch of seqs, at most so many, beginning at the end that is read first. In one step:
-    /// between two, entries may leave that the index has.
+    /// The events here of a stretch of seqs, beginning at the end that is read first. In one step: between two, entries
+    /// may leave that the index has.
     pub(super) fn stretch(
         &self,
         conversation: ConversationId,
         seqs: RangeInclusive<u64>,
         direction: Direction,
-        limit: usize,
     ) -> Result<Stretch, Failure> {
         let stretch = self.read(conversation, |newest| {
             let first = newest.front()?.seq.0;
-            let wanted = newest
-                .iter()
-                .filter(|entry| seqs.contains(&entry.seq.0) && self.sees(entry));
-            let positions = wanted.map(|entry| entry.position);
+            let place = |seq: u64| usize::try_from(seq.saturating_sub(first)).unwrap_or(usize::MAX);
+            let count = if *seqs.end() < first {
+                0
+            } else {
+                place(*seqs.end())
+                    .saturating_add(1)
+                    .saturating_sub(place(*seqs.start()))
+            };
+            let wanted = newest.iter().skip(place(*seqs.start())).take(count);
+            let positions: Vec<Position> = wanted
+                .filter(|entry| self.sees(entry))
+                .map(|entry| entry.position)
+                .collect();
             Some(Stretch {
                 first,
                 positions: match direction {
-                    Direction::Forward => positions.take(limit).collect(),
-                    Direction::Backward => positions.rev().take(limit).collect(),
+                    Direction::Forward => positions,
+                    Direction::Backward => positions.into_iter().rev().collect(),
                 },
             })
         })?;

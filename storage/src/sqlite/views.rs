@@ -27,15 +27,12 @@ macro_rules! view_columns {
     };
 }
 
-/// All conversations of the user ?1, each with their newest interval: SQLite takes the other columns from the
-/// row that has the maximum.
+/// All conversations of the user ?1, each with their newest interval.
 macro_rules! from_all {
     () => {
-        " FROM (SELECT conversation, max(joined_seq) AS joined_seq, joined_ordinal, role, left_seq, left_ordinal,
-                       left_position, left_at
-                FROM members WHERE user = ?1 GROUP BY conversation) s
-               JOIN conversations c ON c.id = s.conversation
-               LEFT JOIN cursors k ON k.conversation = s.conversation AND k.user = ?1 "
+        " FROM members s INDEXED BY members_newest CROSS JOIN conversations c ON c.id = s.conversation
+               LEFT JOIN cursors k ON k.conversation = s.conversation AND k.user = ?1
+          WHERE s.user = ?1 AND s.newest = 1 "
     };
 }
 
@@ -111,7 +108,7 @@ pub(super) fn newest(
         "SELECT ",
         view_columns!(),
         from_all!(),
-        "WHERE place < ?2 ORDER BY place DESC LIMIT ?3"
+        "AND place < ?2 ORDER BY place DESC LIMIT ?3"
     );
     let below = before.map_or(i64::MAX, |before| row::bound(before.0));
     let mut views = placed(moment, viewer, statement, below, limit, |view| {
@@ -133,7 +130,7 @@ pub(super) fn beyond(
         "SELECT ",
         view_columns!(),
         from_all!(),
-        "WHERE place > ?2 ORDER BY place LIMIT ?3"
+        "AND place > ?2 ORDER BY place LIMIT ?3"
     );
     placed(moment, viewer, statement, row::bound(since.0), limit, |view| {
         view.head_position > since
@@ -167,9 +164,10 @@ fn placed(
 
 /// Conversations that the user is a member of and whose head the tables do not have.
 fn newer_than_indexed(moment: &Moment<'_>, viewer: UserId) -> Result<BTreeSet<ConversationId>, Failure> {
-    let mut statement = moment
-        .connection
-        .prepare_cached("SELECT conversation FROM members WHERE user = ?1 AND left_seq IS NULL")?;
+    let mut statement = moment.connection.prepare_cached(
+        "SELECT conversation FROM members INDEXED BY members_newest
+         WHERE user = ?1 AND newest = 1 AND left_seq IS NULL",
+    )?;
     let mut rows = statement.query([sql(viewer.0)])?;
     let mut newer = BTreeSet::new();
     while let Some(row) = rows.next()? {

@@ -35,6 +35,8 @@ const RULES: Rules = Rules {
     group_members_max: 4,
     groups_per_user_max: 2,
     members_may_add: true,
+    message_edits_max: 2,
+    message_reactions_max: 3,
 };
 
 /// Without a word from the environment: what a test run can spare.

@@ -119,10 +119,13 @@ CREATE TABLE members (
     left_ordinal   bigint,
     left_position  bigint,
     left_at        bigint,
+    -- No later interval of the same user: users may come and go any number of times, their lists have the newest.
+    newest         boolean  NOT NULL DEFAULT true,
     PRIMARY KEY (conversation, user_id, joined_seq)
 );
-CREATE INDEX members_by_user ON members (user_id, conversation, joined_seq);
+CREATE UNIQUE INDEX members_newest ON members (user_id, conversation) WHERE newest;
 CREATE UNIQUE INDEX members_now ON members (conversation, user_id) WHERE left_seq IS NULL;
+CREATE INDEX members_left ON members (conversation, left_seq) WHERE left_seq IS NOT NULL;
 
 -- Groups that have not ended, by member now. Changed only under the lock of the user's row.
 CREATE TABLE group_counts (
@@ -145,6 +148,16 @@ CREATE TABLE reactions (
     reaction     text   NOT NULL,
     PRIMARY KEY (conversation, target, user_id)
 );
+CREATE INDEX reactions_by_seq ON reactions (conversation, target, seq);
+
+-- How many rows the two above have for a message. A message without any has no row.
+CREATE TABLE message_counts (
+    conversation bigint NOT NULL,
+    message      bigint NOT NULL,
+    edits        bigint NOT NULL,
+    reactions    bigint NOT NULL,
+    PRIMARY KEY (conversation, message)
+) WITH (fillfactor = 70);
 
 -- What other processes have to hear of beside the log; kept for an hour.
 CREATE TABLE notices (
@@ -278,10 +291,12 @@ BEGIN
                     -- By the key's order, so that it is never taken for a good idea to read the conversation.
                     FROM (SELECT t.conversation, t.seq, t.kind FROM events t
                           WHERE (t.conversation, t.seq) >= (conversations_[n], replies[n])
-                          ORDER BY t.conversation, t.seq LIMIT 1) t, members s
+                          ORDER BY t.conversation, t.seq LIMIT 1) t,
+                        (SELECT s.left_seq FROM members s
+                         WHERE s.conversation = conversations_[n] AND s.user_id = senders[n]
+                           AND s.joined_seq <= replies[n] ORDER BY s.joined_seq DESC LIMIT 1) s
                     WHERE t.conversation = conversations_[n] AND t.seq = replies[n] AND t.kind BETWEEN 1 AND 31
-                      AND s.conversation = conversations_[n] AND s.user_id = senders[n]
-                      AND s.joined_seq <= replies[n] AND (s.left_seq IS NULL OR s.left_seq >= replies[n])) THEN 3
+                      AND (s.left_seq IS NULL OR s.left_seq >= replies[n])) THEN 3
                 ELSE 0
                 END AS verdict
             FROM generate_series(1, total) AS n

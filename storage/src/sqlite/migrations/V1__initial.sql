@@ -154,11 +154,14 @@ CREATE TABLE members (
     left_ordinal   INTEGER,
     left_position  INTEGER,
     left_at        INTEGER,
+    -- No later interval of the same user: users may come and go any number of times, their lists have the newest.
+    newest         INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (conversation, user, joined_seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX members_by_user ON members (user, conversation, joined_seq);
+CREATE UNIQUE INDEX members_newest ON members (user, conversation) WHERE newest = 1;
 CREATE UNIQUE INDEX members_now ON members (conversation, user) WHERE left_seq IS NULL;
+CREATE INDEX members_left ON members (conversation, left_seq) WHERE left_seq IS NOT NULL;
 
 -- Groups that have not ended, by member now.
 CREATE TABLE group_counts (
@@ -180,5 +183,16 @@ CREATE TABLE reactions (
     user         INTEGER NOT NULL,
     seq          INTEGER NOT NULL,
     reaction     TEXT    NOT NULL,
-    PRIMARY KEY (conversation, target, user)
+    PRIMARY KEY (conversation, target, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX reactions_by_user ON reactions (conversation, target, user);
+
+-- How many rows the two above have for a message. A message without any has no row.
+CREATE TABLE message_counts (
+    conversation INTEGER NOT NULL,
+    message      INTEGER NOT NULL,
+    edits        INTEGER NOT NULL,
+    reactions    INTEGER NOT NULL,
+    PRIMARY KEY (conversation, message)
 ) STRICT, WITHOUT ROWID;

@@ -205,7 +205,7 @@ fn ask(seen: Seen<'_>, transaction: &Committed) -> Answer {
     for conversation in CONVERSATIONS {
         let expected = transaction.positions(conversation);
         for direction in [Direction::Forward, Direction::Backward] {
-            let mut stretch = match seen.stretch(conversation, 1..=u64::MAX, direction, usize::MAX) {
+            let mut stretch = match seen.stretch(conversation, 1..=u64::MAX, direction) {
                 Ok(stretch) => stretch,
                 Err(Failure::Overtaken) => return Answer::Overtaken,
                 Err(other) => panic!("{other}"),

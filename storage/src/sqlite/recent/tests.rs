@@ -1,5 +1,7 @@
 //! What readers see of the newest events, and when those are let go.
 
+use std::ops::RangeInclusive;
+
 use super::*;
 
 const ONE: ConversationId = ConversationId(1);
@@ -31,15 +33,15 @@ fn newest(seen: Seen<'_>) -> Option<u64> {
     seen.newest(ONE).unwrap().map(|entry| entry.seq.0)
 }
 
-fn positions(seen: Seen<'_>, direction: Direction, limit: usize) -> (u64, Vec<u64>) {
-    let stretch = seen.stretch(ONE, 1..=9, direction, limit).unwrap();
+fn positions(seen: Seen<'_>, seqs: RangeInclusive<u64>, direction: Direction) -> (u64, Vec<u64>) {
+    let stretch = seen.stretch(ONE, seqs, direction).unwrap();
     let positions = stretch.positions.iter().map(|position| position.0);
     (stretch.first, positions.collect())
 }
 
 /// The first seq that is not only in the index.
 fn first(reading: &Reading<'_>) -> u64 {
-    positions(Seen::by_reader(reading, Position(20)), Direction::Forward, 9).0
+    positions(Seen::by_reader(reading, Position(20)), 1..=9, Direction::Forward).0
 }
 
 #[test]
@@ -48,9 +50,14 @@ fn a_reader_sees_up_to_its_position() {
     let reading = recent.begin_reading();
     let seen = Seen::by_reader(&reading, Position(12));
     assert_eq!(newest(seen), Some(6));
-    assert_eq!(positions(seen, Direction::Forward, 9), (5, vec![10, 11]));
-    assert_eq!(positions(seen, Direction::Forward, 1), (5, vec![10]));
-    assert_eq!(positions(seen, Direction::Backward, 1), (5, vec![11]));
+    let (forward, backward) = (Direction::Forward, Direction::Backward);
+    assert_eq!(positions(seen, 1..=9, forward), (5, vec![10, 11]));
+    assert_eq!(positions(seen, 1..=9, backward), (5, vec![11, 10]));
+    assert_eq!(positions(seen, 6..=6, forward), (5, vec![11]));
+    assert_eq!(positions(seen, 1..=5, backward), (5, vec![10]));
+    for nothing in [1..=4, 7..=8, 9..=20] {
+        assert_eq!(positions(seen, nothing, forward), (5, vec![]));
+    }
     assert_eq!(seen.at(ONE, Seq(6)).unwrap(), Some(entry(6, 11)));
     assert_eq!(seen.at(ONE, Seq(7)).unwrap(), None, "above its position");
     assert_eq!(seen.at(ONE, Seq(4)).unwrap(), None, "in the index");
