@@ -117,7 +117,6 @@ fn cannot_prepare(failure: &Failure) -> OpenError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::snapshot::Snapshot;
 
     /// SQL has no names for numbers.
