@@ -127,6 +127,15 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// Tasks of one key a worker runs before other keys get their turn.
 pub const TASKS_PER_TURN_MAX: usize = if cfg!(loom) { 2 } else { 32 };
 
+/// Time after which a worker begins no further task of a key before other keys have had their turn.
+pub const TURN_TIME_MAX: Duration = Duration::from_millis(1);
+
+/// Time that a group of tasks can be behind the others for what it has used: longer tasks are charged so much.
+pub const GROUP_DEBT_MAX: Duration = Duration::from_secs(2);
+
+/// Groups without tasks of which a worker pool remembers that they have used more than their share.
+pub const GROUPS_IN_DEBT_MAX: usize = 4096;
+
 /// Threads of one worker pool.
 pub const WORKER_THREADS_MAX: usize = 1024;
 

@@ -7,6 +7,19 @@ pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
 #[cfg(loom)]
 pub(crate) use modelled::{Condvar, Mutex, MutexGuard};
 
+/// The time.
+#[cfg(not(loom))]
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// Time does not pass in a model, whose runs have to be repeatable.
+#[cfg(loom)]
+pub(crate) fn now() -> std::time::Instant {
+    static NOW: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    *NOW.get_or_init(std::time::Instant::now)
+}
+
 #[cfg(loom)]
 mod modelled {
     use std::ops::{Deref, DerefMut};

@@ -1,14 +1,17 @@
-//! Owns work that must not run on a loop: threads, bounded queues, and order among tasks of the same key. Must
-//! never queue without a limit, and never run two tasks of one key at once.
+//! Owns work that must not run on a loop: threads, bounded queues, order among tasks of the same key, and the share
+//! of each group of keys. Must never queue without a limit, and never run two tasks of one key at once.
 //!
-//! Tasks with the same key form a *strand*. A worker takes a strand, runs a few of its tasks, and puts it
-//! back at the end of the line; so a slow key delays only itself, and any thread can serve any key.
+//! Tasks with the same key form a *strand*. A worker takes a strand, runs tasks of it for a short time, and puts it
+//! back; so a slow key delays only itself, and any thread can serve any key. Which strand is next is decided by the
+//! time that was spent on each [group](Task::group): who used least goes first.
 
 mod queue;
+mod schedule;
 mod thread;
 
 use crate::limits::WORKER_THREADS_MAX;
 use queue::Queue;
+use schedule::Share;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -48,6 +51,40 @@ pub trait Task: Send + 'static {
 
     /// Tasks with equal keys run one at a time, in the order of their submission.
     fn key(&self) -> u64;
+
+    /// On whose behalf it runs: groups share the threads by the time that their tasks take, whatever the number of
+    /// their tasks and keys. A key's tasks may belong to different groups. By default each key is a group.
+    ///
+    /// ```
+    /// # use netcore::Task;
+    /// /// Asked on a connection, by somebody who may have many.
+    /// struct Question { connection: u64, user: u64 }
+    ///
+    /// impl Task for Question {
+    /// #     type Worker = ();
+    ///     /// Answered in order.
+    ///     fn key(&self) -> u64 {
+    ///         self.connection
+    ///     }
+    ///
+    ///     /// Who opens ten connections gets no more than others.
+    ///     fn group(&self) -> u64 {
+    ///         self.user
+    ///     }
+    ///     // The rest as ever.
+    /// #     fn run(self, (): &mut ()) {}
+    /// }
+    /// # let question = Question { connection: 7, user: 3 };
+    /// # assert_eq!((question.key(), question.group(), question.is_forgettable()), (7, 3, false));
+    /// ```
+    fn group(&self) -> u64 {
+        self.key()
+    }
+
+    /// Whether it changes nothing but what somebody is told, so that [`WorkerPool::forget`] may take it out.
+    fn is_forgettable(&self) -> bool {
+        false
+    }
 
     /// Does the work. A panic costs this task only.
     fn run(self, worker: &mut Self::Worker);
@@ -123,8 +160,8 @@ pub enum SubmitError<T> {
     /// The pool holds as many tasks as it may.
     #[error("the worker pool is full")]
     Full(T),
-    /// The pool holds as many tasks with this key as it may.
-    #[error("the worker pool holds too many tasks with this key")]
+    /// The pool holds as many tasks with this key, or of this group, as it may.
+    #[error("the worker pool holds too many tasks with this key or of this group")]
     KeyFull(T),
     /// The pool is shutting down.
     #[error("the worker pool has stopped")]
@@ -245,8 +282,10 @@ pub struct PoolStats {
     pub panicked: u64,
     /// Submissions refused because of a limit.
     pub refused: u64,
-    /// Tasks thrown away because no worker could be set up any more at shutdown.
+    /// Tasks that did not run because the pool was abandoned, or no worker could be set up any more at shutdown.
     pub dropped: u64,
+    /// Tasks that were taken out because whoever wanted them had gone.
+    pub forgotten: u64,
     /// Sum of the time that tasks waited before they began.
     pub waited: Duration,
     /// The longest that a task waited.
@@ -282,6 +321,8 @@ pub struct PoolBuilder<T> {
     threads: usize,
     queue: usize,
     per_key: usize,
+    per_group: usize,
+    threads_per_group: usize,
     name: String,
 }
 
@@ -307,6 +348,30 @@ impl<T: Task> PoolBuilder<T> {
         self
     }
 
+    /// Tasks of one group that may wait; no limit of its own by default, at least 1. A group that was refused has room
+    /// again when half of them have begun.
+    #[must_use]
+    pub fn per_group(mut self, limit: usize) -> Self {
+        self.per_group = limit.max(1);
+        self
+    }
+
+    /// Threads that may run tasks of one group at the same time; all by default, at least 1. The others are there for
+    /// whoever comes while a group's tasks take long.
+    ///
+    /// ```
+    /// # use netcore::{PoolBuilder, Task};
+    /// /// Half of the threads are never busy for one group alone.
+    /// fn fair<T: Task>(pool: PoolBuilder<T>, threads: usize) -> PoolBuilder<T> {
+    ///     pool.threads(threads).threads_per_group(threads / 2)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn threads_per_group(mut self, threads: usize) -> Self {
+        self.threads_per_group = threads.max(1);
+        self
+    }
+
     /// The name of the threads, to which their number is added.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -324,7 +389,12 @@ impl<T: Task> PoolBuilder<T> {
         F: Fn(usize) -> Result<T::Worker, E> + Send + Sync + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let queue = Arc::new(Queue::new(self.queue, self.per_key));
+        let share = Share {
+            per_key: self.per_key,
+            per_group: self.per_group,
+            threads_per_group: self.threads_per_group,
+        };
+        let queue = Arc::new(Queue::new(self.queue, share));
         let make_worker = move |index| make_worker(index).map_err(Into::into);
         let threads = thread::start(&queue, self.threads, &self.name, Arc::new(make_worker))?;
         Ok(WorkerPool {
@@ -403,6 +473,8 @@ impl<T: Task> WorkerPool<T> {
             threads: 2,
             queue: 4096,
             per_key: 64,
+            per_group: usize::MAX,
+            threads_per_group: usize::MAX,
             name: "worker".to_owned(),
         }
     }
@@ -455,6 +527,65 @@ impl<T: Task> WorkerPool<T> {
         self.queue.on_room(Arc::new(call));
     }
 
+    /// Takes out those waiting tasks of a key that [change nothing](Task::is_forgettable), and gives them back: whoever
+    /// wanted them has gone. The others, and one that runs, go on.
+    ///
+    /// ```
+    /// # use netcore::{Task, WorkerPool};
+    /// /// To be called when a connection is over, whose number is the key of its questions.
+    /// fn gone<T: Task>(pool: &WorkerPool<T>, connection: u64) {
+    ///     let unanswered = pool.forget(connection);
+    ///     log::debug!("{} questions were not worth an answer", unanswered.len());
+    /// }
+    /// # struct Nothing;
+    /// # impl Task for Nothing {
+    /// #     type Worker = ();
+    /// #     fn key(&self) -> u64 {
+    /// #         0
+    /// #     }
+    /// #     fn run(self, (): &mut ()) {}
+    /// # }
+    /// # let pool = WorkerPool::<Nothing>::builder().start(|_thread| Ok::<_, std::convert::Infallible>(()))?;
+    /// # gone(&pool, 7);
+    /// # Ok::<_, netcore::PoolError>(())
+    /// ```
+    pub fn forget(&self, key: u64) -> Vec<T> {
+        self.queue.forget(key)
+    }
+
+    /// Takes no further tasks, and gives back those that have not begun. Does not wait for those that have:
+    /// [`shutdown`](Self::shutdown) does.
+    ///
+    /// ```
+    /// use netcore::{Task, WorkerPool};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// /// Ends in order if that is possible in time; how many tasks were given up.
+    /// fn end_within<T: Task>(pool: &WorkerPool<T>, within: Duration) -> usize {
+    ///     let until = Instant::now() + within;
+    ///     while pool.stats().queued > 0 && Instant::now() < until {
+    ///         std::thread::sleep(Duration::from_millis(1));
+    ///     }
+    ///     let rest = pool.abandon();
+    ///     pool.shutdown();
+    ///     rest.len()
+    /// }
+    /// # struct Nothing;
+    /// # impl Task for Nothing {
+    /// #     type Worker = ();
+    /// #     fn key(&self) -> u64 {
+    /// #         0
+    /// #     }
+    /// #     fn run(self, (): &mut ()) {}
+    /// # }
+    /// # let pool = WorkerPool::<Nothing>::builder().start(|_thread| Ok::<_, std::convert::Infallible>(()))?;
+    /// # assert_eq!(end_within(&pool, Duration::from_secs(9)), 0);
+    /// # Ok::<_, netcore::PoolError>(())
+    /// ```
+    pub fn abandon(&self) -> Vec<T> {
+        self.queue.abandon()
+    }
+
     /// What the pool has done and is doing.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
@@ -472,7 +603,12 @@ impl<T: Task> WorkerPool<T> {
 #[cfg(test)]
 impl<T: Task> WorkerPool<T> {
     pub(crate) fn without_threads(queue: usize, per_key: usize) -> Self {
-        let queue = Arc::new(Queue::new(queue, per_key));
+        let share = Share {
+            per_key,
+            per_group: usize::MAX,
+            threads_per_group: usize::MAX,
+        };
+        let queue = Arc::new(Queue::new(queue, share));
         Self {
             threads: Arc::new(thread::Threads::none(&queue)),
             queue,
@@ -484,17 +620,21 @@ impl<T: Task> WorkerPool<T> {
         if self.stats().queued == 0 {
             return false;
         }
-        let Some(key) = self.queue.take_strand() else {
+        let Some(mut turn) = self.queue.take_strand() else {
             return false;
         };
-        let next = self.queue.next_task(key, true);
-        let queue::Next::Run(task) = next else {
-            return false;
+        let next = self.queue.next_task(&mut turn);
+        let ran = match next {
+            queue::Next::Run(task) => {
+                task.run(worker);
+                self.queue.finished(false);
+                true
+            }
+            queue::Next::Yield => return false,
         };
-        task.run(worker);
-        self.queue.finished(false);
-        self.queue.next_task(key, false);
-        true
+        turn.end();
+        self.queue.next_task(&mut turn);
+        ran
     }
 }
 

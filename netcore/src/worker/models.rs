@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::worker::SubmitError;
+use crate::worker::schedule::Share;
 use loom::sync::atomic::AtomicUsize as LoomAtomicUsize;
 use loom::thread;
 
@@ -60,7 +61,14 @@ impl Model {
             counted: loom::sync::Condvar::new(),
         };
         Self {
-            queue: Arc::new(Queue::new(limit, per_key)),
+            queue: Arc::new(Queue::new(
+                limit,
+                Share {
+                    per_key,
+                    per_group: 10,
+                    threads_per_group: 1,
+                },
+            )),
             log: Arc::new(log),
             alive: Arc::new(AtomicUsize::new(0)),
         }

@@ -1,25 +1,17 @@
-//! Owns the waiting tasks and who may run next. Must never call foreign code, tasks' `key` included, under its
-//! lock.
+//! Owns the waiting tasks of a pool: its lock, its limits and its numbers. Must never call foreign code, tasks' `key`
+//! included, under its lock.
 
+use super::schedule::{Schedule, Share, Waiting};
 use super::{PoolStats, SubmitError, Task};
-use crate::sync::{Condvar, Mutex};
-use std::collections::{HashMap, VecDeque};
-use std::mem;
+use crate::limits::{TASKS_PER_TURN_MAX, TURN_TIME_MAX};
+use crate::sync::{Condvar, Mutex, now};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 type RoomCall = Arc<dyn Fn() + Send + Sync>;
 
-/// The tasks of one key, present only while it has any, waiting or running.
-struct Strand<T> {
-    waiting: VecDeque<(T, Instant)>,
-    refused: bool,
-}
-
 struct Inner<T> {
-    strands: HashMap<u64, Strand<T>>,
-    /// Keys with waiting tasks that nobody is running, each once.
-    runnable: VecDeque<u64>,
+    schedule: Schedule<T>,
     room_calls: Vec<RoomCall>,
     refused: bool,
     stopping: bool,
@@ -31,21 +23,49 @@ pub(super) struct Queue<T> {
     inner: Mutex<Inner<T>>,
     work: Condvar,
     limit: usize,
-    per_key: usize,
 }
 
 /// What a worker does next.
 pub(super) enum Next<T> {
     Run(T),
-    /// Another key's turn; ask again for a strand.
+    /// Another strand's turn; ask again for one.
     Yield,
 }
 
+/// A strand's turn on one thread: it ends after so many tasks, or so much time.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) key: u64,
+    began: Option<Instant>,
+    ran: usize,
+    over: bool,
+}
+
+impl Turn {
+    const fn of(key: u64) -> Self {
+        Self {
+            key,
+            began: None,
+            ran: 0,
+            over: false,
+        }
+    }
+
+    /// The next task is for another turn.
+    pub(super) const fn end(&mut self) {
+        self.over = true;
+    }
+
+    fn spent(&self, now: Instant) -> Duration {
+        self.began
+            .map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
+    }
+}
+
 impl<T: Task> Queue<T> {
-    pub(super) fn new(limit: usize, per_key: usize) -> Self {
+    pub(super) fn new(limit: usize, share: Share) -> Self {
         let inner = Inner {
-            strands: HashMap::new(),
-            runnable: VecDeque::new(),
+            schedule: Schedule::new(share),
             room_calls: Vec::new(),
             refused: false,
             stopping: false,
@@ -55,50 +75,44 @@ impl<T: Task> Queue<T> {
             inner: Mutex::new(inner),
             work: Condvar::new(),
             limit,
-            per_key,
         }
     }
 
     pub(super) fn push(&self, task: T) -> Result<(), SubmitError<T>> {
         let key = task.key();
-        let now = Instant::now();
+        let waiting = Waiting {
+            group: task.group(),
+            forgettable: task.is_forgettable(),
+            since: now(),
+            task,
+        };
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         if inner.stopping {
-            return Err(SubmitError::Stopped(task));
+            return Err(SubmitError::Stopped(waiting.task));
         }
         if inner.stats.queued >= self.limit {
             inner.refused = true;
             inner.stats.refused += 1;
-            return Err(SubmitError::Full(task));
+            return Err(SubmitError::Full(waiting.task));
         }
-        match inner.strands.get_mut(&key) {
-            Some(strand) if strand.waiting.len() >= self.per_key => {
-                strand.refused = true;
-                inner.stats.refused += 1;
-                return Err(SubmitError::KeyFull(task));
-            }
-            Some(strand) => strand.waiting.push_back((task, now)),
-            None => {
-                let strand = Strand {
-                    waiting: VecDeque::from([(task, now)]),
-                    refused: false,
-                };
-                inner.strands.insert(key, strand);
-                inner.runnable.push_back(key);
-                self.work.notify_one();
-            }
+        if let Err(task) = inner.schedule.push(key, waiting) {
+            inner.stats.refused += 1;
+            return Err(SubmitError::KeyFull(task));
         }
         inner.stats.queued += 1;
+        if inner.schedule.is_ready() {
+            self.work.notify_one();
+        }
         Ok(())
     }
 
-    /// Waits for a key that can be run; `None` when the pool has stopped and nothing is left.
-    pub(super) fn take_strand(&self) -> Option<u64> {
+    /// Waits for a strand that can be run; `None` when the pool has stopped and nothing is left.
+    pub(super) fn take_strand(&self) -> Option<Turn> {
         let mut inner = self.inner.lock();
         loop {
-            if let Some(key) = inner.runnable.pop_front() {
-                return Some(key);
+            if let Some(key) = inner.schedule.take() {
+                return Some(Turn::of(key));
             }
             if inner.stopping && inner.stats.queued == 0 {
                 return None;
@@ -107,33 +121,44 @@ impl<T: Task> Queue<T> {
         }
     }
 
-    /// The next task of a strand that the caller owns. With `may_continue` false, or without tasks left, the
-    /// strand is given up.
-    pub(super) fn next_task(&self, key: u64, may_continue: bool) -> Next<T> {
+    /// The next task of a strand that the caller has the turn of. When the turn is over, or there are no tasks left,
+    /// the strand is given up.
+    pub(super) fn next_task(&self, turn: &mut Turn) -> Next<T> {
+        let now = now();
+        let spent = turn.spent(now);
+        turn.over |= turn.ran >= TASKS_PER_TURN_MAX || spent >= TURN_TIME_MAX;
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
-        let Some(strand) = inner.strands.get_mut(&key) else {
+        let taken = if turn.over {
+            None
+        } else {
+            inner.schedule.next(turn.key)
+        };
+        let Some(taken) = taken else {
+            inner.schedule.give_up(turn.key, spent);
+            if inner.schedule.is_ready() {
+                self.work.notify_one();
+            }
             return Next::Yield;
         };
-        if strand.waiting.is_empty() {
-            inner.strands.remove(&key);
-            return Next::Yield;
-        }
-        if !may_continue {
-            inner.runnable.push_back(key);
-            self.work.notify_one();
-            return Next::Yield;
-        }
-        let Some((task, since)) = strand.waiting.pop_front() else {
-            return Next::Yield;
-        };
-        let key_has_room = mem::replace(&mut strand.refused, false);
-        let waited = since.elapsed();
+        turn.ran += 1;
+        turn.began.get_or_insert(now);
+        let waited = now.saturating_duration_since(taken.waiting.since);
         let stats = &mut inner.stats;
         stats.queued -= 1;
         stats.running += 1;
         stats.waited += waited;
         stats.waited_longest = stats.waited_longest.max(waited);
+        let calls = self.calls_for_room(inner, taken.has_room);
+        drop(guard);
+        for call in calls {
+            call();
+        }
+        Next::Run(taken.waiting.task)
+    }
+
+    /// Tasks have left the queue: whom to tell that there is room, if somebody was refused.
+    fn calls_for_room(&self, inner: &mut Inner<T>, has_room: bool) -> Vec<RoomCall> {
         let pool_has_room = inner.refused && inner.stats.queued <= self.limit / 2;
         if pool_has_room {
             inner.refused = false;
@@ -141,16 +166,11 @@ impl<T: Task> Queue<T> {
         if inner.stopping && inner.stats.queued == 0 {
             self.work.notify_all();
         }
-        let calls = if key_has_room || pool_has_room {
+        if has_room || pool_has_room {
             inner.room_calls.clone()
         } else {
             Vec::new()
-        };
-        drop(guard);
-        for call in calls {
-            call();
         }
-        Next::Run(task)
     }
 
     /// The task that was run last by the caller is over.
@@ -162,6 +182,22 @@ impl<T: Task> Queue<T> {
         } else {
             inner.stats.completed += 1;
         }
+    }
+
+    /// Gives the tasks of a key back that are only for whoever has gone.
+    pub(super) fn forget(&self, key: u64) -> Vec<T> {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        let tasks = inner.schedule.forget(key);
+        inner.stats.queued -= tasks.len();
+        inner.stats.forgotten += tasks.len() as u64;
+        // Those who were refused for the key are gone with it; for the pool and the group there may be room.
+        let calls = self.calls_for_room(inner, !tasks.is_empty());
+        drop(guard);
+        for call in calls {
+            call();
+        }
+        tasks
     }
 
     pub(super) fn on_room(&self, call: RoomCall) {
@@ -188,30 +224,32 @@ impl<T: Task> Queue<T> {
         inner.stopping
     }
 
-    /// Throws away what is left when there is no worker that could run it. Whoever waits for room learns that the
-    /// pool has stopped.
-    pub(super) fn drop_rest(&self) {
+    /// Takes out what waits, and no more after it. Whoever waits for room learns that the pool has stopped.
+    pub(super) fn abandon(&self) -> Vec<T> {
         let mut inner = self.inner.lock();
-        let dropped = inner.stats.queued;
-        inner.stats.dropped += dropped as u64;
+        inner.stopping = true;
+        let (tasks, refused) = inner.schedule.clear();
+        inner.stats.dropped += tasks.len() as u64;
         inner.stats.queued = 0;
-        inner.runnable.clear();
-        let strands = mem::take(&mut inner.strands);
-        let waited_for = mem::take(&mut inner.refused) || strands.values().any(|strand| strand.refused);
-        let calls = if waited_for {
+        let calls = if std::mem::take(&mut inner.refused) || refused {
             inner.room_calls.clone()
         } else {
             Vec::new()
         };
         drop(inner);
         self.work.notify_all();
-        if dropped > 0 {
-            log::error!("the worker pool dropped {dropped} tasks: no worker could be set up again");
-        }
-        // Tasks can own anything, so they go without the lock.
-        drop(strands);
         for call in calls {
             call();
+        }
+        tasks
+    }
+
+    /// Throws away what is left when there is no worker that could run it.
+    pub(super) fn drop_rest(&self) {
+        let dropped = self.abandon();
+        if !dropped.is_empty() {
+            let count = dropped.len();
+            log::error!("the worker pool dropped {count} tasks: no worker could be set up again");
         }
     }
 }

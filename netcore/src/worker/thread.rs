@@ -2,7 +2,7 @@
 
 use super::queue::{Next, Queue};
 use super::{PoolError, Task};
-use crate::limits::{TASKS_PER_TURN_MAX, WORKER_REBUILD_RETRY};
+use crate::limits::WORKER_REBUILD_RETRY;
 use parking_lot::Mutex;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -118,18 +118,16 @@ impl<T: Task> WorkerThread<T> {
 
     fn serve(&self, worker: T::Worker) {
         let mut worker = Some(worker);
-        while let Some(key) = self.queue.take_strand() {
-            let mut ran = 0;
-            while let Next::Run(task) = self.queue.next_task(key, ran < TASKS_PER_TURN_MAX) {
-                ran += 1;
+        while let Some(mut turn) = self.queue.take_strand() {
+            while let Next::Run(task) = self.queue.next_task(&mut turn) {
                 let Some(state) = &mut worker else { break };
                 let outcome = catch_unwind(AssertUnwindSafe(|| task.run(state)));
                 self.queue.finished(outcome.is_err());
                 if outcome.is_err() {
-                    log::error!("a task with key {key} panicked on worker {}", self.index);
+                    log::error!("a task with key {} panicked on worker {}", turn.key, self.index);
                     worker = None;
                     // Others can go on with the strand while this thread is being set up again.
-                    ran = TASKS_PER_TURN_MAX;
+                    turn.end();
                 }
             }
             if worker.is_none() {
