@@ -361,6 +361,15 @@ pub trait Handler: Sized + 'static {
         Eof::Close
     }
 
+    /// The peer has finished sending in the middle of a frame, of which `have` bytes had come; all frames before it were
+    /// handled. By default the connection is closed with
+    /// [`CloseReason::TruncatedFrame`](crate::CloseReason::TruncatedFrame); with [`Eof::KeepWriting`] answers that
+    /// are due can still be given, and the application closes the connection. Not called after `on_eof`, nor that
+    /// after this.
+    fn on_truncated(&mut self, _cx: &mut ConnCx<'_, Self>, _have: usize) -> Eof {
+        Eof::Close
+    }
+
     /// The library is about to close the connection; a last frame can be sent, and gets the linger time.
     ///
     /// ```

@@ -187,7 +187,29 @@ impl<C: Codec> Core<C> {
         finished != Sending::Finished
     }
 
+    /// Whether the connection ended before all that was queued was written.
+    ///
+    /// ```
+    /// use netcore::conn::Core;
+    /// use netcore::{CloseHow, CloseReason};
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::time::Tick;
+    /// # use netcore::{Outbound, Settings, Timeouts};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+    ///
+    /// core.send(&settings, Tick(1), b"hi")?;
+    /// core.close(CloseReason::Local(1), CloseHow::Abort, Tick(1));
+    /// // The socket is to be reset: its peer has not got everything.
+    /// assert!(core.was_cut_off());
+    /// # Ok::<_, netcore::SendError>(())
+    /// ```
+    pub const fn was_cut_off(&self) -> bool {
+        self.cut_off
+    }
+
     pub(super) fn enter_closed(&mut self) {
+        self.cut_off |= self.outbox.is_some();
         self.phase = Phase::Closed;
         self.inbox = None;
         self.outbox = None;

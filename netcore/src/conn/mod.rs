@@ -235,6 +235,7 @@ pub struct Core<C: Codec> {
     phase: Phase,
     last_words: bool,
     writable: bool,
+    cut_off: bool,
     sending: Sending,
     codec: C,
 }
@@ -268,6 +269,7 @@ impl<C: Codec> Core<C> {
             phase: Phase::Open,
             last_words: false,
             writable: false,
+            cut_off: false,
             sending: Sending::Open,
             codec,
         }

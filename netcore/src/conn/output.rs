@@ -170,6 +170,32 @@ impl<C: Codec> Core<C> {
             .map_or_else(|closing| closing, |()| self.note_refused(&marks, now))
     }
 
+    /// Has [`poll_writable`](Self::poll_writable) say when the queue has fallen to low water; `false` if it is not above.
+    ///
+    /// ```
+    /// use netcore::conn::Core;
+    /// use netcore::Outbound;
+    /// # use netcore::codec::LengthPrefixed;
+    /// # use netcore::time::Tick;
+    /// # use netcore::{Settings, Timeouts};
+    /// # let settings = Settings::new(&Timeouts::default(), Outbound::default());
+    /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
+    ///
+    /// core.set_outbound(Outbound { low_water: 4, ..Outbound::default() });
+    /// core.send(&settings, Tick(1), b"hello")?;
+    /// assert!(core.await_low_water(&settings));
+    /// core.handle_written(&settings, Tick(2), 5);
+    /// assert!(core.poll_writable() && !core.await_low_water(&settings));
+    /// # Ok::<_, netcore::SendError>(())
+    /// ```
+    pub fn await_low_water(&mut self, settings: &Settings) -> bool {
+        let above = self.queued_bytes() > self.outbound(settings).low_water;
+        if above {
+            self.flags |= WRITABLE_WANTED;
+        }
+        above
+    }
+
     /// What to write next if that is in one piece, as it mostly is.
     pub fn slice(&self) -> Option<&[u8]> {
         self.outbox.as_ref()?.slice()

@@ -233,6 +233,29 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         self.slot().core.queued_bytes()
     }
 
+    /// Whether more than the low water mark is queued for the peer; if so, `on_writable` will say when it no longer is.
+    /// For what is worth producing only once the peer has taken what it has.
+    ///
+    /// ```
+    /// use netcore::{ConnCx, Handler};
+    /// # use bytes::Bytes;
+    ///
+    /// /// The next part of a listing, if the peer has read the parts before. To be called in `on_writable`, too.
+    /// fn go_on<H: Handler>(cx: &mut ConnCx<'_, H>, next_part: impl FnOnce() -> Bytes) {
+    ///     if !cx.is_above_low_water() {
+    ///         let _ = cx.send_reply(next_part());
+    ///     }
+    /// }
+    /// ```
+    pub fn is_above_low_water(&mut self) -> bool {
+        let state = &mut *self.state;
+        let settings = &state.settings;
+        state
+            .slots
+            .get_mut(self.id)
+            .is_some_and(|slot| slot.core.await_low_water(settings))
+    }
+
     /// Ends the handshake deadline.
     ///
     /// ```

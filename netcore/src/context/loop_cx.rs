@@ -321,6 +321,22 @@ impl<'a, H: Handler> LoopCx<'a, H> {
         self.state.slots.len()
     }
 
+    /// Bytes queued for the peers of all connections of this loop, and not yet written; see
+    /// [`Limits::queued_bytes`](crate::Limits::queued_bytes).
+    ///
+    /// ```
+    /// use netcore::{Handler, LoopCx};
+    ///
+    /// /// Whether this loop may begin something with a long answer.
+    /// fn has_room<H: Handler>(cx: &LoopCx<'_, H>, answer_bytes_max: usize) -> bool {
+    ///     cx.queued_bytes() + answer_bytes_max <= 64 * 1024 * 1024
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn queued_bytes(&self) -> usize {
+        self.state.queued_bytes
+    }
+
     /// The server is draining.
     ///
     /// ```

@@ -24,6 +24,8 @@ pub(crate) struct Readiness {
     pub(crate) writable: bool,
     /// The peer has finished sending, or the connection is broken.
     pub(crate) end: bool,
+    /// The connection is broken: this one is no hint.
+    pub(crate) broken: bool,
 }
 
 /// Sockets, waiting, and the time.
@@ -49,7 +51,9 @@ pub(crate) trait Io: 'static {
     /// Whether the connection that was begun is made; `false` is not yet.
     fn is_connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
     fn open(&mut self, stream: &mut Self::Stream, token: u64) -> io::Result<()>;
-    fn close(&mut self, stream: Self::Stream);
+    /// Closes a socket. One that is cut off with something unsent is reset: the peer must not take what it got for all
+    /// there was, and the system must not keep the rest for a peer that does not read.
+    fn close(&mut self, stream: Self::Stream, cut_off: bool);
     fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
     fn write(&mut self, stream: &mut Self::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize>;
     fn shut_down(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
@@ -141,6 +145,7 @@ impl Io for MioIo {
             readable: event.is_readable() || event.is_error(),
             writable: event.is_writable() || event.is_error(),
             end: event.is_read_closed() || event.is_error(),
+            broken: event.is_error(),
         }));
         Ok(())
     }
@@ -216,7 +221,11 @@ impl Io for MioIo {
         either!(Stream, stream, socket => self.register(socket, token, both))
     }
 
-    fn close(&mut self, mut stream: Stream) {
+    fn close(&mut self, mut stream: Stream, cut_off: bool) {
+        if cut_off && let Stream::Tcp(stream) = &stream {
+            // A socket that is broken already takes no options, and needs none.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
         let registry = self.poll.registry();
         let _ = either!(Stream, &mut stream, socket => registry.deregister(socket));
     }

@@ -296,6 +296,11 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 self.note_pending(id, event);
                 continue;
             };
+            if event.broken && !slot.core.wants_input() {
+                // Nothing is read that would find it, and what is waited for is for nobody.
+                self.abort(id, CloseReason::Reset);
+                continue;
+            }
             slot.readable |= event.readable || event.end;
             slot.end_announced |= event.end;
             slot.writable |= event.writable;

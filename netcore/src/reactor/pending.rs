@@ -511,7 +511,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             return;
         };
         if let Some(link) = self.links.get_mut(id.index()).and_then(Option::take) {
-            self.io.close(link.stream);
+            self.io.close(link.stream, false);
         }
         if pending.stage == Stage::Handshaking {
             self.handshakes -= 1;

@@ -46,7 +46,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 continue;
             };
             if let Some(link) = self.links.get_mut(id.index()).and_then(Option::take) {
-                self.io.close(link.stream);
+                self.io
+                    .close(link.stream, slot.core.was_cut_off() || slot.sealed_output);
             }
             self.held_bytes -= slot.held_bytes as usize;
             for membership in slot.rare.iter_mut().flat_map(|rare| rare.groups.drain(..)) {
@@ -186,7 +187,10 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         match slot.core.poll_end() {
             None => {}
             Some(Ending::Truncated { have }) => {
-                self.close_by_library(id, CloseReason::TruncatedFrame { have });
+                let next = self.call_conn("on_truncated", id, |handler, cx| handler.on_truncated(cx, have));
+                if next == Some(Eof::Close) {
+                    self.close_by_library(id, CloseReason::TruncatedFrame { have });
+                }
             }
             Some(Ending::Clean) => {
                 let next = self.call_conn("on_eof", id, |handler, cx| handler.on_eof(cx));

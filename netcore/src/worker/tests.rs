@@ -157,7 +157,7 @@ fn limits_give_the_task_back_and_room_is_announced() {
     let pool = pool(1, 4, 2);
     let (room_tx, room) = bounded(10);
     pool.on_room(move || room_tx.try_send(()).unwrap());
-    let running = gate(&pool, 1);
+    let running = gate(&pool, 9);
     running.wait_until_running();
     let mut waiting = vec![gate(&pool, 1), gate(&pool, 1)];
     let refused = pool.try_submit(job(1, |_| {})).unwrap_err();
@@ -173,8 +173,9 @@ fn limits_give_the_task_back_and_room_is_announced() {
     waiting[0].wait_until_running();
     assert_eq!(room.try_iter().count(), 1, "the key has room");
     waiting[0].end.send(()).unwrap();
-    waiting[1].wait_until_running();
-    assert_eq!(room.try_iter().count(), 1, "the pool is down to half its limit");
+    // Whichever is next.
+    room.recv_timeout(PATIENCE).unwrap();
+    assert!(room.is_empty(), "the pool is down to half its limit, once");
     for gate in &waiting[1..] {
         gate.end.send(()).unwrap();
     }

@@ -154,6 +154,62 @@ fn a_reset_ends_at_once() {
 }
 
 #[test]
+fn a_peer_that_is_gone_is_noticed_although_nothing_is_read() {
+    let mut loop_ = harness(Options::default());
+    let socket = loop_.connect();
+    loop_.feed(socket, &["pause"]);
+    loop_.run();
+    loop_.diary();
+    loop_.world.borrow_mut().break_off(socket);
+    loop_.run();
+    assert_eq!(loop_.diary(), ["0: closed Reset"]);
+    assert!(loop_.is_closed(socket));
+}
+
+#[test]
+fn an_application_can_answer_what_came_before_half_a_frame() {
+    let mut loop_ = harness(Options::default());
+    let socket = loop_.connect();
+    let id = loop_.id(socket);
+    loop_.feed(socket, &["keep"]);
+    loop_.run();
+    loop_.diary();
+    loop_.world.borrow_mut().feed(socket, b"\x07half");
+    loop_.world.borrow_mut().end(socket);
+    loop_.run();
+    assert_eq!(loop_.diary(), ["0: truncated 5"]);
+    loop_.post(Message::Say(id, "late"));
+    loop_.post(Message::Close(id));
+    loop_.run();
+    assert_eq!(loop_.written(socket), ["late"]);
+    assert!(loop_.is_closed(socket));
+}
+
+#[test]
+fn a_peer_that_has_not_got_everything_is_reset_and_others_are_not() {
+    let mut loop_ = harness(Options::default());
+    let sockets = [loop_.connect(), loop_.connect()];
+    loop_.world.borrow_mut().sockets[sockets[0]].write_room = 10;
+    for socket in sockets {
+        loop_.feed(socket, &["many:3", "abort"]);
+    }
+    loop_.run();
+    let world = loop_.world.borrow();
+    let cut_off = sockets.map(|socket| (world.sockets[socket].closed, world.sockets[socket].cut_off));
+    assert_eq!(
+        cut_off,
+        [(true, true), (true, true)],
+        "nothing is written within a turn"
+    );
+    drop(world);
+    let socket = loop_.connect();
+    loop_.feed(socket, &["a", "flush"]);
+    loop_.world.borrow_mut().end(socket);
+    loop_.run();
+    assert!(loop_.is_closed(socket) && !loop_.world.borrow().sockets[socket].cut_off);
+}
+
+#[test]
 fn a_protocol_error_has_last_words() {
     let mut loop_ = harness(Options::default());
     let socket = loop_.connect();

@@ -217,6 +217,14 @@ impl Handler for Obedient {
         }
     }
 
+    fn on_truncated(&mut self, cx: &mut ConnCx<'_, Self>, have: usize) -> Eof {
+        if !cx.conn().keep_writing {
+            return Eof::Close;
+        }
+        self.note(format!("{}: truncated {have}", cx.id().index()));
+        Eof::KeepWriting
+    }
+
     fn on_closing(&mut self, cx: &mut ConnCx<'_, Self>, why: &Reason<Self>) {
         self.note(format!("{}: closing {why:?}", cx.id().index()));
         cx.send(b"bye").unwrap();

@@ -58,6 +58,7 @@ fn events_for_a_connection_that_is_gone_do_not_reach_the_next_owner_of_its_slot(
             readable,
             writable,
             end,
+            broken: false,
         };
         loop_.world.borrow_mut().events.push(event);
     }

@@ -39,6 +39,7 @@ pub(super) struct Socket {
     pub(super) write_room: usize,
     pub(super) token: Option<u64>,
     pub(super) closed: bool,
+    pub(super) cut_off: bool,
     pub(super) shut_down: bool,
     /// A connection that the reactor makes, and that is not made yet.
     pub(super) unconnected: bool,
@@ -83,6 +84,7 @@ impl World {
                 readable: true,
                 writable: false,
                 end: false,
+                broken: false,
             });
         }
     }
@@ -110,7 +112,17 @@ impl World {
                 readable,
                 writable,
                 end,
+                broken: false,
             });
+        }
+    }
+
+    /// The peer is gone for good, which the system says without being asked.
+    pub(super) fn break_off(&mut self, socket: usize) {
+        self.sockets[socket].reset = true;
+        self.announce(socket, true, true, true);
+        if let Some(event) = self.events.last_mut() {
+            event.broken = true;
         }
     }
 
@@ -209,8 +221,10 @@ impl Io for ScriptedIo {
         Ok(())
     }
 
-    fn close(&mut self, stream: usize) {
-        self.0.borrow_mut().sockets[stream].closed = true;
+    fn close(&mut self, stream: usize, cut_off: bool) {
+        let mut world = self.0.borrow_mut();
+        world.sockets[stream].closed = true;
+        world.sockets[stream].cut_off = cut_off;
     }
 
     fn read(&mut self, stream: &mut usize, buffer: &mut [u8]) -> Result<usize> {

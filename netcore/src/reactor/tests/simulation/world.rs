@@ -247,6 +247,7 @@ impl World {
                 readable: peer.readable_event,
                 writable: peer.writable_event,
                 end,
+                broken: false,
             });
             peer.readable_event = false;
             peer.writable_event = false;
@@ -264,6 +265,7 @@ impl World {
                 readable: true,
                 writable: false,
                 end: false,
+                broken: false,
             });
         }
         if wild {
@@ -284,6 +286,7 @@ impl World {
                 readable: true,
                 writable: true,
                 end: true,
+                broken: false,
             });
         }
         if self.random.percent(10) && !self.peers.is_empty() {
@@ -296,6 +299,7 @@ impl World {
                     readable,
                     writable,
                     end: false,
+                    broken: false,
                 });
             }
         }
@@ -496,7 +500,7 @@ impl<const EXACT: bool> Io for SimulatedIo<EXACT> {
         Ok(())
     }
 
-    fn close(&mut self, stream: Stream) {
+    fn close(&mut self, stream: Stream, _cut_off: bool) {
         let mut world = self.0.borrow_mut();
         let socket = stream.socket;
         world.progress += 1;
