@@ -1,7 +1,10 @@
 //! Errors that come with every request while something is down: logged when they begin, and with their number
 //! once in a while as long as they last.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 
@@ -13,6 +16,7 @@ const EVERY: Duration = Duration::from_secs(5);
 pub struct Complaint {
     what: &'static str,
     said: Mutex<Option<Said>>,
+    hushed: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +31,20 @@ impl Complaint {
         Self {
             what,
             said: Mutex::new(None),
+            hushed: AtomicBool::new(false),
         }
+    }
+
+    /// From now on it fails because it is made to.
+    pub fn hush(&self) {
+        self.hushed.store(true, Ordering::Relaxed);
     }
 
     /// It failed, for this reason.
     pub fn failed(&self, reason: &dyn std::fmt::Display) {
+        if self.hushed.load(Ordering::Relaxed) {
+            return;
+        }
         if let Some(unsaid) = self.to_say(Instant::now()) {
             match unsaid {
                 0 => log::error!("{}: {reason}", self.what),

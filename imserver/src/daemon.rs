@@ -1,6 +1,7 @@
 //! Starting everything in order, and ending it in the opposite one.
 
 use std::{
+    hash::RandomState,
     net::SocketAddr,
     sync::{
         Arc,
@@ -22,11 +23,12 @@ use crate::{
     cluster::{Cluster, ClusterHandle, Hearing},
     config::Config,
     delivery::{Follower, FollowerParts, Outboxes, Planner, Routes},
+    ending::{Ending, Interrupters},
     engine,
     gateway::{Gateway, Shared, ToLoop},
     lane::{Deliver, LaneParts, Lanes, LazyWrites},
-    service::{Attempts, Hasher, Question, SharedStore, Worker, WorkerContext},
-    session::Rules,
+    service::{Attempts, Hasher, Question, SharedStore, Worker, WorkerContext, question::PageLimits},
+    session::{Allowances, Rules},
     token::Tokens,
 };
 
@@ -38,6 +40,8 @@ const CONNECTIONS_DEFAULT: usize = 10_000;
 const TICK: Duration = Duration::from_millis(100);
 /// How long connections get to hear why the process ends when its store cannot be relied upon any more.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Bytes that a peer may have left of what is queued for it when it is given more: what its socket holds keeps it busy.
+pub(crate) const LOW_WATER: usize = 16 * 1024;
 /// Questions of one session that wait, at most; a session has no more in flight.
 const QUESTIONS_PER_SESSION: usize = 1_024;
 
@@ -58,6 +62,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     workers: WorkerPool<Question>,
     context: Arc<WorkerContext>,
+    interrupters: Arc<Interrupters>,
     hasher: Hasher,
     lanes: Lanes,
     follower: Option<Follower>,
@@ -173,7 +178,14 @@ impl Daemon {
             hasher: hasher_handle,
             attempts: Attempts::new(rates, &config.limits),
         });
-        let workers = start_workers(&config, &context, &store, several_writers.then_some(&cache))?;
+        let interrupters = Arc::new(Interrupters::default());
+        let workers = start_workers(
+            &config,
+            &context,
+            &store,
+            several_writers.then_some(&cache),
+            &interrupters,
+        )?;
         let shared = Arc::new(Shared {
             rules: Rules {
                 // Where several write, an answer is given before it is known what was committed before it.
@@ -191,6 +203,10 @@ impl Daemon {
             outboxes: Arc::clone(&outboxes),
             lane: lane_handle,
             cluster: cluster_handle.clone(),
+            // The other half is for frugal answers.
+            answers_bytes: config.limits.queued_bytes / (2 * loops),
+            groups: RandomState::new(),
+            allowances: Allowances::default(),
             workers: workers.clone(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -212,6 +228,7 @@ impl Daemon {
             shared,
             workers,
             context,
+            interrupters,
             hasher,
             lanes,
             follower,
@@ -232,6 +249,11 @@ impl Daemon {
             "{} sessions connected",
             self.shared.routes.sessions().len()
         )];
+        let questions = self.workers.stats();
+        parts.push(format!(
+            "{} questions answered, {} of connections that were gone dropped",
+            questions.completed, questions.forgotten
+        ));
         let store = self.store.status();
         parts.extend((!store.is_empty()).then_some(store));
         parts.extend(self.shared.cluster.status());
@@ -259,16 +281,23 @@ impl Daemon {
     /// # Errors
     /// The store could not be closed cleanly; nothing acknowledged is lost by that.
     pub fn drain(self) -> Result<DrainReport, DaemonError> {
+        let ending = Ending::begin(self.shared.config.drain(), self.lanes.given_up())
+            .map_err(DaemonError::because("no thread for the drain"))?;
         self.shared.draining.store(true, Ordering::Relaxed);
         self.shared.cluster.leave();
         self.server.stop_accepting();
         let report = self.server.drain(self.shared.config.drain());
+        // Nobody is connected any more, so nobody waits for answers.
+        for question in self.workers.abandon() {
+            question.reply.forget();
+        }
+        self.interrupters.end_all(&self.workers);
         self.workers.shutdown();
         self.server.shutdown();
         // With the loops and workers gone, these are the last handles: first the hashers run dry, whose
         // continuations hold the lane, then the lane.
         drop((self.shared, self.context, self.workers));
-        self.hasher.join();
+        self.hasher.end();
         self.lanes.join();
         if let Some(cluster) = self.cluster {
             // It holds a handle of the follower.
@@ -280,6 +309,7 @@ impl Daemon {
         self.store
             .close()
             .map_err(|error| DaemonError(error.to_string()))?;
+        drop(ending);
         Ok(report)
     }
 }
@@ -301,21 +331,27 @@ fn start_workers(
     context: &Arc<WorkerContext>,
     store: &Arc<dyn Store>,
     cache: Option<&Arc<ReadCache>>,
+    interrupters: &Arc<Interrupters>,
 ) -> Result<WorkerPool<Question>, DaemonError> {
     let (context, store, cache) = (Arc::clone(context), Arc::clone(store), cache.cloned());
+    let interrupters = Arc::clone(interrupters);
     WorkerPool::<Question>::builder()
         .threads(config.workers())
         .queue(config.limits.worker_queue)
         .per_key(QUESTIONS_PER_SESSION)
+        .per_group((config.limits.worker_queue / 8).max(1))
+        .threads_per_group((config.workers() / 4).max(1))
         .name("worker")
-        .start(move |_| -> Result<Worker, storage::OpenError> {
+        .start(move |index| -> Result<Worker, storage::OpenError> {
             let reader = store.reader()?;
+            interrupters.keep(index, reader.interrupter());
             Ok(Worker {
                 context: Arc::clone(&context),
                 reader: match &cache {
                     Some(cache) => Box::new(CachedReader::new(reader, Arc::clone(cache))),
                     None => reader,
                 },
+                page: PageLimits::whole(&context.config.limits),
             })
         })
         .map_err(|error| DaemonError(format!("the workers could not be started: {error}")))
@@ -338,6 +374,7 @@ fn start_server(
         .listen(config.server.listen)
         .limits(ConnectionLimits {
             connections: connections(limits.connections),
+            queued_bytes: limits.queued_bytes / config.loops(),
             ..ConnectionLimits::default()
         })
         .timeouts(Timeouts {
@@ -349,7 +386,7 @@ fn start_server(
             ..Timeouts::default()
         })
         .outbound(Outbound {
-            low_water: push_queue / 4,
+            low_water: LOW_WATER.min(push_queue / 4),
             high_water: push_queue / 2,
             limit: push_queue,
             reply_reserve,

@@ -16,6 +16,7 @@ pub mod complaint;
 pub mod config;
 pub mod daemon;
 pub mod delivery;
+pub mod ending;
 pub mod engine;
 pub mod gateway;
 pub mod lane;

@@ -47,8 +47,8 @@ pub use error::{CommitError, OpenError, ReadError, Refused};
 pub use fate::{Doom, Fate};
 pub use past::{Claim, Generation, GenerationReport, PastReport, Testimony, TokenKey};
 pub use read::{
-    Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interval, MemberView, Notice,
-    ReactionView, Reader, RevisionView, SessionEnd, Store, Tail,
+    Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interrupter, Interval,
+    MemberView, Notice, ReactionView, Reader, RevisionView, SessionEnd, Store, Tail,
 };
 pub use snapshot::Snapshot;
 pub use types::{

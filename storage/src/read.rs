@@ -81,6 +81,9 @@ pub enum Direction {
     Backward,
 }
 
+/// See [`Reader::interrupter`].
+pub type Interrupter = Box<dyn Fn() + Send + Sync>;
+
 /// The reading end of a store. All lists are bounded by the `limit` they are asked with; 0 is taken as 1, so
 /// that asking again always gets on.
 pub trait Reader: Send {
@@ -89,6 +92,11 @@ pub trait Reader: Send {
     /// # Errors
     /// As every method here: the store did not answer.
     fn snapshot(&mut self) -> Result<Snapshot, ReadError>;
+
+    /// What makes the question that this reader is at fail, from another thread, if the store has a way to do that.
+    fn interrupter(&self) -> Option<Interrupter> {
+        None
+    }
 
     /// What a claim, whose signature was checked under [`Store::token_key`], says about the store's past.
     ///

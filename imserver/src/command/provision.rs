@@ -12,7 +12,7 @@ use crate::{
     config::{Config, Provision},
     daemon::DaemonError,
     engine,
-    service::hashing::{self, NO_PASSWORD},
+    service::hashing::{Hashing, NO_PASSWORD},
     token::{self, SessionToken},
 };
 
@@ -89,7 +89,9 @@ fn hash_of(file: &Path) -> Result<String, DaemonError> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| DaemonError(format!("cannot read {}: {error}", file.display())))?;
     let password = text.trim_end_matches(['\r', '\n']);
-    hashing::hash(password).ok_or_else(|| DaemonError("the password cannot be hashed".to_owned()))
+    Hashing::default()
+        .hash(password)
+        .ok_or_else(|| DaemonError("the password cannot be hashed".to_owned()))
 }
 
 fn account(name: &str, password_hash: &str) -> Change {

@@ -217,14 +217,20 @@ pub struct Limits {
     pub page_bytes: usize,
     /// Bytes queued for one connection before its pushes turn to heads.
     pub push_queue_bytes: usize,
-    /// Sends a second and session, on average.
+    /// Bytes of answers and pushes that wait for peers to take them, of all connections.
+    pub queued_bytes: usize,
+    /// Sends a second and user, on average.
     pub sends_per_second: u32,
-    /// Sends a session may make at once beyond that average.
+    /// Sends a user may make at once beyond that average.
     pub sends_burst: u32,
-    /// Other requests a second and session, on average.
+    /// Other requests a second and user, on average; and pings of a connection.
     pub requests_per_second: u32,
     /// Other requests at once beyond that average.
     pub requests_burst: u32,
+    /// People that a user may name in a minute for groups to make or to add to, on average.
+    pub people_per_minute: u32,
+    /// People named at once beyond that average.
+    pub people_burst: u32,
     /// Passwords from one address in a minute, on average and at once, to log in or to register. 0: any number.
     pub passwords_per_address: u32,
     /// Passwords for one account in a minute, on average and at once, from anywhere. 0: any number.
@@ -254,10 +260,13 @@ impl Default for Limits {
             page_events: 500,
             page_bytes: 64 * 1024,
             push_queue_bytes: 1024 * 1024,
+            queued_bytes: 256 * 1024 * 1024,
             sends_per_second: 20,
             sends_burst: 100,
             requests_per_second: 50,
             requests_burst: 200,
+            people_per_minute: 600,
+            people_burst: 2_000,
             passwords_per_address: 30,
             passwords_per_account: 60,
             unknown_commands_per_minute: 20,
@@ -493,6 +502,12 @@ impl Config {
             64 * 1024 * 1024,
         )?;
         range(
+            "limits.queued_bytes",
+            limits.queued_bytes as u64,
+            1024 * 1024,
+            1024 * 1024 * 1024 * 1024,
+        )?;
+        range(
             "limits.sends_per_second",
             u64::from(limits.sends_per_second),
             1,
@@ -508,6 +523,18 @@ impl Config {
         range(
             "limits.requests_burst",
             u64::from(limits.requests_burst),
+            1,
+            1_000_000,
+        )?;
+        range(
+            "limits.people_per_minute",
+            u64::from(limits.people_per_minute),
+            1,
+            1_000_000,
+        )?;
+        range(
+            "limits.people_burst",
+            u64::from(limits.people_burst),
             1,
             1_000_000,
         )?;
@@ -674,6 +701,8 @@ impl Config {
             sends_burst: limits.sends_burst,
             requests_per_second: limits.requests_per_second,
             requests_burst: limits.requests_burst,
+            people_per_minute: limits.people_per_minute,
+            people_burst: limits.people_burst,
             unknown_per_minute: limits.unknown_commands_per_minute,
             capabilities: 0,
             validation: protocol::validate::Limits {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     clock,
+    daemon::LOW_WATER,
     delivery::{Route, encode},
     reply::{Answer, Authenticated, Effect, ReplyTo},
     service::{Question, question::Query, wire},
@@ -67,8 +68,8 @@ impl Gateway {
         if !answer.frame.is_empty() {
             send(cx, answer.frame);
         }
+        self.answered(cx, answer.seq);
         let conn = cx.conn();
-        conn.session.answered(answer.seq);
         match answer.effect {
             Effect::NotAuthenticated => conn.session.not_authenticated(),
             Effect::Synced(snapshot) => {
@@ -91,6 +92,7 @@ impl Gateway {
             }
             Effect::None | Effect::Authenticated(_) => {}
         }
+        self.ask_more(cx);
         close_if_finished(cx);
         self.resume_if_possible(cx);
     }
@@ -126,13 +128,16 @@ impl Gateway {
         self.shared
             .cluster
             .connected(established.user, established.session, route.since);
+        let now_us = self.now_us(cx.now());
         let conn = cx.conn();
         conn.session.answered(seq);
-        conn.session.authenticated(established);
+        let allowances = &self.shared.allowances;
+        conn.session
+            .authenticated(established, || allowances.of(established.user, now_us));
         let encoding = conn.session.encoding();
         cx.codec().set_limit(self.shared.config.limits.frame_bytes);
         let limit = self.shared.config.limits.push_queue_bytes;
-        cx.set_outbound_limit(limit / 4, limit / 2, limit);
+        cx.set_outbound_limit(LOW_WATER.min(limit / 4), limit / 2, limit);
         cx.established();
         let mut session = v1::Session {
             user: Some(wire::user(&user)),
@@ -154,6 +159,7 @@ impl Gateway {
 
     fn check_again(&mut self, cx: &mut Cx<'_>, seq: u16, token_hash: TokenHash, token: Option<String>) {
         let (id, encoding) = (cx.id(), cx.conn().session.encoding());
+        let group = self.group(cx);
         match cx.loop_cx().remote().reserve(id.loop_id()) {
             Ok(permit) => {
                 let reply = ReplyTo::new(permit, id, seq, encoding);
@@ -162,8 +168,10 @@ impl Gateway {
                     cx,
                     Question {
                         key: id.as_u64(),
+                        group,
                         query,
                         reply,
+                        is_frugal: false,
                     },
                 );
             }

@@ -2,7 +2,7 @@
 
 use storage::{SessionId, Snapshot, UserId};
 
-use super::park::Parked;
+use super::{asks::Asks, park::Parked};
 use crate::{delivery::Behind, session::Session};
 
 /// Who a connection is, once authenticated.
@@ -21,6 +21,8 @@ pub struct Connection {
     pub session: Session,
     /// A request that found no room; reading is paused until it has.
     pub(super) parked: Option<Box<Parked>>,
+    /// Questions that wait for their turn, or for their answers.
+    pub(super) asks: Option<Box<Asks>>,
     /// What it is owed because it reads too slowly.
     pub(super) behind: Option<Box<Behind>>,
     /// The device is in step with all of this, by a sync on this connection.
@@ -35,6 +37,7 @@ impl Connection {
         Self {
             session: Session::new(exempt),
             parked: None,
+            asks: None,
             behind: None,
             synced: None,
             ending: false,

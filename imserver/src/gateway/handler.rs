@@ -1,6 +1,7 @@
 //! The handler of one event loop.
 
 use std::{
+    hash::RandomState,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -30,7 +31,7 @@ use crate::{
     recent::Mark,
     reply::Answer,
     service::Question,
-    session::{Rules, Verdict},
+    session::{Allowances, Rules, Verdict},
     token::Tokens,
 };
 
@@ -75,6 +76,12 @@ pub struct Shared {
     pub lane: LaneHandle,
     /// The other nodes.
     pub cluster: ClusterHandle,
+    /// Bytes of answers and pushes that one loop may hold for its peers before its pages become frugal.
+    pub answers_bytes: usize,
+    /// Names groups of connections that share the workers, so that nobody can choose whose group is theirs.
+    pub groups: RandomState,
+    /// What users may ask for.
+    pub allowances: Allowances,
     /// Those who answer questions.
     pub workers: WorkerPool<Question>,
     /// The server is going away.
@@ -93,6 +100,8 @@ pub struct Gateway {
     pub(super) waiting: Waiting,
     /// What this turn has for the lanes.
     pub(super) collected: Collected,
+    /// Bytes that the answers to questions of this loop's connections may have that are on their way.
+    pub(super) promised: usize,
     /// Connections with heads to send once there is room.
     pub(super) owed: Vec<ConnId>,
     /// Connections to end once they have their answers.
@@ -147,6 +156,7 @@ impl Handler for Gateway {
 
     fn on_writable(&mut self, cx: &mut Cx<'_>) {
         self.settle(cx);
+        self.ask_more(cx);
     }
 
     fn on_msg(&mut self, cx: &mut LoopCx<'_, Self>, message: ToLoop) {
@@ -186,10 +196,16 @@ impl Handler for Gateway {
         };
         let encoding = cx.conn().session.encoding();
         send(cx, encode::push(&Push::GoAway(farewell), encoding));
+        self.give_up_asking(cx);
         let conn = cx.conn();
         conn.session.drain();
         conn.ending = true;
         close_if_finished(cx);
+    }
+
+    fn on_truncated(&mut self, cx: &mut Cx<'_>, _have: usize) -> Eof {
+        // The requests before it were whole.
+        self.on_eof(cx)
     }
 
     fn on_eof(&mut self, cx: &mut Cx<'_>) -> Eof {
@@ -220,7 +236,16 @@ impl Handler for Gateway {
         }
     }
 
-    fn on_close(&mut self, _: &mut LoopCx<'_, Self>, id: ConnId, conn: Connection, why: &Reason) {
+    fn on_close(&mut self, _: &mut LoopCx<'_, Self>, id: ConnId, mut conn: Connection, why: &Reason) {
+        self.promised -= conn.asks.as_ref().map_or(0, |asks| asks.promised());
+        if let Some(parked) = conn.parked.take() {
+            parked.forget();
+        }
+        if conn.session.in_flight() > 0 {
+            for question in self.shared.workers.forget(id.as_u64()) {
+                question.reply.forget();
+            }
+        }
         if let Some(Established { user, .. }) = conn.session.established()
             && let Some(session) = self.shared.routes.remove(user, id)
         {
@@ -240,6 +265,7 @@ impl Gateway {
             complete_to: snapshot,
             waiting: Waiting::default(),
             collected: Collected::default(),
+            promised: 0,
             owed: Vec::new(),
             kicks: Vec::new(),
         }

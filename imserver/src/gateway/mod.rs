@@ -4,6 +4,7 @@
 //! frame, hands it on with the place of its answer reserved, and writes what comes back.
 
 mod answers;
+mod asks;
 mod connection;
 mod handler;
 mod park;

@@ -8,12 +8,25 @@ use crate::{lane::Job, service::Question};
 /// What is tried again.
 #[derive(Debug)]
 pub(super) enum Parked {
+    /// The place of a question's answer could not be reserved yet; the question waits with the others.
+    Asks,
     /// The answer's place could not be reserved yet.
     Request(u16, Box<Request>),
     /// The workers were busy.
     Question(Box<Question>),
     /// The lane was full.
     Job(Box<Job>),
+}
+
+impl Parked {
+    /// Its connection is gone, and with it everybody who waits.
+    pub(super) fn forget(self) {
+        match self {
+            Self::Asks | Self::Request(..) => {}
+            Self::Question(question) => question.reply.forget(),
+            Self::Job(job) => job.then.forget(),
+        }
+    }
 }
 
 /// The connections of one loop that have something parked, first come first served.

@@ -1,6 +1,8 @@
 //! Requests on their way from a connection: to the lane, to a worker, or done here; and those that wait at the door because
 //! there was no room.
 
+use std::hash::BuildHasher;
+
 use netcore::{CloseHow, Flow, LoopCx, ReserveError};
 use protocol::{
     Refusal, Reply, Request,
@@ -9,6 +11,7 @@ use protocol::{
 use storage::{CursorMove, Revoke, Seq, Write};
 
 use super::{
+    asks::is_question,
     connection::Established,
     handler::{Cx, Gateway, code},
     park::Parked,
@@ -17,7 +20,7 @@ use crate::{
     clock,
     lane::{Job, SubmitError, Then},
     reply::ReplyTo,
-    service::{Question, append, question::Query},
+    service::{Question, append, attempts::network, question::Query},
 };
 
 /// Parked requests handled in one turn.
@@ -26,6 +29,10 @@ const PARKED_PER_TURN: usize = 256;
 impl Gateway {
     /// Hands an admitted request on, its answer's place reserved.
     pub(super) fn start(&mut self, cx: &mut Cx<'_>, seq: u16, request: Request) -> Flow<Self> {
+        if cx.conn().session.established().is_some() && is_question(&request) {
+            self.ask(cx, seq, request);
+            return Flow::Continue;
+        }
         let id = cx.id();
         let encoding = cx.conn().session.encoding();
         let permit = match cx.loop_cx().remote().reserve(id.loop_id()) {
@@ -47,6 +54,7 @@ impl Gateway {
     /// To the lane, to a worker, or done here.
     fn route(&mut self, cx: &mut Cx<'_>, mut request: Request, reply: ReplyTo) -> Flow<Self> {
         let key = cx.id().as_u64();
+        let group = self.group(cx);
         let conn = cx.conn();
         let Some(who) = conn.session.established() else {
             let Some(device) = conn.session.device() else {
@@ -57,15 +65,16 @@ impl Gateway {
             let is_exempt = conn.session.is_exempt();
             let from = cx.peer().address.ip().filter(|_| !is_exempt);
             let query = Query::Open(device, from, request);
-            return Flow::Offload(Question { key, query, reply });
+            return Flow::Offload(Question {
+                key,
+                group,
+                query,
+                reply,
+                is_frugal: false,
+            });
         };
         match request {
             Request::Send(ref send) if send.quality() == v1::QualityOfService::AtMostOnce => {}
-            Request::Sync(_) => {
-                if let Some(behind) = &mut cx.conn().behind {
-                    behind.sync_asked();
-                }
-            }
             Request::Delivered(delivered) => {
                 self.delivered(who, &delivered, reply);
                 return Flow::Continue;
@@ -129,9 +138,25 @@ impl Gateway {
         }
         Flow::Offload(Question {
             key,
+            group,
             query: Query::Ask(who, request),
             reply,
+            is_frugal: false,
         })
+    }
+
+    /// With whom a connection shares the workers: the user's other connections, or before that is known, others from
+    /// the same address. Behind an address without rates there may be anybody.
+    pub(super) fn group(&self, cx: &mut Cx<'_>) -> u64 {
+        let conn = cx.conn();
+        let who = conn.session.established().map(|who| who.user);
+        let is_exempt = conn.session.is_exempt();
+        let groups = &self.shared.groups;
+        match (who, cx.peer().address.ip().filter(|_| !is_exempt)) {
+            (Some(user), _) => groups.hash_one(("user", user)),
+            (None, Some(address)) => groups.hash_one(("address", network(address))),
+            (None, None) => groups.hash_one(("connection", cx.id().as_u64())),
+        }
     }
 
     fn submit(&mut self, cx: &mut Cx<'_>, job: Box<Job>) -> Flow<Self> {
@@ -182,7 +207,7 @@ impl Gateway {
 
     // ---- parked requests --------------------------------------------------------------------------
 
-    fn park(&mut self, cx: &mut Cx<'_>, parked: Parked) {
+    pub(super) fn park(&mut self, cx: &mut Cx<'_>, parked: Parked) {
         cx.conn().parked = Some(Box::new(parked));
         cx.pause_reading();
         self.waiting.push(cx.id());
@@ -196,6 +221,7 @@ impl Gateway {
                 continue;
             };
             match *parked {
+                Parked::Asks => {}
                 Parked::Question(question) => self.offload(&mut cx, *question),
                 Parked::Job(job) => match self.shared.lane.submit(job) {
                     Err(SubmitError::Full(job)) => {
@@ -218,6 +244,7 @@ impl Gateway {
                     }
                 }
             }
+            self.ask_more(&mut cx);
             self.resume_if_possible(&mut cx);
         }
     }

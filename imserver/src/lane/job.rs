@@ -33,6 +33,21 @@ pub enum Then {
     Nothing,
 }
 
+impl Then {
+    /// Nobody waits any more for what was not begun.
+    pub fn forget(self) {
+        match self {
+            Self::Sent(_, reply)
+            | Self::Profile(reply)
+            | Self::LoggedOut(reply)
+            | Self::OthersLoggedOut(_, reply) => reply.forget(),
+            Self::Registered(login) => login.reply.forget(),
+            Self::LoggedIn(made) => made.reply.forget(),
+            Self::Nothing => {}
+        }
+    }
+}
+
 /// A device that logs in.
 #[derive(Debug)]
 pub struct NewLogin {

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -221,6 +221,7 @@ fn lane_of(write: &Write, lanes: usize) -> usize {
 #[derive(Debug)]
 pub struct Lanes {
     threads: Vec<JoinHandle<()>>,
+    given_up: Arc<AtomicBool>,
 }
 
 impl Lanes {
@@ -235,6 +236,7 @@ impl Lanes {
     ) -> std::io::Result<(Self, LaneHandle)> {
         let mut senders = Vec::new();
         let mut threads = Vec::new();
+        let given_up = Arc::new(AtomicBool::new(false));
         for (index, (writer, deliver)) in lanes.into_iter().enumerate() {
             // One more for word of lazy writes.
             let (sender, orders) = bounded(queue_max.saturating_add(1));
@@ -253,6 +255,7 @@ impl Lanes {
                 batch_max: parts.batch_max,
                 fatal: parts.fatal.clone(),
                 places,
+                given_up: Arc::clone(&given_up),
                 waiting: VecDeque::new(),
                 failing_since: None,
                 lazy_retry: LAZY_RETRY.0,
@@ -272,7 +275,12 @@ impl Lanes {
             lanes: senders.into(),
             lazy: Arc::clone(&parts.lazy),
         };
-        Ok((Self { threads }, handle))
+        Ok((Self { threads, given_up }, handle))
+    }
+
+    /// Set, no further batch is begun: what waits is refused.
+    pub fn given_up(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.given_up)
     }
 
     /// Waits until every handle is gone, everything queued is committed and the writers are closed.
@@ -294,6 +302,8 @@ struct Running {
     lazy: Option<Arc<LazyWrites>>,
     lazy_retry: Duration,
     places: Arc<Places>,
+    /// There is no time left.
+    given_up: Arc<AtomicBool>,
     /// Taken out of the queue, or come out of the last batch: they go into the next one.
     waiting: VecDeque<Job>,
     failing_since: Option<Instant>,
@@ -314,6 +324,13 @@ impl Running {
                 && let Ok(order) = orders.try_recv()
             {
                 self.take(order);
+            }
+            if self.given_up.load(Ordering::Relaxed) {
+                let thens = self.waiting.drain(..).map(|job| job.then).collect();
+                let refusal = Refusal::new(ErrorCode::Draining, "this server is going away");
+                refuse_all(thens, &refusal);
+                lazy_due = None;
+                continue;
             }
             let count = self.waiting.len().min(self.writer.batch_size(self.batch_max));
             let jobs = self.waiting.drain(..count);

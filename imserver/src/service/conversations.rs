@@ -51,7 +51,7 @@ pub(super) fn history(worker: &mut Worker, who: Established, request: &v1::Histo
         return reply.refuse(&Refusal::invalid("from_seq", "is not a seq"));
     };
     let forward = request.direction() == v1::Direction::Forward;
-    let limits = &worker.context.config.limits;
+    let limits = worker.page;
     let page = worker.reader.events(
         who.user,
         ConversationId(request.conversation_id),
@@ -61,8 +61,8 @@ pub(super) fn history(worker: &mut Worker, who: Established, request: &v1::Histo
         } else {
             Direction::Backward
         },
-        at_most(request.limit, limits.page_events as usize),
-        limits.page_bytes,
+        at_most(request.limit, limits.events),
+        limits.bytes,
     );
     let page = match page {
         Ok(Some(page)) => page,
@@ -128,9 +128,11 @@ fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) ->
             },
         }
     };
-    let changes = worker
-        .reader
-        .changes(who.user, &since, at_most(request.limit, SYNC_CHANGES))?;
+    let changes = worker.reader.changes(
+        who.user,
+        &since,
+        at_most(request.limit, SYNC_CHANGES.min(worker.page.entries)),
+    )?;
     let pages = if restarted {
         Vec::new()
     } else {
@@ -181,7 +183,7 @@ fn newest_pages(
     } else {
         None
     };
-    let mut budget = worker.context.config.limits.page_bytes;
+    let mut budget = worker.page.bytes;
     let mut pages = Vec::new();
     for view in &changes.conversations {
         if budget == 0 {
@@ -285,7 +287,7 @@ fn try_list(
         None => Some(worker.reader.snapshot()?),
         Some(_) => None,
     };
-    let limit = at_most(request.limit, LIST_PAGE);
+    let limit = at_most(request.limit, LIST_PAGE.min(worker.page.entries));
     let mut views = worker.reader.conversations(user, before, limit + 1)?;
     let more = views.len() > limit;
     views.truncate(limit);
@@ -357,7 +359,7 @@ pub(super) fn members(
     reply: ReplyTo,
 ) {
     let id = ConversationId(request.conversation_id);
-    let limit = at_most(request.limit, MEMBERS_PAGE);
+    let limit = at_most(request.limit, MEMBERS_PAGE.min(worker.page.entries));
     match worker
         .reader
         .members(who.user, id, UserId(request.after_user_id), limit + 1)

@@ -3,7 +3,12 @@
 //! A worker looks the account up, a hashing thread does the password, the lane makes the session; each hands
 //! on to the next without waiting for it.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use protocol::{
     Refusal, Request,
@@ -13,7 +18,8 @@ use protocol::{
 use storage::{NewUser, Session, TokenHash, User, Write, ephemeral::Lookup};
 
 use super::{
-    hashing::{HashJob, Hashed},
+    attempts::network,
+    hashing::{HashJob, Hashed, What},
     question::{UNANSWERED, Worker},
 };
 use crate::{
@@ -24,6 +30,9 @@ use crate::{
     reply::{Authenticated, Effect, ReplyTo},
     token,
 };
+
+/// Whoever is told that too many passwords wait comes back no earlier.
+const RETRY_AFTER_MS_LEAST: u32 = 100;
 
 pub(super) fn answer(
     worker: &mut Worker,
@@ -116,7 +125,9 @@ fn register(
     if let Err(refusal) = worker.context.attempts.take(from, None, Instant::now()) {
         return reply.refuse_and(&refusal, Effect::NotAuthenticated);
     }
+    let until = serve_until(&worker.context.config);
     let name = validate::canonical_name(&register.name);
+    let register_name = name.clone();
     match worker.reader.user_by_name(&name) {
         Ok(None) => {}
         Ok(Some(_)) => {
@@ -151,13 +162,17 @@ fn register(
             },
         );
     };
-    worker.context.hasher.submit(HashJob::Hash {
+    worker.context.hasher.submit(HashJob {
         password: register.password,
+        what: What::Hash,
+        source: source(from, &register_name),
+        until,
         then: Box::new(then),
     });
 }
 
 fn login(worker: &mut Worker, device: Device, from: Option<IpAddr>, login: LoginRequest, reply: ReplyTo) {
+    let until = serve_until(&worker.context.config);
     let name = validate::canonical_name(&login.name);
     if let Err(refusal) = worker.context.attempts.take(from, Some(&name), Instant::now()) {
         return reply.refuse_and(&refusal, Effect::NotAuthenticated);
@@ -176,17 +191,41 @@ fn login(worker: &mut Worker, device: Device, from: Option<IpAddr>, login: Login
         (Hashed::Matches, Some(user)) => make_session(&lane, &config, device, user, reply),
         (hashed, _) => not_hashed(&hashed, reply),
     };
-    worker.context.hasher.submit(HashJob::Verify {
+    worker.context.hasher.submit(HashJob {
         password: login.password,
-        expected,
+        what: What::Verify(expected),
+        source: source(from, &name),
+        until,
         then: Box::new(then),
     });
+}
+
+/// When a password must have been looked at to be of use. A hello came before it, and the session has to be made after
+/// it, within the time for a handshake.
+fn serve_until(config: &Config) -> Instant {
+    Instant::now() + Duration::from_millis(config.timeouts.handshake_ms / 2)
+}
+
+/// Where a password comes from: its address, or behind those that anybody may be, whom it is for.
+fn source(from: Option<IpAddr>, name: &str) -> u64 {
+    static SOURCES: OnceLock<RandomState> = OnceLock::new();
+    let sources = SOURCES.get_or_init(RandomState::new);
+    match from {
+        Some(address) => sources.hash_one(("address", network(address))),
+        None => sources.hash_one(("name", name)),
+    }
 }
 
 fn not_hashed(hashed: &Hashed, reply: ReplyTo) {
     let refusal = match hashed {
         Hashed::Differs => Refusal::new(ErrorCode::BadCredentials, "wrong name or password"),
-        Hashed::Busy => Refusal::new(ErrorCode::Overloaded, "too many passwords wait to be checked"),
+        Hashed::Busy(wait) => {
+            let wait_ms = u32::try_from(wait.as_millis())
+                .unwrap_or(u32::MAX)
+                .max(RETRY_AFTER_MS_LEAST);
+            Refusal::new(ErrorCode::Overloaded, "too many passwords wait to be checked")
+                .with_retry_after_ms(wait_ms)
+        }
         _ => Refusal::new(ErrorCode::Unavailable, "the password could not be checked"),
     };
     reply.refuse_and(&refusal, Effect::NotAuthenticated);

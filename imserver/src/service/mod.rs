@@ -4,7 +4,7 @@
 //! Nothing here knows connections or loops beyond the [`ReplyTo`](crate::reply::ReplyTo) it answers.
 
 pub mod append;
-pub mod attempts;
+pub(crate) mod attempts;
 pub mod hashing;
 pub mod question;
 pub mod wire;

@@ -14,7 +14,7 @@ use super::{accounts, attempts::Attempts, conversations, hashing::HasherHandle, 
 use crate::{
     cluster::ClusterHandle,
     complaint::Complaint,
-    config::Config,
+    config::{Config, Limits},
     delivery::{Outboxes, Routes},
     gateway::Established,
     lane::LaneHandle,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// While a store is down, every question fails.
-pub(super) static UNANSWERED: Complaint = Complaint::new("the store did not answer");
+pub(crate) static UNANSWERED: Complaint = Complaint::new("the store did not answer");
 
 /// A store that prints nothing of itself.
 pub struct SharedStore(pub Arc<dyn Store>);
@@ -75,7 +75,51 @@ pub struct Worker {
     pub context: Arc<WorkerContext>,
     /// Its end of the store.
     pub reader: Box<dyn Reader>,
+    /// How much an answer may have.
+    pub page: PageLimits,
 }
+
+/// How much one answer may have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PageLimits {
+    /// Events.
+    pub events: usize,
+    /// Bytes of their bodies, roughly.
+    pub bytes: usize,
+    /// Entries of other lists.
+    pub entries: usize,
+}
+
+impl PageLimits {
+    /// Where answers wait for more peers than there is memory for.
+    pub const FRUGAL: Self = Self {
+        events: 32,
+        bytes: 8 * 1024,
+        entries: 20,
+    };
+
+    /// As configured.
+    pub const fn whole(limits: &Limits) -> Self {
+        Self {
+            events: limits.page_events as usize,
+            bytes: limits.page_bytes,
+            entries: ENTRIES_MAX,
+        }
+    }
+
+    /// The smaller of both.
+    #[must_use]
+    pub fn frugal(self) -> Self {
+        Self {
+            events: self.events.min(Self::FRUGAL.events),
+            bytes: self.bytes.min(Self::FRUGAL.bytes),
+            entries: self.entries.min(Self::FRUGAL.entries),
+        }
+    }
+}
+
+/// Entries of a list, at most.
+pub(super) const ENTRIES_MAX: usize = 500;
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -100,10 +144,14 @@ pub enum Query {
 pub struct Question {
     /// Questions of one key are answered in order.
     pub key: u64,
+    /// Those of one group share the workers.
+    pub group: u64,
     /// What.
     pub query: Query,
     /// Whom to answer.
     pub reply: ReplyTo,
+    /// Memory is short: the answer is to be.
+    pub is_frugal: bool,
 }
 
 impl Task for Question {
@@ -113,7 +161,21 @@ impl Task for Question {
         self.key
     }
 
+    fn group(&self) -> u64 {
+        self.group
+    }
+
+    fn is_forgettable(&self) -> bool {
+        match &self.query {
+            Query::Ask(_, request) => !matches!(request, Request::Send(_) | Request::Typing(_)),
+            Query::Open(_, _, request) => matches!(request, Request::Hello(_)),
+            Query::Recheck(..) => true,
+        }
+    }
+
     fn run(self, worker: &mut Worker) {
+        let page = PageLimits::whole(&worker.context.config.limits);
+        worker.page = if self.is_frugal { page.frugal() } else { page };
         match self.query {
             Query::Open(device, from, request) => login::answer(worker, *device, from, request, self.reply),
             Query::Ask(who, request) => answer(worker, who, request, self.reply),

@@ -11,18 +11,21 @@
 //! In `Resuming` and `Authenticating` the connection is not read from, so one request at a time is worked on
 //! until it is authenticated, and what was sent behind a login is looked at only once that is decided.
 
+use std::sync::Arc;
+
 use protocol::{
     CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, Refusal, Request, VERSION,
     v1::{Device, ErrorCode},
     validate,
 };
 
-use super::rate::Rate;
+use super::{allowance::Allowance, rate::Rate};
 use crate::gateway::Established;
 
 /// Hellos that one connection may say.
 const HELLOS_MAX: u8 = 3;
-const MINUTE_US: u64 = 60_000_000;
+const SECOND_US: u64 = 1_000_000;
+const MINUTE_US: u64 = 60 * SECOND_US;
 
 /// What the configuration says about sessions.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,10 @@ pub struct Rules {
     pub requests_per_second: u32,
     /// Other requests at once.
     pub requests_burst: u32,
+    /// People named for groups in a minute, on average.
+    pub people_per_minute: u32,
+    /// People named at once.
+    pub people_burst: u32,
     /// Unknown commands a minute.
     pub unknown_per_minute: u32,
     /// The capabilities that this server has.
@@ -82,8 +89,9 @@ pub struct Session {
 
 #[derive(Debug, Default)]
 struct Rates {
-    sends: Rate,
-    requests: Rate,
+    /// The user's, once that is known.
+    allowance: Arc<Allowance>,
+    pings: Rate,
 }
 
 #[derive(Debug)]
@@ -204,6 +212,15 @@ impl Session {
         if let Some(verdict) = self.out_of_turn(command) {
             return verdict;
         }
+        // Before anything is spent on it: what is malformed costs as much.
+        if let Err(refusal) = self.within_rate(command, now_us, rules) {
+            // An error with seq 0 says that the connection ends.
+            return if frame.seq == 0 {
+                Verdict::Close(refusal)
+            } else {
+                Verdict::Refuse(refusal)
+            };
+        }
         if command == Command::Hello {
             self.encoding = Encoding::of_hello(&frame.body);
         }
@@ -226,9 +243,12 @@ impl Session {
         }
     }
 
-    /// The check succeeded.
-    pub fn authenticated(&mut self, established: Established) {
+    /// The check succeeded. From now on the user's allowance counts, if rates apply.
+    pub fn authenticated(&mut self, established: Established, allowance: impl FnOnce() -> Arc<Allowance>) {
         self.state = State::Active(established);
+        if let Some(rates) = &mut self.rates {
+            rates.allowance = allowance();
+        }
     }
 
     /// The check did not.
@@ -298,7 +318,7 @@ impl Session {
         if let Request::Hello(hello) = &request {
             return self.greeted(hello.clone(), request, seq, rules);
         }
-        if let Err(refusal) = self.within_rate(&request, now_us, rules) {
+        if let Err(refusal) = self.names_few(&request, now_us, rules) {
             return Verdict::Refuse(refusal);
         }
         self.state = match std::mem::replace(&mut self.state, State::Greeting) {
@@ -330,23 +350,38 @@ impl Session {
         Verdict::Go(request)
     }
 
-    fn within_rate(&mut self, request: &Request, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
+    fn within_rate(&mut self, command: Command, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
         let Some(rates) = &mut self.rates else {
             return Ok(());
         };
-        let taken = match request {
-            Request::Send(_) => rates
-                .sends
-                .take(now_us, rules.sends_per_second, rules.sends_burst),
-            _ => rates
-                .requests
-                .take(now_us, rules.requests_per_second, rules.requests_burst),
+        let taken = match command {
+            // Those have a limit of their own.
+            Command::Hello => Ok(()),
+            Command::Ping => {
+                let each_us = SECOND_US / u64::from(rules.requests_per_second.max(1));
+                rates.pings.take(now_us, each_us, rules.requests_burst, 1)
+            }
+            _ => rates.allowance.take(command, now_us, rules),
         };
-        taken.map_err(|wait_us| {
-            let wait_ms = u32::try_from(wait_us / 1_000 + 1).unwrap_or(u32::MAX);
-            Refusal::new(ErrorCode::RateLimited, "too many requests").with_retry_after_ms(wait_ms)
-        })
+        taken.map_err(|wait_us| too_many("too many requests", wait_us))
     }
+
+    /// Whoever is named for a group costs as much as a request to add them alone.
+    fn names_few(&self, request: &Request, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
+        let people = match request {
+            Request::CreateGroup(create) => create.user_ids.len(),
+            Request::AddMembers(add) => add.user_ids.len(),
+            _ => return Ok(()),
+        };
+        let Some(rates) = &self.rates else { return Ok(()) };
+        let taken = rates.allowance.name(people, now_us, rules);
+        taken.map_err(|wait_us| too_many("too many people were named", wait_us))
+    }
+}
+
+fn too_many(message: &str, wait_us: u64) -> Refusal {
+    let wait_ms = u32::try_from(wait_us / 1_000 + 1).unwrap_or(u32::MAX);
+    Refusal::new(ErrorCode::RateLimited, message).with_retry_after_ms(wait_ms)
 }
 
 fn protocol_error(message: &str) -> Verdict {

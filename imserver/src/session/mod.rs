@@ -2,9 +2,11 @@
 //!
 //! A plain state machine: frames and time in, verdicts out. It knows no socket, store or thread.
 
+mod allowance;
 mod machine;
 mod rate;
 
+pub use allowance::{Allowance, Allowances};
 pub use machine::{Rules, Session, Verdict};
 pub use rate::Rate;
 

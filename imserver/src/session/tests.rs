@@ -1,5 +1,7 @@
 //! Every state against every kind of frame, and the limits that hold in each.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use protocol::{
     CAPABILITY_ANSWER_IS_EVENT, Command, Encoding, Frame, MAGIC, MessageType, Request,
@@ -17,6 +19,8 @@ const RULES: Rules = Rules {
     sends_burst: 2,
     requests_per_second: 1,
     requests_burst: 4,
+    people_per_minute: 60,
+    people_burst: 5,
     unknown_per_minute: 2,
     capabilities: CAPABILITY_ANSWER_IS_EVENT,
     validation: validate::Limits {
@@ -92,7 +96,7 @@ fn session(at: At) -> Session {
     match at {
         At::Greeting => {}
         At::Welcomed => assert_eq!(judge(&mut session, &hello(""), 1), Verdict::Welcome),
-        At::Active => session.authenticated(WHO),
+        At::Active => session.authenticated(WHO, Arc::default),
     }
     session
 }
@@ -171,7 +175,7 @@ fn one_request_at_a_time_until_authenticated() {
     assert!(!session.must_wait(&RULES));
     assert!(matches!(judge(&mut session, &login(), 3), Verdict::Go(_)));
     session.answered(3);
-    session.authenticated(WHO);
+    session.authenticated(WHO, Arc::default);
     assert_eq!(session.established(), Some(WHO));
     assert!(!session.must_wait(&RULES));
 }
@@ -234,7 +238,7 @@ fn unknown_commands_are_refused_and_then_too_many() {
 #[test]
 fn rates_apply_unless_the_peer_is_exempt() {
     let mut limited = Session::new(false);
-    limited.authenticated(WHO);
+    limited.authenticated(WHO, Arc::default);
     for seq in [1, 2] {
         assert!(matches!(judge(&mut limited, &text(b"x"), seq), Verdict::Go(_)));
         limited.answered(seq);

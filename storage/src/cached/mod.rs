@@ -14,7 +14,10 @@ use std::{
 use crate::{
     error::ReadError,
     past::{Claim, Testimony},
-    read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Notice, Reader, Tail},
+    read::{
+        Changes, ConversationView, Direction, EventPage, Interrupter, Interval, MemberView, Notice, Reader,
+        Tail,
+    },
     snapshot::Snapshot,
     types::{ConversationId, Credentials, Event, Position, Seq, Session, TokenHash, User, UserId},
 };
@@ -121,6 +124,10 @@ impl std::fmt::Debug for CachedReader {
 impl Reader for CachedReader {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         self.inner.snapshot()
+    }
+
+    fn interrupter(&self) -> Option<Interrupter> {
+        self.inner.interrupter()
     }
 
     fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {

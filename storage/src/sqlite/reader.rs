@@ -18,7 +18,9 @@ use super::{
 use crate::{
     error::ReadError,
     past::{Claim, Testimony},
-    read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Reader, Tail},
+    read::{
+        Changes, ConversationView, Direction, EventPage, Interrupter, Interval, MemberView, Reader, Tail,
+    },
     snapshot::Snapshot,
     types::{ConversationId, Credentials, Position, Seq, Session, TokenHash, User, UserId},
 };
@@ -52,6 +54,11 @@ impl SqliteReader {
 impl Reader for SqliteReader {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         self.answer(|reader| Ok(Snapshot::at(lookup::position(&reader.connection)?)))
+    }
+
+    fn interrupter(&self) -> Option<Interrupter> {
+        let handle = self.connection.get_interrupt_handle();
+        Some(Box::new(move || handle.interrupt()))
     }
 
     fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {

@@ -6,6 +6,7 @@ mod floods;
 mod frames;
 mod malformed;
 mod requests;
+mod shares;
 mod splits;
 mod strangers;
 
