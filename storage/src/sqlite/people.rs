@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::{
     failure::{Failure, Stop},
     lookup,
-    row::{self, first, session_class, sql},
+    row::{self, first, session_class, session_columns, sql},
+    sum,
 };
 use crate::{
     error::Refused,
@@ -41,8 +42,8 @@ pub(super) fn create_user(connection: &Connection, new: &NewUser) -> Result<Outc
     };
     connection
         .prepare_cached(
-            "INSERT INTO users (id, name, display_name, avatar, status, password_hash, version, created_at)
-             VALUES (?1, ?2, ?3, '', '', ?4, 1, ?5)",
+            "INSERT INTO users (id, name, display_name, avatar, status, password_hash, version, created_at, sum)
+             VALUES (?1, ?2, ?3, '', '', ?4, 1, ?5, ?6)",
         )?
         .execute((
             sql(id.0),
@@ -50,6 +51,7 @@ pub(super) fn create_user(connection: &Connection, new: &NewUser) -> Result<Outc
             &user.display_name,
             &new.password_hash,
             sql(user.created_at.0),
+            sql(sum::of_user(&user, &new.password_hash)),
         ))?;
     Ok(Outcome::User(user))
 }
@@ -67,9 +69,12 @@ pub(super) fn update_profile(connection: &Connection, change: &ProfileChange) ->
         return Ok(Outcome::User(user));
     }
     user.version += 1;
+    let password_hash: String = connection
+        .prepare_cached("SELECT password_hash FROM users WHERE id = ?1")?
+        .query_row([sql(user.id.0)], |row| row.get(0))?;
     connection
         .prepare_cached(
-            "UPDATE users SET display_name = ?2, avatar = ?3, status = ?4, version = ?5 WHERE id = ?1",
+            "UPDATE users SET display_name = ?2, avatar = ?3, status = ?4, version = ?5, sum = ?6 WHERE id = ?1",
         )?
         .execute((
             sql(user.id.0),
@@ -77,6 +82,7 @@ pub(super) fn update_profile(connection: &Connection, change: &ProfileChange) ->
             &user.avatar,
             &user.status,
             sql(user.version),
+            sql(sum::of_user(&user, &password_hash)),
         ))?;
     Ok(Outcome::User(user))
 }
@@ -132,8 +138,8 @@ fn insert(connection: &Connection, session: &Session, token_hash: &TokenHash) ->
     connection
         .prepare_cached(
             "INSERT INTO sessions (id, user, device_id, class, device_name, token_hash, created_at,
-                                   last_seen_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                                   last_seen_at, sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute((
             sql(session.id.0),
@@ -144,6 +150,7 @@ fn insert(connection: &Connection, session: &Session, token_hash: &TokenHash) ->
             token_hash.0,
             sql(session.created_at.0),
             sql(session.last_seen_at.0),
+            sql(sum::of_session(session, token_hash)),
         ))?;
     Ok(())
 }
@@ -171,13 +178,21 @@ pub(super) fn revoke(connection: &Connection, revoke: Revoke) -> Result<Outcome,
 }
 
 pub(super) fn touch(connection: &Connection, touched: &[(SessionId, Timestamp)]) -> Result<Outcome, Stop> {
-    let mut read = connection.prepare_cached("SELECT last_seen_at FROM sessions WHERE id = ?1")?;
-    let mut write = connection.prepare_cached("UPDATE sessions SET last_seen_at = ?2 WHERE id = ?1")?;
+    let mut read = connection.prepare_cached(concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions s WHERE s.id = ?1"
+    ))?;
+    let mut write =
+        connection.prepare_cached("UPDATE sessions SET last_seen_at = ?2, sum = ?3 WHERE id = ?1")?;
     for (id, at) in touched {
+        let found = first(read.query([sql(id.0)])?, |row| {
+            Ok((row::session(row)?, row::token_hash(row)?))
+        })?;
         // Not by SQL: times above 2^63 are negative there.
-        let before = first(read.query([sql(id.0)])?, |row| row::time(row, 0))?;
-        if before.is_some_and(|before| before < *at) {
-            write.execute([sql(id.0), sql(at.0)])?;
+        if let Some((mut session, token_hash)) = found.filter(|(session, _)| session.last_seen_at < *at) {
+            session.last_seen_at = *at;
+            write.execute([sql(id.0), sql(at.0), sql(sum::of_session(&session, &token_hash))])?;
         }
     }
     Ok(Outcome::Done)

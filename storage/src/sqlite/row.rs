@@ -7,7 +7,7 @@ use rusqlite::{CachedStatement, Row, ToSql};
 use super::{failure::Failure, sum};
 use crate::types::{
     ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role, Seq,
-    Session, SessionId, Timestamp, User, UserId,
+    Session, SessionId, Timestamp, TokenHash, User, UserId,
 };
 
 /// A number as SQLite keeps it: by its bits.
@@ -209,17 +209,17 @@ fn users_from_blob(blob: &[u8]) -> Result<Vec<UserId>, Failure> {
 /// The columns that [`user`] reads, of `users u`.
 macro_rules! user_columns {
     () => {
-        "u.id, u.name, u.display_name, u.avatar, u.status, u.version, u.created_at"
+        "u.id, u.name, u.display_name, u.avatar, u.status, u.version, u.created_at, u.password_hash, u.sum"
     };
 }
 pub(super) use user_columns;
 
 /// How many columns [`user_columns`] are.
-pub(super) const USER_COLUMNS: usize = 7;
+pub(super) const USER_COLUMNS: usize = 9;
 
-/// Reads [`user_columns`] from the column `first` on.
+/// Reads [`user_columns`] from the column `first` on, and proves them by their sum.
 pub(super) fn user(row: &Row<'_>, first: usize) -> Result<User, Failure> {
-    Ok(User {
+    let user = User {
         id: user_id(row, first)?,
         name: row.get(first + 1)?,
         display_name: row.get(first + 2)?,
@@ -227,23 +227,31 @@ pub(super) fn user(row: &Row<'_>, first: usize) -> Result<User, Failure> {
         status: row.get(first + 4)?,
         version: number(row, first + 5)?,
         created_at: time(row, first + 6)?,
-    })
+    };
+    let password_hash = row.get_ref(first + 7)?.as_str().map_err(conversion)?;
+    if number(row, first + 8)? != sum::of_user(&user, password_hash) {
+        return Err(Failure::damaged(format!(
+            "the user {} is not what was written",
+            user.id.0
+        )));
+    }
+    Ok(user)
 }
 
 /// The columns that [`session`] reads, of `sessions s`.
 macro_rules! session_columns {
     () => {
-        "s.id, s.user, s.device_id, s.class, s.device_name, s.created_at, s.last_seen_at"
+        "s.id, s.user, s.device_id, s.class, s.device_name, s.created_at, s.last_seen_at, s.token_hash, s.sum"
     };
 }
 pub(super) use session_columns;
 
 /// How many columns [`session_columns`] are.
-pub(super) const SESSION_COLUMNS: usize = 7;
+pub(super) const SESSION_COLUMNS: usize = 9;
 
-/// Reads [`session_columns`] from the first column on.
+/// Reads [`session_columns`] from the first column on, and proves them by their sum.
 pub(super) fn session(row: &Row<'_>) -> Result<Session, Failure> {
-    Ok(Session {
+    let session = Session {
         id: SessionId(number(row, 0)?),
         user: user_id(row, 1)?,
         device_id: row.get(2)?,
@@ -251,7 +259,19 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session, Failure> {
         device_name: row.get(4)?,
         created_at: time(row, 5)?,
         last_seen_at: time(row, 6)?,
-    })
+    };
+    if number(row, 8)? != sum::of_session(&session, &token_hash(row)?) {
+        return Err(Failure::damaged(format!(
+            "the session {} is not what was written",
+            session.id.0
+        )));
+    }
+    Ok(session)
+}
+
+/// Reads what [`session_columns`] have besides.
+pub(super) fn token_hash(row: &Row<'_>) -> Result<TokenHash, Failure> {
+    Ok(TokenHash(row.get(7)?))
 }
 
 pub(super) const fn session_class(session: &Session) -> i64 {

@@ -6,7 +6,7 @@
 //! that differ within one word, by one flipped bit for example, *never* have the same sum; others have it by a chance
 //! of 2^-64. It is no defence against somebody who chooses the rows.
 
-use crate::types::{Event, Fingerprint};
+use crate::types::{Event, Fingerprint, Session, TokenHash, User};
 
 /// Odd, so that multiplying loses nothing: 2^64 divided by the golden ratio.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -77,6 +77,34 @@ pub(super) fn of_event(event: &Event, fingerprint: Fingerprint, reaction: &str) 
         }
     }
     sum.bytes(reaction.as_bytes()).finish()
+}
+
+/// The sum of an account's row.
+pub(super) fn of_user(user: &User, password_hash: &str) -> u64 {
+    Sum::new()
+        .number(user.id.0)
+        .bytes(user.name.as_bytes())
+        .bytes(user.display_name.as_bytes())
+        .bytes(user.avatar.as_bytes())
+        .bytes(user.status.as_bytes())
+        .bytes(password_hash.as_bytes())
+        .number(user.version)
+        .number(user.created_at.0)
+        .finish()
+}
+
+/// The sum of a session's row.
+pub(super) fn of_session(session: &Session, token_hash: &TokenHash) -> u64 {
+    Sum::new()
+        .number(session.id.0)
+        .number(session.user.0)
+        .bytes(session.device_id.as_bytes())
+        .number(session.class as u64)
+        .bytes(session.device_name.as_bytes())
+        .bytes(&token_hash.0)
+        .number(session.created_at.0)
+        .number(session.last_seen_at.0)
+        .finish()
 }
 
 /// The chain after an event: over all events of the log in their order, of each what never changes. The fingerprint

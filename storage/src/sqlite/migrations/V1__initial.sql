@@ -49,7 +49,9 @@ CREATE TABLE users (
     status        TEXT    NOT NULL,
     password_hash TEXT    NOT NULL,
     version       INTEGER NOT NULL,
-    created_at    INTEGER NOT NULL
+    created_at    INTEGER NOT NULL,
+    -- Of the row, see `sum.rs`.
+    sum           INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE sessions (
@@ -61,6 +63,8 @@ CREATE TABLE sessions (
     token_hash   BLOB    NOT NULL UNIQUE CHECK (length(token_hash) = 32),
     created_at   INTEGER NOT NULL,
     last_seen_at INTEGER NOT NULL,
+    -- Of the row, see `sum.rs`.
+    sum          INTEGER NOT NULL,
     UNIQUE (user, device_id)
 ) STRICT;
 
