@@ -38,6 +38,8 @@ pub struct Setup {
     pub redis: Option<String>,
     /// Its name among the nodes.
     pub node: Option<String>,
+    /// Variables of its environment beyond the test's own.
+    pub environment: Vec<(String, OsString)>,
 }
 
 impl Setup {
@@ -61,6 +63,15 @@ impl Setup {
     /// Starts a daemon of its own data directory.
     pub fn start(self) -> Daemon {
         Daemon::with(self)
+    }
+
+    /// Starts a daemon that may end instead, and says how it did.
+    ///
+    /// # Errors
+    /// It ended before it listened.
+    pub fn try_start(self) -> Result<Daemon, Ended> {
+        let mut daemon = Daemon::new(self);
+        daemon.try_start_again().map(|()| daemon)
     }
 }
 
@@ -104,21 +115,25 @@ impl Daemon {
         Self::with(Setup::default())
     }
 
-    fn with(mut setup: Setup) -> Self {
+    fn with(setup: Setup) -> Self {
+        let mut daemon = Self::new(setup);
+        daemon.start_again();
+        daemon
+    }
+
+    fn new(mut setup: Setup) -> Self {
         if setup.store.is_none() && setup.data_dir.is_none() && std::env::var_os(ON_POSTGRES).is_some() {
             setup.store = Some(services::fresh_database().expect("a database"));
         }
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("imserver.toml"), &setup.config).expect("a configuration");
-        let mut daemon = Self {
+        Self {
             setup,
             directory,
             address: own_loopback(),
             running: None,
             log: Arc::default(),
-        };
-        daemon.run();
-        daemon
+        }
     }
 
     /// The binary under test.
@@ -234,10 +249,39 @@ impl Daemon {
         status
     }
 
+    /// How it has ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        let running = self.running.as_mut().expect("it was started");
+        let status = running.child.try_wait().expect("its status")?;
+        let running = self.running.take().expect("it was started");
+        running.stderr.join().expect("its log");
+        Some(status)
+    }
+
+    /// The environment of its next start.
+    pub fn set_environment(&mut self, environment: Vec<(String, OsString)>) {
+        self.setup.environment = environment;
+    }
+
     /// Starts it again, with the same port and data.
     pub fn start_again(&mut self) {
+        if let Err(ended) = self.try_start_again() {
+            panic!(
+                "the daemon ended with {} and said {:?}; log: {:#?}",
+                ended.status,
+                ended.stdout,
+                self.log()
+            );
+        }
+    }
+
+    /// As [`Self::start_again`], where it may end instead.
+    ///
+    /// # Errors
+    /// It ended before it listened.
+    pub fn try_start_again(&mut self) -> Result<(), Ended> {
         assert!(self.running.is_none(), "it was ended first");
-        self.run();
+        self.run()
     }
 
     /// Kills it and starts it again.
@@ -274,9 +318,11 @@ impl Daemon {
         command
     }
 
-    fn run(&mut self) {
+    fn run(&mut self) -> Result<(), Ended> {
+        let logged = self.log().len();
         let mut child = self
             .command()
+            .envs(self.setup.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -295,10 +341,11 @@ impl Daemon {
         let Some(address) = line.trim().strip_prefix("listening on ") else {
             let status = wait(&mut child);
             stderr.join().expect("its log");
-            panic!(
-                "the daemon ended with {status} and said {line:?}; log: {:#?}",
-                self.log()
-            );
+            return Err(Ended {
+                status,
+                stdout: line,
+                stderr: self.log()[logged..].join("\n"),
+            });
         };
         self.address = address.parse().expect("its address");
         self.running = Some(Running {
@@ -306,6 +353,7 @@ impl Daemon {
             stderr,
             _stdout: stdout,
         });
+        Ok(())
     }
 }
 
