@@ -32,6 +32,11 @@ pub trait Store: Send + Sync {
     /// generation to name in that token. The set must have been read from this store, in this process, before.
     fn told(&self, ceiling: Position) -> Generation;
 
+    /// What this process has told so far, for others to remember who outlive it. `None` where nobody else could.
+    fn claim(&self) -> Option<Claim> {
+        None
+    }
+
     /// Why nothing of this store may be acknowledged any more, once that is so.
     fn fate(&self) -> &Fate;
 

@@ -50,11 +50,11 @@ impl Batch<'_> {
     }
 }
 
-/// What a transaction did that is ready to be committed.
-pub(super) struct Done {
-    pub(super) answers: Answers,
-    /// The transaction's number: the server can be asked what became of it.
-    pub(super) transaction: i64,
+/// What proves a batch to its writer: a number that its transaction leaves in the writer's row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Mark {
+    pub(super) writer: i64,
+    pub(super) batch: i64,
 }
 
 /// Begins the transaction and does everything in it but the COMMIT. After a failure it has to be rolled back.
@@ -63,10 +63,12 @@ pub(super) fn run(
     rules: Rules,
     writes: &[Write],
     plan: &Plan,
-) -> Result<Done, Failure> {
-    session.begin("BEGIN")?;
+    mark: Mark,
+) -> Result<Answers, Failure> {
+    // Before the offset is read: whoever changes it keeps writers out with a lock that this one waits for.
+    session.begin("BEGIN; LOCK TABLE events IN ROW EXCLUSIVE MODE")?;
     let locks = Locks::of(writes, plan);
-    let transaction = lock(session, &locks)?;
+    let (transaction, past_offset) = lock(session, &locks, mark)?;
     let mut answers: Vec<Option<Result<Outcome, Refused>>> = Vec::new();
     answers.resize_with(writes.len(), || None);
     if !plan.messages.is_empty() {
@@ -77,7 +79,7 @@ pub(super) fn run(
     let mut batch = Batch {
         session,
         rules,
-        base: transaction << Snapshot::COMMIT_BITS,
+        base: transaction.saturating_add(past_offset) << Snapshot::COMMIT_BITS,
         place: 0,
     };
     for place in &plan.others {
@@ -92,10 +94,7 @@ pub(super) fn run(
     }
     finish(session, &locks, transaction)?;
     let answers: Option<Answers> = answers.into_iter().collect();
-    Ok(Done {
-        answers: answers.ok_or_else(|| Failure::damaged("a write was not answered"))?,
-        transaction,
-    })
+    answers.ok_or_else(|| Failure::damaged("a write was not answered"))
 }
 
 fn put(answers: &mut [Option<Result<Outcome, Refused>>], place: usize, answer: Result<Outcome, Refused>) {
@@ -104,19 +103,28 @@ fn put(answers: &mut [Option<Result<Outcome, Refused>>], place: usize, answer: R
     }
 }
 
-/// Takes every lock that can be known ahead, and returns the transaction's number.
-fn lock(session: &mut Session, locks: &Locks) -> Result<i64, Failure> {
+/// Takes every lock that can be known ahead and leaves the mark. Returns the transaction's number, and what is added to it
+/// in positions.
+fn lock(session: &mut Session, locks: &Locks, mark: Mark) -> Result<(i64, i64), Failure> {
     begin_conversations(session, locks)?;
     let ids: Vec<i64> = locks.conversations.iter().map(|id| sql(id.0)).collect();
+    let life = session.life();
     // Counting them makes the server lock them all.
     let found = session.first(
         "WITH locked AS MATERIALIZED (
             SELECT id FROM conversations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
+         ), marked AS (
+            UPDATE writers SET batch = $3, used_at = now() WHERE id = $2 RETURNING 1
          )
-         SELECT pg_current_xact_id()::text::bigint, (SELECT count(*) FROM locked)",
-        &[&ids],
+         SELECT pg_current_xact_id()::text::bigint, offset_in($4, $5), (SELECT count(*) FROM marked),
+                (SELECT count(*) FROM locked)",
+        &[&ids, &mark.writer, &mark.batch, &life.generation, &life.started],
     )?;
-    let transaction = number_of(found)?;
+    let row = found.ok_or_else(|| Failure::damaged("a transaction has no number"))?;
+    if get::<i64>(&row, 2)? != 1 {
+        return Err(Failure::NoRow);
+    }
+    let transaction = (get(&row, 0)?, get(&row, 1)?);
     if !locks.users.is_empty() || !locks.endings.is_empty() {
         let users: Vec<i64> = locks.users.iter().map(|user| sql(user.0)).collect();
         let endings: Vec<i64> = locks.endings.iter().map(|id| sql(id.0)).collect();

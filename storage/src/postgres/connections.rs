@@ -3,22 +3,29 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use postgres::{Client, Config, config::SslMode};
+use postgres::{
+    Client, Config,
+    config::SslMode,
+    error::{DbError, Severity},
+};
 
 use super::{
     failure::{Failure, Known},
-    filling,
-    options::{self, PostgresOptions},
+    options::{self, Failover, PostgresOptions},
+    past::{self, Life, Node, Rights},
     row::get,
     schema,
     session::Session,
     tls::Tls,
 };
-use crate::{error::OpenError, sqlite::Identity};
+use crate::{error::OpenError, fate::Doom};
 
 /// The first release with everything that is used here.
 const OLDEST_SERVER: i32 = 140_000;
@@ -37,13 +44,26 @@ pub(super) struct Connector {
     /// Nothing of it leaves this machine.
     local: bool,
     unsafe_durability: bool,
-    /// The database's, from the first connection on.
-    identity: OnceLock<Identity>,
+    /// A promoted standby has everything.
+    lossless: bool,
+    node: Arc<Node>,
 }
 
 impl Connector {
-    /// Connects once, and makes or updates the schema.
+    /// Connects once, makes or updates the schema, and finds the past that this process will live in.
     pub(super) fn open(options: &PostgresOptions) -> Result<Self, OpenError> {
+        let connector = Self::new(options)?;
+        let (mut client, rights) = connector.unsettled().map_err(|failure| cannot_open(&failure))?;
+        schema::prepare(&mut client, rights, options.identity)?;
+        warn_without_checksums(&mut client).map_err(|failure| cannot_open(&failure))?;
+        connector
+            .settle(&mut client, rights)
+            .map_err(|failure| cannot_open(&failure))?;
+        Ok(connector)
+    }
+
+    /// Reads the options, and asks nobody.
+    pub(super) fn new(options: &PostgresOptions) -> Result<Self, OpenError> {
         let config = options.config()?;
         let local = options::is_local(&config);
         if config.get_ssl_mode() == SslMode::Disable && !local {
@@ -64,56 +84,76 @@ impl Connector {
             tls,
             local,
             unsafe_durability: options.unsafe_durability,
-            identity: OnceLock::new(),
+            lossless: options.failover == Failover::Lossless,
+            node: Arc::default(),
         };
         if !local {
             // Never falls back to plain text.
             connector.config.ssl_mode(SslMode::Require);
         }
-        let mut client = connector.client().map_err(|failure| cannot_open(&failure))?;
-        connector
-            .check_server(&mut client)
-            .map_err(|failure| cannot_open(&failure))?;
-        schema::prepare(&mut client, options.identity)?;
-        let found = identity(&mut client).map_err(|failure| cannot_open(&failure))?;
-        connector.identity.get_or_init(|| found);
         Ok(connector)
     }
 
-    pub(super) fn identity(&self) -> Identity {
-        self.identity.get().copied().unwrap_or_default()
+    /// What this process remembers of the store.
+    pub(super) const fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     pub(super) fn connect(&self) -> Result<Session, Failure> {
-        let mut client = self.client()?;
-        self.check_server(&mut client)?;
-        let found = identity(&mut client)?;
-        if found != self.identity() {
-            return Err(Failure::Replaced(
-                "the PostgreSQL database is another one than at the start: restart to use it".to_owned(),
-            ));
-        }
-        Ok(Session::new(client))
+        let (mut client, warned) = self.client()?;
+        let rights = self.check_server(&mut client)?;
+        let life = self.settle(&mut client, rights)?;
+        Ok(Session::new(client, life, Arc::clone(&self.node), warned))
     }
 
-    fn client(&self) -> Result<Client, Failure> {
+    /// A connection to a sound server that may have any past.
+    pub(super) fn unsettled(&self) -> Result<(Client, Rights), Failure> {
+        let (mut client, _) = self.client()?;
+        let rights = self.check_server(&mut client)?;
+        Ok((client, rights))
+    }
+
+    fn settle(&self, client: &mut Client, rights: Rights) -> Result<Life, Failure> {
+        let settled = past::settle(client, rights, &self.node, self.lossless);
+        if let Err(failure @ Failure::Replaced(_)) = &settled
+            && self.node.lived().is_some()
+        {
+            self.node.fate.doom(Doom::PastOver(failure.to_string()));
+        }
+        settled
+    }
+
+    /// With what the server may say beside its answers: that a commit was not replicated as it should have been.
+    fn client(&self) -> Result<(Client, Arc<AtomicBool>), Failure> {
         let mut config = self.config.clone();
         if let Some(path) = &self.password_file {
             let password = options::read_password(path).map_err(|error| Failure::Unreachable(error.0))?;
             config.password(password);
         }
-        self.tls.connect(&config).map_err(Failure::unconnected)
+        let warned = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&warned);
+        config.notice_callback(move |notice| {
+            if is_unreplicated(&notice) {
+                flag.store(true, Ordering::SeqCst);
+            }
+            if notice.parsed_severity() == Some(Severity::Warning) {
+                log::warn!("PostgreSQL: {}", notice.message());
+            }
+        });
+        let client = self.tls.connect(&config).map_err(Failure::unconnected)?;
+        Ok((client, warned))
     }
 
     /// The server keeps what it acknowledges, can be written to, and gives no more rights than are needed.
-    fn check_server(&self, client: &mut Client) -> Result<(), Failure> {
-        let row = client.query_one(
+    fn check_server(&self, client: &mut Client) -> Result<Rights, Failure> {
+        let sql = format!(
             "SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
                     current_setting('transaction_read_only') = 'on', current_setting('server_encoding'),
                     current_setting('is_superuser') = 'on', current_setting('fsync'),
-                    current_setting('full_page_writes'), current_setting('synchronous_commit')",
-            &[],
-        )?;
+                    current_setting('full_page_writes'), current_setting('synchronous_commit'), {}",
+            Rights::COLUMNS
+        );
+        let row = client.query_one(&sql, &[])?;
         let refuse = |reason: &str| Err(Failure::Misconfigured(reason.to_owned()));
         // Which server is the primary may change by itself.
         let refuse_for_now = |reason: &str| Err(Failure::Unreachable(reason.to_owned()));
@@ -139,34 +179,29 @@ impl Connector {
                 ));
             }
         }
-        Ok(())
+        Rights::read(&row, 8)
     }
+}
+
+/// Without them a damaged page is served as if it were sound.
+fn warn_without_checksums(client: &mut Client) -> Result<(), Failure> {
+    let row = client.query_one("SELECT current_setting('data_checksums')", &[])?;
+    if get::<&str>(&row, 0)? != "on" {
+        log::warn!(
+            "the PostgreSQL server has data_checksums off: it does not notice a page that its disk has damaged"
+        );
+    }
+    Ok(())
+}
+
+/// Somebody has ended a wait for the synchronous standbys: the commit is here, and perhaps nowhere else. Told by where
+/// in the server it comes from, because its words are in the server's language.
+fn is_unreplicated(notice: &DbError) -> bool {
+    notice.routine() == Some("SyncRepWaitForLSN")
 }
 
 pub(super) fn cannot_open(failure: &Failure) -> OpenError {
     OpenError(format!("the PostgreSQL database cannot be opened: {failure}"))
-}
-
-/// Who the store is, if its schema is known.
-fn identity(client: &mut Client) -> Result<Identity, Failure> {
-    let row = client.query_opt(
-        "SELECT epoch, log_id, (SELECT coalesce(max(version), 0)::bigint FROM refinery_schema_history), filling
-         FROM store",
-        &[],
-    )?;
-    let row = row.ok_or_else(|| Failure::Replaced("the PostgreSQL database has become empty".to_owned()))?;
-    if get::<i64>(&row, 2)? < schema::newest_known() {
-        return Err(Failure::Replaced(
-            "the PostgreSQL database has an older schema than at the start".to_owned(),
-        ));
-    }
-    if get(&row, 3)? {
-        return Err(filling::half_filled());
-    }
-    Ok(Identity {
-        epoch: get::<i64>(&row, 0)?.cast_unsigned(),
-        log_id: get::<i64>(&row, 1)?.cast_unsigned(),
-    })
 }
 
 /// Where a writer gets its connection: one kept, and made again when it is lost.
@@ -233,6 +268,11 @@ impl Kept {
         }
     }
 
+    /// The server has said of this connection that a commit on it may be on no other server.
+    pub(super) fn is_unreplicated(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_unreplicated)
+    }
+
     /// After a failure: leaves no transaction open, or no connection.
     pub(super) fn recover(&mut self, failure: &Failure) {
         let usable = !failure.spoils_connection() && self.session.as_mut().is_some_and(Session::recover);
@@ -247,7 +287,7 @@ impl std::fmt::Debug for Connector {
         formatter
             .debug_struct("Connector")
             .field("local", &self.local)
-            .field("identity", &self.identity)
+            .field("node", &self.node)
             .finish_non_exhaustive()
     }
 }

@@ -136,7 +136,9 @@ fn moved_to(wanted: &CursorMove, found: &Found, old: Cursor) -> Option<Cursor> {
     })
 }
 
-/// In the order of their keys. Where another transaction moved one meanwhile, the larger values stay.
+/// In the order of their keys. Where another transaction made one meanwhile, the larger values stay. One whose position
+/// is that of a later number is not moved: it would go back, and with it perhaps the horizon. The batch comes again
+/// under a number that is later still.
 fn store(batch: &mut Batch<'_>, cursors: &BTreeMap<Key, Cursor>) -> Result<(), Failure> {
     let keys = |part: fn(&Key) -> u64| cursors.keys().map(|key| sql(part(key))).collect::<Vec<i64>>();
     let values = |part: fn(&Cursor) -> u64| {
@@ -146,7 +148,7 @@ fn store(batch: &mut Batch<'_>, cursors: &BTreeMap<Key, Cursor>) -> Result<(), F
             .collect::<Vec<i64>>()
     };
     let position = batch.position();
-    batch.session.execute(
+    let moved = batch.session.execute(
         "INSERT INTO cursors AS k (conversation, user_id, delivered, read, read_ordinal, position)
          SELECT i.conversation, i.user_id, i.delivered, i.read, i.read_ordinal, $6
          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
@@ -154,7 +156,8 @@ fn store(batch: &mut Batch<'_>, cursors: &BTreeMap<Key, Cursor>) -> Result<(), F
          ORDER BY i.conversation, i.user_id
          ON CONFLICT (conversation, user_id) DO UPDATE
          SET delivered = greatest(k.delivered, excluded.delivered), read = greatest(k.read, excluded.read),
-             read_ordinal = greatest(k.read_ordinal, excluded.read_ordinal), position = excluded.position",
+             read_ordinal = greatest(k.read_ordinal, excluded.read_ordinal), position = excluded.position
+         WHERE k.position <= excluded.position",
         &[
             &keys(|key| key.0.0),
             &keys(|key| key.1.0),
@@ -164,5 +167,8 @@ fn store(batch: &mut Batch<'_>, cursors: &BTreeMap<Key, Cursor>) -> Result<(), F
             &position,
         ],
     )?;
-    Ok(())
+    if moved == cursors.len() as u64 {
+        return Ok(());
+    }
+    Err(Failure::Overtaken)
 }

@@ -26,6 +26,18 @@ pub(super) enum Failure {
     /// The database behind the address is another one than it was.
     #[error("{0}")]
     Replaced(String),
+    /// An answer of a generation that is not the present one: it must not be used.
+    #[error("the PostgreSQL server was started anew, or is another one")]
+    Outdated,
+    /// It was committed, and perhaps only on a server that may be lost: a wait for its standbys was ended.
+    #[error("PostgreSQL has committed, but did not wait for its synchronous standbys")]
+    Unreplicated,
+    /// The writer's row is not there: without it nothing proves a batch.
+    #[error("the row of this writer is gone")]
+    NoRow,
+    /// Another transaction with a later number moved the same cursors.
+    #[error("another transaction moved the same cursors")]
+    Overtaken,
 }
 
 /// An error with what the server says about it: the driver's own text is "db error".
@@ -61,10 +73,22 @@ fn judge(severity: Option<Severity>, code: &SqlState) -> Known {
     if severity != Some(Severity::Error) {
         return Known::Lost;
     }
-    if *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE {
+    if *code == SqlState::T_R_DEADLOCK_DETECTED
+        || *code == SqlState::T_R_SERIALIZATION_FAILURE
+        || code.code() == OTHER_GENERATION
+        || is_stale(code)
+    {
         return Known::Again;
     }
     Known::Nothing
+}
+
+/// What the schema's `offset_in` raises.
+const OTHER_GENERATION: &str = "IM001";
+
+/// A prepared statement that the server does not have any more, or whose tables have changed.
+fn is_stale(code: &SqlState) -> bool {
+    *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::FEATURE_NOT_SUPPORTED
 }
 
 impl Failure {
@@ -76,12 +100,29 @@ impl Failure {
         match self {
             Self::Damaged(_) | Self::Replaced(_) => Known::Damage,
             Self::Unreachable(_) | Self::LeftAlone(_) | Self::Misconfigured(_) => Known::Nothing,
+            Self::Outdated | Self::Overtaken | Self::NoRow => Known::Again,
+            Self::Unreplicated => Known::Lost,
             Self::Sql(error) => match error.as_db_error() {
                 Some(answer) => judge(answer.parsed_severity(), answer.code()),
                 // The driver could not turn a value into a column or back.
                 None if is_conversion(error) => Known::Damage,
                 None => Known::Lost,
             },
+        }
+    }
+
+    /// What was prepared on the connection is of no use any more.
+    pub(super) fn is_stale(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        error.code().is_some_and(is_stale)
+    }
+
+    /// The connection was compared with a generation that is not the present one.
+    pub(super) fn is_outdated(&self) -> bool {
+        match self {
+            Self::Outdated => true,
+            Self::Sql(error) => error.code().is_some_and(|code| code.code() == OTHER_GENERATION),
+            _ => false,
         }
     }
 
@@ -109,12 +150,12 @@ impl Failure {
 
     /// Better a new connection than this one: it is gone, or its server writes no more.
     pub(super) fn spoils_connection(&self) -> bool {
-        if self.known() == Known::Lost {
+        if self.known() == Known::Lost || self.is_outdated() {
             return true;
         }
         let error = match self {
             Self::Sql(error) => error,
-            Self::LeftAlone(_) => return false,
+            Self::LeftAlone(_) | Self::Overtaken | Self::NoRow => return false,
             _ => return true,
         };
         error
@@ -127,6 +168,8 @@ impl Failure {
     pub(super) fn reached(&self, proven: bool) -> Option<bool> {
         match self {
             Self::LeftAlone(_) => None,
+            // It answers; only the connection has to be made anew.
+            _ if self.is_outdated() => Some(true),
             _ if self.known() == Known::Lost => proven.then_some(false),
             _ => Some(!self.spoils_connection()),
         }
@@ -211,6 +254,9 @@ mod tests {
             (error, "23505", Known::Nothing),
             (error, "40P01", Known::Again),
             (error, "40001", Known::Again),
+            (error, "26000", Known::Again),
+            (error, "0A000", Known::Again),
+            (error, "IM001", Known::Again),
             (error, "XX001", Known::Damage),
             (error, "XX002", Known::Damage),
             (Some(Severity::Fatal), "57P01", Known::Lost),

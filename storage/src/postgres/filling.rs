@@ -9,6 +9,7 @@ use super::{
     connections::{Connector, cannot_open},
     failure::Failure,
     options::PostgresOptions,
+    past::{self, Rights},
     row::get,
     session::Session,
 };
@@ -28,8 +29,9 @@ impl Filling {
         options.statement_timeout = STATEMENT_TIMEOUT;
         options.identity = identity;
         let connector = Arc::new(Connector::open(&options)?);
+        let (_, rights) = connector.unsettled().map_err(|failure| cannot_open(&failure))?;
         let mut session = connector.connect().map_err(|failure| cannot_open(&failure))?;
-        mark(&mut session, identity)?;
+        mark(&mut session, rights, identity)?;
         Ok(Self { session })
     }
 
@@ -39,7 +41,8 @@ impl Filling {
 
     /// Begins a transaction, and returns the first position that is its own.
     pub(crate) fn begin_batch(&mut self) -> Result<i64, OpenError> {
-        self.session.begin("BEGIN")?;
+        self.session
+            .begin("BEGIN; LOCK TABLE events IN ROW EXCLUSIVE MODE")?;
         Ok(self.transaction()? << Snapshot::COMMIT_BITS)
     }
 
@@ -63,19 +66,22 @@ impl Filling {
             "UPDATE registrations SET users = (SELECT coalesce(max(id), 0) FROM users) WHERE id = 1",
             &[],
         )?;
-        let marked = self
-            .session
-            .execute("UPDATE store SET filling = false WHERE filling", &[])?;
+        let marked = self.session.execute(
+            "UPDATE store SET filling = false, written_by = pg_current_xact_id()::text::bigint WHERE filling",
+            &[],
+        )?;
         if marked != 1 {
             return Err(OpenError("somebody else has taken the mark away".to_owned()));
         }
         Ok(self.session.commit()?)
     }
 
+    /// The transaction's number as positions have it.
     fn transaction(&mut self) -> Result<i64, Failure> {
-        let row = self
-            .session
-            .first("SELECT pg_current_xact_id()::text::bigint", &[])?;
+        let row = self.session.first(
+            "SELECT pg_current_xact_id()::text::bigint + past_offset FROM store",
+            &[],
+        )?;
         get(
             &row.ok_or_else(|| Failure::damaged("a transaction has no number"))?,
             0,
@@ -89,7 +95,7 @@ impl From<postgres::Error> for OpenError {
     }
 }
 
-fn mark(session: &mut Session, identity: Identity) -> Result<(), OpenError> {
+fn mark(session: &mut Session, rights: Rights, identity: Identity) -> Result<(), OpenError> {
     session.begin("BEGIN")?;
     // Whoever comes second waits here, and then finds the mark.
     let row = session.first("SELECT filling FROM store FOR UPDATE", &[])?;
@@ -118,9 +124,15 @@ fn mark(session: &mut Session, identity: Identity) -> Result<(), OpenError> {
             "an imserver is connected to the PostgreSQL database: stop it first".to_owned(),
         ));
     }
+    past::begin_past_as(
+        session.client(),
+        rights,
+        identity,
+        "copied from an embedded store",
+    )?;
     session.execute(
-        "UPDATE store SET filling = true, epoch = $1, log_id = $2",
-        &[&identity.epoch.cast_signed(), &identity.log_id.cast_signed()],
+        "UPDATE store SET filling = true, written_by = pg_current_xact_id()::text::bigint",
+        &[],
     )?;
     Ok(session.commit()?)
 }

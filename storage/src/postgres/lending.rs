@@ -15,11 +15,13 @@ use super::{
     connections::{Connector, NoConnection, PostgresManager},
     failure::{Failure, Known},
     options::PostgresOptions,
+    past::Node,
     session::Session,
 };
 use crate::{
     breaker::{BreakerSettings, BreakerState},
     error::{OpenError, ReadError},
+    fate::Doom,
     gate::{Gate, SlowStart, Words},
     pool::{ConnectError, DriverTimeouts, GetError, Init, Pool, PoolPolicy, Reset, Statistics, Status},
 };
@@ -74,6 +76,7 @@ impl fmt::Display for PostgresStatus {
 /// Answers questions on connections that are leased for one question each. Shared between threads.
 pub(super) struct ReadConnections {
     pool: Pool<PostgresManager>,
+    node: Arc<Node>,
     gate: Gate,
     acquire_timeout: Duration,
 }
@@ -95,6 +98,7 @@ impl ReadConnections {
                 answer: options.deadline.max(options.statement_timeout),
             },
         };
+        let node = Arc::clone(connector.node());
         let pool = Pool::builder(PostgresManager { connector })
             .settings(options.readers.clone())
             .policy(policy)
@@ -105,6 +109,7 @@ impl ReadConnections {
             .map_err(|error| OpenError(format!("the connections to PostgreSQL that read: {error}")))?;
         Ok(Self {
             pool,
+            node,
             gate: Gate::new(WORDS, SlowStart::Fewer, BREAKER, Instant::now()),
             acquire_timeout: options.readers.acquire_timeout,
         })
@@ -130,22 +135,36 @@ impl ReadConnections {
         Ok(())
     }
 
-    /// Asks on a leased connection, and once more on another one if that turns out to be gone.
+    /// Asks on a leased connection, and once more on another one if that turns out to be gone, or is one to a server
+    /// that was started anew since. What is found to be damaged ends the trust in the store.
     pub(super) fn ask<T>(
         &self,
         mut question: impl FnMut(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, ReadError> {
+        let over = |doom: &Doom| ReadError::Fatal(doom.to_string());
+        if let Some(doom) = self.node.fate.reason() {
+            return Err(over(doom));
+        }
         let begun = Instant::now();
         let pass = self.gate.enter(begun).map_err(Failure::LeftAlone)?;
         let until = begun + self.acquire_timeout;
         let mut answer = self.attempt(until, &mut question);
-        if matches!(&answer, Err(Trouble::Failed(failure)) if failure.known() == Known::Lost) {
+        if matches!(&answer, Err(Trouble::Failed(failure)) if matches!(failure.known(), Known::Lost | Known::Again))
+        {
             answer = self.attempt(until, &mut question);
         }
         let trouble = answer.as_ref().err();
         let why = trouble.map(|trouble| trouble as &dyn fmt::Display);
         self.gate.leave(pass, Instant::now(), self.reached(trouble), why);
-        answer.map_err(|trouble| ReadError::Failed(trouble.to_string()))
+        if let Err(Trouble::Failed(failure)) = &answer
+            && failure.known() == Known::Damage
+        {
+            self.node.fate.doom(Doom::Failed(failure.to_string()));
+        }
+        match (answer, self.node.fate.reason()) {
+            (_, Some(doom)) => Err(over(doom)),
+            (answer, None) => answer.map_err(|trouble| ReadError::Failed(trouble.to_string())),
+        }
     }
 
     fn attempt<T>(

@@ -167,8 +167,10 @@ pub(super) fn append(
     }
     appends.sort_unstable_by_key(|(place, append)| (sql(append.conversation.0), *place));
     let columns = Columns::of(&appends)?;
+    let life = session.life();
     let rows = session.query(
-        "SELECT * FROM append_in_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        "SELECT * FROM append_in_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+                                         $20)",
         &[
             &columns.ids,
             &columns.ends,
@@ -188,6 +190,8 @@ pub(super) fn append(
             &columns.replies,
             &columns.expiries,
             &columns.bodies,
+            &life.generation,
+            &life.started,
         ],
     )?;
     let mut answers = read(&appends, &columns, &rows)?;
@@ -242,8 +246,8 @@ fn read(appends: &[Placed<'_>], columns: &Columns<'_>, rows: &[Row]) -> Result<V
 
 /// The conversations as they were before the batch; those that there are not have none.
 struct Heads {
-    /// The position of the batch's first write.
-    base: i64,
+    /// The position of the batch's first write, if anything was appended.
+    base: Option<i64>,
     seqs: Vec<Option<i64>>,
     ordinals: Vec<Option<i64>>,
     ats: Vec<Option<i64>>,
@@ -284,10 +288,13 @@ impl Heads {
             let value = place.and_then(|place| values.get(place)).copied().flatten();
             value.ok_or_else(|| Failure::damaged("a message is in no conversation"))
         };
+        let base = self
+            .base
+            .ok_or_else(|| Failure::damaged("a message was appended to nothing"))?;
         let next = |head: i64| head.saturating_add(rank).cast_unsigned();
         let head_at = Timestamp(of_conversation(&self.ats)?.cast_unsigned());
         Ok(Event {
-            position: Position(self.base.saturating_add(row::limit(place)).cast_unsigned()),
+            position: Position(base.saturating_add(row::limit(place)).cast_unsigned()),
             conversation: append.conversation,
             seq: Seq(next(of_conversation(&self.seqs)?)),
             ordinal: next(of_conversation(&self.ordinals)?),

@@ -16,8 +16,12 @@
 //! lock ends with the lock timeout.
 //!
 //! **Commits.** Nothing here may acknowledge what the server has not said it keeps. A commit whose connection is lost
-//! is looked for: messages are sent again, and their client ids say what was stored; a transaction is asked after by
-//! its number. What cannot be found out until the deadline is called unknown.
+//! is looked for: messages are sent again, and their client ids say what was stored; any other batch leaves a number in
+//! a row of its writer, and only its own transaction can have done so. What cannot be found out until the deadline is
+//! called unknown.
+//!
+//! **The past.** Every connection is compared with what is known of the server (`past/`), and every transaction compares
+//! again.
 //!
 //! **Questions** lease a connection each from one pool, behind a breaker (`lending.rs`). A writer owns its connection;
 //! all of them share another breaker (`outage.rs`).
@@ -38,6 +42,7 @@ mod messages;
 mod options;
 mod outage;
 mod page;
+pub mod past;
 mod people;
 mod plan;
 mod reader;
@@ -64,30 +69,32 @@ use crate::{
     error::OpenError,
     fate::{Doom, Fate},
     gate::Gate,
-    past::{Generation, TokenKey},
+    past::{Claim, Generation, TokenKey},
     read::{Reader, Store},
     types::Position,
     write::Writer,
 };
 use connections::Connector;
 use lending::ReadConnections;
+use past::Lived;
 use reader::PostgresReader;
 use writer::PostgresWriter;
 
 pub use connections::{NoConnection, PostgresManager};
 pub(crate) use derive::text;
 pub use lending::PostgresStatus;
-pub use options::PostgresOptions;
+pub use options::{Failover, PostgresOptions};
 pub use session::Session;
 
 /// A store in a PostgreSQL database. Shared between threads; any number of processes may have it open.
 pub struct PostgresStore {
     options: PostgresOptions,
+    /// The past that this process lives in until its end.
+    lived: Lived,
     connector: Arc<Connector>,
     readers: Arc<ReadConnections>,
     writers: AtomicUsize,
     writing: Arc<Gate>,
-    fate: Arc<Fate>,
 }
 
 impl PostgresStore {
@@ -100,13 +107,14 @@ impl PostgresStore {
     pub fn open(options: PostgresOptions) -> Result<Self, OpenError> {
         let connector = Arc::new(Connector::open(&options)?);
         let readers = Arc::new(ReadConnections::open(Arc::clone(&connector), &options)?);
+        let lived = connector.node().lived();
         Ok(Self {
             options,
+            lived: lived.ok_or_else(|| OpenError("the store has no past".to_owned()))?,
             connector,
             readers,
             writers: AtomicUsize::new(0),
             writing: Arc::new(outage::gate(Instant::now())),
-            fate: Arc::default(),
         })
     }
 
@@ -142,28 +150,37 @@ impl fmt::Debug for PostgresStore {
 
 impl Store for PostgresStore {
     fn epoch(&self) -> u64 {
-        self.connector.identity().epoch
+        self.lived.identity.epoch
     }
 
     fn log_id(&self) -> u64 {
-        self.connector.identity().log_id
+        self.lived.identity.log_id
     }
 
     fn token_key(&self) -> TokenKey {
-        self.connector.identity().interim_key()
+        self.lived.key
     }
 
-    fn told(&self, _: Position) -> Generation {
-        Generation(1)
+    fn told(&self, ceiling: Position) -> Generation {
+        self.connector.node().told(ceiling)
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        Some(self.connector.node().claim())
     }
 
     fn fate(&self) -> &Fate {
-        &self.fate
+        &self.connector.node().fate
     }
 
     fn begin_past(&self, why: &str) -> Result<(), OpenError> {
-        self.fate.doom(Doom::PastOver(why.to_owned()));
-        Ok(())
+        let made = self
+            .connector
+            .unsettled()
+            .map_err(OpenError::from)
+            .and_then(|(mut client, rights)| past::end_past(&mut client, rights, Some(self.lived), why));
+        self.fate().doom(Doom::PastOver(why.to_owned()));
+        made
     }
 
     fn writers_max(&self) -> usize {
@@ -187,7 +204,7 @@ impl Store for PostgresStore {
             Arc::clone(&self.writing),
             self.options.rules,
             self.options.deadline,
-        );
+        )?;
         writer.connect()?;
         Ok(Box::new(writer))
     }

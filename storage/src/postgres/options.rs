@@ -45,9 +45,22 @@ pub struct PostgresOptions {
     pub lock_timeout: Duration,
     /// How long a commit whose outcome was lost with its connection is looked for before it is called unknown.
     pub deadline: Duration,
+    /// What a promoted standby may lack. [`Failover::Lossy`] unless whoever runs the servers vouches for the other.
+    pub failover: Failover,
     /// Accept a server that does not keep what it acknowledged (`fsync`, `full_page_writes` or
     /// `synchronous_commit` off). For tests.
     pub unsafe_durability: bool,
+}
+
+/// What is known of a standby that becomes the primary.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Failover {
+    /// It may lack what was acknowledged: another timeline is another past.
+    #[default]
+    Lossy,
+    /// Replication is synchronous, and only a synchronous standby is ever promoted: another timeline is taken like a
+    /// start of the server, as long as nobody remembers more.
+    Lossless,
 }
 
 impl PostgresOptions {
@@ -76,6 +89,7 @@ impl PostgresOptions {
             statement_timeout: Duration::from_secs(3),
             lock_timeout: Duration::from_millis(800),
             deadline: Duration::from_millis(900),
+            failover: Failover::default(),
             unsafe_durability: false,
         }
     }

@@ -212,14 +212,15 @@ pub(super) const fn end_of_number(number: i16) -> Option<SessionEnd> {
     }
 }
 
-/// Tells the other processes, and forgets what they have had an hour to hear.
+/// Tells the other processes, and forgets what they have had an hour to hear. Only what is older than this one goes:
+/// the newest notice stays, so the horizon does not fall, whatever the server's clock does.
 fn notify(batch: &mut Batch<'_>, kind: i16, user: UserId, sessions: &[SessionId]) -> Result<(), Failure> {
     let position = batch.position();
     let ids: Vec<i64> = sessions.iter().map(|id| sql(id.0)).collect();
     batch.session.execute(
         "WITH old AS (
             DELETE FROM notices WHERE ctid = ANY (ARRAY (
-                SELECT n.ctid FROM notices n WHERE n.made_at < now() - interval '1 hour'
+                SELECT n.ctid FROM notices n WHERE n.made_at < now() - interval '1 hour' AND n.position < $1
                 ORDER BY n.made_at LIMIT $5 FOR UPDATE SKIP LOCKED))
          )
          INSERT INTO notices (position, kind, user_id, session_id)

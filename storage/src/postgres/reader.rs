@@ -51,15 +51,34 @@ impl PostgresReader {
 
 impl Reader for PostgresReader {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
-        self.ask(|session| seen::now(&session.query("SELECT pg_current_snapshot()::text", &[])?))
+        self.ask(|session| {
+            let life = session.life();
+            let rows = session.query(
+                "SELECT * FROM present_in($1, $2)",
+                &[&life.generation, &life.started],
+            )?;
+            seen::now(session, &rows)
+        })
     }
 
     fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {
-        let known = claim.ceiling <= self.snapshot()?.ceiling();
-        Ok(if known {
-            Testimony::Known
-        } else {
-            Testimony::Witness
+        self.ask(|session| {
+            let life = session.life();
+            let found = session.first(
+                "SELECT present.horizon, g.id IS NOT NULL, g.ends
+                 FROM present_in($1, $2) present CROSS JOIN store s
+                    LEFT JOIN generations g ON g.id = $3 AND g.log_id = s.log_id",
+                &[&life.generation, &life.started, &sql(claim.generation.0)],
+            )?;
+            let row = found.ok_or_else(|| Failure::damaged("the table `store` has no row"))?;
+            let horizon = row::position(&row, 0)?;
+            let end = get::<Option<i64>>(&row, 2)?.map_or(horizon, |ends| Position(ends.cast_unsigned()));
+            let is_known = row::flag(&row, 1)? && claim.ceiling <= Snapshot::last_of_commit(end);
+            Ok(if is_known {
+                Testimony::Known
+            } else {
+                Testimony::Witness
+            })
         })
     }
 

@@ -61,7 +61,7 @@ pub(super) fn blob(row: &Row, column: usize) -> Result<Bytes, Failure> {
     Ok(Bytes::copy_from_slice(get(row, column)?))
 }
 
-fn array<const N: usize>(row: &Row, column: usize) -> Result<[u8; N], Failure> {
+pub(super) fn array<const N: usize>(row: &Row, column: usize) -> Result<[u8; N], Failure> {
     get::<&[u8]>(row, column)?
         .try_into()
         .map_err(|_| Failure::damaged(format!("a value of {N} bytes has another length")))

@@ -3,7 +3,10 @@
 
 use postgres::Client;
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    past::{self, Rights},
+};
 use crate::{error::OpenError, sqlite::Identity};
 
 mod embedded {
@@ -14,7 +17,7 @@ mod embedded {
 const MIGRATION_LOCK: i64 = 0x696d_7365_7276_6572;
 
 /// Brings the schema up to date; where it is, changes and locks nothing.
-pub(super) fn prepare(client: &mut Client, at_creation: Identity) -> Result<(), OpenError> {
+pub(super) fn prepare(client: &mut Client, rights: Rights, at_creation: Identity) -> Result<(), OpenError> {
     if is_current(client)? {
         return Ok(());
     }
@@ -39,18 +42,13 @@ pub(super) fn prepare(client: &mut Client, at_creation: Identity) -> Result<(), 
     } else {
         at_creation
     };
-    client
-        .execute(
-            "INSERT INTO store (id, epoch, log_id) VALUES (1, $1, $2) ON CONFLICT DO NOTHING",
-            &[&new.epoch.cast_signed(), &new.log_id.cast_signed()],
-        )
-        .map_err(fail)?;
+    past::create(client, rights, new).map_err(|failure| cannot_prepare(&failure))?;
     // The lock goes with the connection.
     Ok(())
 }
 
 /// Refuses databases of others and of newer versions.
-fn is_current(client: &mut Client) -> Result<bool, OpenError> {
+pub(super) fn is_current(client: &mut Client) -> Result<bool, OpenError> {
     let fail = |error: postgres::Error| cannot_prepare(&Failure::from(error));
     let row = client
         .query_one(

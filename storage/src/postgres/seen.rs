@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use postgres::Row;
 
-use super::{failure::Failure, row};
+use super::{failure::Failure, row, session::Session};
 use crate::{snapshot::Snapshot, types::Position};
 
 /// What a snapshot does not cover, for comparisons in SQL: at or above `below`, and at or above `end` or of a commit
@@ -42,19 +42,28 @@ impl Beyond {
     }
 }
 
-/// The snapshot in the first column of the first row, in PostgreSQL's notation.
-pub(super) fn now(rows: &[Row]) -> Result<Snapshot, Failure> {
+/// How many columns the schema's `present_in` has.
+pub(super) const PRESENT_COLUMNS: usize = 3;
+
+/// What a statement saw that began with the columns of `present_in`, as far as it may be claimed: up to the horizon. The
+/// newest row that is visible was flushed, and so was everything before it; of what is above, numbers may be given out
+/// again after a crash.
+pub(super) fn now(session: &Session, rows: &[Row]) -> Result<Snapshot, Failure> {
     let row = rows
         .first()
         .ok_or_else(|| Failure::damaged("an answer without its snapshot"))?;
     let text: &str = row::get(row, 0)?;
-    parse(text).ok_or_else(|| Failure::damaged("a snapshot that cannot be read"))
+    let snapshot = parse(text, row::number(row, 1)?)
+        .ok_or_else(|| Failure::damaged("a snapshot that cannot be read"))?
+        .up_to(Snapshot::last_of_commit(row::position(row, 2)?));
+    session.saw(snapshot.ceiling())?;
+    Ok(snapshot)
 }
 
-/// Reads `xmin:xmax:xip,xip…`, the numbers of transactions.
-fn parse(text: &str) -> Option<Snapshot> {
+/// Reads `xmin:xmax:xip,xip…`, the numbers of transactions, to which the store adds its offset.
+fn parse(text: &str, past_offset: u64) -> Option<Snapshot> {
     let first = |number: &str| -> Option<Position> {
-        let number: u64 = number.parse().ok()?;
+        let number = number.parse::<u64>().ok()?.checked_add(past_offset)?;
         Some(Position(number.checked_mul(1 << Snapshot::COMMIT_BITS)?))
     };
     let mut parts = text.split(':');
@@ -75,15 +84,27 @@ pub(super) struct Cut<'a> {
 }
 
 impl Cut<'_> {
-    /// Hands on the first entries, commit by commit. Returns what the page has, and whether there is more.
+    /// Hands on the first entries, commit by commit. Returns what the page has, and whether there is more: that is
+    /// beyond what the page has, so asking again gets on.
+    ///
+    /// # Errors
+    /// An entry is of a commit that the snapshot does not have: its position is not this store's, and whoever asks again
+    /// would be told of it again, for ever.
     pub(super) fn take<T>(
         self,
         by_position: BTreeMap<Position, Vec<T>>,
         mut take: impl FnMut(T),
-    ) -> (Snapshot, bool) {
+    ) -> Result<(Snapshot, bool), Failure> {
         let mut by_commit: BTreeMap<Position, Vec<T>> = BTreeMap::new();
         for (position, entries) in by_position {
-            let commit = by_commit.entry(Snapshot::last_of_commit(position)).or_default();
+            let commit = Snapshot::last_of_commit(position);
+            if !self.now.covers(commit) {
+                return Err(Failure::damaged(format!(
+                    "something stands at position {}, where the server has not been yet",
+                    position.0
+                )));
+            }
+            let commit = by_commit.entry(commit).or_default();
             commit.extend(entries);
         }
         let (mut taken, mut last) = (0, None);
@@ -97,10 +118,10 @@ impl Cut<'_> {
             last = Some(commit);
             entries.into_iter().for_each(&mut take);
         }
-        match last {
+        Ok(match last {
             Some(last) if more => (self.since.union(&self.now.up_to(last)), true),
             _ => (self.now, false),
-        }
+        })
     }
 }
 
@@ -114,15 +135,19 @@ mod tests {
 
     #[test]
     fn postgresql_s_notation_is_read() {
-        let snapshot = parse("10:20:10,14,15").unwrap();
+        let snapshot = parse("10:20:10,14,15", 0).unwrap();
         assert!(snapshot.covers(position(9, 5)) && snapshot.covers(position(13, 0)));
         for open in [10, 14, 15, 20, 21] {
             assert!(!snapshot.covers(position(open, 0)) && !snapshot.covers(position(open, 7)));
         }
-        assert!(parse("10:10:").unwrap().covers(position(9, 1 << 19)));
+        assert!(parse("10:10:", 0).unwrap().covers(position(9, 1 << 19)));
         for wrong in ["", "1", "1:2", "a:2:", "1:2:x", "99999999999999999999:2:"] {
-            assert!(parse(wrong).is_none(), "{wrong}");
+            assert!(parse(wrong, 0).is_none(), "{wrong}");
         }
+        let moved = parse("10:20:10,14", 100).unwrap();
+        assert!(moved.covers(position(109, 0)) && moved.covers(position(113, 0)));
+        assert!(!moved.covers(position(110, 0)) && !moved.covers(position(114, 0)));
+        assert!(!moved.covers(position(120, 0)));
     }
 
     #[test]
@@ -132,8 +157,8 @@ mod tests {
             Snapshot::at(Position(0)),
             Snapshot::at(position(3, 5)),
             Snapshot::at(Position(u64::MAX)),
-            parse("2:6:2,4").unwrap(),
-            parse("3:3:").unwrap(),
+            parse("2:6:2,4", 0).unwrap(),
+            parse("3:3:", 0).unwrap(),
         ];
         for snapshot in &snapshots {
             let beyond = Beyond::new(snapshot);
@@ -149,6 +174,24 @@ mod tests {
         }
     }
 
+    fn now() -> Snapshot {
+        parse("6:9:6,8", 0).unwrap()
+    }
+
+    #[test]
+    fn what_the_snapshot_does_not_have_is_no_page() {
+        for (commit, is_sound) in [(5, true), (6, false), (7, true), (8, false), (9, false)] {
+            let cut = Cut {
+                since: &Snapshot::default(),
+                now: now(),
+                limit: 9,
+                beyond: false,
+            };
+            let entries = BTreeMap::from([(position(commit, 3), vec![()])]);
+            assert_eq!(cut.take(entries, |()| ()).is_ok(), is_sound, "{commit}");
+        }
+    }
+
     fn page(since: &Snapshot, limit: usize) -> (Vec<u64>, Snapshot, bool) {
         let entries = [(3, 0), (3, 1), (3, 2), (5, 0), (7, 0), (7, 1)];
         let left = entries
@@ -160,11 +203,11 @@ mod tests {
         let mut taken = Vec::new();
         let cut = Cut {
             since,
-            now: parse("6:9:6,8").unwrap(),
+            now: now(),
             limit,
             beyond: false,
         };
-        let (up_to, more) = cut.take(left, |position| taken.push(position));
+        let (up_to, more) = cut.take(left, |position| taken.push(position)).unwrap();
         (taken, up_to, more)
     }
 
@@ -184,7 +227,7 @@ mod tests {
             }
             assert_eq!(all.len(), 6);
             assert!(all.is_sorted());
-            assert_eq!(since, parse("6:9:6,8").unwrap());
+            assert_eq!(since, now());
         }
     }
 }

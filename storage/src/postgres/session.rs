@@ -1,20 +1,38 @@
 //! One connection with the statements that were prepared on it.
 //! It must never go on with a transaction after a failure in it: the server would roll back and say so to nobody.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use postgres::{Client, Row, Statement, types::ToSql};
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    past::{Life, Node},
+};
+use crate::types::Position;
 
 /// More than there are statements in this crate.
 const STATEMENTS_MAX: usize = 128;
 
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// A connection whose settings were checked.
+/// A connection whose settings and past were checked.
 pub struct Session {
     client: Client,
+    /// What it was compared with.
+    life: Life,
+    node: Arc<Node>,
+    /// A commit on it may be on no other server.
+    unreplicated: Arc<AtomicBool>,
+    /// The row of the writer that has this connection is there.
+    pub(super) has_row: bool,
     /// By their text. Statements are constants of this crate, so there are few.
     statements: HashMap<&'static str, Statement>,
     /// A transaction was begun and is not over.
@@ -24,9 +42,13 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client, life: Life, node: Arc<Node>, unreplicated: Arc<AtomicBool>) -> Self {
         Self {
             client,
+            life,
+            node,
+            unreplicated,
+            has_row: false,
             statements: HashMap::new(),
             open: false,
             lost: false,
@@ -35,6 +57,27 @@ impl Session {
 
     pub(super) fn is_closed(&self) -> bool {
         self.lost || self.client.is_closed()
+    }
+
+    /// The generation that every transaction on it compares.
+    pub(super) const fn life(&self) -> Life {
+        self.life
+    }
+
+    pub(super) const fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Notes a set that was read here, before anybody gets it.
+    pub(super) fn saw(&self, ceiling: Position) -> Result<(), Failure> {
+        if self.node.saw(self.life, ceiling) {
+            return Ok(());
+        }
+        Err(Failure::Outdated)
+    }
+
+    pub(super) fn is_unreplicated(&self) -> bool {
+        self.unreplicated.load(Ordering::SeqCst)
     }
 
     /// It must not be used again.
@@ -73,8 +116,7 @@ impl Session {
         sql: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Failure> {
-        let statement = self.statement(sql)?;
-        Ok(self.client.query(&statement, parameters)?)
+        self.run(sql, |client, statement| client.query(statement, parameters))
     }
 
     /// The first row, if there is one.
@@ -88,19 +130,48 @@ impl Session {
 
     /// How many rows it changed.
     pub(super) fn execute(&mut self, sql: &'static str, parameters: Parameters<'_>) -> Result<u64, Failure> {
+        self.run(sql, |client, statement| client.execute(statement, parameters))
+    }
+
+    /// Where the server has forgotten what was prepared, as behind a pooler, or the tables are others than they were,
+    /// everything is prepared anew: at once where no transaction was lost by it, else when the batch is tried again.
+    fn run<T>(
+        &mut self,
+        sql: &'static str,
+        mut exchange: impl FnMut(&mut Client, &Statement) -> Result<T, postgres::Error>,
+    ) -> Result<T, Failure> {
         let statement = self.statement(sql)?;
-        Ok(self.client.execute(&statement, parameters)?)
+        let failure = match exchange(&mut self.client, &statement) {
+            Ok(done) => return Ok(done),
+            Err(error) => Failure::from(error),
+        };
+        if !failure.is_stale() {
+            return Err(failure);
+        }
+        self.statements.clear();
+        if self.open {
+            return Err(failure);
+        }
+        let statement = self.statement(sql)?;
+        Ok(exchange(&mut self.client, &statement)?)
     }
 
     pub(super) fn begin(&mut self, how: &'static str) -> Result<(), Failure> {
-        self.client.batch_execute(how)?;
+        // Of several statements one may fail after the transaction has begun.
         self.open = true;
+        self.client.batch_execute(how)?;
         Ok(())
     }
 
     /// Only where every statement since [`Session::begin`] succeeded.
     pub(super) fn commit(&mut self) -> Result<(), Failure> {
         self.client.batch_execute("COMMIT")?;
+        self.open = false;
+        Ok(())
+    }
+
+    pub(super) fn roll_back(&mut self) -> Result<(), Failure> {
+        self.client.batch_execute("ROLLBACK")?;
         self.open = false;
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::{
     failure::Failure,
     people::{PROFILE_CHANGED, end_of_number},
     row::{self, EVENT_COLUMNS, event_columns, get},
-    seen::{Beyond, Cut, now},
+    seen::{Beyond, Cut, PRESENT_COLUMNS, now},
     session::Session,
     views,
 };
@@ -23,13 +23,13 @@ enum Committed {
 }
 
 /// Where the columns of each kind begin.
-const EVENTS: usize = 2;
+const EVENTS: usize = PRESENT_COLUMNS + 1;
 const CURSORS: usize = EVENTS + EVENT_COLUMNS;
 const NOTICES: usize = CURSORS + 5;
 
 /// One statement, so one snapshot, and what that has comes with it. Each kind is read by its index on positions.
 pub(super) fn read(session: &mut Session, since: &Snapshot, limit: usize) -> Result<Tail, Failure> {
-    let beyond = Beyond::new(since);
+    let (beyond, life) = (Beyond::new(since), session.life());
     let rows = session.query(
         concat!(
             "WITH places AS MATERIALIZED (
@@ -65,8 +65,8 @@ pub(super) fn read(session: &mut Session, since: &Snapshot, limit: usize) -> Res
                     OR coalesce((SELECT max(position) FROM notices) > place, false) AS more
                 FROM cut
              )
-             SELECT pg_current_snapshot()::text, rest.more, listed.*
-             FROM rest LEFT JOIN (
+             SELECT present.*, rest.more, listed.*
+             FROM present_in($5, $6) present CROSS JOIN rest LEFT JOIN (
                 listed_events e FULL JOIN listed_cursors k ON false FULL JOIN listed_notices n ON false) listed
              ON true"
         ),
@@ -75,11 +75,16 @@ pub(super) fn read(session: &mut Session, since: &Snapshot, limit: usize) -> Res
             &beyond.end,
             &beyond.open,
             &row::limit(limit.saturating_add(1)),
+            &life.generation,
+            &life.started,
         ],
     )?;
-    let now = now(&rows)?;
+    let now = now(session, &rows)?;
     // Whatever is above the cut is beyond `since`, unless that covers it.
-    let rest = rows.first().map(|row| get::<Option<bool>>(row, 1)).transpose()?;
+    let rest = rows
+        .first()
+        .map(|row| get::<Option<bool>>(row, PRESENT_COLUMNS))
+        .transpose()?;
     let mut by_position: BTreeMap<Position, Vec<Committed>> = BTreeMap::new();
     for row in &rows {
         let Some((position, entry)) = committed(row)? else {
@@ -98,7 +103,10 @@ pub(super) fn read(session: &mut Session, since: &Snapshot, limit: usize) -> Res
         Committed::Event(event) => tail.events.push(event),
         Committed::Cursor(cursor) => tail.cursors.push(cursor),
         Committed::Notice(position, notice) => tail.notices.push((position, notice)),
-    });
+    })?;
+    session
+        .node()
+        .read(tail.events.iter().map(|event| event.position));
     tail.cursors
         .sort_by_key(|cursor| (cursor.position, cursor.conversation, cursor.user));
     Ok(tail)

@@ -7,7 +7,7 @@ use postgres::Row;
 use super::{
     failure::Failure,
     row::{self, get, sql},
-    seen::{Beyond, Cut, now},
+    seen::{Beyond, Cut, PRESENT_COLUMNS, now},
     session::Session,
 };
 use crate::{
@@ -109,6 +109,10 @@ pub(super) fn newest(
     rows.iter().map(|row| view(row, 0, viewer)).collect()
 }
 
+/// Where the columns of each kind of change begin.
+const VIEWS: usize = PRESENT_COLUMNS + 1;
+const CURSORS: usize = VIEWS + VIEW_COLUMNS;
+
 /// One entry of a list of changes.
 enum Change {
     Conversation(ConversationView),
@@ -122,7 +126,7 @@ pub(super) fn changes(
     since: &Snapshot,
     limit: usize,
 ) -> Result<Changes, Failure> {
-    let beyond = Beyond::new(since);
+    let (beyond, life) = (Beyond::new(since), session.life());
     let rows = session.query(
         concat!(
             "WITH views AS MATERIALIZED (
@@ -142,11 +146,11 @@ pub(super) fn changes(
                 SELECT max(p.place) | 1048575 AS place
                 FROM (SELECT place FROM views UNION ALL SELECT position FROM moves ORDER BY 1 LIMIT $5) p
              )
-             SELECT pg_current_snapshot()::text,
+             SELECT present.*,
                     EXISTS (SELECT 1 FROM views WHERE place > cut.place)
                         OR EXISTS (SELECT 1 FROM moves WHERE position > cut.place),
                     listed.*
-             FROM cut LEFT JOIN (views v FULL JOIN moves k ON false) listed
+             FROM present_in($6, $7) present CROSS JOIN cut LEFT JOIN (views v FULL JOIN moves k ON false) listed
                 ON coalesce(listed.place, listed.position) <= cut.place"
         ),
         &[
@@ -155,22 +159,24 @@ pub(super) fn changes(
             &beyond.end,
             &beyond.open,
             &row::limit(limit.saturating_add(1)),
+            &life.generation,
+            &life.started,
         ],
     )?;
-    let now = now(&rows)?;
+    let now = now(session, &rows)?;
     let beyond_rows = rows
         .first()
-        .map(|row| row::flag(row, 1))
+        .map(|row| row::flag(row, PRESENT_COLUMNS))
         .transpose()?
         .unwrap_or(false);
     let mut by_position: BTreeMap<Position, Vec<Change>> = BTreeMap::new();
     for row in &rows {
-        if get::<Option<i64>>(row, 2)?.is_some() {
-            let view = view(row, 2, viewer)?;
+        if get::<Option<i64>>(row, VIEWS)?.is_some() {
+            let view = view(row, VIEWS, viewer)?;
             let place = by_position.entry(view.head_position).or_default();
             place.push(Change::Conversation(view));
-        } else if get::<Option<i64>>(row, 2 + VIEW_COLUMNS)?.is_some() {
-            let cursor = cursor(row, 2 + VIEW_COLUMNS)?;
+        } else if get::<Option<i64>>(row, CURSORS)?.is_some() {
+            let cursor = cursor(row, CURSORS)?;
             let place = by_position.entry(cursor.position).or_default();
             place.push(Change::Cursor(cursor));
         }
@@ -185,7 +191,7 @@ pub(super) fn changes(
     (changes.up_to, changes.more) = cut.take(by_position, |entry| match entry {
         Change::Conversation(view) => changes.conversations.push(view),
         Change::Cursor(cursor) => changes.cursors.push(cursor),
-    });
+    })?;
     changes
         .cursors
         .sort_by_key(|cursor| (cursor.position, cursor.conversation, cursor.user));

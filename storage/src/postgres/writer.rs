@@ -2,28 +2,34 @@
 //! It keeps nothing of the database in memory, so that a failed batch leaves nothing to forget; and it never
 //! acknowledges what the server has not said it keeps.
 //!
+//! **Proof.** What was sent and not answered is asked about on a new connection, after that was compared with what is
+//! remembered of the store. Messages are sent again. Any other batch leaves a random number in the writer's own row: only
+//! its own transaction can have written that, and as long as this is open nobody else can read the row for an update. The
+//! number of a transaction would prove nothing: after a crash the server gives it to another one.
+//!
 //! Before every exchange with the server stands the gate of all writers (`outage.rs`): while that is shut a batch is
 //! refused at once, and one whose outcome is in doubt waits for it to open, until its deadline.
 
 use std::{
     fmt::Display,
-    mem,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    batch::{self, Answers, Done},
+    batch::{self, Answers, Mark},
     connections::{Connector, Kept},
     failure::{Failure, Known},
     messages, outage,
+    past::{self, Answered, Life, Node},
     plan::Plan,
     row::get,
     session::Session,
 };
 use crate::{
     error::CommitError,
+    fate::Doom,
     gate::Gate,
     snapshot::Snapshot,
     types::Position,
@@ -43,6 +49,9 @@ const WRITES_MAX: usize = 1 << Snapshot::COMMIT_BITS;
 
 pub(super) struct PostgresWriter {
     kept: Kept,
+    node: Arc<Node>,
+    /// Names its row.
+    id: i64,
     gate: Arc<Gate>,
     rules: Rules,
     deadline: Duration,
@@ -58,14 +67,19 @@ enum Trouble {
     Nothing(Failure),
     /// The batch of messages was sent; repeating it finds out.
     Sent(Failure),
-    /// The COMMIT of this transaction was sent.
-    Committing(Failure, Done),
+    /// The COMMIT of the batch with this mark was sent. These are the answers if it was done.
+    Committing(Failure, Mark, Answers),
+    /// It is stored here, and perhaps nowhere else.
+    Unreplicated,
 }
 
 impl Writer for PostgresWriter {
     fn commit(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
         if let Some(reason) = &self.broken {
             return Err(CommitError::Fatal(reason.clone()));
+        }
+        if let Some(doom) = self.node.fate.reason() {
+            return Err(CommitError::Fatal(doom.to_string()));
         }
         if writes.is_empty() {
             return Ok(Vec::new());
@@ -79,17 +93,18 @@ impl Writer for PostgresWriter {
         }
         let result = self.commit_batch(writes);
         match &result {
-            Ok(answers) => {
-                self.newest = answers
-                    .iter()
-                    .flatten()
-                    .map(position_of)
-                    .fold(self.newest, Ord::max)
+            Ok(answers) => self.newest = self.newest.max(newest_of(answers)),
+            Err(CommitError::Fatal(reason)) => {
+                self.broken = Some(reason.clone());
+                self.node.fate.doom(Doom::Failed(reason.clone()));
             }
-            Err(CommitError::Fatal(reason)) => self.broken = Some(reason.clone()),
             Err(_) => {}
         }
-        result
+        match self.node.fate.reason() {
+            // Found out by another connection meanwhile.
+            Some(doom) => Err(CommitError::Fatal(doom.to_string())),
+            None => result,
+        }
     }
 
     fn batch_size(&self, most: usize) -> usize {
@@ -98,25 +113,28 @@ impl Writer for PostgresWriter {
 }
 
 impl PostgresWriter {
-    pub(super) const fn new(
+    pub(super) fn new(
         connector: Arc<Connector>,
         gate: Arc<Gate>,
         rules: Rules,
         deadline: Duration,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            node: Arc::clone(connector.node()),
             kept: Kept::new(connector),
+            id: past::random()?,
             gate,
             rules,
             deadline,
             broken: None,
             newest: Position(0),
-        }
+        })
     }
 
-    /// Makes the first connection, so that a writer that is handed out has had one.
+    /// Makes the first connection and the row, so that a writer that is handed out has had them.
     pub(super) fn connect(&mut self) -> Result<(), Failure> {
-        self.kept.get(0).map(|_| ())
+        let id = self.id;
+        self.kept.get(0).and_then(|session| make_row(session, id))
     }
 
     /// Does something with the connection, if the server is asked at all, and reports how that went. `again`: not the
@@ -158,38 +176,100 @@ impl PostgresWriter {
                     self.kept.recover(&failure);
                     return self.repeat(writes, &plan, failure, until);
                 }
-                Trouble::Committing(failure, done) => {
+                Trouble::Committing(failure, mark, answers) => {
                     self.kept.recover(&failure);
-                    return self.inquire(done, failure, until);
+                    return self.inquire(mark, answers, failure, until);
+                }
+                Trouble::Unreplicated => {
+                    self.kept.recover(&Failure::Unreplicated);
+                    return Err(CommitError::Unknown(Failure::Unreplicated.to_string()));
                 }
             }
         }
     }
 
     fn attempt(&mut self, writes: &[Write], plan: &Plan, again: bool) -> Result<Answers, Trouble> {
-        let rules = self.rules;
         if plan.others.is_empty() {
-            let answers = self.ask(again, |session| messages::append(session, writes, &plan.messages));
-            return match answers {
-                Ok(answers) => Ok(in_order(answers)),
-                Err(failure) if failure.known() == Known::Lost => Err(Trouble::Sent(failure)),
-                Err(failure) => Err(Trouble::Nothing(failure)),
-            };
+            self.attempt_messages(writes, plan, again)
+        } else {
+            self.attempt_batch(writes, plan, again)
         }
+    }
+
+    fn attempt_messages(&mut self, writes: &[Write], plan: &Plan, again: bool) -> Result<Answers, Trouble> {
+        let answered = self.ask(again, |session| {
+            let answers = messages::append(session, writes, &plan.messages)?;
+            Ok((in_order(answers), session.life()))
+        });
+        if self.kept.is_unreplicated() {
+            return Err(Trouble::Unreplicated);
+        }
+        match answered {
+            Ok((answers, life)) if self.note(life, &answers, None) => Ok(answers),
+            Ok(_) => Err(Trouble::Sent(Failure::Outdated)),
+            Err(failure) if failure.known() == Known::Lost => Err(Trouble::Sent(failure)),
+            Err(failure) => Err(Trouble::Nothing(failure)),
+        }
+    }
+
+    fn attempt_batch(&mut self, writes: &[Write], plan: &Plan, again: bool) -> Result<Answers, Trouble> {
+        let (rules, id) = (self.rules, self.id);
+        let batch = past::random().map_err(Trouble::Nothing)?;
+        let mark = Mark { writer: id, batch };
+        self.node.commits(id, batch);
         // What is done when the COMMIT is sent; where that was lost, it is asked after.
         let mut sent = None;
         let committed = self.ask(again, |session| {
-            let done = sent.insert(batch::run(session, rules, writes, plan)?);
-            session.commit()?;
-            Ok(mem::take(&mut done.answers))
-        });
-        match (committed, sent) {
-            (Ok(answers), _) => Ok(answers),
-            (Err(failure), Some(done)) if failure.known() == Known::Lost => {
-                Err(Trouble::Committing(failure, done))
+            make_row(session, id)?;
+            let answers = batch::run(session, rules, writes, plan, mark).inspect_err(|failure| {
+                session.has_row &= !matches!(failure, Failure::NoRow);
+            })?;
+            if answers.iter().all(Result::is_err) {
+                // Nothing was written that anybody could miss.
+                session.roll_back()?;
+                return Ok((Some(answers), session.life()));
             }
-            (Err(failure), _) => Err(Trouble::Nothing(failure)),
+            sent = Some(answers);
+            session.commit()?;
+            Ok((None, session.life()))
+        });
+        if sent.is_some() && self.kept.is_unreplicated() {
+            return Err(Trouble::Unreplicated);
         }
+        match (committed, sent) {
+            (Ok((_, life)), Some(answers)) => {
+                if self.note(life, &answers, Some(batch)) {
+                    Ok(answers)
+                } else {
+                    Err(Trouble::Committing(Failure::Outdated, mark, answers))
+                }
+            }
+            (Err(failure), Some(answers)) if failure.known() == Known::Lost => {
+                Err(Trouble::Committing(failure, mark, answers))
+            }
+            (Ok((refused, _)), None) => {
+                self.node.gave_up(id, batch);
+                refused.ok_or_else(|| Trouble::Nothing(Failure::damaged("a batch has no answers")))
+            }
+            (Err(failure), _) => {
+                self.node.gave_up(id, batch);
+                Err(Trouble::Nothing(failure))
+            }
+        }
+    }
+
+    /// Remembers an answer of the server. False: of a server that is past, perhaps.
+    fn note(&self, life: Life, answers: &Answers, batch: Option<i64>) -> bool {
+        let answered = Answered {
+            newest: newest_of(answers),
+            event: answers
+                .iter()
+                .flatten()
+                .map(new_event_of)
+                .fold(Position(0), Ord::max),
+            batch,
+        };
+        self.node.committed(life, self.id, answered)
     }
 
     /// The same messages again, until there is an answer: where the first attempt was stored, or will be, the second
@@ -202,9 +282,22 @@ impl PostgresWriter {
         until: Instant,
     ) -> Result<Answers, CommitError> {
         loop {
-            let answered = self.ask(true, |session| messages::append(session, writes, &plan.messages));
+            let answered = self.ask(true, |session| {
+                let answers = messages::append(session, writes, &plan.messages)?;
+                Ok((answers, session.life()))
+            });
+            if self.kept.is_unreplicated() {
+                self.kept.recover(&Failure::Unreplicated);
+                return Err(CommitError::Unknown(Failure::Unreplicated.to_string()));
+            }
             let failure = match answered {
-                Ok(answers) => return Ok(in_order(self.as_new(answers))),
+                Ok((answers, life)) => {
+                    let answers = in_order(self.as_new(answers));
+                    if self.note(life, &answers, None) {
+                        return Ok(answers);
+                    }
+                    Failure::Outdated
+                }
                 Err(failure) => failure,
             };
             self.kept.recover(&failure);
@@ -223,34 +316,40 @@ impl PostgresWriter {
         answers
     }
 
-    /// Asks the server what became of a transaction.
-    fn inquire(&mut self, done: Done, first: Failure, until: Instant) -> Result<Answers, CommitError> {
+    /// Asks whether the batch with this mark is stored: on a new connection, which was compared with what is remembered.
+    fn inquire(
+        &mut self,
+        mark: Mark,
+        answers: Answers,
+        first: Failure,
+        until: Instant,
+    ) -> Result<Answers, CommitError> {
         loop {
-            let answered = self.ask(true, |session| {
-                let row = session.first(
-                    "SELECT pg_xact_status($1::bigint::text::xid8)",
-                    &[&done.transaction],
-                )?;
-                row.map_or(Ok(None), |row| get::<Option<String>>(&row, 0))
-            });
+            let answered = self.ask(true, |session| Ok((batch_of(session, mark)?, session.life())));
+            if self.kept.is_unreplicated() {
+                self.kept.recover(&Failure::Unreplicated);
+                return Err(CommitError::Unknown(first.to_string()));
+            }
             let failure = match answered {
-                Ok(status) => match status.as_deref() {
-                    Some("committed") => return Ok(done.answers),
-                    Some("aborted") => {
-                        return Err(CommitError::NotApplied {
-                            reason: first.to_string(),
-                            full: false,
-                            retry_after: None,
-                        });
+                // Not even the row is there that was made before.
+                Ok((None, _)) => return Err(CommitError::Unknown(first.to_string())),
+                Ok((Some(false), _)) => {
+                    self.node.gave_up(mark.writer, mark.batch);
+                    return Err(CommitError::NotApplied {
+                        reason: first.to_string(),
+                        full: false,
+                        retry_after: None,
+                    });
+                }
+                Ok((Some(true), life)) => {
+                    if self.note(life, &answers, Some(mark.batch)) {
+                        return Ok(answers);
                     }
-                    Some("in progress") => Failure::Unreachable("the transaction is still open".to_owned()),
-                    _ => return Err(CommitError::Unknown(first.to_string())),
-                },
+                    Failure::Outdated
+                }
                 Err(failure) => failure,
             };
-            if !matches!(failure, Failure::Unreachable(_)) {
-                self.kept.recover(&failure);
-            }
+            self.kept.recover(&failure);
             self.pause_or_give_up(&first, &failure, until)?;
         }
     }
@@ -272,9 +371,63 @@ impl PostgresWriter {
     }
 }
 
+/// Makes the row of a writer in a transaction of its own, so that it is there before any batch is in doubt: nobody
+/// waits for a row that only an open transaction has made. Never done while one is in doubt.
+fn make_row(session: &mut Session, id: i64) -> Result<(), Failure> {
+    if session.has_row {
+        return Ok(());
+    }
+    session.execute(
+        "INSERT INTO writers (id, batch, used_at) VALUES ($1, 0, now()) ON CONFLICT DO NOTHING",
+        &[&id],
+    )?;
+    session.execute(
+        "DELETE FROM writers WHERE id <> $1 AND used_at < now() - interval '7 days'",
+        &[&id],
+    )?;
+    session.has_row = true;
+    Ok(())
+}
+
+/// Whether the newest batch of a writer is this one; `None` where its row is not there. As long as the transaction that
+/// has written the row is open, this waits for it. A yes is committed, so that it waits for the same standbys.
+fn batch_of(session: &mut Session, mark: Mark) -> Result<Option<bool>, Failure> {
+    session.begin("BEGIN")?;
+    let row = session.first(
+        "SELECT batch FROM writers WHERE id = $1 FOR UPDATE",
+        &[&mark.writer],
+    )?;
+    let is_it = row
+        .map(|row| Ok::<bool, Failure>(get::<i64>(&row, 0)? == mark.batch))
+        .transpose()?;
+    if is_it == Some(true) {
+        session.commit()?;
+    } else {
+        session.roll_back()?;
+    }
+    Ok(is_it)
+}
+
 fn in_order(answers: Vec<messages::Answered>) -> Answers {
     // One for each write, and in their order: the plan has no other.
     answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// The newest position in the answers to a batch.
+fn newest_of(answers: &Answers) -> Position {
+    answers
+        .iter()
+        .flatten()
+        .map(position_of)
+        .fold(Position(0), Ord::max)
+}
+
+/// That of an event that was not there before.
+fn new_event_of(outcome: &Outcome) -> Position {
+    match outcome {
+        Outcome::Appended(appended) if !appended.duplicate => appended.event.position,
+        _ => Position(0),
+    }
 }
 
 fn position_of(outcome: &Outcome) -> Position {

@@ -45,7 +45,7 @@ fn open_with(mut options: PostgresOptions) -> (PostgresStore, Box<dyn Writer>) {
     (store, writer)
 }
 
-fn session(id: u64) -> Write {
+pub(crate) fn session(id: u64) -> Write {
     let policy = storage::DevicePolicy {
         total: 1_000,
         mobile: 1_000,

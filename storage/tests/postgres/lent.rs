@@ -8,7 +8,7 @@ use std::{
 
 use postgres::{Client, NoTls};
 use storage::{
-    Direction, ReadError, Reader, Seq, Store, UserId,
+    Direction, Doom, ReadError, Reader, Seq, Store, UserId,
     breaker::BreakerState,
     postgres::{PostgresOptions, PostgresStore},
 };
@@ -179,7 +179,7 @@ fn a_question_that_fails_leaves_no_transaction_to_the_next() {
         .unwrap();
     let failed = ask(reader.as_mut()).unwrap_err();
     assert!(failed.to_string().contains("42P01"), "{failed}");
-    reader.snapshot().unwrap();
+    reader.users(&[]).unwrap();
     let open: i64 = admin
         .query_one(
             "SELECT count(*) FROM pg_stat_activity
@@ -221,9 +221,8 @@ fn another_database_behind_the_address_is_named() {
         .unwrap();
     let refused = until("a refusal", || reader.snapshot().err());
     assert!(
-        refused
-            .to_string()
-            .contains("connecting failed: the PostgreSQL database is another one"),
+        matches!(&refused, ReadError::Fatal(why) if why.contains("the store has another past now")),
         "{refused}"
     );
+    assert!(matches!(store.fate().reason(), Some(Doom::PastOver(_))));
 }

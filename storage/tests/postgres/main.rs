@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is the failing assertion")]
 
 mod broken;
+mod copied;
 mod crowd;
 #[path = "../ranked/database.rs"]
 mod database;
 mod encrypted;
 mod lent;
+mod lost;
 mod plans;
+mod proved;
 mod proxy;
 mod together;
 

@@ -3,15 +3,77 @@
 -- the keys of everything that belongs to a conversation begin with it, so that those tables can be partitioned by
 -- it.
 
--- One row: who this store is.
+-- Whose past this is --------------------------------------------------------------------------------------
+
+-- One row: who this store is, and in which server and when that was last confirmed. NULL where the server does not say.
 CREATE TABLE store (
-    id     integer PRIMARY KEY CHECK (id = 1),
-    epoch  bigint  NOT NULL CHECK (epoch <> 0),
-    log_id bigint  NOT NULL,
+    id           integer PRIMARY KEY CHECK (id = 1),
+    epoch        bigint  NOT NULL CHECK (epoch <> 0),
+    log_id       bigint  NOT NULL,
+    -- Signs the tokens of this past.
+    token_key    bytea   NOT NULL CHECK (length(token_key) = 32),
+    -- The present one of `generations`.
+    generation   bigint  NOT NULL,
+    -- Positions are made of the numbers of transactions plus this.
+    past_offset  bigint  NOT NULL DEFAULT 0 CHECK (past_offset >= 0),
+    -- Of the files of the server; of the database within it.
+    system_id    bigint,
+    database_id  bigint,
+    timeline     text,
+    -- When the server was started.
+    started      timestamptz,
+    -- The number of the transaction that wrote this row. Whoever writes it sets it, so that only a copy of the row was
+    -- written by another one than it says.
+    written_by   bigint  NOT NULL,
     -- True from before the first row of a copied store comes until the whole of it was compared with its source:
     -- nothing may be served from what is between.
-    filling boolean NOT NULL DEFAULT false
+    filling      boolean NOT NULL DEFAULT false
 );
+
+-- Stretches of the past during which nothing can have happened behind the store's back: one start of the server each.
+CREATE TABLE generations (
+    -- In their order.
+    number bigint PRIMARY KEY,
+    id     bigint NOT NULL UNIQUE,
+    -- The past that it belongs to.
+    log_id bigint NOT NULL,
+    -- The newest position when it began, and when the next one of the same past did.
+    begins bigint NOT NULL,
+    ends   bigint,
+    -- Milliseconds since 1970.
+    at     bigint NOT NULL,
+    why    text   NOT NULL
+);
+
+-- A row for each writer: which batch of other than messages was the last that it committed. It proves that batch to a
+-- writer that has lost the answer: only the transaction of the batch can have written it.
+CREATE TABLE writers (
+    id      bigint      PRIMARY KEY,
+    batch   bigint      NOT NULL,
+    used_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- Raises IM001 unless the store is in this generation and the server was started then (NULL: it does not say). Returns
+-- what is added to the numbers of transactions. It sees what its caller's statement sees.
+CREATE FUNCTION offset_in(generation_ bigint, started_ timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $function$
+DECLARE
+    found_generation bigint;
+    found_offset bigint;
+BEGIN
+    SELECT s.generation, s.past_offset INTO found_generation, found_offset FROM store s WHERE s.id = 1;
+    IF found_generation IS DISTINCT FROM generation_ THEN
+        RAISE EXCEPTION 'the store is in another generation' USING ERRCODE = 'IM001';
+    END IF;
+    -- Apart, because who may not call it may not even run a statement that has it.
+    IF started_ IS NOT NULL THEN
+        IF pg_postmaster_start_time() <> started_ THEN
+            RAISE EXCEPTION 'the server was started anew' USING ERRCODE = 'IM001';
+        END IF;
+    END IF;
+    RETURN found_offset;
+END
+$function$;
 
 -- One row, locked by whoever registers an account: ids without holes, in the order of registration.
 CREATE TABLE registrations (
@@ -51,7 +113,7 @@ CREATE INDEX sessions_by_user ON sessions (user_id);
 CREATE TABLE events (
     conversation bigint   NOT NULL,
     seq          bigint   NOT NULL,
-    -- The transaction's number times 2^20, plus the write's place in its batch.
+    -- The transaction's number and the store's offset, times 2^20, plus the write's place in its batch.
     position     bigint   NOT NULL,
     ordinal      bigint   NOT NULL,
     roster       bigint   NOT NULL,
@@ -171,6 +233,28 @@ CREATE TABLE notices (
 CREATE INDEX notices_by_position ON notices (position);
 CREATE INDEX notices_by_age ON notices (made_at);
 
+-- What the caller's statement sees of the log: its snapshot, what is added to the numbers of transactions, and the
+-- horizon, which is the newest position of a row that it sees. Raises IM001 as `offset_in` does.
+--
+-- The horizon never falls: events stay, cursors only move up, and the newest notice is never deleted.
+CREATE FUNCTION present_in(generation_ bigint, started_ timestamptz)
+RETURNS TABLE (snapshot text, past_offset bigint, horizon bigint)
+LANGUAGE plpgsql STABLE
+-- Each from the end of its index, however small a table was when this was planned.
+SET enable_seqscan = off
+AS $function$
+BEGIN
+    past_offset := offset_in(generation_, started_);
+    snapshot := pg_current_snapshot()::text;
+    SELECT greatest(
+        (SELECT max(e.position) FROM events e),
+        (SELECT max(k.position) FROM cursors k WHERE k.position > 0),
+        (SELECT max(n.position) FROM notices n), 0)
+    INTO horizon;
+    RETURN NEXT;
+END
+$function$;
+
 -- The append -------------------------------------------------------------------------------------------------
 
 -- What costs in such a function is not what it looks up but how often a row is copied from one step to the next, and
@@ -194,8 +278,10 @@ CREATE INDEX notices_by_age ON notices (made_at);
 -- For each pair of a conversation and a sender, in their order:
 --   lasts     the pair's last row
 --
+-- And `generation_`, `started_`: see `offset_in`, which raises IM001 where nothing may be written.
+--
 -- One row comes back for all, because a row for each would cost more than its look-ups:
---   base      the position of the batch's first place
+--   base      the position of the batch's first place, if something was appended
 --   appended  how many events were written
 --   verdicts  of each row: 0 appended, 1 appended before, 2 conflict, 3 not found, 4 forbidden, 5 gone
 --   head_seqs, head_ordinals, head_ats, rosters   of each conversation, before the batch
@@ -204,7 +290,8 @@ CREATE INDEX notices_by_age ON notices (made_at);
 CREATE FUNCTION append_in_order(
     ids bigint[], ends integer[], groups integer[], ranks bigint[], latests bigint[], lasts integer[],
     indexes bigint[], conversations_ bigint[], senders bigint[], lows bigint[], highs bigint[], client_ids bytea[],
-    fingerprints bytea[], times bigint[], kinds smallint[], replies bigint[], expiries bigint[], bodies bytea[]
+    fingerprints bytea[], times bigint[], kinds smallint[], replies bigint[], expiries bigint[], bodies bytea[],
+    generation_ bigint, started_ timestamptz
 ) RETURNS TABLE (
     base bigint, appended bigint, verdicts integer[], head_seqs bigint[], head_ordinals bigint[], head_ats bigint[],
     rosters bigint[], new_ranks bigint[], new_latests bigint[], known_row integer, e_position bigint,
@@ -232,7 +319,11 @@ DECLARE
     rank bigint;
     latest bigint;
     moved bigint;
+    past_offset bigint;
 BEGIN
+    -- Before the offset is read: whoever changes it keeps writers out with a lock that this one waits for.
+    LOCK TABLE events IN ROW EXCLUSIVE MODE;
+    past_offset := offset_in(generation_, started_);
     -- The locks, in the order of ids. What two people, or one, say for the first time makes the conversation: before
     -- anything is locked, as everywhere.
     IF (SELECT count(*) FROM conversations c WHERE c.id = ANY (ids)) < cardinality(ids) THEN
@@ -260,7 +351,6 @@ BEGIN
         FROM unnest(ids) WITH ORDINALITY AS i (id, place)
             LEFT JOIN LATERAL (SELECT * FROM conversations c WHERE c.id = i.id LIMIT 1) c ON true;
     END IF;
-    base := pg_current_xact_id()::text::bigint << 20;
     verdicts := array_fill(0, ARRAY[total]);
 
     -- Statements of their own from here: their snapshots have whatever the locks were waited for.
@@ -336,6 +426,10 @@ BEGIN
         new_latests := latests;
     END IF;
 
+    -- What is refused takes no number.
+    IF 0 = ANY (verdicts) THEN
+        base := (pg_current_xact_id()::text::bigint + past_offset) << 20;
+    END IF;
     INSERT INTO events (conversation, seq, position, ordinal, roster, sender, client_id, fingerprint, at, kind,
                         target, expires_at, body)
     SELECT conversations_[n], head_seqs[groups[n]] + ranks[n], base + indexes[n], head_ordinals[groups[n]] + ranks[n],
