@@ -28,6 +28,7 @@ pub(super) fn check(record: &Record) -> Vec<Violation> {
         violations.extend(real_time(*conversation, entries, &sent, &acked));
     }
     violations.extend(acknowledgements(record, &logs, &places));
+    violations.extend(refusals(record, &places));
     violations.extend(senders(&record.sent, &places));
     violations
 }
@@ -69,7 +70,8 @@ fn contents(
     places: &mut Places,
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.message) {
+    let judged = |entry: &&Entry| entry.message || sent.contains_key(&entry.client_id);
+    for entry in entries.iter().filter(judged) {
         let key = Key {
             conversation,
             sender: entry.sender,
@@ -106,7 +108,7 @@ fn real_time(
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut latest_invoked = 0;
-    for entry in entries.iter().filter(|entry| entry.message) {
+    for entry in entries.iter().filter(|entry| sent.contains_key(&entry.client_id)) {
         if acked.get(&entry.client_id).is_some_and(|at| *at < latest_invoked) {
             let key = Key {
                 conversation,
@@ -121,11 +123,12 @@ fn real_time(
     violations
 }
 
-/// Everything acknowledged is where the acknowledgement says.
+/// Everything acknowledged is where the acknowledgement says. What an earlier epoch promised is over.
 fn acknowledgements(record: &Record, logs: &BTreeMap<u64, &[Entry]>, places: &Places) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let epoch = record.acked.first().map(|ack| ack.epoch);
-    for ack in &record.acked {
+    let epoch = record.epoch.or_else(|| record.acked.first().map(|ack| ack.epoch));
+    let is_over = |ack: &&Ack| record.epoch.is_some_and(|epoch| ack.epoch != epoch);
+    for ack in record.acked.iter().filter(|ack| !is_over(ack)) {
         if !logs.contains_key(&ack.key.conversation) {
             violations.push(Violation::NoLog(ack.key.conversation));
             continue;
@@ -139,6 +142,12 @@ fn acknowledgements(record: &Record, logs: &BTreeMap<u64, &[Entry]>, places: &Pl
         }
     }
     violations
+}
+
+/// What was refused for good is nowhere.
+fn refusals(record: &Record, places: &Places) -> Vec<Violation> {
+    let found = |key: &Key| places.get(key).map(|(seq, _)| Violation::Refused(*key, *seq));
+    record.refused.iter().filter_map(found).collect()
 }
 
 /// A sender's messages to one conversation stand in the order in which they were sent.

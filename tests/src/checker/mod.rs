@@ -3,6 +3,9 @@
 //!
 //! It owns the promises as arithmetic. It must never talk to a daemon or assume anything about how one works. The
 //! positions that acknowledgements carry make every check a scan or a lookup.
+//!
+//! A disaster may begin a new epoch. What was acknowledged in an earlier one may then be lost, because everybody is told
+//! of it; what is still there is there once, and nothing of it counts less than what came later.
 
 mod device;
 mod log;
@@ -59,7 +62,7 @@ pub struct Entry {
     pub sender: u64,
     /// Under which id.
     pub client_id: [u8; 16],
-    /// A message, and not what happened to the group.
+    /// A message, which counts. Other events are judged where their client id was recorded as sent.
     pub message: bool,
     /// What.
     pub body: Vec<u8>,
@@ -72,6 +75,10 @@ pub struct Record {
     pub sent: Vec<Sent>,
     /// Everything that was acknowledged.
     pub acked: Vec<Ack>,
+    /// What was refused for good: it is never stored.
+    pub refused: Vec<Key>,
+    /// The epoch that the logs were read in. Nothing: that of every acknowledgement.
+    pub epoch: Option<u64>,
     /// Every conversation as each of its members reads it at the end, by conversation and reader.
     pub logs: BTreeMap<(u64, u64), Vec<Entry>>,
     /// What each device applied, in the order it did, by device and conversation.
@@ -87,6 +94,8 @@ pub enum Violation {
     Doubled(Key, u64, u64),
     /// An acknowledgement names another place than the log does, or another epoch than others do.
     Misplaced(Key, u64),
+    /// It was refused for good, and stands at this seq.
+    Refused(Key, u64),
     /// Nobody sent it.
     Phantom(Key, u64),
     /// It is not what was sent.

@@ -313,3 +313,57 @@ fn a_record_without_the_log_proves_nothing() {
             .all(|violation| *violation == Violation::NoLog(CONVERSATION))
     );
 }
+
+#[test]
+fn what_an_earlier_epoch_promised_may_be_gone_but_not_twice() {
+    let mut record = sound();
+    record.epoch = Some(8);
+    // The tail was lost, and the epoch with it.
+    in_logs(&mut record, |log| log.truncate(4));
+    found(&record, &[]);
+    record.acked[1].epoch = 8;
+    record.acked[5].epoch = 8;
+    found(&record, &[Violation::Lost(key(1, 6))]);
+    record.acked[5].epoch = 7;
+    in_logs(&mut record, |log| {
+        let again = Entry {
+            seq: 5,
+            ordinal: 4,
+            ..log[3].clone()
+        };
+        log.push(again);
+    });
+    assert!(check(&record).contains(&Violation::Doubled(key(2, 3), 4, 5)));
+}
+
+#[test]
+fn what_was_refused_for_good_is_nowhere() {
+    let mut record = sound();
+    record.refused.push(key(1, 99));
+    found(&record, &[]);
+    record.refused.push(key(1, 4));
+    found(&record, &[Violation::Refused(key(1, 4), 5)]);
+}
+
+#[test]
+fn events_that_do_not_count_are_judged_where_they_were_recorded() {
+    let mut record = sound();
+    let change = |log: &mut Vec<Entry>| {
+        log.push(Entry {
+            seq: 8,
+            ordinal: 6,
+            sender: 1,
+            client_id: id(7),
+            message: false,
+            body: Vec::new(),
+        });
+    };
+    in_logs(&mut record, change);
+    found(&record, &[]);
+    record.sent.push(Sent {
+        key: key(1, 7),
+        body: vec![1],
+        invoked: 70,
+    });
+    found(&record, &[Violation::Altered(key(1, 7), 8)]);
+}
