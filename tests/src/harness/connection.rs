@@ -140,6 +140,22 @@ impl Connection {
         self.answer::<C>(seq)
     }
 
+    /// Asks a daemon that may refuse, or end meanwhile; then there is no answer.
+    pub fn try_ask<C: Call>(&mut self, call: C) -> Option<C::Reply> {
+        let (seq, bytes) = self.frame(call);
+        self.try_write(&bytes).ok()?;
+        loop {
+            match self.read_frame(PATIENCE)? {
+                Incoming::End => return None,
+                incoming if answers(&incoming, seq) => match incoming {
+                    Incoming::Reply(_, reply) => return C::reply(*reply).ok(),
+                    _ => return None,
+                },
+                other => self.kept.push_back(other),
+            }
+        }
+    }
+
     /// Waits for the answer to a request of this type that was submitted as `seq`.
     ///
     /// # Errors

@@ -241,6 +241,16 @@ impl Daemon {
         assert!(status.success(), "the signal was sent");
     }
 
+    /// How it has ended by itself, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        let running = self.running.as_mut()?;
+        let status = running.child.try_wait().expect("its status")?;
+        if let Some(running) = self.running.take() {
+            running.stderr.join().expect("its log");
+        }
+        Some(status)
+    }
+
     /// Waits until it has ended, and says how.
     pub fn ended(&mut self) -> ExitStatus {
         let mut running = self.running.take().expect("it runs");

@@ -7,6 +7,7 @@ mod bench;
 mod chat;
 mod cluster;
 mod delivery;
+mod disaster;
 mod errors;
 mod hostile;
 mod im;

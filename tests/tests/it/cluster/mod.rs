@@ -15,7 +15,7 @@ use tests::harness::{PATIENCE, User};
 
 /// Asks again and again until it is so.
 #[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
@@ -53,7 +53,7 @@ fn send_until_stored(user: &mut User, request: &v1::SendRequest) -> (v1::SendRes
 
 /// Waits until everything asked is answered again: after an outage questions are let through slowly at first.
 #[track_caller]
-fn reads_again(user: &mut User) {
+pub(crate) fn reads_again(user: &mut User) {
     let list = v1::ListConversationsRequest {
         limit: 1,
         ..v1::ListConversationsRequest::default()

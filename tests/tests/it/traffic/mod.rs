@@ -1,54 +1,46 @@
-//! Devices that send and follow for as long as a test lets them, and the record of what they saw.
+//! Devices that write and follow for as long as a test lets them, and the record of what they saw.
 //!
 //! Used where daemons, or what they stand on, are killed meanwhile.
 
+mod follow;
+mod write;
+
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, sync_channel},
-    },
+    sync::{Arc, mpsc::sync_channel},
     thread,
-    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use client::{
-    Client, Device, Options, Update,
-    link::Identity,
-    new_client_id,
-    sync::{Snapshot, Start},
-};
-use protocol::v1;
+use client::link::Identity;
+use protocol::v1::{self, EventKind};
 use tests::{
-    checker::{self, Ack, Entry, Key, Record, Sent},
+    checker::{self, Entry, Record},
     harness::User,
 };
 
-/// A send is repeated under its id for so long; far more than all restarts take.
-const SEND_PATIENCE: Duration = Duration::from_secs(120);
-/// How long devices may take to come to the end of the log.
-const CATCH_UP: Duration = Duration::from_secs(120);
+use follow::{Applied, Goal, follow};
+use write::{Recorder, Writer};
 
-/// Heads that a device must reach, by conversation.
-type Heads = BTreeMap<u64, u64>;
-type Applied = BTreeMap<u64, Vec<Entry>>;
+/// So many broken promises are shown.
+const VIOLATIONS_SHOWN: usize = 10;
 
-struct Clock(Instant);
-
-impl Clock {
-    fn now(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
+/// What a member writes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mix {
+    /// Texts.
+    Messages,
+    /// Also edits, recalls, reactions, groups, profiles and logins, and what is refused.
+    Everything,
 }
 
-#[derive(Default)]
-struct Recorder {
-    sent: Mutex<Vec<Sent>>,
-    acked: Mutex<Vec<Ack>>,
-    count: AtomicU64,
+/// Whether the store may have got another past meanwhile.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pasts {
+    /// It may not.
+    One,
+    /// It may, as long as everybody is told.
+    Any,
 }
 
 /// One device of the traffic: where it connects, as whom, and what it writes to.
@@ -57,6 +49,8 @@ pub(crate) struct Member {
     pub(crate) server: SocketAddr,
     /// Its user's id.
     pub(crate) user: u64,
+    /// Its user's name.
+    pub(crate) name: String,
     /// Its session.
     pub(crate) identity: Identity,
     /// The conversations it writes to, and in which it must see everything in the end.
@@ -67,35 +61,53 @@ pub(crate) struct Member {
 pub(crate) struct Traffic {
     members: Vec<(u64, Vec<u64>)>,
     recorder: Arc<Recorder>,
-    senders: Vec<thread::JoinHandle<()>>,
-    devices: Vec<(std::sync::mpsc::SyncSender<Heads>, thread::JoinHandle<Applied>)>,
+    writers: Vec<thread::JoinHandle<()>>,
+    devices: Vec<(std::sync::mpsc::SyncSender<Goal>, thread::JoinHandle<Applied>)>,
+}
+
+/// How traffic was judged.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    /// Messages and other events that were acknowledged.
+    pub(crate) acknowledged: u64,
+    /// Those of them that an epoch promised that is over.
+    pub(crate) promised_before: u64,
+    /// Broken promises.
+    pub(crate) violations: Vec<String>,
 }
 
 impl Traffic {
-    /// Starts all members. Each writes to each of its conversations, one message after the other, as long as `more`
+    /// Starts all members. Each writes to each of its conversations, one event after the other, as long as `more`
     /// says so for the number of the next.
-    pub(crate) fn start(members: Vec<Member>, more: impl Fn(u64) -> bool + Clone + Send + 'static) -> Self {
-        let clock = Arc::new(Clock(Instant::now()));
+    pub(crate) fn start(
+        members: Vec<Member>,
+        mix: Mix,
+        more: impl Fn(u64) -> bool + Clone + Send + 'static,
+    ) -> Self {
         let mut traffic = Self {
             members: Vec::new(),
             recorder: Arc::default(),
-            senders: Vec::new(),
+            writers: Vec::new(),
             devices: Vec::new(),
         };
         for member in members {
-            let (heads, wanted) = sync_channel(1);
+            let (goal, wanted) = sync_channel(1);
             let (client, device) = follow(member.server, member.identity, wanted);
-            traffic.devices.push((heads, device));
+            traffic.devices.push((goal, device));
+            let mut account = Some((member.server, member.name));
             for conversation in &member.conversations {
-                let (client, recorder, clock, more) = (
+                let mut writer = Writer::new(
                     client.clone(),
+                    account.take(),
+                    member.user,
+                    *conversation,
                     Arc::clone(&traffic.recorder),
-                    Arc::clone(&clock),
-                    more.clone(),
                 );
-                let (user, conversation) = (member.user, *conversation);
-                traffic.senders.push(thread::spawn(move || {
-                    send_all(&client, user, conversation, &recorder, &clock, more)
+                let more = more.clone();
+                traffic.writers.push(thread::spawn(move || {
+                    for number in (0..).take_while(|number| more(*number)) {
+                        writer.write(mix, number);
+                    }
                 }));
             }
             traffic.members.push((member.user, member.conversations));
@@ -103,52 +115,79 @@ impl Traffic {
         traffic
     }
 
-    /// Messages acknowledged so far.
+    /// Events acknowledged so far.
     pub(crate) fn acknowledged(&self) -> u64 {
-        self.recorder.count.load(Ordering::SeqCst)
+        self.recorder.acknowledged()
     }
 
-    /// Every sender has come to its end.
+    /// Every writer has come to its end.
     pub(crate) fn is_sent(&self) -> bool {
-        self.senders.iter().all(thread::JoinHandle::is_finished)
+        self.writers.iter().all(thread::JoinHandle::is_finished)
     }
 
-    /// Waits until everything is sent and applied, reads every log, and judges. `reader` gives a session of its own
+    /// Waits until everything is written and applied, reads every log, and judges. `reader` gives a session of its own
     /// for the member of this number.
-    pub(crate) fn judge(self, mut reader: impl FnMut(usize) -> User) -> (u64, Vec<checker::Violation>) {
-        for sender in self.senders {
-            sender
-                .join()
-                .expect("a sender that got every message acknowledged");
+    pub(crate) fn judge(self, pasts: Pasts, mut reader: impl FnMut(usize) -> User) -> Judgement {
+        for writer in self.writers {
+            writer.join().expect("a writer that got every answer");
         }
-        let mut record = Record {
-            sent: std::mem::take(&mut *self.recorder.sent.lock().unwrap()),
-            acked: std::mem::take(&mut *self.recorder.acked.lock().unwrap()),
-            ..Record::default()
-        };
-        assert_eq!(record.acked.len(), record.sent.len());
-        let acknowledged = record.acked.len() as u64;
+        let mut record = self.recorder.take();
+        let mut epoch = 0;
+        let mut touched = BTreeSet::new();
+        let mut violations = Vec::new();
         for (index, (user, conversations)) in self.members.iter().enumerate() {
             let mut reader = reader(index);
+            epoch = reader.epoch;
             for conversation in conversations {
-                let log = reader.history(*conversation).iter().map(entry).collect();
+                let log = reader.history(*conversation);
+                touched.extend(log.iter().filter_map(changed_by));
+                let log = log.iter().map(entry).collect();
                 record.logs.insert((*conversation, *user), log);
             }
+            if pasts == Pasts::One {
+                violations.extend(self.recorder.judge_others(&mut reader));
+            }
         }
-        for (index, (heads, device)) in self.devices.into_iter().enumerate() {
+        for (index, (goal, device)) in self.devices.into_iter().enumerate() {
             let (user, conversations) = &self.members[index];
-            let wanted: Heads = conversations
+            let heads = conversations
                 .iter()
                 .map(|conversation| (*conversation, head(&record, *conversation, *user)))
                 .collect();
-            heads.send(wanted).unwrap();
-            for (conversation, applied) in device.join().expect("a device that follows") {
+            goal.send(Goal { epoch, heads }).unwrap();
+            let applied = device.join().expect("a device that follows");
+            let of_member = |(conversation, _): &(u64, Vec<Entry>)| conversations.contains(conversation);
+            for (conversation, applied) in applied.into_iter().filter(of_member) {
                 record
                     .applied
                     .insert((format!("member {index}"), conversation), applied);
             }
         }
-        (acknowledged, checker::check(&record))
+        record.epoch = (pasts == Pasts::Any).then_some(epoch);
+        forget_changed(&mut record, &touched);
+        let promised_before = record.acked.iter().filter(|ack| ack.epoch != epoch).count() as u64;
+        let broken = checker::check(&record);
+        violations.extend(broken.iter().map(|violation| format!("{violation:?}")));
+        Judgement {
+            acknowledged: record.acked.len() as u64,
+            promised_before,
+            violations,
+        }
+    }
+}
+
+impl Judgement {
+    /// Nothing was broken.
+    #[track_caller]
+    pub(crate) fn expect_kept(&self, seed: u64) {
+        assert!(self.acknowledged > 0, "seed {seed}: nothing was acknowledged");
+        assert!(
+            self.violations.is_empty(),
+            "seed {seed}: {} broken promises of {} acknowledgements, first {:#?}",
+            self.violations.len(),
+            self.acknowledged,
+            self.violations.iter().take(VIOLATIONS_SHOWN).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -170,109 +209,49 @@ fn head(record: &Record, conversation: u64, reader: u64) -> u64 {
         .map_or(0, |entry| entry.seq)
 }
 
-/// Sends one after the other, so that their order is known; each until it is acknowledged.
-fn send_all(
-    client: &Client,
-    sender: u64,
-    conversation: u64,
-    recorder: &Recorder,
-    clock: &Clock,
-    more: impl Fn(u64) -> bool,
-) {
-    for number in (0..).take_while(|number| more(*number)) {
-        let client_id = new_client_id().0;
-        let key = Key {
-            conversation,
-            sender,
-            client_id,
-        };
-        let body = format!("{sender} to {conversation}: {number}").into_bytes();
-        let request = v1::SendRequest {
-            conversation_id: conversation,
-            client_msg_id: Bytes::copy_from_slice(&client_id),
-            kind: v1::EventKind::Text.into(),
-            content: Some(v1::Content {
-                body: body.clone().into(),
-                ..v1::Content::default()
-            }),
-            ..v1::SendRequest::default()
-        };
-        recorder.sent.lock().unwrap().push(Sent {
-            key,
-            body,
-            invoked: clock.now(),
-        });
-        let sent = client
-            .send(request, SEND_PATIENCE)
-            .expect("an acknowledgement in the end");
-        let ack = Ack {
-            key,
-            epoch: sent.epoch,
-            seq: sent.seq,
-            ordinal: sent.ordinal,
-            at: clock.now(),
-        };
-        recorder.acked.lock().unwrap().push(ack);
-        recorder.count.fetch_add(1, Ordering::SeqCst);
-    }
+/// The message that an event changes.
+fn changed_by(event: &v1::Event) -> Option<(u64, u64)> {
+    let changes = matches!(event.kind(), EventKind::Edit | EventKind::Recall);
+    changes.then_some((event.conversation_id, event.target_seq))
 }
 
-/// A device on a thread of its own, which applies until it has reached the heads it is told at the end.
-fn follow(
-    server: SocketAddr,
-    identity: Identity,
-    wanted: Receiver<Heads>,
-) -> (Client, thread::JoinHandle<Applied>) {
-    let options = Options {
-        server: server.to_string(),
-        identity,
-    };
-    let (client, events) = Client::connect(options).expect("a client");
-    let mut device = Device::new(client.clone(), events, Snapshot::default(), Start::Beginning);
-    let thread = thread::spawn(move || {
-        let mut applied = Applied::new();
-        let mut goal: Option<(Heads, Instant)> = None;
-        loop {
-            if goal.is_none() {
-                goal = wanted
-                    .try_recv()
-                    .ok()
-                    .map(|heads| (heads, Instant::now() + CATCH_UP));
-            }
-            if let Some((heads, deadline)) = &goal
-                && (reached(&applied, heads) || Instant::now() > *deadline)
-            {
-                return applied;
-            }
-            if let Some(Update::Event(event)) = device.next(Instant::now() + Duration::from_millis(100)) {
-                applied
-                    .entry(event.conversation_id)
-                    .or_default()
-                    .push(entry(&event));
-            }
+/// What a changed message says depends on when it was read.
+fn forget_changed(record: &mut Record, touched: &BTreeSet<(u64, u64)>) {
+    let logs = record
+        .logs
+        .iter_mut()
+        .map(|((conversation, _), log)| (conversation, log));
+    let applied = record
+        .applied
+        .iter_mut()
+        .map(|((_, conversation), applied)| (conversation, applied));
+    let mut ids = BTreeSet::new();
+    for (conversation, entries) in logs.chain(applied) {
+        let is_touched = |entry: &&mut Entry| touched.contains(&(*conversation, entry.seq));
+        for entry in entries.iter_mut().filter(is_touched) {
+            entry.body.clear();
+            ids.insert(entry.client_id);
         }
-    });
-    (client, thread)
-}
-
-fn reached(applied: &Applied, heads: &Heads) -> bool {
-    heads.iter().all(|(conversation, head)| {
-        applied
-            .get(conversation)
-            .and_then(|events| events.last())
-            .map_or(0, |entry| entry.seq)
-            >= *head
-    })
+    }
+    for sent in &mut record.sent {
+        if ids.contains(&sent.key.client_id) {
+            sent.body.clear();
+        }
+    }
 }
 
 fn entry(event: &v1::Event) -> Entry {
     let content = event.body.as_ref().and_then(|body| body.content.as_ref());
+    let message = event.kind() == EventKind::Text;
     Entry {
         seq: event.seq,
         ordinal: event.ordinal,
         sender: event.sender_id,
         client_id: event.client_msg_id.as_ref().try_into().unwrap_or_default(),
-        message: event.kind == i32::from(v1::EventKind::Text),
-        body: content.map(|content| content.body.to_vec()).unwrap_or_default(),
+        message,
+        body: content
+            .filter(|_| message)
+            .map(|content| content.body.to_vec())
+            .unwrap_or_default(),
     }
 }
