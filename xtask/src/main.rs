@@ -1,12 +1,13 @@
 //! `cargo xtask`: what this repository needs beyond plain cargo.
 //!
-//! It owns how the suite is run (`test`), what a change must pass (`ci`), what is measured (`bench`), how the fuzz
-//! targets are driven (`fuzz`) and how the models are checked (`models`). It must never be needed to build or run
+//! It owns how the suite is run (`test`), what a change must pass (`ci`), what is measured (`bench`), whether seeded
+//! faults are found (`faults`), how the fuzz targets are driven (`fuzz`) and how the models are checked (`models`). It must never be needed to build or run
 //! the product, and it never changes files under version control.
 
 mod bench;
 mod ci;
 mod dependencies;
+mod faults;
 mod fuzz;
 mod models;
 mod process;
@@ -36,6 +37,8 @@ enum Command {
     Dependencies,
     /// Measure; the results depend on the machine and on what else it does.
     Bench(bench::Options),
+    /// Try the seeded faults of `tests/faults`: each must be found. Builds the workspace once for each.
+    Faults(faults::Options),
     /// Run the fuzz targets; needs a nightly toolchain and a C++ compiler.
     Fuzz(fuzz::Options),
     /// Check netcore's threads with loom, and its other parts with Miri where a nightly toolchain has it.
@@ -60,6 +63,7 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
         Command::Ci => ci::run(&workspace),
         Command::Dependencies => dependencies::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, options),
+        Command::Faults(options) => faults::run(&workspace, options),
         Command::Fuzz(options) => fuzz::run(&workspace, options),
         Command::Models(options) => models::run(&workspace, options),
     }

@@ -5,7 +5,10 @@
 //! It uses cargo-nextest where it is installed.
 
 mod build;
+mod long;
 mod summary;
+
+pub(crate) use summary::failures;
 
 use crate::process::{self, Outcome, Result, Stream, Workspace};
 use crate::services::Services;
@@ -19,24 +22,64 @@ pub(crate) struct Options {
     /// Build and test with optimisation.
     #[arg(long)]
     release: bool,
+    /// Also what takes hours: every disaster in full, the soak, ten thousand histories, and the seeded faults.
+    #[arg(long, conflicts_with = "filter")]
+    all: bool,
     /// Run only the tests whose names contain this, and no documentation examples.
     filter: Option<String>,
 }
 
 /// Runs the suite. Its summary is the last thing printed.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
+    if options.all {
+        long::run(workspace, options)
+    } else {
+        once(workspace, options, &Tier::EVERY)
+    }
+}
+
+/// How one run of the suite differs from another.
+struct Tier {
+    /// The profile of nextest.
+    profile: &'static str,
+    /// What tests are told, to be longer than usual.
+    settings: &'static [(&'static str, &'static str)],
+    /// Parts of the names of the tests that it runs; none: all of them, and the documentation's examples.
+    filters: &'static [&'static str],
+}
+
+impl Tier {
+    /// What every change runs.
+    const EVERY: Self = Self {
+        profile: "default",
+        settings: &[],
+        filters: &[],
+    };
+}
+
+fn once(workspace: &Workspace, options: &Options, tier: &Tier) -> Result<Outcome> {
     let profile: &[&str] = if options.release { &["--release"] } else { &[] };
     // First of all: what is missing is to be said before minutes of building.
     let services = Services::start(workspace)?;
     let mut binaries = build::all(workspace, profile)?;
     binaries.add(services.variables());
+    let settings = tier.settings.iter();
+    binaries.add(
+        settings
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect(),
+    );
+    let filters: Vec<&str> = match &options.filter {
+        Some(filter) => vec![filter],
+        None => tier.filters.to_vec(),
+    };
     let tested = match Runner::find(workspace) {
-        Runner::Nextest => nextest(workspace, profile, options.filter.as_deref(), &binaries)?,
-        Runner::Cargo => plain(workspace, profile, options.filter.as_deref(), &binaries)?,
+        Runner::Nextest => nextest(workspace, tier, profile, &filters, &binaries)?,
+        Runner::Cargo => plain(workspace, profile, &filters, &binaries)?,
     };
     drop(services);
     let mut outcome = tested.outcome;
-    if options.filter.is_none() {
+    if filters.is_empty() {
         let documentation = documentation(workspace, profile)?;
         outcome = outcome.and(documentation.outcome);
         eprintln!("\n{}", documentation.summary);
@@ -69,8 +112,9 @@ impl Runner {
 /// Nextest gives every test a process of its own and kills those that hang.
 fn nextest(
     workspace: &Workspace,
+    tier: &Tier,
     profile: &[&str],
-    filter: Option<&str>,
+    filters: &[&str],
     binaries: &Binaries,
 ) -> Result<Report> {
     let configuration = workspace.root().join("xtask/nextest.toml");
@@ -79,7 +123,8 @@ fn nextest(
         .args(profile)
         .arg("--config-file")
         .arg(configuration)
-        .args(filter);
+        .args(["--profile", tier.profile])
+        .args(filters);
     let mut summary = None;
     let outcome = process::watch(binaries.announce_to(&mut command), Stream::Error, |line| {
         if let Some(found) = summary::nextest(line) {
@@ -91,14 +136,12 @@ fn nextest(
 }
 
 /// What every toolchain has. The documentation's examples follow separately, hence the list of targets.
-fn plain(
-    workspace: &Workspace,
-    profile: &[&str],
-    filter: Option<&str>,
-    binaries: &Binaries,
-) -> Result<Report> {
+fn plain(workspace: &Workspace, profile: &[&str], filters: &[&str], binaries: &Binaries) -> Result<Report> {
     let mut command = workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    command.args(build::TARGETS).args(profile).args(filter);
+    command.args(build::TARGETS).args(profile);
+    if !filters.is_empty() {
+        command.arg("--").args(filters);
+    }
     counted("Tests", binaries.announce_to(&mut command))
 }
 

@@ -8,6 +8,21 @@ pub(super) fn nextest(line: &str) -> Option<&str> {
     line.contains(" run: ").then(|| line.trim_end())
 }
 
+/// The tests that failed, by what a run of the suite prints of itself: `None` where that says of no tests at all.
+pub(crate) fn failures(output: &str) -> Option<u64> {
+    let counts = |line: &str| -> Option<u64> {
+        let (_, counts) = line.split_once(" run: ").or_else(|| line.split_once("Tests: "))?;
+        let of = |word: &str| {
+            let mut parts = counts.split(", ").map(|part| part.trim().split_once(' '));
+            let found = parts.find_map(|part| part.filter(|(_, rest)| rest.starts_with(word)));
+            found.and_then(|(count, _)| count.parse::<u64>().ok())
+        };
+        let failed = of("failed").unwrap_or(0) + of("timed out").unwrap_or(0);
+        (failed + of("passed").unwrap_or(0) > 0).then_some(failed)
+    };
+    output.lines().filter_map(counts).next_back()
+}
+
 /// The sum of the result lines that the standard test harness prints, one per test binary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
@@ -57,6 +72,31 @@ mod tests {
         let coloured = "\u{1b}[32;1m     Summary\u{1b}[0m [ 1s] 2 tests run: 1 passed, 1 failed, 0 skipped";
         assert_eq!(nextest(coloured), Some(coloured));
         assert_eq!(nextest("        PASS [   0.004s] xtask Summary"), None);
+    }
+
+    #[test]
+    fn failed_tests_are_told_from_none_at_all() {
+        let table = [
+            (
+                "     Summary [   1.204s] 33 tests run: 33 passed, 0 skipped",
+                Some(0),
+            ),
+            (
+                "     Summary [ 1s] 3 tests run: 1 passed (1 slow), 2 failed, 9 skipped\nerror: test run failed",
+                Some(2),
+            ),
+            (
+                "     Summary [ 1s] 2 tests run: 1 passed, 1 timed out, 9 skipped",
+                Some(1),
+            ),
+            ("     Summary [ 1s] 0 tests run: 0 passed, 9 skipped", None),
+            ("Tests: 4 passed, 1 failed, 0 ignored", Some(1)),
+            ("Tests: 0 passed, 0 failed, 0 ignored", None),
+            ("error: could not compile", None),
+        ];
+        for (output, wanted) in table {
+            assert_eq!(failures(output), wanted, "{output}");
+        }
     }
 
     #[test]
