@@ -94,14 +94,6 @@ impl Identity {
             log_id: draw()?,
         })
     }
-
-    /// Until PostgreSQL keeps a key of its own.
-    pub(crate) fn interim_key(self) -> TokenKey {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&self.epoch.to_be_bytes());
-        key[8..16].copy_from_slice(&self.log_id.to_be_bytes());
-        TokenKey(key)
-    }
 }
 
 /// How to open a [`SqliteStore`].

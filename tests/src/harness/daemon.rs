@@ -259,15 +259,6 @@ impl Daemon {
         status
     }
 
-    /// How it has ended, if it has.
-    pub fn has_ended(&mut self) -> Option<ExitStatus> {
-        let running = self.running.as_mut().expect("it was started");
-        let status = running.child.try_wait().expect("its status")?;
-        let running = self.running.take().expect("it was started");
-        running.stderr.join().expect("its log");
-        Some(status)
-    }
-
     /// The environment of its next start.
     pub fn set_environment(&mut self, environment: Vec<(String, OsString)>) {
         self.setup.environment = environment;
