@@ -45,8 +45,15 @@ pub enum Update {
     Store,
     /// A sync was answered to its end: where every conversation stands is known.
     Synced,
-    /// Drop what was applied: the store is another one.
+    /// The store has another past: see [`Action::Restart`]. Store [`Device::snapshot`].
     Restarted,
+    /// Drop what was applied of this conversation beyond a seq: see [`Action::Rewind`].
+    Rewound {
+        /// Which.
+        conversation: u64,
+        /// Last seq that still stands.
+        to: u64,
+    },
     /// What is known about conversations has changed.
     Conversations(Vec<v1::Conversation>),
     /// Members have got further.
@@ -190,6 +197,7 @@ impl Device {
             Action::Apply(event) => return Some(Update::Event(event)),
             Action::StoreToken(_) => return Some(Update::Store),
             Action::Restart => return Some(Update::Restarted),
+            Action::Rewind { conversation, to } => return Some(Update::Rewound { conversation, to }),
             Action::List { id, request } => (Purpose::List(id), Request::ListConversations(request)),
             Action::Sync { id, request } => (Purpose::Sync(id), Request::Sync(request)),
             Action::Pull { id, request } => (Purpose::Pull(id), Request::History(request)),

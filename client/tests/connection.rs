@@ -301,6 +301,7 @@ fn a_device_pulls_what_it_missed_and_its_own_calls_are_not_held_up() {
         epoch: 1,
         token: Some("t0".into()),
         cursors: [(1, 0)].into(),
+        ..sync::Snapshot::default()
     };
     let mut device = Device::new(client, events, snapshot, sync::Start::Heads);
     let deadline = Instant::now() + LONG;

@@ -7,7 +7,11 @@ use std::{
     path::PathBuf,
 };
 
-use super::{StoreError, files};
+use bytes::Bytes;
+use protocol::v1;
+
+use super::{StoreError, files, from_hex, to_hex};
+use crate::sync::{Author, Mark};
 
 /// Lines after which a snapshot is due.
 pub(super) const LINES_MAX: usize = 10_000;
@@ -32,27 +36,35 @@ impl AppliedLog {
         self.lines >= LINES_MAX
     }
 
-    /// The cursors noted since the snapshot of this generation. What a crash has torn off is not believed,
+    /// The events noted since the snapshot of this generation, each with its conversation. What a crash has torn off is not believed,
     /// nor anything behind it: those events come again.
-    pub(super) fn read(&mut self, generation: u64) -> Result<Vec<(u64, u64)>, StoreError> {
+    pub(super) fn read(&mut self, generation: u64) -> Result<Vec<(u64, Mark)>, StoreError> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(self.failed(error)),
         };
         let lines = || text.split_inclusive(|byte| *byte == b'\n');
-        let noted: Vec<[u64; 3]> = lines().map_while(parse).collect();
+        let noted: Vec<Note> = lines().map_while(parse).collect();
         // Nothing may be written behind a torn line: the next note makes a snapshot instead.
         let torn = noted.len() < lines().count();
         self.lines = if torn { LINES_MAX } else { noted.len() };
-        let of_this_one = noted.into_iter().filter(|[of, ..]| *of == generation);
-        Ok(of_this_one
-            .map(|[_, conversation, seq]| (conversation, seq))
-            .collect())
+        let of_this_one = noted.into_iter().filter(|note| note.generation == generation);
+        Ok(of_this_one.map(|note| (note.conversation, note.mark)).collect())
     }
 
-    pub(super) fn append(&mut self, generation: u64, conversation: u64, seq: u64) -> Result<(), StoreError> {
-        let line = format!("{generation} {conversation} {seq} .\n");
+    pub(super) fn append(&mut self, generation: u64, event: &v1::Event) -> Result<(), StoreError> {
+        let v1::Event {
+            conversation_id,
+            seq,
+            sent_at_ms,
+            sender_id,
+            kind,
+            ..
+        } = event;
+        let client_id = to_hex(&event.client_msg_id);
+        let line =
+            format!("{generation} {conversation_id} {seq} {sent_at_ms} {sender_id} {kind} x{client_id} .\n");
         let file = match &mut self.file {
             Some(file) => file,
             none => {
@@ -84,10 +96,34 @@ impl AppliedLog {
     }
 }
 
-/// A whole line: three numbers and the mark at its end.
-fn parse(line: &[u8]) -> Option<[u64; 3]> {
+/// One line.
+struct Note {
+    generation: u64,
+    conversation: u64,
+    mark: Mark,
+}
+
+/// A whole line: the snapshot it belongs to, what tells the event from others, and the mark at its end.
+fn parse(line: &[u8]) -> Option<Note> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix(" .\n")?;
-    let mut numbers = line.split(' ').map(|number| number.parse().ok());
-    let parsed = [numbers.next()??, numbers.next()??, numbers.next()??];
-    numbers.next().is_none().then_some(parsed)
+    let mut words = line.split(' ');
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let [generation, conversation, seq, sent_at_ms, sender_id] =
+        [number()?, number()?, number()?, number()?, number()?];
+    let kind = words.next()?.parse().ok()?;
+    let client_msg_id: Bytes = from_hex(words.next()?.strip_prefix('x')?)?;
+    let mark = Mark {
+        seq,
+        sent_at_ms,
+        author: Some(Author {
+            sender_id,
+            kind,
+            client_msg_id,
+        }),
+    };
+    words.next().is_none().then_some(Note {
+        generation,
+        conversation,
+        mark,
+    })
 }

@@ -7,8 +7,8 @@
 //! | file | content |
 //! |---|---|
 //! | `account.json` | server, device id, session token, user (mode 0600, like all of them) |
-//! | `sync.json` | epoch, sync token, cursors |
-//! | `applied.log` | cursors that have moved since, a line each, not flushed to the disk |
+//! | `sync.json` | epoch, sync token, cursors and the last event at each |
+//! | `applied.log` | events that were applied since, a line each, not flushed to the disk |
 //! | `sent.json` | client ids that this device has sent, a cache |
 //! | `names.json` | names of users and groups, a cache |
 //! | `lock` | held by the program that uses the profile |
@@ -24,6 +24,8 @@ mod profile;
 mod tests;
 
 use std::path::PathBuf;
+
+use bytes::Bytes;
 
 pub use profile::{Account, Names, Profile, SessionRecord};
 
@@ -60,4 +62,22 @@ pub enum StoreError {
         /// Which program, as far as it says.
         holder: String,
     },
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn from_hex(text: &str) -> Option<Bytes> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let pair = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.iter().map(pair).collect()
 }

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use protocol::{ClientMessageId, v1};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,9 +15,9 @@ use super::{
     NAMES_MAX, SENT_MAX, StoreError,
     applied::AppliedLog,
     files::{self, Durability},
-    lock,
+    from_hex, lock, to_hex,
 };
-use crate::sync::Snapshot;
+use crate::sync::{Author, Mark, Snapshot};
 
 const ACCOUNT: &str = "account.json";
 const SYNC: &str = "sync.json";
@@ -77,6 +76,55 @@ struct SyncFile {
     epoch: u64,
     token: Option<String>,
     cursors: BTreeMap<u64, u64>,
+    #[serde(default)]
+    marks: BTreeMap<u64, MarkRecord>,
+    #[serde(default)]
+    ahead: BTreeMap<u64, u64>,
+}
+
+/// A [`Mark`] in the file.
+#[derive(Deserialize, Serialize)]
+struct MarkRecord {
+    seq: u64,
+    sent_at_ms: u64,
+    author: Option<AuthorRecord>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct AuthorRecord {
+    sender_id: u64,
+    kind: i32,
+    client_msg_id: String,
+}
+
+impl MarkRecord {
+    fn of(mark: &Mark) -> Self {
+        Self {
+            seq: mark.seq,
+            sent_at_ms: mark.sent_at_ms,
+            author: mark.author.as_ref().map(|author| AuthorRecord {
+                sender_id: author.sender_id,
+                kind: author.kind,
+                client_msg_id: to_hex(&author.client_msg_id),
+            }),
+        }
+    }
+
+    fn read(self) -> Option<Mark> {
+        let author = match self.author {
+            Some(author) => Some(Author {
+                sender_id: author.sender_id,
+                kind: author.kind,
+                client_msg_id: from_hex(&author.client_msg_id)?,
+            }),
+            None => None,
+        };
+        Some(Mark {
+            seq: self.seq,
+            sent_at_ms: self.sent_at_ms,
+            author,
+        })
+    }
 }
 
 #[derive(Default, Deserialize, Serialize)]
@@ -173,29 +221,35 @@ impl Profile {
     /// See [`StoreError`].
     pub fn sync(&mut self) -> Result<Option<Snapshot>, StoreError> {
         let path = self.path(SYNC);
-        let Some(mut file) = files::read::<SyncFile>(&path)? else {
+        let Some(file) = files::read::<SyncFile>(&path)? else {
             return Ok(None);
         };
-        for (conversation, seq) in self.applied.read(file.generation)? {
-            let cursor = file.cursors.entry(conversation).or_default();
-            *cursor = seq.max(*cursor);
-        }
+        let noted = self.applied.read(file.generation)?;
         self.generation = file.generation;
+        let damaged = |reason: &str| StoreError::Corrupt {
+            path,
+            reason: reason.to_owned(),
+        };
         let token = match file.token.as_deref().map(from_hex) {
-            Some(None) => {
-                return Err(StoreError::Corrupt {
-                    path,
-                    reason: "the token is not hexadecimal".to_owned(),
-                });
-            }
+            Some(None) => return Err(damaged("the token is not hexadecimal")),
             Some(token) => token,
             None => None,
         };
-        Ok(Some(Snapshot {
+        let read = |(id, mark): (u64, MarkRecord)| Some((id, mark.read()?));
+        let Some(marks) = file.marks.into_iter().map(read).collect() else {
+            return Err(damaged("a client id is not hexadecimal"));
+        };
+        let mut snapshot = Snapshot {
             epoch: file.epoch,
             token,
             cursors: file.cursors,
-        }))
+            marks,
+            ahead: file.ahead,
+        };
+        for (conversation, mark) in noted {
+            snapshot.note(conversation, mark);
+        }
+        Ok(Some(snapshot))
     }
 
     /// Stores how far this device has got, safe from a crash of the machine.
@@ -210,6 +264,12 @@ impl Profile {
             epoch: snapshot.epoch,
             token: snapshot.token.as_ref().map(|token| to_hex(token)),
             cursors: snapshot.cursors.clone(),
+            marks: snapshot
+                .marks
+                .iter()
+                .map(|(id, mark)| (*id, MarkRecord::of(mark)))
+                .collect(),
+            ahead: snapshot.ahead.clone(),
         };
         files::replace(&self.path(SYNC), &file, Durability::Machine)?;
         // Its lines are of an older generation now and count no more, whether this succeeds or not.
@@ -225,14 +285,13 @@ impl Profile {
     /// See [`StoreError`].
     pub fn note_applied(
         &mut self,
-        conversation: u64,
-        seq: u64,
+        event: &v1::Event,
         snapshot: impl FnOnce() -> Snapshot,
     ) -> Result<(), StoreError> {
         if self.applied.is_full() {
             return self.save_sync(&snapshot());
         }
-        self.applied.append(self.generation, conversation, seq)
+        self.applied.append(self.generation, event)
     }
 
     /// Client ids that this device has sent, the newest [`SENT_MAX`] of them. A list that cannot be read is
@@ -305,22 +364,4 @@ impl Profile {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn from_hex(text: &str) -> Option<Bytes> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    let pair = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    pairs.iter().map(pair).collect()
 }

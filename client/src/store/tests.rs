@@ -4,7 +4,10 @@ use bytes::Bytes;
 use protocol::v1;
 
 use super::{Profile, SENT_MAX, StoreError, applied::LINES_MAX};
-use crate::{new_client_id, sync::Snapshot};
+use crate::{
+    new_client_id,
+    sync::{Mark, Snapshot},
+};
 
 fn open(directory: &tempfile::TempDir) -> Result<Profile, StoreError> {
     Profile::open(directory.path(), "im test", Duration::ZERO)
@@ -22,11 +25,25 @@ fn session(user_id: u64, name: &str) -> v1::Session {
     }
 }
 
+fn event(conversation_id: u64, seq: u64) -> v1::Event {
+    v1::Event {
+        conversation_id,
+        seq,
+        sent_at_ms: 1_000 + seq,
+        sender_id: 7,
+        kind: 1,
+        client_msg_id: Bytes::from_static(&[0, 255, 16]),
+        ..v1::Event::default()
+    }
+}
+
 fn snapshot() -> Snapshot {
     Snapshot {
         epoch: u64::MAX,
         token: Some(Bytes::from_static(&[0, 255, 16])),
         cursors: [(u64::MAX >> 1, 1), (2, u64::MAX >> 1)].into(),
+        marks: [(2, Mark::of(&event(2, 9))), (3, Mark::unknown(4))].into(),
+        ahead: [(2, 7)].into(),
     }
 }
 
@@ -51,26 +68,40 @@ fn single_events_are_noted_between_snapshots_and_a_torn_note_is_not_believed() {
     let directory = tempfile::tempdir().unwrap();
     let mut profile = open(&directory).unwrap();
     profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    let marks = |seqs: &[(u64, u64)]| {
+        let of = |(id, seq): &(u64, u64)| (*id, Mark::of(&event(*id, *seq)));
+        seqs.iter().map(of).collect()
+    };
     let at = |first, second| Snapshot {
         cursors: [(1, first), (2, second)].into(),
+        marks: marks(&[(1, first), (2, second)]),
+        ahead: [(1, 1), (2, 1)].into(),
         ..snapshot()
     };
     let unasked = || panic!("no snapshot is due");
-    profile.save_sync(&at(1, 1)).unwrap();
-    profile.note_applied(1, 2, unasked).unwrap();
-    profile.note_applied(2, 5, unasked).unwrap();
+    let before = Snapshot {
+        ahead: [].into(),
+        ..at(1, 1)
+    };
+    profile.save_sync(&before).unwrap();
+    profile.note_applied(&event(1, 2), unasked).unwrap();
+    profile.note_applied(&event(2, 5), unasked).unwrap();
     drop(profile);
 
     let mut profile = open(&directory).unwrap();
-    assert_eq!(profile.sync().unwrap(), Some(at(2, 5)));
-    profile.note_applied(1, 3, unasked).unwrap();
+    assert_eq!(
+        profile.sync().unwrap(),
+        Some(at(2, 5)),
+        "the token covers neither"
+    );
+    profile.note_applied(&event(1, 3), unasked).unwrap();
     let log = directory.path().join("applied.log");
     let mut text = std::fs::read_to_string(&log).unwrap();
     assert_eq!(profile.sync().unwrap(), Some(at(3, 5)));
     text.truncate(text.len() - 1);
     std::fs::write(&log, &text).unwrap();
     assert_eq!(profile.sync().unwrap(), Some(at(2, 5)));
-    profile.note_applied(1, 3, || at(3, 5)).unwrap();
+    profile.note_applied(&event(1, 3), || at(3, 5)).unwrap();
     assert_eq!(
         profile.sync().unwrap(),
         Some(at(3, 5)),
@@ -82,6 +113,11 @@ fn single_events_are_noted_between_snapshots_and_a_torn_note_is_not_believed() {
     profile.save_sync(&at(9, 1)).unwrap();
     std::fs::write(&log, old).unwrap();
     assert_eq!(profile.sync().unwrap(), Some(at(9, 1)));
+
+    // After a rewind the cursor stands where the last note does.
+    profile.save_sync(&at(9, 1)).unwrap();
+    profile.note_applied(&event(1, 4), unasked).unwrap();
+    assert_eq!(profile.sync().unwrap(), Some(at(4, 1)));
 }
 
 #[test]
@@ -99,7 +135,7 @@ fn notes_are_bounded() {
                 ..snapshot()
             }
         };
-        profile.note_applied(1, seq, all).unwrap();
+        profile.note_applied(&event(1, seq), all).unwrap();
     }
     assert_eq!(asked, 1);
     assert_eq!(directory.path().join("applied.log").metadata().unwrap().len(), 0);

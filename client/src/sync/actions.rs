@@ -2,7 +2,9 @@
 
 use super::{
     ACKNOWLEDGE_EVERY, ACKNOWLEDGE_MAX, Action, CONVERSATIONS_PER_PAGE, PULLS_MAX, READY_MAX, RequestId,
-    machine::{Asked, Live, Machine, Phase, behind},
+    Start,
+    machine::{Asked, Live, Machine, Phase, Ready, Step, behind},
+    mark::Mark,
     token::Tokens,
     track::Pull,
 };
@@ -27,8 +29,8 @@ impl Machine {
         {
             return Some(Action::Acknowledge(acknowledgement));
         }
-        if let Some(event) = self.next_event() {
-            return Some(Action::Apply(event));
+        if let Some(step) = self.next_step() {
+            return Some(step);
         }
         self.take_acknowledgement().map(Action::Acknowledge)
     }
@@ -36,7 +38,8 @@ impl Machine {
     /// What the server does not know to be delivered yet, at most [`ACKNOWLEDGE_MAX`] conversations; for
     /// a program that stops before [`next_action`](Self::next_action) says it. `None` while offline.
     pub fn take_acknowledgement(&mut self) -> Option<v1::DeliveredRequest> {
-        if self.unacknowledged.is_empty() || !matches!(self.phase, Phase::Live(_)) {
+        // What the server has not verified, it may not have: it would take this device for one of another past.
+        if self.unacknowledged.is_empty() || !self.verified || !matches!(self.phase, Phase::Live(_)) {
             return None;
         }
         self.applied_since_acknowledged = 0;
@@ -56,16 +59,15 @@ impl Machine {
             return false;
         }
         self.epoch = 0;
-        self.tokens = Tokens::default();
-        self.tracks.clear();
-        self.unsettled.clear();
-        self.gaps.clear();
-        self.ready.clear();
-        self.held_events = 0;
-        self.pulls.clear();
         self.after_list = false;
-        self.acknowledged.clear();
-        self.unacknowledged.clear();
+        let had_nothing = self.tokens.known.is_none() && self.start == Start::Heads;
+        self.doubt_everything();
+        if had_nothing {
+            // It was still reading the list.
+            self.tokens = Tokens::default();
+            self.tracks.clear();
+            self.unsettled.clear();
+        }
         if let Phase::Restarting { postponed: wait } = self.phase {
             self.begin();
             if wait
@@ -126,10 +128,9 @@ impl Machine {
                 continue;
             };
             track.queued = false;
-            if !track.has_gap() || track.pull.is_some() || track.postponed {
+            let Some(from_seq) = track.gap().filter(|_| track.pull.is_none() && !track.postponed) else {
                 continue;
-            }
-            let from_seq = track.received + 1;
+            };
             track.pull = Some(Pull {
                 id,
                 from: from_seq,
@@ -148,23 +149,52 @@ impl Machine {
         None
     }
 
-    fn next_event(&mut self) -> Option<Box<v1::Event>> {
-        while let Some(step) = self.ready.pop_front() {
-            let Some(track) = self.tracks.get_mut(&step.conversation) else {
+    fn next_step(&mut self) -> Option<Action> {
+        if !self.verified {
+            return None;
+        }
+        while let Some(Ready {
+            conversation,
+            to,
+            step,
+        }) = self.ready.pop_front()
+        {
+            let Some(track) = self.tracks.get_mut(&conversation) else {
                 continue;
             };
-            track.cursor = step.to;
-            let settled = track.is_settled();
-            self.tokens.applied(step.conversation, step.to, settled);
-            if settled {
-                self.unsettled.remove(&step.conversation);
-            }
-            if let Some(event) = step.event {
-                self.unacknowledged.insert(step.conversation, step.to);
-                self.applied_since_acknowledged += 1;
-                return Some(event);
+            let action = match step {
+                Step::Blank => {
+                    track.cursor = to;
+                    None
+                }
+                Step::Over(event) => {
+                    track.cursor = to;
+                    track.mark = Some(Mark::of(&event));
+                    self.unacknowledged.insert(conversation, to);
+                    self.applied_since_acknowledged += 1;
+                    Some(Action::Apply(event))
+                }
+                Step::Rewind => {
+                    self.rewound(conversation, to);
+                    Some(Action::Rewind { conversation, to })
+                }
+            };
+            self.note_settled(conversation);
+            if action.is_some() {
+                return action;
             }
         }
         None
+    }
+
+    fn note_settled(&mut self, conversation: u64) {
+        let Some(track) = self.tracks.get(&conversation) else {
+            return;
+        };
+        let settled = track.is_settled();
+        self.tokens.applied(conversation, track.cursor, settled);
+        if settled {
+            self.unsettled.remove(&conversation);
+        }
     }
 }

@@ -8,7 +8,7 @@ use protocol::v1;
 use super::{
     CONVERSATIONS_MAX, Failure, HELD_MAX, Malformed, PULL_EVENTS_DEFAULT, READY_MAX, RequestId, Snapshot,
     Start, page,
-    token::{Behind, Tokens},
+    token::{Ahead, Behind, Tokens},
     track::{Track, weight},
 };
 
@@ -31,6 +31,11 @@ pub struct Machine {
     pub(super) last_id: u64,
     pub(super) phase: Phase,
     pub(super) restart: bool,
+    /// The server has accepted on this connection, or the last one, what this device stands on: what is ready may
+    /// be applied.
+    pub(super) verified: bool,
+    /// The conversations that the sync under way has named, with their heads.
+    pub(super) named: BTreeMap<u64, u64>,
     /// No sync was answered since the list was read: what the first one names and the list did not has
     /// moved in the meantime.
     pub(super) after_list: bool,
@@ -39,12 +44,21 @@ pub struct Machine {
     pub(super) applied_since_acknowledged: usize,
 }
 
-/// One step of a cursor: over an event, or over a stretch in which nothing is visible.
+/// One step of a cursor.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) conversation: u64,
     pub(super) to: u64,
-    pub(super) event: Option<Box<v1::Event>>,
+    pub(super) step: Step,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    Over(Box<v1::Event>),
+    /// A stretch in which nothing is visible.
+    Blank,
+    /// Back, to what is confirmed.
+    Rewind,
 }
 
 #[derive(Debug)]
@@ -83,18 +97,30 @@ pub(super) struct Asked {
 impl Machine {
     /// Goes on from what was stored, or begins at `start` where nothing was.
     pub fn new(snapshot: Snapshot, start: Start) -> Self {
-        let tracks = snapshot
-            .cursors
-            .into_iter()
-            .take(CONVERSATIONS_MAX)
-            .map(|(conversation, cursor)| (conversation, Track::at(cursor)))
-            .collect();
+        let Snapshot {
+            epoch,
+            token,
+            cursors,
+            mut marks,
+            ahead,
+        } = snapshot;
+        let known = |(conversation, cursor)| (conversation, Track::at(cursor, marks.remove(&conversation)));
+        let mut tracks: BTreeMap<u64, Track> =
+            cursors.into_iter().take(CONVERSATIONS_MAX).map(known).collect();
+        let room = CONVERSATIONS_MAX.saturating_sub(tracks.len());
+        let unsettled = marks.keys().copied().take(room).collect();
+        tracks.extend(
+            marks
+                .into_iter()
+                .take(room)
+                .map(|(conversation, mark)| (conversation, Track::of_earlier_epoch(mark))),
+        );
         Self {
             start,
-            epoch: snapshot.epoch,
-            tokens: Tokens::resumed(snapshot.token),
+            epoch,
+            tokens: Tokens::resumed(token, ahead),
             tracks,
-            unsettled: BTreeSet::new(),
+            unsettled,
             gaps: VecDeque::new(),
             ready: VecDeque::new(),
             held_events: 0,
@@ -103,6 +129,8 @@ impl Machine {
             last_id: 0,
             phase: Phase::Offline,
             restart: false,
+            verified: false,
+            named: BTreeMap::new(),
             after_list: false,
             acknowledged: BTreeMap::new(),
             unacknowledged: BTreeMap::new(),
@@ -118,8 +146,15 @@ impl Machine {
             cursors: self
                 .tracks
                 .iter()
+                .filter(|(_, track)| !track.is_of_earlier_epoch())
                 .map(|(id, track)| (*id, track.cursor))
                 .collect(),
+            marks: self
+                .tracks
+                .iter()
+                .filter_map(|(id, track)| Some((*id, track.last_applied()?)))
+                .collect(),
+            ahead: self.tokens.ahead().clone(),
         }
     }
 
@@ -146,6 +181,7 @@ impl Machine {
         for (conversation, seq) in again {
             self.unacknowledged.entry(conversation).or_insert(seq);
         }
+        self.doubt_the_unconfirmed();
         if self.restart {
             self.phase = Phase::Restarting { postponed: false };
         } else {
@@ -192,11 +228,11 @@ impl Machine {
             self.check_room(conversation.conversation_id)?;
             self.tracks
                 .entry(conversation.conversation_id)
-                .or_insert_with(|| Track::at(conversation.head_seq));
+                .or_insert_with(|| Track::listed(conversation));
         }
         if !list.more || list.before.is_empty() {
             // The heads that were listed are at least as far as this token.
-            self.tokens.arrived(token, Behind::new);
+            self.tokens.arrived(token, Ahead::new(), Behind::new);
             self.after_list = true;
             self.phase = Phase::Live(Live::due());
         }
@@ -220,6 +256,7 @@ impl Machine {
             return Ok(());
         }
         sync.pages.iter().try_for_each(page::check)?;
+        self.verified = true;
         for conversation in &sync.conversations {
             let page = sync
                 .pages
@@ -234,11 +271,20 @@ impl Machine {
             return Ok(());
         }
         self.after_list &= sync.more;
+        let named = sync.conversations.iter();
+        self.named
+            .extend(named.map(|named| (named.conversation_id, named.head_seq)));
         if sync.more {
+            // Not to be stored: what it covers of a conversation that is not named yet was not told.
+            self.tokens.known = Some(sync.token);
             self.ask_for_sync();
+            return Ok(());
         }
+        self.inquire_what_was_not_named();
+        let ahead = self.ahead_of_the_named();
         let (tracks, unsettled) = (&self.tracks, &self.unsettled);
-        self.tokens.arrived(sync.token, || behind(tracks, unsettled));
+        self.tokens
+            .arrived(sync.token, ahead, || behind(tracks, unsettled));
         Ok(())
     }
 
@@ -267,6 +313,7 @@ impl Machine {
         // An answer speaks for everything from the seq that was asked for.
         let from_seq = page.from_seq.min(pull.from);
         self.take_page(v1::Page { from_seq, ..page }, true)?;
+        self.compare_head(conversation, head);
         if let Some(track) = self.tracks.get_mut(&conversation) {
             track.settle_head(head, pull.head_since);
         }
@@ -306,7 +353,7 @@ impl Machine {
             return Ok(());
         }
         for head in &heads.heads {
-            self.track(head.conversation_id)?.note_head(head.seq);
+            self.hear(head.conversation_id, head.seq)?;
             self.look_at(head.conversation_id);
         }
         Ok(())
@@ -316,9 +363,17 @@ impl Machine {
     /// that sync brings.
     pub fn handle_pong(&mut self, token: Bytes) {
         let current = matches!(&self.phase, Phase::Live(live) if !live.due && live.asked.is_none());
-        if current && !token.is_empty() && self.tokens.known.as_ref() != Some(&token) {
+        if !current || token.is_empty() {
+            return;
+        }
+        if self.tokens.known.as_ref() == Some(&token) {
+            if self.unsettled.is_empty() {
+                self.tokens.arrived_again();
+            }
+        } else {
             let (tracks, unsettled) = (&self.tracks, &self.unsettled);
-            self.tokens.arrived(token, || behind(tracks, unsettled));
+            self.tokens
+                .arrived(token, Ahead::new(), || behind(tracks, unsettled));
         }
     }
 
@@ -426,6 +481,9 @@ impl Machine {
         let Some(conversation) = self.pulls.remove(&id) else {
             return;
         };
+        if failure == Failure::Gone {
+            self.decide_gone(conversation);
+        }
         if let Some(track) = self.tracks.get_mut(&conversation) {
             let heard_since = track.pull.take().map_or(0, |pull| pull.head_since);
             match failure {
@@ -452,15 +510,18 @@ impl Machine {
         let after_list = self.after_list;
         if after_list && !self.tracks.contains_key(&id) {
             self.check_room(id)?;
-            let cursor = page.map_or(conversation.head_seq, |page| page.from_seq.saturating_sub(1));
-            self.tracks.insert(id, Track::at(cursor));
+            let track = page.map_or_else(
+                || Track::listed(conversation),
+                |page| Track::at(page.from_seq.saturating_sub(1), None),
+            );
+            self.tracks.insert(id, track);
         }
-        let track = self.track(id)?;
-        track.note_head(conversation.head_seq);
+        let track = self.hear(id, conversation.head_seq)?;
         let cursor = track.cursor;
-        if !after_list && conversation.delivered_seq < cursor {
+        if !after_list && track.doubt.is_none() && conversation.delivered_seq < cursor {
             self.unacknowledged.entry(id).or_insert(cursor);
         }
+        self.compare_head(id, conversation.head_seq);
         self.look_at(id);
         Ok(())
     }
@@ -471,13 +532,14 @@ impl Machine {
         let conversation = page.conversation_id;
         let full = self.ready.len() >= READY_MAX;
         let room_to_hold = HELD_MAX.saturating_sub(self.held_events);
+        self.hear(conversation, page.to_seq.max(page.head_seq))?;
+        self.compare(&page);
         let track = self.track(conversation)?;
-        track.note_head(page.to_seq.max(page.head_seq));
         if page.to_seq <= track.received {
             self.look_at(conversation);
             return Ok(());
         }
-        let continues = page.from_seq <= track.received + 1;
+        let continues = track.continues(page.from_seq);
         if continues && (asked_for || !full) {
             let steps = track_steps(track, page);
             self.ready.extend(steps);
@@ -491,18 +553,45 @@ impl Machine {
         Ok(())
     }
 
-    fn release_held(&mut self, conversation: u64) {
+    pub(super) fn release_held(&mut self, conversation: u64) {
         let Some(track) = self.tracks.get_mut(&conversation) else {
             return;
         };
-        while let Some(first) = track.held.first_entry() {
-            if *first.key() > track.received + 1 {
-                break;
-            }
-            let page = first.remove();
+        while let Some(from_seq) = track.held.keys().next().copied()
+            && track.continues(from_seq)
+            && let Some(page) = track.held.remove(&from_seq)
+        {
             self.held_events = self.held_events.saturating_sub(weight(&page));
             self.ready.extend(track_steps(track, page));
         }
+    }
+
+    /// A conversation is said to go up to `seq`.
+    fn hear(&mut self, conversation: u64, seq: u64) -> Result<&mut Track, Malformed> {
+        self.check_room(conversation)?;
+        let track = self.tracks.entry(conversation).or_default();
+        let before = track.heard();
+        if seq > before {
+            self.tokens.heard(conversation, before);
+        }
+        track.note_head(seq);
+        Ok(track)
+    }
+
+    /// What was heard that a sync's last token does not cover: it covers the conversations that the answers named up to
+    /// the heads they named.
+    fn ahead_of_the_named(&mut self) -> Ahead {
+        let mut ahead = self.tokens.ahead().clone();
+        for (id, head) in std::mem::take(&mut self.named) {
+            match self.tracks.get(&id) {
+                Some(track) if track.heard() > head => {
+                    let covered = ahead.entry(id).or_default();
+                    *covered = head.max(*covered);
+                }
+                _ => drop(ahead.remove(&id)),
+            }
+        }
+        ahead
     }
 
     fn track(&mut self, conversation: u64) -> Result<&mut Track, Malformed> {
@@ -518,7 +607,7 @@ impl Machine {
     }
 
     /// Puts a track into the sets it belongs to after it has changed.
-    fn look_at(&mut self, conversation: u64) {
+    pub(super) fn look_at(&mut self, conversation: u64) {
         let Some(track) = self.tracks.get_mut(&conversation) else {
             return;
         };
@@ -532,7 +621,7 @@ impl Machine {
             return;
         }
         self.unsettled.insert(conversation);
-        if track.has_gap() && track.pull.is_none() && !track.postponed && !track.queued {
+        if track.gap().is_some() && track.pull.is_none() && !track.postponed && !track.queued {
             track.queued = true;
             self.gaps.push_back(conversation);
         }
@@ -565,7 +654,7 @@ fn track_steps(track: &mut Track, page: v1::Page) -> Vec<Ready> {
         .map(|event| Ready {
             conversation,
             to: event.seq,
-            event: Some(Box::new(event)),
+            step: Step::Over(Box::new(event)),
         })
         .collect();
     track.received = received.max(page.to_seq);
@@ -573,7 +662,7 @@ fn track_steps(track: &mut Track, page: v1::Page) -> Vec<Ready> {
         steps.push(Ready {
             conversation,
             to: track.received,
-            event: None,
+            step: Step::Blank,
         });
     }
     steps

@@ -16,7 +16,9 @@
 
 mod actions;
 mod machine;
+mod mark;
 mod page;
+mod past;
 mod token;
 mod track;
 
@@ -31,6 +33,7 @@ use bytes::Bytes;
 use protocol::v1;
 
 pub use machine::Machine;
+pub use mark::{Author, Mark};
 
 /// Conversations a device can follow.
 pub const CONVERSATIONS_MAX: usize = 100_000;
@@ -49,7 +52,8 @@ pub const ACKNOWLEDGE_MAX: usize = 500;
 /// Events applied before an acknowledgement is due even though more are waiting.
 pub const ACKNOWLEDGE_EVERY: usize = 64;
 
-/// Where a device that has no cursors begins.
+/// Where a device begins that never had anything. One that had, and whose past is over, never skips what the new one
+/// has: it goes on from what both have in common, or from the beginning.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Start {
     /// At the heads: what was said before is history, read when it is opened. For a device that joins
@@ -70,6 +74,22 @@ pub struct Snapshot {
     pub token: Option<Bytes>,
     /// Last applied seq by conversation.
     pub cursors: BTreeMap<u64, u64>,
+    /// Last applied event by conversation. One of a conversation without a cursor was applied in an epoch that is
+    /// over, and is still to be compared with the log.
+    pub marks: BTreeMap<u64, Mark>,
+    /// Conversations that more was heard of than the token covers, with the seq up to which it covers them. What was
+    /// applied beyond is compared with the log on the next connection.
+    pub ahead: BTreeMap<u64, u64>,
+}
+
+impl Snapshot {
+    /// One more event was applied, without a newer token. The cursor follows it back as well, after a rewind.
+    pub(crate) fn note(&mut self, conversation: u64, mark: Mark) {
+        let cursor = self.cursors.entry(conversation).or_default();
+        self.ahead.entry(conversation).or_insert(*cursor);
+        *cursor = mark.seq;
+        self.marks.insert(conversation, mark);
+    }
 }
 
 /// Names a request, so that an answer that comes too late is told from the one that is waited for.
@@ -106,8 +126,18 @@ pub enum Action {
     StoreToken(Bytes),
     /// Tell the server how far this device has got.
     Acknowledge(v1::DeliveredRequest),
-    /// The store is another one or was cut back: drop everything that was applied, its cursors as well.
+    /// The server's store has another past: it was put back, or is another one. What was applied may not be in it. For
+    /// every conversation of which something was applied a [`Rewind`](Self::Rewind) follows, at the latest when the
+    /// device has caught up. Store the snapshot.
     Restart,
+    /// The log has up to `to` what was applied of this conversation, and nothing beyond it is certain: drop what was
+    /// applied beyond. What the log has instead follows, with what is applied again where less stands than could.
+    Rewind {
+        /// Which.
+        conversation: u64,
+        /// Last seq that still stands; 0 for none.
+        to: u64,
+    },
 }
 
 /// Why a request brought no answer to feed.

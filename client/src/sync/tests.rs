@@ -2,10 +2,20 @@ use bytes::Bytes;
 use protocol::v1;
 
 use super::{
-    Action, Failure, HELD_MAX, Machine, Malformed, PULLS_MAX, READY_MAX, RequestId, Snapshot, Start,
+    Action, Failure, HELD_MAX, Machine, Malformed, Mark, PULLS_MAX, READY_MAX, RequestId, Snapshot, Start,
 };
 
 const EPOCH: u64 = 7;
+
+fn event(conversation_id: u64, seq: u64) -> v1::Event {
+    v1::Event {
+        conversation_id,
+        seq,
+        sent_at_ms: 1_000 + seq,
+        client_msg_id: Bytes::copy_from_slice(&seq.to_be_bytes()),
+        ..v1::Event::default()
+    }
+}
 
 fn page(conversation: u64, from: u64, to: u64, seqs: impl IntoIterator<Item = u64>) -> v1::Page {
     v1::Page {
@@ -13,14 +23,7 @@ fn page(conversation: u64, from: u64, to: u64, seqs: impl IntoIterator<Item = u6
         epoch: EPOCH,
         from_seq: from,
         to_seq: to,
-        events: seqs
-            .into_iter()
-            .map(|seq| v1::Event {
-                conversation_id: conversation,
-                seq,
-                ..v1::Event::default()
-            })
-            .collect(),
+        events: seqs.into_iter().map(|seq| event(conversation, seq)).collect(),
         head_seq: 0,
     }
 }
@@ -39,6 +42,7 @@ fn live(conversation: u64, cursor: u64) -> Machine {
         epoch: EPOCH,
         token: Some(Bytes::from_static(b"t0")),
         cursors: [(conversation, cursor)].into(),
+        ..Snapshot::default()
     };
     let mut machine = Machine::new(snapshot, Start::Heads);
     machine.handle_connected(10);
@@ -86,6 +90,7 @@ fn drain(machine: &mut Machine) -> Vec<String> {
             Action::Sync { request, .. } => format!("sync {}", String::from_utf8_lossy(&request.token)),
             Action::List { .. } => "list".to_owned(),
             Action::Restart => "restart".to_owned(),
+            Action::Rewind { conversation, to } => format!("rewind {conversation} to {to}"),
         })
         .collect()
 }
@@ -226,6 +231,8 @@ fn a_new_device_begins_at_the_heads_and_what_moved_meanwhile_is_found() {
         epoch: EPOCH,
         token: Some(Bytes::from_static(b"t1")),
         cursors: [(1, 40)].into(),
+        marks: [(1, Mark::unknown(40))].into(),
+        ..Snapshot::default()
     };
     assert_eq!(machine.snapshot(), stored, "from here on nothing is missed");
     let moved = v1::SyncResponse {
@@ -295,22 +302,165 @@ fn coming_back_to_a_group_skips_nothing_of_the_time_before() {
     assert_eq!(request.from_seq, 6, "6 to 10 may have been visible");
 }
 
-#[test]
-fn another_store_drops_everything() {
-    for restarted in [true, false] {
-        let mut machine = live(1, 5);
-        machine.handle_disconnected();
-        machine.handle_connected(0);
-        let epoch = if restarted { EPOCH } else { EPOCH + 1 };
-        let other = v1::SyncResponse {
-            restarted,
-            epoch,
-            ..sync("x")
-        };
-        answer_sync(&mut machine, other);
-        assert_eq!(drain(&mut machine), ["restart", "list"]);
-        assert_eq!(machine.snapshot(), Snapshot::default());
+/// A machine that has applied events 6 and 7 of conversation 1, and met another past on its next connection.
+fn restarted(other_epoch: bool) -> Machine {
+    let mut machine = live(1, 5);
+    machine.handle_page(page(1, 6, 7, [6, 7])).unwrap();
+    machine.handle_pong(Bytes::from_static(b"t1"));
+    assert_eq!(drain(&mut machine), ["1/6", "1/7", "store t1", "ack 1:7"]);
+    machine.handle_disconnected();
+    machine.handle_connected(10);
+    let other = v1::SyncResponse {
+        restarted: !other_epoch,
+        epoch: EPOCH + u64::from(other_epoch),
+        ..sync("x")
+    };
+    answer_sync(&mut machine, other);
+    assert_eq!(machine.next_action(), Some(Action::Restart));
+    machine
+}
+
+fn listed(conversation_id: u64, head_seq: u64, token: &'static str) -> v1::SyncResponse {
+    v1::SyncResponse {
+        conversations: vec![v1::Conversation {
+            conversation_id,
+            head_seq,
+            delivered_seq: head_seq,
+            ..v1::Conversation::default()
+        }],
+        ..sync(token)
     }
+}
+
+#[test]
+fn another_past_is_asked_for_from_its_beginning_and_what_it_has_too_stays() {
+    for other_epoch in [true, false] {
+        let mut machine = restarted(other_epoch);
+        let before = Snapshot {
+            token: Some(Bytes::new()),
+            marks: [(1, Mark::of(&event(1, 7)))].into(),
+            ..Snapshot::default()
+        };
+        assert_eq!(machine.snapshot(), before, "as such it is stored");
+        answer_sync(&mut machine, listed(1, 9, "t2"));
+        let (id, request) = next_pull(&mut machine);
+        assert_eq!(request.from_seq, 7, "is it the same event?");
+        let answer = v1::Page {
+            head_seq: 9,
+            ..page(1, 7, 9, 7..=9)
+        };
+        machine.handle_history(id, answer).unwrap();
+        let rest = ["rewind 1 to 7", "1/8", "1/9", "store t2", "ack 1:9"];
+        assert_eq!(drain(&mut machine), rest);
+    }
+}
+
+#[test]
+fn a_log_with_another_event_there_is_applied_from_its_beginning() {
+    let mut machine = restarted(true);
+    let other = v1::SyncResponse {
+        epoch: EPOCH,
+        ..listed(1, 8, "t2")
+    };
+    answer_sync(&mut machine, other);
+    let (id, _) = next_pull(&mut machine);
+    let mut answer = v1::Page {
+        head_seq: 8,
+        ..page(1, 7, 8, [7, 8])
+    };
+    answer.events[0].client_msg_id = Bytes::from_static(b"another");
+    machine.handle_history(id, answer).unwrap();
+    assert!(
+        machine.snapshot().cursors.is_empty(),
+        "not before the program knows"
+    );
+    assert_eq!(drain(&mut machine), ["pull 1/1", "rewind 1 to 0"]);
+}
+
+#[test]
+fn a_log_that_ends_before_is_applied_from_its_beginning() {
+    let mut machine = restarted(true);
+    answer_sync(&mut machine, listed(1, 3, "t2"));
+    assert_eq!(drain(&mut machine), ["pull 1/1", "rewind 1 to 0"]);
+    // One that has nothing of the conversation says nothing of it.
+    let mut machine = restarted(true);
+    answer_sync(&mut machine, sync("t2"));
+    assert_eq!(drain(&mut machine), ["rewind 1 to 0", "store t2"]);
+    assert!(machine.is_caught_up());
+}
+
+#[test]
+fn what_was_applied_beyond_the_stored_token_is_looked_for_on_the_next_connection() {
+    let connected_again = || {
+        let mut machine = live(1, 5);
+        machine.handle_page(page(1, 6, 7, [6, 7])).unwrap();
+        assert_eq!(drain(&mut machine), ["1/6", "1/7", "ack 1:7"]);
+        assert_eq!(machine.snapshot().ahead, [(1, 5)].into());
+        machine.handle_disconnected();
+        machine.handle_connected(10);
+        machine
+    };
+    // It is there.
+    let mut machine = connected_again();
+    let answer = v1::SyncResponse {
+        pages: vec![page(1, 6, 8, 6..=8)],
+        ..listed(1, 8, "t2")
+    };
+    answer_sync(&mut machine, answer);
+    assert_eq!(drain(&mut machine), ["1/8", "store t2", "ack 1:8"]);
+    // The store was put back and has something else.
+    let mut machine = connected_again();
+    let mut other = page(1, 6, 8, 6..=8);
+    other.events[1].sent_at_ms += 1;
+    let answer = v1::SyncResponse {
+        pages: vec![other],
+        ..listed(1, 8, "t2")
+    };
+    answer_sync(&mut machine, answer);
+    let again = ["rewind 1 to 5", "1/6", "1/7", "1/8", "store t2", "ack 1:8"];
+    assert_eq!(drain(&mut machine), again);
+    // It has nothing beyond the token.
+    let mut machine = connected_again();
+    answer_sync(&mut machine, sync("t2"));
+    let (id, request) = next_pull(&mut machine);
+    assert_eq!(request.from_seq, 6, "what follows what is certain");
+    let nothing = v1::Page {
+        head_seq: 5,
+        ..page(1, 6, 5, [])
+    };
+    machine.handle_history(id, nothing).unwrap();
+    assert_eq!(drain(&mut machine), ["rewind 1 to 5", "store t2", "ack 1:5"]);
+}
+
+#[test]
+fn nothing_is_applied_or_acknowledged_before_the_server_has_accepted_the_token() {
+    let mut machine = live(1, 5);
+    machine.handle_page(page(1, 6, 6, [6])).unwrap();
+    machine.handle_pong(Bytes::from_static(b"t1"));
+    assert_eq!(drain(&mut machine), ["1/6", "store t1", "ack 1:6"]);
+    machine.handle_disconnected();
+    machine.handle_connected(10);
+    let Some(Action::Sync { id, .. }) = machine.next_action() else {
+        panic!("a sync must be asked for");
+    };
+    machine.handle_page(page(1, 7, 7, [7])).unwrap();
+    assert_eq!(drain(&mut machine), [] as [&str; 0]);
+    machine.handle_sync(id, sync("t1")).unwrap();
+    assert_eq!(drain(&mut machine), ["1/7", "ack 1:7"]);
+}
+
+#[test]
+fn a_refusal_to_sync_is_waited_out_and_takes_nothing() {
+    let mut machine = live(1, 5);
+    machine.handle_disconnected();
+    machine.handle_connected(10);
+    let Some(Action::Sync { id, .. }) = machine.next_action() else {
+        panic!("a sync must be asked for");
+    };
+    machine.handle_failure(id, Failure::Later);
+    assert_eq!(drain(&mut machine), [] as [&str; 0]);
+    machine.retry();
+    assert_eq!(drain(&mut machine), ["sync t0"]);
 }
 
 #[test]
@@ -354,7 +504,7 @@ fn a_late_answer_of_an_earlier_connection_is_ignored() {
     let (old, _) = next_pull(&mut machine);
     machine.handle_disconnected();
     machine.handle_connected(0);
-    answer_sync(&mut machine, sync("t0"));
+    answer_sync(&mut machine, listed(1, 6, "t1"));
     let (new, _) = next_pull(&mut machine);
     assert_ne!(old, new);
     machine.handle_history(old, page(1, 6, 6, [6])).unwrap();
@@ -365,11 +515,13 @@ fn a_late_answer_of_an_earlier_connection_is_ignored() {
 fn acknowledgements_are_repeated_on_the_next_connection() {
     let mut machine = live(1, 5);
     machine.handle_page(page(1, 6, 6, [6])).unwrap();
-    assert_eq!(drain(&mut machine), ["1/6", "ack 1:6"]);
+    machine.handle_pong(Bytes::from_static(b"t1"));
+    assert_eq!(drain(&mut machine), ["1/6", "store t1", "ack 1:6"]);
     machine.handle_disconnected();
     assert!(machine.take_acknowledgement().is_none());
     machine.handle_connected(0);
-    assert_eq!(drain(&mut machine), ["sync t0", "ack 1:6"]);
+    answer_sync(&mut machine, sync("t1"));
+    assert_eq!(drain(&mut machine), ["ack 1:6"]);
 }
 
 #[test]

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use protocol::v1;
 
-use super::RequestId;
+use super::{RequestId, mark::Mark, past::Doubt};
 
 /// `cursor <= received`; what lies between waits in the machine's ready queue.
 #[derive(Debug, Default)]
 pub(super) struct Track {
     /// The program has applied everything up to here.
     pub(super) cursor: u64,
+    /// The last event among that.
+    pub(super) mark: Option<Mark>,
+    /// Whether that is of the server's past is not known: until it is, nothing more is applied.
+    pub(super) doubt: Option<Doubt>,
     /// Everything up to here has arrived without a gap.
     pub(super) received: u64,
     /// The log is said to go up to here.
@@ -34,14 +38,29 @@ pub(super) struct Pull {
 }
 
 impl Track {
-    /// A conversation that was applied up to `cursor`.
-    pub(super) fn at(cursor: u64) -> Self {
+    /// A conversation that was applied up to `cursor`, and what was applied last.
+    pub(super) fn at(cursor: u64, mark: Option<Mark>) -> Self {
         Self {
             cursor,
+            mark,
             received: cursor,
             head: cursor,
             ..Self::default()
         }
+    }
+
+    /// A conversation whose events up to now are history to this device.
+    pub(super) fn listed(conversation: &v1::Conversation) -> Self {
+        let mark = Mark {
+            sent_at_ms: conversation.last_at_ms,
+            ..Mark::unknown(conversation.head_seq)
+        };
+        Self::at(conversation.head_seq, (mark.seq > 0).then_some(mark))
+    }
+
+    /// The log is known to go up to here at least.
+    pub(super) fn heard(&self) -> u64 {
+        self.head.max(self.received)
     }
 
     pub(super) fn note_head(&mut self, head: u64) {
@@ -57,13 +76,22 @@ impl Track {
         self.head = self.received.max(head).max(heard_since);
     }
 
-    pub(super) const fn has_gap(&self) -> bool {
-        self.received < self.head
+    /// From where on to ask, if something is missing: of a conversation in doubt, what stands at its mark.
+    pub(super) fn gap(&self) -> Option<u64> {
+        match self.undecided() {
+            Some(doubt) => self.inquiry(doubt),
+            None => (self.received < self.head).then_some(self.received + 1),
+        }
     }
 
     /// Nothing is missing and nothing waits to be applied.
     pub(super) const fn is_settled(&self) -> bool {
-        !self.has_gap() && self.cursor >= self.received
+        self.doubt.is_none() && self.received >= self.head && self.cursor >= self.received
+    }
+
+    /// Whether a page that begins here can be applied behind what has arrived.
+    pub(super) fn continues(&self, from_seq: u64) -> bool {
+        self.undecided().is_none() && from_seq <= self.received + 1
     }
 
     pub(super) fn held_events(&self) -> usize {

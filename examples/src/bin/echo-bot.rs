@@ -104,10 +104,10 @@ fn run(arguments: &Arguments) -> Result<std::convert::Infallible, Failure> {
                 if let Some(answer) = answer(&event, me) {
                     send(&mut device, answer)?;
                 }
-                profile.note_applied(event.conversation_id, event.seq, || device.snapshot())?;
+                profile.note_applied(&event, || device.snapshot())?;
             }
             Update::Store => profile.save_sync(&device.snapshot())?,
-            Update::Restarted => profile.save_sync(&Snapshot::default())?,
+            Update::Restarted => profile.save_sync(&device.snapshot())?,
             Update::Connected(_) => println!("connected to {} as {}", arguments.server, arguments.name),
             Update::Disconnected { reason } => eprintln!("echo-bot: no connection: {reason}"),
             Update::Ended(ending) => return Err(Error::Ended(ending).into()),

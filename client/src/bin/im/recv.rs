@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{
-    Device, Error, Update,
-    sync::{Snapshot, Start},
-};
+use client::{Device, Error, Update, sync::Start};
 use protocol::{ClientMessageId, v1};
 
 use crate::{
@@ -79,16 +76,14 @@ fn receive(
                 }
                 let device = &receiver.device;
                 let snapshot = || device.snapshot();
-                context
-                    .profile
-                    .note_applied(event.conversation_id, event.seq, snapshot)?;
+                context.profile.note_applied(&event, snapshot)?;
             }
             Update::Store => context.profile.save_sync(&receiver.device.snapshot())?,
             Update::Restarted => {
                 context
                     .output
-                    .note("the server's store is another one than before: starting from where it stands");
-                context.profile.save_sync(&Snapshot::default())?;
+                    .note("the server's store was put back or is another one: what it has is compared, and may come again");
+                context.profile.save_sync(&receiver.device.snapshot())?;
             }
             Update::Conversations(conversations) => receiver.names.learn_conversations(&conversations),
             Update::Connected(_) => connected = true,

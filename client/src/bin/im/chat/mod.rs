@@ -16,10 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use client::{
-    Device, Update,
-    sync::{Snapshot, Start},
-};
+use client::{Device, Update, sync::Start};
 use protocol::{ClientMessageId, v1};
 use ratatui::{
     DefaultTerminal,
@@ -123,12 +120,10 @@ impl Chat<'_> {
             match &update {
                 Update::Event(event) => {
                     let snapshot = || self.device.snapshot();
-                    self.context
-                        .profile
-                        .note_applied(event.conversation_id, event.seq, snapshot)?;
+                    self.context.profile.note_applied(event, snapshot)?;
                 }
                 Update::Store => self.context.profile.save_sync(&self.device.snapshot())?,
-                Update::Restarted => self.context.profile.save_sync(&Snapshot::default())?,
+                Update::Restarted => self.context.profile.save_sync(&self.device.snapshot())?,
                 Update::Connected(_) => self.worker.list(),
                 _ => {}
             }
