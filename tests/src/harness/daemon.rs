@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{Connection, PATIENCE, User};
@@ -225,20 +226,18 @@ impl Daemon {
 
     /// Asks it to end (SIGTERM).
     pub fn ask_to_end(&self) {
-        self.signal("-TERM");
+        self.signal(Signal::TERM);
     }
 
     /// Asks it to log how everything is (SIGUSR1).
     pub fn ask_for_status(&self) {
-        self.signal("-USR1");
+        self.signal(Signal::USR1);
     }
 
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([signal, &self.pid().to_string()])
-            .status()
-            .expect("the kill command");
-        assert!(status.success(), "the signal was sent");
+    /// By the system call: the program `kill` is not installed everywhere.
+    fn signal(&self, signal: Signal) {
+        let running = self.running.as_ref().expect("it runs");
+        kill_process(Pid::from_child(&running.child), signal).expect("the signal was sent");
     }
 
     /// How it has ended by itself, if it has.
