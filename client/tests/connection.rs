@@ -329,3 +329,76 @@ fn a_device_pulls_what_it_missed_and_its_own_calls_are_not_held_up() {
     assert!(applied.into_iter().eq(1..=head));
     assert_eq!(device.snapshot().cursors, [(1, head)].into());
 }
+
+/// What a server does whose past is over: it turns a sync away, says farewell, comes back with another epoch.
+#[test]
+fn a_device_comes_back_to_a_server_that_starts_over_and_goes_on() {
+    let (listener, address) = listen();
+    let server = thread::spawn(move || {
+        let mut peer = Peer::resumed(&listener);
+        let (seq, request) = peer.request();
+        assert!(matches!(request, Request::Sync(sync) if sync.token == "t0"));
+        let refusal = Refusal::new(ErrorCode::Unavailable, "the server starts over").with_retry_after_ms(10);
+        peer.write(&encode_error(&refusal, Encoding::Protobuf, seq));
+        let (seq, request) = peer.request();
+        assert!(matches!(request, Request::Sync(_)), "it is asked for again");
+        peer.push(&Push::GoAway(v1::GoAway {
+            reason: v1::GoAwayReason::Draining.into(),
+            ..v1::GoAway::default()
+        }));
+        peer.write(&encode_error(&refusal, Encoding::Protobuf, seq));
+        drop(peer);
+        let mut peer = Peer::resumed(&listener);
+        let other_past = |token: &'static str, restarted| {
+            Reply::Sync(v1::SyncResponse {
+                token: token.into(),
+                epoch: 2,
+                restarted,
+                conversations: vec![v1::Conversation {
+                    conversation_id: 1,
+                    head_seq: 2,
+                    ..v1::Conversation::default()
+                }],
+                ..v1::SyncResponse::default()
+            })
+        };
+        let (seq, request) = peer.request();
+        assert!(matches!(request, Request::Sync(sync) if sync.token == "t0"));
+        peer.answer(seq, &other_past("t1", true));
+        let (seq, request) = peer.request();
+        assert!(matches!(request, Request::Sync(sync) if sync.token.is_empty()));
+        peer.answer(seq, &other_past("t2", false));
+        let (seq, request) = peer.request();
+        assert!(matches!(request, Request::History(history) if (history.epoch, history.from_seq) == (2, 1)));
+        let page = v1::Page {
+            epoch: 2,
+            head_seq: 2,
+            ..page(1, 2)
+        };
+        peer.answer(seq, &Reply::History(v1::HistoryResponse { page: Some(page) }));
+        let (seq, _) = peer.request();
+        peer.answer(seq, &Reply::Delivered(v1::Empty {}));
+    });
+    let (client, events) = connect(address);
+    let snapshot = sync::Snapshot {
+        epoch: 1,
+        token: Some("t0".into()),
+        cursors: [(1, 7)].into(),
+        ..sync::Snapshot::default()
+    };
+    let mut device = Device::new(client, events, snapshot, sync::Start::Heads);
+    let deadline = Instant::now() + LONG;
+    let mut told = Vec::new();
+    loop {
+        match device.next(deadline).expect("in time") {
+            Update::Restarted => told.push("restarted".to_owned()),
+            Update::Rewound { conversation, to } => told.push(format!("{conversation} back to {to}")),
+            Update::Event(event) => told.push(event.seq.to_string()),
+            Update::Store if device.snapshot().token == Some("t2".into()) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(told, ["restarted", "1 back to 0", "1", "2"]);
+    device.acknowledge(LONG).unwrap();
+    server.join().unwrap();
+}
