@@ -72,6 +72,8 @@ pub enum Effect {
     NotAuthenticated,
     /// The device is in step up to here.
     Synced(Snapshot),
+    /// The device has what the store does not have: it must start over.
+    StartOver,
     /// The session has ended; the connection closes after the answer.
     LoggedOut,
 }

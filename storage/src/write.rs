@@ -279,8 +279,8 @@ pub enum Outcome {
     /// See [`Write::Append`].
     Appended(Appended),
     /// The cursors that moved, with their new values, and the commit position they share; empty and
-    /// position 0 when none did.
-    Cursors(Vec<CursorMove>, Position),
+    /// position 0 when none did. Then whose device said that it has more than there is, of what they may see.
+    Cursors(Vec<CursorMove>, Position, Vec<(ConversationId, UserId)>),
     /// As it is now.
     User(User),
     /// The new session and those it displaced.

@@ -194,7 +194,7 @@ impl Running {
                         .planner
                         .event(&appended.event, now, None, &mut deliveries)
                 }
-                Outcome::Cursors(moves, _) => self.parts.planner.cursors(moves, &mut deliveries),
+                Outcome::Cursors(moves, ..) => self.parts.planner.cursors(moves, &mut deliveries),
                 _ => Ok(()),
             };
             self.checked(planned);
@@ -321,7 +321,7 @@ const fn event(effect: &Outcome) -> Option<&Arc<Event>> {
 pub fn position(effect: &Outcome) -> Position {
     match effect {
         Outcome::Appended(appended) => appended.event.position,
-        Outcome::Cursors(_, position) => *position,
+        Outcome::Cursors(_, position, _) => *position,
         _ => Position(0),
     }
 }

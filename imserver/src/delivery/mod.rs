@@ -16,4 +16,4 @@ pub use behind::Behind;
 pub use follower::{Follower, FollowerHandle, FollowerParts};
 pub use outbox::{Delivery, Entry, Item, LoopMark, Outboxes};
 pub use planner::Planner;
-pub use routes::{Kick, Route, Routes};
+pub use routes::{Kick, KickTo, Route, Routes};

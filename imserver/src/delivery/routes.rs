@@ -30,13 +30,22 @@ pub struct Route {
     pub since: Timestamp,
 }
 
-/// A connection to end, and what to tell it.
+/// Something that a loop is to do with one of its connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Kick {
     /// Which.
     pub conn: ConnId,
-    /// Why.
-    pub reason: GoAwayReason,
+    /// What.
+    pub what: KickTo,
+}
+
+/// What is to become of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KickTo {
+    /// It ends, and is told why.
+    End(GoAwayReason),
+    /// It has what the store does not have: its device must start over.
+    StartOver,
 }
 
 /// Asked for every receiver of every message, so hashed by the quicker way; user ids are the server's own.
@@ -50,8 +59,8 @@ pub struct Routes {
     revocations: AtomicU64,
     /// Sessions that ended lately.
     ended: Mutex<EndedLately>,
-    /// Connections to end, per loop; bounded by the connections there are, because a connection is taken
-    /// out of the routes when it is put here.
+    /// Connections to end or to let start over, per loop; bounded by twice the connections there are: a connection is
+    /// taken out of the routes when it is to end, and is here once at most to start over.
     kicks: Box<[Mutex<Vec<Kick>>]>,
 }
 
@@ -92,7 +101,7 @@ impl Routes {
             Some(index) => {
                 let old = std::mem::replace(&mut routes[index], route);
                 drop(shard);
-                self.kick(old.conn, GoAwayReason::Replaced);
+                self.kick(old.conn, KickTo::End(GoAwayReason::Replaced));
             }
             None => routes.push(route),
         }
@@ -149,7 +158,7 @@ impl Routes {
             }
         }
         if let Some(conn) = gone {
-            self.kick(conn, GoAwayReason::Replaced);
+            self.kick(conn, KickTo::End(GoAwayReason::Replaced));
         }
     }
 
@@ -193,7 +202,20 @@ impl Routes {
             }
         }
         for conn in gone {
-            self.kick(conn, reason);
+            self.kick(conn, KickTo::End(reason));
+        }
+    }
+
+    /// The device of a session said that it has more than there is.
+    pub fn start_over(&self, user: UserId, session: SessionId) {
+        let mut conn = None;
+        self.of(user, |route| {
+            if route.session == session {
+                conn = Some(route.conn);
+            }
+        });
+        if let Some(conn) = conn {
+            self.kick(conn, KickTo::StartOver);
         }
     }
 
@@ -202,13 +224,16 @@ impl Routes {
         self.ended.lock().has(session, Instant::now())
     }
 
-    fn kick(&self, conn: ConnId, reason: GoAwayReason) {
+    fn kick(&self, conn: ConnId, what: KickTo) {
         if let Some(kicks) = self.kicks.get(conn.loop_id().index()) {
-            kicks.lock().push(Kick { conn, reason });
+            let (mut kicks, kick) = (kicks.lock(), Kick { conn, what });
+            if what != KickTo::StartOver || !kicks.contains(&kick) {
+                kicks.push(kick);
+            }
         }
     }
 
-    /// The connections that a loop is to end; it asks at every turn's end and tick.
+    /// What a loop is to do with its connections; it asks at every turn's end and tick.
     pub fn take_kicks(&self, loop_index: usize) -> Vec<Kick> {
         self.kicks
             .get(loop_index)

@@ -90,6 +90,7 @@ impl Gateway {
                 cx.close(code::LOGGED_OUT, CloseHow::Flush);
                 return;
             }
+            Effect::StartOver => self.start_over(cx),
             Effect::None | Effect::Authenticated(_) => {}
         }
         self.ask_more(cx);

@@ -179,10 +179,16 @@ impl Gateway {
                 return;
             };
             self.promised += bytes;
+            let query = match request {
+                Request::Sync(sync) if cx.conn().takes_start_over() && !sync.token.is_empty() => {
+                    Query::StartOver(who, sync.limit)
+                }
+                request => Query::Ask(who, request),
+            };
             let question = Question {
                 key,
                 group,
-                query: Query::Ask(who, request),
+                query,
                 reply: ReplyTo::new(permit, id, seq, encoding),
                 is_frugal: is_pressed,
             };

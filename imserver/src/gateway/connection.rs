@@ -27,6 +27,8 @@ pub struct Connection {
     pub(super) behind: Option<Box<Behind>>,
     /// The device is in step with all of this, by a sync on this connection.
     pub(super) synced: Option<Snapshot>,
+    /// The device has what the store does not have: its next sync is answered as one of another past.
+    pub(super) starts_over: bool,
     /// The peer sends nothing more: close once everything is answered.
     pub(super) ending: bool,
 }
@@ -40,8 +42,14 @@ impl Connection {
             asks: None,
             behind: None,
             synced: None,
+            starts_over: false,
             ending: false,
         }
+    }
+
+    /// Whether its sync is to be answered as one of another past: once.
+    pub(super) const fn takes_start_over(&mut self) -> bool {
+        std::mem::replace(&mut self.starts_over, false)
     }
 
     /// Everything visible to it in this set was written to it, given what its loop has been delivered.

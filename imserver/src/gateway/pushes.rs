@@ -7,7 +7,7 @@ use super::{
     answers::send_go_away,
     handler::{Cx, Gateway, code},
 };
-use crate::delivery::{Behind, Delivery, Entry, Item, encode};
+use crate::delivery::{Behind, Delivery, Entry, Item, KickTo, encode};
 
 impl Gateway {
     pub(super) fn deliver(&mut self, cx: &mut LoopCx<'_, Self>, delivery: Delivery) {
@@ -89,13 +89,36 @@ impl Gateway {
         }
     }
 
-    /// Ends the connections whose sessions are no longer theirs.
+    /// The device has what this store does not have: its next sync is answered as a restart, and it is told to sync.
+    pub(super) fn start_over(&mut self, cx: &mut Cx<'_>) {
+        let id = cx.id();
+        let complete_to = &self.complete_to;
+        let conn = cx.conn();
+        if conn.session.established().is_none() {
+            return;
+        }
+        conn.starts_over = true;
+        let token = conn.token(complete_to).unwrap_or_default();
+        conn.behind
+            .get_or_insert_with(|| Box::new(Behind::new(token)))
+            .owe_resync();
+        self.owed.push(id);
+    }
+
+    /// Ends the connections whose sessions are no longer theirs, and lets those start over that are of another past.
     pub(super) fn kick(&mut self, cx: &mut LoopCx<'_, Self>) {
         let mut kicks = std::mem::take(&mut self.kicks);
         kicks.extend(self.shared.routes.take_kicks(self.loop_index));
         for kick in kicks {
             let Some(mut cx) = cx.conn(kick.conn) else {
                 continue;
+            };
+            let reason = match kick.what {
+                KickTo::End(reason) => reason,
+                KickTo::StartOver => {
+                    self.start_over(&mut cx);
+                    continue;
+                }
             };
             let session = &mut cx.conn().session;
             if session.in_flight() > 0 {
@@ -104,12 +127,12 @@ impl Gateway {
                 self.kicks.push(kick);
                 continue;
             }
-            let message = match kick.reason {
+            let message = match reason {
                 GoAwayReason::Replaced => "this session connected again",
                 GoAwayReason::Displaced => "another device took this one's place",
                 _ => "this session was ended",
             };
-            send_go_away(&mut cx, kick.reason, 0, message);
+            send_go_away(&mut cx, reason, 0, message);
             cx.close(code::GOING_AWAY, CloseHow::Flush);
         }
     }

@@ -8,7 +8,7 @@ use protocol::{
     Refusal, Reply, Request,
     v1::{self, ErrorCode},
 };
-use storage::{CursorMove, Revoke, Seq, Write};
+use storage::{CursorMove, Revoke, Seq, SessionId, Write};
 
 use super::{
     asks::is_question,
@@ -178,7 +178,7 @@ impl Gateway {
             delivered: Seq(head.seq),
             read: Seq(0),
         });
-        self.move_cursors(moves, &Reply::Delivered(v1::Empty {}), reply);
+        self.move_cursors(who.session, moves, &Reply::Delivered(v1::Empty {}), reply);
     }
 
     fn read(&self, who: Established, read: &v1::ReadRequest, reply: ReplyTo) {
@@ -188,13 +188,24 @@ impl Gateway {
             delivered: Seq(read.seq),
             read: Seq(read.seq),
         };
-        self.move_cursors(std::iter::once(moved), &Reply::Read(v1::Empty {}), reply);
+        self.move_cursors(
+            who.session,
+            std::iter::once(moved),
+            &Reply::Read(v1::Empty {}),
+            reply,
+        );
     }
 
-    fn move_cursors(&self, moves: impl Iterator<Item = CursorMove>, answer: &Reply, reply: ReplyTo) {
+    fn move_cursors(
+        &self,
+        session: SessionId,
+        moves: impl Iterator<Item = CursorMove>,
+        answer: &Reply,
+        reply: ReplyTo,
+    ) {
         let lane = &self.shared.lane;
         for moved in moves {
-            match lane.lazy().move_cursor(moved) {
+            match lane.lazy().move_cursor(moved, session) {
                 Ok(true) => lane.wake_lazy(),
                 Ok(false) => {}
                 Err(_) => {

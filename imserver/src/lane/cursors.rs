@@ -13,6 +13,34 @@ const CURSORS_WAITING_MAX: usize = 65_536;
 /// Cursors written in one slice between appends.
 const CURSORS_PER_WRITE: usize = 256;
 
+type Key = (ConversationId, UserId);
+
+/// How far a cursor is to move, and whose report goes furthest.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    delivered: Seq,
+    read: Seq,
+    reporter: SessionId,
+}
+
+impl Waits {
+    fn of(moved: &CursorMove, reporter: SessionId) -> Self {
+        Self {
+            delivered: moved.delivered,
+            read: moved.read,
+            reporter,
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        if other.delivered.max(other.read) > self.delivered.max(self.read) {
+            self.reporter = other.reporter;
+        }
+        self.delivered = other.delivered.max(self.delivered);
+        self.read = other.read.max(self.read);
+    }
+}
+
 /// Waiting cursors and touches. Shared by the loops and the lane.
 #[derive(Debug, Default)]
 pub struct LazyWrites {
@@ -21,7 +49,9 @@ pub struct LazyWrites {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    cursors: BTreeMap<(ConversationId, UserId), (Seq, Seq)>,
+    cursors: BTreeMap<Key, Waits>,
+    /// Who reported what the slice said that was taken last.
+    reporters: BTreeMap<Key, SessionId>,
     touches: BTreeMap<SessionId, Timestamp>,
 }
 
@@ -31,16 +61,14 @@ impl LazyWrites {
     ///
     /// # Errors
     /// [`LazyFull`].
-    pub fn move_cursor(&self, moved: CursorMove) -> Result<bool, LazyFull> {
+    pub fn move_cursor(&self, moved: CursorMove, reporter: SessionId) -> Result<bool, LazyFull> {
         let mut waiting = self.waiting.lock();
         let was_empty = waiting.is_empty();
         let key = (moved.conversation, moved.user);
         if waiting.cursors.len() >= CURSORS_WAITING_MAX && !waiting.cursors.contains_key(&key) {
             return Err(LazyFull);
         }
-        let (delivered, read) = waiting.cursors.entry(key).or_default();
-        *delivered = moved.delivered.max(*delivered);
-        *read = moved.read.max(*read);
+        waiting.merge(key, Waits::of(&moved, reporter));
         Ok(was_empty)
     }
 
@@ -51,10 +79,11 @@ impl LazyWrites {
             Write::Cursors(moves) => {
                 for moved in moves {
                     let key = (moved.conversation, moved.user);
+                    let Some(reporter) = waiting.reporters.get(&key).copied() else {
+                        continue;
+                    };
                     if waiting.cursors.len() < CURSORS_WAITING_MAX || waiting.cursors.contains_key(&key) {
-                        let (delivered, read) = waiting.cursors.entry(key).or_default();
-                        *delivered = moved.delivered.max(*delivered);
-                        *read = moved.read.max(*read);
+                        waiting.merge(key, Waits::of(&moved, reporter));
                     }
                 }
             }
@@ -80,6 +109,14 @@ impl LazyWrites {
         was_empty
     }
 
+    /// Whose reports said the most of these cursors, of the slice that was taken last.
+    pub fn reporters(&self, of: &[(ConversationId, UserId)]) -> Vec<(UserId, SessionId)> {
+        let waiting = self.waiting.lock();
+        of.iter()
+            .filter_map(|key| Some((key.1, *waiting.reporters.get(key)?)))
+            .collect()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.lock().is_empty()
@@ -90,9 +127,19 @@ impl LazyWrites {
         let mut waiting = self.waiting.lock();
         let mut writes = Vec::new();
         let mut moves = Vec::new();
+        waiting.reporters.clear();
         while moves.len() < CURSORS_PER_WRITE
-            && let Some(((conversation, user), (delivered, read))) = waiting.cursors.pop_first()
+            && let Some((key, waits)) = waiting.cursors.pop_first()
         {
+            let (
+                (conversation, user),
+                Waits {
+                    delivered,
+                    read,
+                    reporter,
+                },
+            ) = (key, waits);
+            waiting.reporters.insert(key, reporter);
             moves.push(CursorMove {
                 conversation,
                 user,
@@ -117,6 +164,13 @@ impl LazyWrites {
 }
 
 impl Waiting {
+    fn merge(&mut self, key: Key, more: Waits) {
+        self.cursors
+            .entry(key)
+            .and_modify(|waits| waits.merge(more))
+            .or_insert(more);
+    }
+
     fn is_empty(&self) -> bool {
         self.cursors.is_empty() && self.touches.is_empty()
     }
@@ -130,6 +184,8 @@ pub struct LazyFull;
 mod tests {
     use super::*;
 
+    const DEVICE: SessionId = SessionId(1);
+
     fn moved(user: u64, delivered: u64, read: u64) -> CursorMove {
         CursorMove {
             conversation: ConversationId(1),
@@ -142,17 +198,35 @@ mod tests {
     #[test]
     fn moves_of_one_cursor_become_its_maximum() {
         let lazy = LazyWrites::default();
-        assert_eq!(lazy.move_cursor(moved(1, 5, 2)), Ok(true));
-        assert_eq!(lazy.move_cursor(moved(1, 3, 4)), Ok(false));
+        assert_eq!(lazy.move_cursor(moved(1, 5, 2), DEVICE), Ok(true));
+        assert_eq!(lazy.move_cursor(moved(1, 3, 4), DEVICE), Ok(false));
         assert_eq!(lazy.take(), vec![Write::Cursors(vec![moved(1, 5, 4)])]);
         assert!(lazy.is_empty());
+    }
+
+    #[test]
+    fn it_is_known_whose_report_went_furthest() {
+        let lazy = LazyWrites::default();
+        let key = (ConversationId(1), UserId(1));
+        lazy.move_cursor(moved(1, 5, 2), SessionId(1)).unwrap();
+        lazy.move_cursor(moved(1, 9, 2), SessionId(2)).unwrap();
+        lazy.move_cursor(moved(1, 8, 8), SessionId(3)).unwrap();
+        let writes = lazy.take();
+        assert_eq!(lazy.reporters(&[key]), [(UserId(1), SessionId(2))]);
+        // What waits again is still theirs.
+        writes.into_iter().for_each(|write| lazy.put_back(write));
+        lazy.move_cursor(moved(1, 7, 7), SessionId(3)).unwrap();
+        lazy.take();
+        assert_eq!(lazy.reporters(&[key]), [(UserId(1), SessionId(2))]);
+        lazy.take();
+        assert!(lazy.reporters(&[key]).is_empty());
     }
 
     #[test]
     fn slices_are_bounded() {
         let lazy = LazyWrites::default();
         for user in 1..=CURSORS_PER_WRITE as u64 + 1 {
-            lazy.move_cursor(moved(user, 1, 0)).unwrap();
+            lazy.move_cursor(moved(user, 1, 0), DEVICE).unwrap();
         }
         let Some(Write::Cursors(first)) = lazy.take().pop() else {
             panic!("no cursors")
@@ -164,11 +238,11 @@ mod tests {
     #[test]
     fn what_could_not_be_written_waits_under_what_came_since() {
         let lazy = LazyWrites::default();
-        lazy.move_cursor(moved(1, 5, 2)).unwrap();
+        lazy.move_cursor(moved(1, 5, 2), DEVICE).unwrap();
         lazy.touch(SessionId(7), Timestamp(3));
         let writes = lazy.take();
         assert!(lazy.is_empty());
-        lazy.move_cursor(moved(1, 4, 3)).unwrap();
+        lazy.move_cursor(moved(1, 4, 3), DEVICE).unwrap();
         lazy.touch(SessionId(7), Timestamp(4));
         writes.into_iter().for_each(|write| lazy.put_back(write));
         assert_eq!(
@@ -184,9 +258,9 @@ mod tests {
     fn what_waits_is_bounded() {
         let lazy = LazyWrites::default();
         for user in 1..=CURSORS_WAITING_MAX as u64 {
-            lazy.move_cursor(moved(user, 1, 0)).unwrap();
+            lazy.move_cursor(moved(user, 1, 0), DEVICE).unwrap();
         }
-        assert_eq!(lazy.move_cursor(moved(u64::MAX, 1, 0)), Err(LazyFull));
-        assert_eq!(lazy.move_cursor(moved(1, 2, 0)), Ok(false));
+        assert_eq!(lazy.move_cursor(moved(u64::MAX, 1, 0), DEVICE), Err(LazyFull));
+        assert_eq!(lazy.move_cursor(moved(1, 2, 0), DEVICE), Ok(false));
     }
 }

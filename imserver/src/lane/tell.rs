@@ -98,7 +98,10 @@ impl Teller {
                 (Ok(Outcome::Appended(appended)), Then::Sent(command, reply)) => {
                     self.appended(appended, command, reply, &mut told);
                 }
-                (Ok(outcome @ Outcome::Cursors(..)), _) => self.moved(outcome, &mut told),
+                (Ok(outcome @ Outcome::Cursors(..)), _) => {
+                    self.beyond(&outcome);
+                    self.moved(outcome, &mut told);
+                }
                 (Ok(outcome), then) => next.extend(self.succeeded(outcome, then, checked_at)),
                 // In its place: those of appends to one conversation are answered in their order.
                 (Err(refused), Then::Sent(_, reply)) => {
@@ -154,10 +157,21 @@ impl Teller {
         }
     }
 
+    /// Devices that have more than there is are of another past.
+    fn beyond(&self, outcome: &Outcome) {
+        if let Outcome::Cursors(_, _, beyond) = outcome
+            && !beyond.is_empty()
+        {
+            for (user, session) in self.parts.lazy.reporters(beyond) {
+                self.parts.routes.start_over(user, session);
+            }
+        }
+    }
+
     fn moved(&mut self, outcome: Outcome, told: &mut Told) {
         match (&mut self.deliver, told) {
             (Deliver::Here(planner), Told::Here(deliveries, _)) => {
-                if let Outcome::Cursors(moves, _) = &outcome
+                if let Outcome::Cursors(moves, ..) = &outcome
                     && let Err(error) = planner.cursors(moves, deliveries)
                 {
                     log::error!("members could not be read, sessions will pull: {error}");

@@ -70,7 +70,9 @@ pub(super) fn history(worker: &mut Worker, who: Established, request: &v1::Histo
         Err(error) => return unavailable(&error, reply),
     };
     if request.from_seq > page.head.0.saturating_add(1) {
-        return reply.refuse(&Refusal::new(ErrorCode::OutOfRange, "beyond the head").with_field("from_seq"));
+        // Whoever asks for what follows a seq says that it has that.
+        let refusal = Refusal::new(ErrorCode::OutOfRange, "beyond the head").with_field("from_seq");
+        return reply.refuse_and(&refusal, Effect::StartOver);
     }
     let mut raw = wire::page(&page, request.conversation_id, epoch, clock::wall());
     wire::fit(&mut raw, forward);
@@ -94,7 +96,19 @@ struct RawHistory {
 }
 
 pub(super) fn sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest, reply: ReplyTo) {
-    match try_sync(worker, who, request) {
+    let answer = try_sync(worker, who, request);
+    answer_sync(worker, who, answer, reply);
+}
+
+/// A sync of a device that has said that it has more than there is: answered as one of another past. Whether that is so
+/// for others cannot be concluded from it: anybody can say such a thing.
+pub(super) fn start_over(worker: &mut Worker, who: Established, limit: u32, reply: ReplyTo) {
+    let answer = changes(worker, who, Since::OtherPast, limit).map(Ok);
+    answer_sync(worker, who, answer, reply);
+}
+
+fn answer_sync(worker: &Worker, who: Established, answer: Result<Synced, ReadError>, reply: ReplyTo) {
+    match answer {
         Ok(Ok((response, up_to))) => {
             let effect = if response.more {
                 Effect::None
@@ -112,27 +126,45 @@ pub(super) fn sync(worker: &mut Worker, who: Established, request: &v1::SyncRequ
 
 type Synced = Result<(v1::SyncResponse, Snapshot), Refusal>;
 
+/// What a device that syncs has.
+enum Since {
+    /// This much of the log; nothing, if it is new.
+    Known(Snapshot),
+    /// Something of another past.
+    OtherPast,
+}
+
 fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) -> Result<Synced, ReadError> {
-    let (since, restarted) = if request.token.is_empty() {
-        (Snapshot::default(), false)
+    let since = if request.token.is_empty() {
+        Since::Known(Snapshot::default())
     } else {
         match worker.context.tokens.presented(&request.token) {
             Presented::Invalid => {
                 let refusal = Refusal::invalid("token", "is not a sync token of this server");
                 return Ok(Err(refusal));
             }
-            Presented::OtherPast => (Snapshot::default(), true),
+            Presented::OtherPast => Since::OtherPast,
             Presented::Signed(claim, snapshot) => match worker.reader.testimony(claim)? {
-                Testimony::Known => (snapshot, false),
+                Testimony::Known => Since::Known(snapshot),
                 Testimony::Witness => return Ok(Err(lost_tail(worker))),
             },
         }
     };
-    let changes = worker.reader.changes(
-        who.user,
-        &since,
-        at_most(request.limit, SYNC_CHANGES.min(worker.page.entries)),
-    )?;
+    changes(worker, who, since, request.limit).map(Ok)
+}
+
+fn changes(
+    worker: &mut Worker,
+    who: Established,
+    since: Since,
+    limit: u32,
+) -> Result<(v1::SyncResponse, Snapshot), ReadError> {
+    let (since, restarted) = match since {
+        Since::Known(since) => (since, false),
+        Since::OtherPast => (Snapshot::default(), true),
+    };
+    let limit = at_most(limit, SYNC_CHANGES.min(worker.page.entries));
+    let changes = worker.reader.changes(who.user, &since, limit)?;
     let pages = if restarted {
         Vec::new()
     } else {
@@ -153,7 +185,7 @@ fn try_sync(worker: &mut Worker, who: Established, request: &v1::SyncRequest) ->
         more,
         restarted,
     };
-    Ok(Ok((response, up_to)))
+    Ok((response, up_to))
 }
 
 /// A device has a token that only this past could have signed, about something that this past does not have: its tail

@@ -134,6 +134,8 @@ pub enum Query {
     Open(Box<Device>, Option<IpAddr>, Request),
     /// An authenticated session asks.
     Ask(Established, Request),
+    /// An authenticated session asks for a sync, but has what the store does not have. The limit.
+    StartOver(Established, u32),
     /// A session was checked, but some session was revoked meanwhile: the token's hash and, after a register
     /// or login, the token to tell.
     Recheck(TokenHash, Option<String>),
@@ -179,6 +181,7 @@ impl Task for Question {
         match self.query {
             Query::Open(device, from, request) => login::answer(worker, *device, from, request, self.reply),
             Query::Ask(who, request) => answer(worker, who, request, self.reply),
+            Query::StartOver(who, limit) => conversations::start_over(worker, who, limit, self.reply),
             Query::Recheck(token_hash, token) => login::check(worker, token_hash, token, self.reply),
         }
     }

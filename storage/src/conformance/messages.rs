@@ -303,7 +303,10 @@ fn writes_see_those_before_them(world: &mut World) {
     let answers = world.commit(&batch);
     assert_eq!(answers[3], Err(Refused::Forbidden));
     // Removing someone was sending, hence reading.
-    assert_eq!(answers[4], Ok(Outcome::Cursors(Vec::new(), Position(0))));
+    assert_eq!(
+        answers[4],
+        Ok(Outcome::Cursors(Vec::new(), Position(0), Vec::new()))
+    );
     assert!(answers[5].is_ok());
     assert_eq!(world.page(ANN, GROUP).events[1].reactions_total, 1);
 }

@@ -10,6 +10,7 @@ cases![
     cursors_move_forward_only,
     reading_is_having,
     cursors_end_at_the_visible_head,
+    reports_beyond_the_visible_head_are_named,
     cursors_of_nobody_stay_where_they_are,
     unread_is_what_was_not_read,
     a_batch_of_cursors_shares_a_position,
@@ -53,6 +54,26 @@ fn reading_is_having(world: &mut World) {
         world.cursors(&[cursor(PAIR, BOB, 1, 2)]).0,
         [cursor(PAIR, BOB, 2, 2)]
     );
+}
+
+fn reports_beyond_the_visible_head_are_named(world: &mut World) {
+    world.people();
+    world.group_of(&[BOB]);
+    world.say(GROUP, ANN, "2");
+    let up_to_head = [
+        cursor(GROUP, BOB, 2, 2),
+        cursor(GROUP, CAT, 9, 9),
+        cursor(PAIR, BOB, 9, 0),
+    ];
+    assert_eq!(world.beyond(&up_to_head), [], "nor what they cannot see");
+    // Whether a cursor moves by it or not.
+    for beyond in [cursor(GROUP, BOB, 3, 0), cursor(GROUP, BOB, 0, 3)] {
+        assert_eq!(world.beyond(&[cursor(GROUP, ANN, 2, 0), beyond]), [(GROUP, BOB)]);
+    }
+    world.remove(ANN, BOB);
+    world.say(GROUP, ANN, "4");
+    assert_eq!(world.beyond(&[cursor(GROUP, BOB, 3, 0)]), []);
+    assert_eq!(world.beyond(&[cursor(GROUP, BOB, 4, 0)]), [(GROUP, BOB)]);
 }
 
 fn cursors_end_at_the_visible_head(world: &mut World) {

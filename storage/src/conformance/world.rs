@@ -155,7 +155,15 @@ impl World {
     /// The cursors that moved.
     pub(super) fn cursors(&mut self, moves: &[CursorMove]) -> (Vec<CursorMove>, Position) {
         match self.write(Write::Cursors(moves.to_vec())) {
-            Ok(Outcome::Cursors(moved, position)) => (moved, position),
+            Ok(Outcome::Cursors(moved, position, _)) => (moved, position),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whose device reports more than there is.
+    pub(super) fn beyond(&mut self, moves: &[CursorMove]) -> Vec<(ConversationId, UserId)> {
+        match self.write(Write::Cursors(moves.to_vec())) {
+            Ok(Outcome::Cursors(_, _, beyond)) => beyond,
             other => panic!("{other:?}"),
         }
     }

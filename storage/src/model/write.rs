@@ -34,6 +34,8 @@ impl State {
 
     fn move_cursors(&mut self, moves: &[CursorMove]) -> Outcome {
         let mut moved: Vec<CursorMove> = Vec::new();
+        let beyond = moves.iter().filter(|wanted| self.is_beyond(wanted));
+        let beyond = beyond.map(|wanted| (wanted.conversation, wanted.user)).collect();
         for wanted in moves {
             let Some(new) = self.moved(wanted) else { continue };
             let same =
@@ -45,13 +47,19 @@ impl State {
             self.put_cursor(&new, Position(0));
         }
         if moved.is_empty() {
-            return Outcome::Cursors(moved, Position(0));
+            return Outcome::Cursors(moved, Position(0), beyond);
         }
         let position = self.next_position();
         for new in &moved {
             self.put_cursor(new, position);
         }
-        Outcome::Cursors(moved, position)
+        Outcome::Cursors(moved, position, beyond)
+    }
+
+    fn is_beyond(&self, wanted: &CursorMove) -> bool {
+        let conversation = self.conversations.get(&wanted.conversation);
+        let head = conversation.and_then(|conversation| conversation.visible_head(wanted.user));
+        head.is_some_and(|head| wanted.delivered.max(wanted.read) > head)
     }
 
     /// Where a cursor would be after a move, if that is elsewhere.

@@ -33,15 +33,19 @@ struct Found {
 
 pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Outcome, Stop> {
     if moves.is_empty() {
-        return Ok(Outcome::Cursors(Vec::new(), Position(0)));
+        return Ok(Outcome::Cursors(Vec::new(), Position(0), Vec::new()));
     }
     let found = find(batch, moves)?;
     let mut now: HashMap<Key, Cursor> = HashMap::new();
     let mut moved: Vec<CursorMove> = Vec::new();
     let mut places: HashMap<Key, usize> = HashMap::new();
+    let mut beyond: Vec<Key> = Vec::new();
     for (wanted, found) in moves.iter().zip(found) {
         let Some(found) = found else { continue };
         let key = (wanted.conversation, wanted.user);
+        if wanted.delivered.max(wanted.read) > found.head {
+            beyond.push(key);
+        }
         let old = now.get(&key).copied().unwrap_or(found.old);
         let Some(new) = moved_to(wanted, &found, old) else {
             continue;
@@ -59,12 +63,13 @@ pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Ou
         }
     }
     if moved.is_empty() {
-        return Ok(Outcome::Cursors(moved, Position(0)));
+        return Ok(Outcome::Cursors(moved, Position(0), beyond));
     }
     store(batch, &now.into_iter().collect())?;
     Ok(Outcome::Cursors(
         moved,
         Position(batch.position().cast_unsigned()),
+        beyond,
     ))
 }
 

@@ -433,7 +433,7 @@ fn new_event_of(outcome: &Outcome) -> Position {
 fn position_of(outcome: &Outcome) -> Position {
     match outcome {
         Outcome::Appended(appended) => appended.event.position,
-        Outcome::Cursors(_, position) => *position,
+        Outcome::Cursors(_, position, _) => *position,
         _ => Position(0),
     }
 }

@@ -20,10 +20,13 @@ pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Ou
     let mut moved: Vec<CursorMove> = Vec::new();
     let mut places: HashMap<(ConversationId, UserId), usize> = HashMap::new();
     let mut position = Position(0);
+    let mut beyond = Vec::new();
     for wanted in moves {
-        let Some(cursor) = moved_to(&batch.moment(), wanted)? else {
-            continue;
-        };
+        let (cursor, is_beyond) = moved_to(&batch.moment(), wanted)?;
+        if is_beyond {
+            beyond.push((wanted.conversation, wanted.user));
+        }
+        let Some(cursor) = cursor else { continue };
         if position == Position(0) {
             position = batch.next_position();
         }
@@ -39,13 +42,13 @@ pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Ou
             None => moved.push(new),
         }
     }
-    Ok(Outcome::Cursors(moved, position))
+    Ok(Outcome::Cursors(moved, position, beyond))
 }
 
-/// Where a cursor would be after a move, if that is elsewhere.
-fn moved_to(moment: &Moment<'_>, wanted: &CursorMove) -> Result<Option<Cursor>, Failure> {
+/// Where a cursor would be after a move, if that is elsewhere, and whether the move goes beyond what there is.
+fn moved_to(moment: &Moment<'_>, wanted: &CursorMove) -> Result<(Option<Cursor>, bool), Failure> {
     let Some(stay) = lookup::newest_stay(moment.connection, wanted.conversation, wanted.user)? else {
-        return Ok(None);
+        return Ok((None, false));
     };
     let (head, head_ordinal) = match stay.left {
         Some(left) => left,
@@ -53,11 +56,12 @@ fn moved_to(moment: &Moment<'_>, wanted: &CursorMove) -> Result<Option<Cursor>, 
             .map(|head| (head.seq, head.ordinal))
             .ok_or_else(|| Failure::damaged("a conversation with members has no head"))?,
     };
+    let is_beyond = wanted.delivered.max(wanted.read) > head;
     let old = lookup::cursor(moment, wanted.conversation, wanted.user)?;
     let read = old.read.max(wanted.read.min(head));
     let delivered = old.delivered.max(wanted.delivered.min(head)).max(read);
     if read == old.read && delivered == old.delivered {
-        return Ok(None);
+        return Ok((None, is_beyond));
     }
     let read_ordinal = if read == old.read {
         old.read_ordinal
@@ -66,11 +70,12 @@ fn moved_to(moment: &Moment<'_>, wanted: &CursorMove) -> Result<Option<Cursor>, 
     } else {
         lookup::ordinal_at(moment, wanted.conversation, read)?
     };
-    Ok(Some(Cursor {
+    let cursor = Cursor {
         delivered,
         read,
         read_ordinal,
-    }))
+    };
+    Ok((Some(cursor), is_beyond))
 }
 
 fn store(

@@ -208,8 +208,8 @@ fn masked(outcome: Outcome) -> Outcome {
             appended.event = answers::masked_event(&appended.event);
             Outcome::Appended(appended)
         }
-        Outcome::Cursors(moved, position) => {
-            Outcome::Cursors(moved, Position(u64::from(position != Position(0))))
+        Outcome::Cursors(moved, position, beyond) => {
+            Outcome::Cursors(moved, Position(u64::from(position != Position(0))), beyond)
         }
         other => other,
     }

@@ -170,7 +170,7 @@ impl Writer for RankedWriter {
         let mut ranks = self.ranks.lock();
         let given = answers.iter().flatten().filter_map(|outcome| match outcome {
             Outcome::Appended(appended) => Some(appended.event.position),
-            Outcome::Cursors(_, position) if *position != Position(0) => Some(*position),
+            Outcome::Cursors(_, position, _) if *position != Position(0) => Some(*position),
             _ => None,
         });
         ranks.add(given.collect());
@@ -179,7 +179,9 @@ impl Writer for RankedWriter {
                 appended.event = ranks.event(&appended.event);
                 Outcome::Appended(appended)
             }
-            Outcome::Cursors(moved, position) => Outcome::Cursors(moved, ranks.rank(position)),
+            Outcome::Cursors(moved, position, beyond) => {
+                Outcome::Cursors(moved, ranks.rank(position), beyond)
+            }
             other => other,
         };
         Ok(answers.into_iter().map(|answer| answer.map(ranked)).collect())

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::harness::{Daemon, im_binary};
+use tests::harness::{Daemon, Setup, im_binary};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -129,6 +129,59 @@ fn two_people_chat_and_the_one_who_was_away_gets_everything_once() {
     // Nothing comes twice.
     bob.ends(&["recv", "--count", "1", "--timeout", "1"], 4);
     assert_eq!(bob.json(&["history", "@alice", "--limit", "100"]).len(), 11);
+}
+
+#[test]
+fn after_a_restore_nothing_that_was_said_since_is_skipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let run = |arguments: &[&str]| {
+        let arguments: Vec<_> = arguments.iter().map(std::ffi::OsString::from).collect();
+        let ended = Daemon::run_to_end(&arguments);
+        assert!(ended.status.success(), "{ended:?}");
+    };
+    let embedded = |name: &str| Setup {
+        data_dir: Some(directory.path().join(name)),
+        ..Setup::default()
+    };
+    let daemon = embedded("first").start();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Im::registered(&daemon, name));
+    alice.ok(&["send", "@bob", "kept"]);
+    alice.ok(&["send", "@carol", "kept"]);
+    assert_eq!(bob.received(1), ["kept"]);
+    assert_eq!(carol.received(1), ["kept"]);
+    let store = format!("sqlite:{}", daemon.database().display());
+    run(&["backup", "--to", &path("backup.db"), "--store", &store]);
+    // What bob has is more than the backup has, and what carol has is not.
+    alice.ok(&["send", "@bob", "lost"]);
+    assert_eq!(bob.received(1), ["lost"]);
+    drop(daemon);
+
+    let restored = format!("sqlite:{}", path("second/imserver.db"));
+    run(&["restore", "--from", &path("backup.db"), "--store", &restored]);
+    let daemon = embedded("second").start();
+    for im in [&mut alice, &mut bob, &mut carol] {
+        im.server = daemon.address().to_string();
+    }
+    for to in ["@bob", "@carol"] {
+        alice.ok(&["send", to, "new one"]);
+        alice.ok(&["send", to, "new two"]);
+    }
+    assert_eq!(
+        bob.received(3),
+        ["kept", "new one", "new two"],
+        "again, and then what is new"
+    );
+    assert_eq!(
+        carol.received(2),
+        ["new one", "new two"],
+        "what was printed stands"
+    );
+    for im in [&bob, &carol] {
+        im.ends(&["recv", "--count", "1", "--timeout", "1"], 4);
+    }
+    alice.ok(&["send", "@bob", "new three"]);
+    assert_eq!(bob.received(1), ["new three"]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn a_position_given_to_cursors_is_not_given_again_after_opening() {
         read: Seq(0),
     };
     let moved = writer.commit(&[Write::Cursors(vec![cursor])]).unwrap();
-    let Ok(Outcome::Cursors(_, position)) = &moved[0] else {
+    let Ok(Outcome::Cursors(_, position, _)) = &moved[0] else {
         panic!("{moved:?}")
     };
     drop((writer, store));

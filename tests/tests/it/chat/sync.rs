@@ -91,6 +91,63 @@ fn a_sync_carries_cursors_that_moved() {
     assert!(sync_all(&mut ada, &sync.token, 100).cursors.is_empty());
 }
 
+/// Waits for the push that tells the session to sync.
+fn told_to_sync(user: &mut User) {
+    loop {
+        if let Push::HeadsPush(heads) = user.conn.push()
+            && heads.resync
+        {
+            return assert_eq!(heads.epoch, user.epoch);
+        }
+    }
+}
+
+#[test]
+fn a_device_that_has_more_than_there_is_starts_over_and_nobody_else_does() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    let conversation = ada.direct(bob.id);
+    ada.text(conversation, "one");
+    let mut tablet = daemon.login("bob", "tablet");
+    let token = sync_all(&mut bob, &Bytes::new(), 100).token;
+    let of_tablet = sync_all(&mut tablet, &Bytes::new(), 100).token;
+    let delivered = |seq| v1::DeliveredRequest {
+        up_to: vec![v1::Head {
+            conversation_id: conversation,
+            seq,
+        }],
+    };
+    // The first report moves the cursor to the head, the second moves nothing.
+    for _ in 0..2 {
+        bob.get(delivered(2));
+        told_to_sync(&mut bob);
+        let again = sync_all(&mut bob, &token, 100);
+        assert!(again.restarted, "a token that is right is not used");
+        assert_eq!(ids(&again), [conversation]);
+        assert!(!sync_all(&mut bob, &again.token, 100).restarted, "once");
+    }
+    bob.get(v1::ReadRequest {
+        conversation_id: conversation,
+        seq: 5,
+    });
+    told_to_sync(&mut bob);
+    assert!(sync_all(&mut bob, &token, 100).restarted);
+    // What follows the head may be asked for, and nothing beyond.
+    assert_eq!(bob.page(conversation, 2, 10).unwrap().events, []);
+    bob.get(delivered(1));
+    assert!(!sync_all(&mut bob, &token, 100).restarted);
+    let refusal = bob.page(conversation, 3, 10).unwrap_err();
+    assert_eq!(refusal.code(), v1::ErrorCode::OutOfRange);
+    told_to_sync(&mut bob);
+    assert!(sync_all(&mut bob, &token, 100).restarted);
+    // One that has nothing need not start over.
+    bob.get(delivered(2));
+    told_to_sync(&mut bob);
+    assert!(!sync_all(&mut bob, &Bytes::new(), 100).restarted);
+    assert!(!sync_all(&mut tablet, &of_tablet, 100).restarted);
+    assert_eq!(daemon.login("ada", "phone").epoch, ada.epoch);
+}
+
 #[test]
 fn many_new_events_are_left_to_history() {
     let daemon = Daemon::start();
