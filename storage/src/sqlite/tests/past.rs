@@ -210,6 +210,21 @@ fn an_older_witness_says_less() {
     assert_eq!(report(&place).remarks, [""; 0]);
 }
 
+/// It is written after the flush: what was not committed is not vouched for.
+#[test]
+fn a_commit_that_failed_is_no_lost_tail() {
+    let place = Place::new();
+    drop(place.with_messages(3));
+    let store = place.open();
+    let epoch = store.epoch();
+    let mut writer = store.open_writer().unwrap();
+    writer.connection.commit_hook(Some(|| true)).unwrap();
+    assert!(writer.commit(&messages(3..4)).is_err());
+    drop((writer, store));
+    assert_eq!(place.open().epoch(), epoch);
+    assert_eq!(report(&place).remarks, [""; 0]);
+}
+
 /// SQLite ends its recovery at the first bad checksum and says nothing. We do.
 #[test]
 fn a_flipped_bit_in_the_log_never_takes_messages_away_unnoticed() {
