@@ -66,6 +66,7 @@ fn a_directory_that_is_put_back_under_running_nodes_has_another_past() {
         let running = ground.begin();
         ground.until_acknowledged(&running, 20);
         let epoch = ground.epoch();
+        running.traffic.keep_so_far();
         ground.postgres.stop().unwrap();
         let copy = ground.postgres.copy_data().unwrap();
         ground.postgres.start_again().unwrap();

@@ -51,6 +51,7 @@ fn survives_a_move(move_it: impl FnOnce(&mut Ground)) {
     ground.wire.lead_to(super::nobody());
     ground.wire.cut();
     ground.until_unused();
+    running.traffic.keep_so_far();
     move_it(&mut ground);
     ground.until_acknowledged(&running, 60);
     assert_ne!(ground.epoch(), epoch, "a copy has another past");

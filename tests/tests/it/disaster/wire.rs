@@ -104,7 +104,9 @@ impl Wire {
             .changed
             .wait_timeout_while(state, PATIENCE, |state| !state.held)
             .unwrap();
-        assert!(state.held, "nothing was committed");
+        let held = state.held;
+        drop(state);
+        assert!(held, "nothing was committed");
     }
 
     /// Ends every connection; nothing is held any more.
@@ -139,6 +141,7 @@ impl Shared {
         let (shared, silenced) = (Arc::clone(self), Arc::clone(&silent));
         thread::spawn(move || {
             let _ = shared.pass_requests(number, &from_client, &to_server, &silenced);
+            shared.give_up(number);
             end(&from_client, &to_server);
         });
         let shared = Arc::clone(self);
@@ -225,6 +228,15 @@ impl Shared {
             } else {
                 client.write_all(&buffer[..count])?;
             }
+        }
+    }
+
+    /// A connection has ended, perhaps the chosen one before its COMMIT.
+    fn give_up(&self, number: u64) {
+        let mut state = self.state.lock().unwrap();
+        if state.chosen == Some(number) && !state.held {
+            state.chosen = None;
+            self.changed.notify_all();
         }
     }
 

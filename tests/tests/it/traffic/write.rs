@@ -35,6 +35,8 @@ pub(super) struct Recorder {
     begun: Instant,
     record: Mutex<Record>,
     acknowledged: AtomicU64,
+    /// So many of the first acknowledgements hold whatever happens.
+    kept: AtomicU64,
     others: Mutex<Others>,
 }
 
@@ -55,6 +57,7 @@ impl Default for Recorder {
             begun: Instant::now(),
             record: Mutex::default(),
             acknowledged: AtomicU64::new(0),
+            kept: AtomicU64::new(0),
             others: Mutex::default(),
         }
     }
@@ -67,6 +70,15 @@ impl Recorder {
 
     pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn keep_so_far(&self) {
+        let so_far = self.record.lock().unwrap().acked.len() as u64;
+        self.kept.store(so_far, Ordering::SeqCst);
+    }
+
+    pub(super) fn kept(&self) -> usize {
+        self.kept.load(Ordering::SeqCst) as usize
     }
 
     pub(super) fn take(&self) -> Record {
