@@ -53,6 +53,22 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
     }
 }
 
+/// The newest stay in the conversation $1 of each of the users $2, over or not, by the end of the key, however many there
+/// were before. Nobody else changes these rows: the conversation is locked.
+macro_rules! newest_stays {
+    ($over:literal) => {
+        concat!(
+            "ctid = ANY (ARRAY (
+                SELECT m.ctid FROM unnest($2::bigint[]) AS u (id) CROSS JOIN LATERAL (
+                    SELECT m.ctid, m.left_seq FROM members m WHERE m.conversation = $1 AND m.user_id = u.id
+                    ORDER BY m.joined_seq DESC LIMIT 1) m
+                WHERE m.left_seq ",
+            $over,
+            "))"
+        )
+    };
+}
+
 /// Enters members, one of them as the owner.
 fn join(
     session: &mut Session,
@@ -77,11 +93,19 @@ fn join(
     Ok(())
 }
 
+/// Erases the bodies of a message and of its edits, whose number the rules bound. Nobody else changes these rows: the
+/// conversation is locked, so they can be found first, one after the other by their key.
 fn erase(session: &mut Session, event: &Event) -> Result<(), Failure> {
     session.execute(
         "UPDATE events SET body = '', recalled = true
-         WHERE conversation = $1 AND seq = ANY (
-            $2::bigint || ARRAY (SELECT d.seq FROM edits d WHERE d.conversation = $1 AND d.target = $2))",
+         WHERE ctid = ANY (ARRAY (
+            SELECT e.ctid
+            FROM (SELECT $2::bigint AS seq
+                  UNION ALL
+                  SELECT d.seq FROM edits d WHERE d.conversation = $1 AND d.target = $2) t
+                CROSS JOIN LATERAL (
+                    SELECT e.ctid FROM events e WHERE e.conversation = $1 AND e.seq = t.seq LIMIT 1
+                ) e))",
         &[&sql(event.conversation.0), &sql(event.target.0)],
     )?;
     Ok(())
@@ -136,8 +160,10 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
             if founder.is_none() {
                 // Their earlier stays, if they had any, are not the newest any more.
                 session.execute(
-                    "UPDATE members SET newest = false
-                     WHERE user_id = ANY ($2) AND conversation = $1 AND newest",
+                    concat!(
+                        "UPDATE members SET newest = false WHERE ",
+                        newest_stays!("IS NOT NULL")
+                    ),
                     &[&sql(event.conversation.0), &users],
                 )?;
             }
@@ -153,8 +179,7 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
                 .role
                 .ok_or_else(|| Failure::damaged("a change of role does not say which"))?;
             let changed = session.execute(
-                "UPDATE members SET role = $3
-                 WHERE conversation = $1 AND user_id = ANY ($2) AND left_seq IS NULL",
+                concat!("UPDATE members SET role = $3 WHERE ", newest_stays!("IS NULL")),
                 &[&sql(event.conversation.0), &users, &role_number(role)],
             )?;
             one_row(changed, "someone got a role who was no member")
@@ -166,8 +191,11 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
 
 fn leave(session: &mut Session, event: &Event, users: &[i64]) -> Result<(), Failure> {
     let changed = session.execute(
-        "UPDATE members SET left_seq = $3, left_ordinal = $4, left_position = $5, left_at = $6
-         WHERE conversation = $1 AND user_id = ANY ($2) AND left_seq IS NULL",
+        concat!(
+            "UPDATE members SET left_seq = $3, left_ordinal = $4, left_position = $5, left_at = $6
+             WHERE ",
+            newest_stays!("IS NULL")
+        ),
         &[
             &sql(event.conversation.0),
             &users,
@@ -197,8 +225,8 @@ fn count(session: &mut Session, event: &Event, users: &[i64], more: i64) -> Resu
 fn disband(session: &mut Session, event: &Event) -> Result<(), Failure> {
     session.execute(
         "WITH counted AS (
-            UPDATE group_counts SET groups = groups - 1 WHERE user_id IN
-                (SELECT user_id FROM members WHERE conversation = $1 AND left_seq IS NULL)
+            UPDATE group_counts SET groups = groups - 1 WHERE user_id = ANY (ARRAY (
+                SELECT user_id FROM members WHERE conversation = $1 AND left_seq IS NULL))
          )
          UPDATE conversations SET disbanded = true WHERE id = $1",
         &[&sql(event.conversation.0)],

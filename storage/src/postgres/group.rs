@@ -154,7 +154,10 @@ fn members_among(
     users: &BTreeSet<UserId>,
 ) -> Result<Vec<UserId>, Failure> {
     let rows = batch.session.query(
-        "SELECT user_id FROM members WHERE conversation = $1 AND user_id = ANY ($2) AND left_seq IS NULL",
+        "SELECT m.user_id FROM unnest($2::bigint[]) AS u (id) CROSS JOIN LATERAL (
+            SELECT m.user_id, m.left_seq FROM members m WHERE m.conversation = $1 AND m.user_id = u.id
+            ORDER BY m.joined_seq DESC LIMIT 1) m
+         WHERE m.left_seq IS NULL",
         &[&sql(case.append.conversation.0), &numbers(users)],
     )?;
     rows.iter().map(|row| row::user_id(row, 0)).collect()

@@ -140,7 +140,10 @@ pub(super) fn member(
     user: UserId,
 ) -> Result<Option<Role>, Failure> {
     let found = session.first(
-        "SELECT role FROM members WHERE conversation = $1 AND user_id = $2 AND left_seq IS NULL",
+        "SELECT m.role FROM (
+            SELECT role, left_seq FROM members
+            WHERE conversation = $1 AND user_id = $2 ORDER BY joined_seq DESC LIMIT 1) m
+         WHERE m.left_seq IS NULL",
         &[&sql(conversation.0), &sql(user.0)],
     )?;
     found.map(|row| row::role(&row, 0)).transpose()

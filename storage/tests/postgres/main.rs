@@ -13,6 +13,7 @@ mod plans;
 mod proved;
 mod proxy;
 mod together;
+mod work;
 
 use std::{
     sync::Arc,
