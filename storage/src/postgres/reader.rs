@@ -217,7 +217,9 @@ impl Reader for PostgresReader {
                     user_columns!(),
                     ", m.role, m.joined_seq, coalesce(c.delivered, 0) AS delivered, coalesce(c.read, 0) AS read
                             FROM members m JOIN users u ON u.id = m.user_id
-                                LEFT JOIN cursors c ON c.conversation = m.conversation AND c.user_id = m.user_id
+                                LEFT JOIN LATERAL (
+                                    SELECT c.delivered, c.read FROM cursors c
+                                    WHERE c.conversation = $1 AND c.user_id = m.user_id LIMIT 1) c ON true
                             WHERE m.conversation = $1 AND m.user_id > $2 AND m.left_seq IS NULL
                             ORDER BY m.user_id LIMIT $3
                         ) listed ON v.user_id IS NOT NULL

@@ -10,6 +10,7 @@ mod owning;
 mod past;
 mod rebuilding;
 mod wal;
+mod work;
 
 use std::path::PathBuf;
 
