@@ -4,6 +4,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -94,6 +95,99 @@ impl Client {
         }
     }
 
+    /// Logged in with the account's password, on a device of its own.
+    pub(crate) fn login(server: SocketAddr, account: &Account, device: &str) -> Result<Self, BenchError> {
+        let mut client = Self::connect(server)?;
+        client.hello(device, "")?;
+        let login = Request::Login(v1::LoginRequest {
+            name: account.name.clone(),
+            password: account.password.clone(),
+        });
+        match client.ask(&login)? {
+            Reply::Login(_) => Ok(client),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends a text.
+    pub(crate) fn text(&mut self, conversation: u64) -> Result<(), BenchError> {
+        let send = Request::Send(v1::SendRequest {
+            conversation_id: conversation,
+            client_msg_id: derived_id(crate::accounts::random()?, &[conversation]),
+            kind: v1::EventKind::Text.into(),
+            content: Some(v1::Content {
+                body: Bytes::from_static(b"as ever"),
+                ..v1::Content::default()
+            }),
+            ..v1::SendRequest::default()
+        });
+        match self.ask(&send)? {
+            Reply::Send(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What changed since `token`; the next token.
+    pub(crate) fn sync(&mut self, token: Bytes) -> Result<Bytes, BenchError> {
+        match self.ask(&Request::Sync(v1::SyncRequest { token, limit: 100 }))? {
+            Reply::Sync(answer) => Ok(answer.token),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Takes somebody out of a group, for the time of this number.
+    pub(crate) fn remove_member(&mut self, group: u64, user: u64, number: u64) -> Result<(), BenchError> {
+        let remove = Request::RemoveMember(v1::RemoveMemberRequest {
+            conversation_id: group,
+            client_msg_id: derived_id(2 * number, &[group, user]),
+            user_id: user,
+        });
+        match self.ask(&remove)? {
+            Reply::RemoveMember(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Adds somebody to a group, for the time of this number.
+    pub(crate) fn add_member(&mut self, group: u64, user: u64, number: u64) -> Result<(), BenchError> {
+        let add = Request::AddMembers(v1::AddMembersRequest {
+            conversation_id: group,
+            client_msg_id: derived_id(2 * number + 1, &[group, user]),
+            user_ids: vec![user],
+        });
+        match self.ask(&add)? {
+            Reply::AddMembers(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has so many pages in flight until it is told to stop, and counts those that came.
+    pub(crate) fn flood(
+        &mut self,
+        conversation: u64,
+        window: usize,
+        stop: &AtomicBool,
+        pages: &AtomicU64,
+    ) -> Result<(), BenchError> {
+        let history = Request::History(v1::HistoryRequest {
+            conversation_id: conversation,
+            from_seq: 1,
+            limit: 500,
+            ..v1::HistoryRequest::default()
+        });
+        for _ in 0..window {
+            self.write(&history)?;
+        }
+        while !stop.load(Ordering::Relaxed) {
+            let frame = self.frame()?;
+            if frame.kind.is_response() {
+                pages.fetch_add(u64::from(frame.kind != MessageType::ERROR), Ordering::Relaxed);
+                self.write(&history)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A group of this client's user and `members`. Asked for once more, it is the same group.
     pub(crate) fn make_group(&mut self, members: &[u64]) -> Result<u64, BenchError> {
         let (first, rest) = members.split_at(members.len().min(MEMBERS_PER_REQUEST));
@@ -154,13 +248,7 @@ impl Client {
     /// Asks until it is not told to come back later.
     fn ask(&mut self, request: &Request) -> Result<Reply, BenchError> {
         for _ in 0..ATTEMPTS {
-            self.seq = self.seq.checked_add(1).unwrap_or(1);
-            let mut bytes = BytesMut::new();
-            request
-                .to_frame(Encoding::Protobuf, self.seq)
-                .encode(&mut bytes)
-                .map_err(|error| BenchError::Other(error.to_string()))?;
-            self.stream.write_all(&bytes)?;
+            self.write(request)?;
             let frame = self.answer()?;
             if frame.kind != MessageType::ERROR {
                 return Reply::decode(request.command(), Encoding::Protobuf, frame.body)
@@ -189,16 +277,33 @@ impl Client {
         )))
     }
 
+    fn write(&mut self, request: &Request) -> Result<(), BenchError> {
+        self.seq = self.seq.checked_add(1).unwrap_or(1);
+        let mut bytes = BytesMut::new();
+        request
+            .to_frame(Encoding::Protobuf, self.seq)
+            .encode(&mut bytes)
+            .map_err(|error| BenchError::Other(error.to_string()))?;
+        Ok(self.stream.write_all(&bytes)?)
+    }
+
     fn answer(&mut self) -> Result<Frame, BenchError> {
+        loop {
+            let frame = self.frame()?;
+            let ends = frame.kind == MessageType::ERROR && frame.seq == 0;
+            if ends || (frame.kind.is_response() && frame.seq == self.seq) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    fn frame(&mut self) -> Result<Frame, BenchError> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             match self.codec.split(&self.incoming) {
                 Ok(Split::Frame(frame)) => {
                     self.incoming.advance(protocol::HEADER_BYTES + frame.body.len());
-                    let ends = frame.kind == MessageType::ERROR && frame.seq == 0;
-                    if ends || (frame.kind.is_response() && frame.seq == self.seq) {
-                        return Ok(frame);
-                    }
+                    return Ok(frame);
                 }
                 Ok(Split::Need(_)) => {
                     let read = self.stream.read(&mut buffer)?;

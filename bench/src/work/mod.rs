@@ -1,5 +1,6 @@
 //! The workloads. Each says what it needs, runs on its part of that, and reports on what all parts found.
 
+mod attack;
 mod chat;
 mod group;
 mod idle;
@@ -30,6 +31,8 @@ pub(crate) enum Work {
     Sync(sync::Sync),
     /// Clients that log in over and over.
     Login(login::Login),
+    /// One account asks for all it can, and somebody else for a little.
+    Attack(attack::Attack),
     /// No load: reads what the server has stored and checks it.
     Verify(verify::Verify),
 }
@@ -53,6 +56,7 @@ impl Work {
             Self::Storm(storm) => (Some(storm.connections), 1),
             Self::Sync(sync) => (Some(sync.clients), 2),
             Self::Login(login) => (Some(login.clients), 1),
+            Self::Attack(_) => (Some(1), 3),
             Self::Verify(verify) => (verify.count, 1),
         };
         Needs { units, accounts }
@@ -67,6 +71,7 @@ impl Work {
             Self::Storm(storm) => storm::run(storm, load),
             Self::Sync(sync) => sync::run(sync, load),
             Self::Login(login) => login::run(login, load),
+            Self::Attack(attack) => attack::run(attack, load),
             Self::Verify(_) => verify::run(load),
         }
     }
@@ -78,6 +83,7 @@ impl Work {
             Self::Storm(_) => storm::report(outcome),
             Self::Sync(_) => sync::report(outcome),
             Self::Login(_) => login::report(outcome),
+            Self::Attack(_) => attack::report(outcome),
             Self::Verify(_) => verify::report(outcome),
         }
     }

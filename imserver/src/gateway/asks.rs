@@ -150,7 +150,7 @@ impl Gateway {
 
     /// Asks as many of the waiting questions as there is room for.
     pub(super) fn ask_more(&mut self, cx: &mut Cx<'_>) {
-        while !cx.is_closing() {
+        while cx.conn().asks.is_some() && !cx.is_closing() {
             let limits = &self.shared.config.limits;
             let (id, held) = (cx.id(), cx.loop_cx().queued_bytes() + self.promised);
             let conn = cx.conn();

@@ -19,6 +19,7 @@ struct Log {
 
 struct Job {
     key: u64,
+    group: u64,
     number: usize,
     log: Arc<Log>,
     panics: bool,
@@ -29,6 +30,14 @@ impl Task for Job {
 
     fn key(&self) -> u64 {
         self.key
+    }
+
+    fn group(&self) -> u64 {
+        self.group
+    }
+
+    fn is_forgettable(&self) -> bool {
+        true
     }
 
     fn run(self, (): &mut ()) {
@@ -79,9 +88,14 @@ impl Model {
     }
 
     fn push_job(&self, key: u64, number: usize, panics: bool) -> Result<(), SubmitError<Job>> {
+        self.push_for(key, key, number, panics)
+    }
+
+    fn push_for(&self, group: u64, key: u64, number: usize, panics: bool) -> Result<(), SubmitError<Job>> {
         let log = Arc::clone(&self.log);
         self.queue.push(Job {
             key,
+            group,
             number,
             log,
             panics,
@@ -178,6 +192,51 @@ fn loom_a_task_is_enough_to_wake_a_worker() {
         model.wait_for(2);
         model.end(workers);
         assert_eq!((model.ran(0), model.ran(1)), (vec![0], vec![0]));
+    });
+}
+
+#[test]
+fn loom_a_group_has_one_thread_and_none_of_its_tasks_is_left() {
+    loom::model(|| {
+        let model = Model::new(10, 10);
+        let workers = [model.worker(true), model.worker(true)];
+        // The second finds the group busy, and has to be woken for when the first is over.
+        model.push_for(7, 0, 0, false).unwrap();
+        model.push_for(7, 1, 0, false).unwrap();
+        model.wait_for(2);
+        model.end(workers);
+        assert_eq!((model.ran(0), model.ran(1)), (vec![0], vec![0]));
+    });
+}
+
+#[test]
+fn loom_what_is_forgotten_does_not_run_and_what_runs_is_not_forgotten() {
+    loom::model(|| {
+        let model = Model::new(10, 10);
+        let worker = model.worker(true);
+        model.push(0, 0).unwrap();
+        model.push(0, 1).unwrap();
+        let forgotten: Vec<usize> = model.queue.forget(0).iter().map(|job| job.number).collect();
+        model.push(1, 0).unwrap();
+        model.end([worker]);
+        let mut all = model.ran(0);
+        all.extend(forgotten);
+        assert_eq!(all, [0, 1], "each has one end, in order");
+        assert_eq!(model.ran(1), [0]);
+    });
+}
+
+#[test]
+fn loom_an_abandoned_pool_ends_and_gives_back_what_did_not_run() {
+    loom::model(|| {
+        let model = Model::new(10, 10);
+        let worker = model.worker(true);
+        model.push(0, 0).unwrap();
+        model.push(1, 0).unwrap();
+        let given_back = model.queue.abandon();
+        assert!(matches!(model.push(0, 1), Err(SubmitError::Stopped(_))));
+        model.end([worker]);
+        assert_eq!(model.ran(0).len() + model.ran(1).len() + given_back.len(), 2);
     });
 }
 

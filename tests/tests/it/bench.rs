@@ -271,6 +271,17 @@ fn clients_that_were_away_fetch_what_waited() {
 }
 
 #[test]
+fn a_stranger_is_measured_beside_an_attack() {
+    let bench = Bench::new();
+    let words = "attack --seconds 0.2 --sessions 2 --in-flight 4 --stays 3";
+    let report = Done::of(imbench(bench.daemon.address(), words)).report(0);
+    for count in ["calm_rounds", "attacked_rounds", "attack_pages"] {
+        assert!(report[count].as_u64().unwrap() > 0, "{report}");
+    }
+    assert!(report["attacked_history_p99_us"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
 fn everyone_comes_back_after_a_restart() {
     let mut bench = Bench::new();
     // Without the daemon's process, which is not to stay.
