@@ -171,7 +171,7 @@ impl Task for Question {
         match &self.query {
             Query::Ask(_, request) => !matches!(request, Request::Send(_) | Request::Typing(_)),
             Query::Open(_, _, request) => matches!(request, Request::Hello(_)),
-            Query::Recheck(..) => true,
+            Query::StartOver(..) | Query::Recheck(..) => true,
         }
     }
 
