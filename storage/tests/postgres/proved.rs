@@ -341,7 +341,7 @@ fn a_cursor_s_position_never_goes_back() {
     let mut position = |ahead: i64| -> i64 { admin.query_one(later, &[&ahead]).unwrap().get(0) };
     let ahead = position(2);
     let answer = writer.commit(&[moved(2)]).unwrap().remove(0).unwrap();
-    let Outcome::Cursors(_, at) = answer else {
+    let Outcome::Cursors(_, at, _) = answer else {
         panic!("{answer:?}")
     };
     assert!(at.0 >= ahead.cast_unsigned(), "{at:?} {ahead}");
