@@ -178,7 +178,9 @@ impl Store for PostgresStore {
             .connector
             .unsettled()
             .map_err(OpenError::from)
-            .and_then(|(mut client, rights)| past::end_past(&mut client, rights, Some(self.lived), why));
+            .and_then(|(mut client, rights)| {
+                past::end_past(&mut client, rights, Some(self.connector.node()), why)
+            });
         self.fate().doom(Doom::PastOver(why.to_owned()));
         made
     }

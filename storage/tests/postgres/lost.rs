@@ -255,6 +255,30 @@ fn token(store: &PostgresStore) -> Claim {
     }
 }
 
+/// The past that is put back is one that was replaced: a node that lives in the later one knows.
+#[test]
+fn a_replaced_past_that_is_put_back_does_not_go_on() {
+    let mut server = Postgres::start().unwrap();
+    let url = server.database().unwrap();
+    let (first, mut writer) = open(&url, PATIENCE);
+    register(writer.as_mut(), 4);
+    say(writer.as_mut(), 1);
+    server.stop().unwrap();
+    let copy = server.copy_data().unwrap();
+    server.start_again().unwrap();
+    say(writer.as_mut(), 2);
+    past::new(&PostgresOptions::new(&url), "a test").unwrap();
+    ends(&first, writer.as_mut(), "");
+    let (second, mut writer) = open(&url, PATIENCE);
+    say(writer.as_mut(), 3);
+    server.put_back(&copy).unwrap();
+    server.start_again().unwrap();
+    ends(&second, writer.as_mut(), "had replaced");
+    let (now, _) = open(&url, PATIENCE);
+    assert!(![first.epoch(), second.epoch()].contains(&now.epoch()));
+    assert!(![first.log_id(), second.log_id()].contains(&now.log_id()));
+}
+
 /// By hand, beside a node that runs: it writes nothing more into the old past.
 #[test]
 fn a_new_past_by_hand_ends_the_nodes_that_run() {

@@ -49,6 +49,8 @@ pub(super) struct Evidence {
     pub(super) has_events: bool,
     /// Every writer's row is as it was left.
     pub(super) has_batches: bool,
+    /// The store's past came before that of the process.
+    pub(super) is_replaced: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -106,9 +108,12 @@ fn differs<T: PartialEq>(was: &Option<T>, is: &Option<T>) -> bool {
 /// `lived`: the past of this process, and what the store has of its memory. `lossless`: whoever runs the server vouches
 /// that nothing acknowledged is lost when a standby is promoted.
 pub(super) fn judge(found: &Found, lived: Option<(&Lived, Evidence, Position)>, lossless: bool) -> Verdict {
-    if let Some((lived, _, _)) = lived
+    if let Some((lived, evidence, _)) = lived
         && lived.identity != found.identity
     {
+        if evidence.is_replaced {
+            return Verdict::Past("a lost tail: the past that a node lived in had replaced this one");
+        }
         return Verdict::Over;
     }
     if let Some(why) = found.copied() {
@@ -187,6 +192,7 @@ mod tests {
             end: Some(found.horizon),
             has_events: true,
             has_batches: true,
+            is_replaced: false,
         }
     }
 
@@ -272,5 +278,12 @@ mod tests {
             judge(&found, Some((&lived, evidence, Position(0))), false),
             Verdict::Over
         );
+        // Whoever puts back what was replaced puts back what went wrong.
+        let replaced = Evidence {
+            is_replaced: true,
+            ..evidence
+        };
+        let judged = judge(&found, Some((&lived, replaced, Position(0))), true);
+        assert!(is_past(&judged, "had replaced"));
     }
 }

@@ -51,6 +51,8 @@ pub(in crate::postgres) struct Lived {
 #[derive(Debug, Default)]
 pub(in crate::postgres) struct Node {
     lived: OnceLock<Lived>,
+    /// The log ids of pasts that came before that one.
+    replaced: OnceLock<Vec<u64>>,
     /// The generation that tokens name.
     generation: AtomicI64,
     /// The generation whose beginning was compared with all that is remembered here. Between the two is a check.
@@ -104,8 +106,16 @@ impl Node {
         self.lived.get().copied()
     }
 
-    pub(super) fn live_in(&self, lived: Lived) {
+    pub(super) fn live_in(&self, lived: Lived, replaced: Vec<u64>) {
+        self.replaced.get_or_init(|| replaced);
         self.lived.get_or_init(|| lived);
+    }
+
+    /// The past with this log id came before that of this process.
+    pub(super) fn came_after(&self, log_id: u64) -> bool {
+        self.replaced
+            .get()
+            .is_some_and(|replaced| replaced.contains(&log_id))
     }
 
     /// The generation in which everything remembered here was compared: who is in it needs no check.

@@ -26,6 +26,8 @@ use crate::{
 
 /// How often what was noted during a check is compared anew. The server that it came from is gone: it ends by itself.
 const ROUNDS_MAX: usize = 8;
+/// Pasts before the present one that a process knows, at most: the last ones.
+const REPLACED_MAX: i64 = 1_024;
 /// Writers that hold the tables end within a statement each, and whoever tidies up gives way within a second.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '15s'";
 /// The newest position of a row. The schema's `present_in` says it to those who live in a generation.
@@ -183,7 +185,7 @@ pub(in crate::postgres) fn settle(
     }
     if node.lived().is_none() && judge(&found, None, lossless) == Verdict::Same {
         // At the start nothing is remembered, so nothing can contradict; and nobody is waited for.
-        adopt(node, &found);
+        adopt(client, node, &found)?;
         return Ok(life(&found));
     }
     let Some(_alone) = node.check() else {
@@ -205,7 +207,7 @@ pub(in crate::postgres) fn settle(
         let verdict = match node.lived() {
             None => judge(&found, None, lossless),
             Some(lived) => {
-                let evidence = evidence(client, was_in, &found, &before.memory)?;
+                let evidence = evidence(client, node, was_in, &found, &before.memory)?;
                 judge(&found, Some((&lived, evidence, before.told)), lossless)
             }
         };
@@ -220,7 +222,7 @@ pub(in crate::postgres) fn settle(
                 }
                 // Nobody has been told anything by this process.
                 let found = find(client, rights)?;
-                adopt(node, &found);
+                adopt(client, node, &found)?;
                 return Ok(life(&found));
             }
             Verdict::Over => {
@@ -231,7 +233,7 @@ pub(in crate::postgres) fn settle(
         client.batch_execute("COMMIT")?;
         let found = Found { generation, ..found };
         if node.lived().is_none() {
-            adopt(node, &found);
+            adopt(client, node, &found)?;
             return Ok(life(&found));
         }
         node.enter(generation);
@@ -260,13 +262,21 @@ const fn life(found: &Found) -> Life {
     }
 }
 
-fn adopt(node: &Node, found: &Found) {
-    node.live_in(Lived {
+/// The first connection of a process: it lives in this past from now on.
+fn adopt(client: &mut Client, node: &Node, found: &Found) -> Result<(), Failure> {
+    let rows = client.query(
+        "SELECT log_id FROM generations WHERE log_id <> $1 GROUP BY log_id ORDER BY max(number) DESC LIMIT $2",
+        &[&found.identity.log_id.cast_signed(), &REPLACED_MAX],
+    )?;
+    let replaced: Result<Vec<u64>, Failure> = rows.iter().map(|row| row::number(row, 0)).collect();
+    let lived = Lived {
         identity: found.identity,
         key: found.key,
-    });
+    };
+    node.live_in(lived, replaced?);
     node.enter(found.generation);
     node.settle(found.generation);
+    Ok(())
 }
 
 /// The past that this process lives in is no more: it ends.
@@ -276,7 +286,13 @@ pub(in crate::postgres) fn past_over(node: &Node, why: &str) -> Failure {
 }
 
 /// What the store has of the memory of a process that lived in the generation `was_in`.
-fn evidence(client: &mut Client, was_in: i64, found: &Found, memory: &Memory) -> Result<Evidence, Failure> {
+fn evidence(
+    client: &mut Client,
+    node: &Node,
+    was_in: i64,
+    found: &Found,
+    memory: &Memory,
+) -> Result<Evidence, Failure> {
     let log_id = found.identity.log_id.cast_signed();
     let row = client.query_opt(
         "SELECT ends FROM generations WHERE id = $1 AND log_id = $2",
@@ -303,6 +319,7 @@ fn evidence(client: &mut Client, was_in: i64, found: &Found, memory: &Memory) ->
         end,
         has_events: missing.is_none(),
         has_batches: memory.agrees(&batches?),
+        is_replaced: node.came_after(found.identity.log_id),
     })
 }
 
@@ -413,18 +430,19 @@ fn one_row(changed: u64) -> Result<(), Failure> {
     Err(Failure::damaged("the table `store` has not one row"))
 }
 
-/// Makes a new past for everybody, if the store is still in that of `lived`.
+/// Makes a new past for everybody, if the store is still in that of this process, or again in one before.
 pub(in crate::postgres) fn end_past(
     client: &mut Client,
     rights: Rights,
-    lived: Option<Lived>,
+    node: Option<&Node>,
     why: &str,
 ) -> Result<(), OpenError> {
     client
         .batch_execute(&format!("BEGIN; {PATIENCE}; SELECT 1 FROM store FOR UPDATE"))
         .map_err(Failure::from)?;
     let found = find(client, rights)?;
-    if lived.is_some_and(|lived| lived.identity != found.identity) {
+    let is_newer = |node: &Node| !lives_in(node, &found) && !node.came_after(found.identity.log_id);
+    if node.is_some_and(is_newer) {
         return Ok(client.batch_execute("ROLLBACK").map_err(Failure::from)?);
     }
     begin_past(client, rights, &found, why)?;
