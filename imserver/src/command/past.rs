@@ -7,12 +7,17 @@ use std::{
     path::PathBuf,
 };
 
-use storage::{GenerationReport, OpenError, PastReport, Timestamp, sqlite::operator};
+use storage::{
+    GenerationReport, OpenError, PastReport, Timestamp,
+    postgres::{PostgresOptions, past as server},
+    sqlite::operator,
+};
 
 use super::cannot_write;
 use crate::{
     config::{Config, Confirmed, NewPast, Past, StoreUrl},
     daemon::DaemonError,
+    engine,
 };
 
 /// Generations that are listed, the newest.
@@ -21,66 +26,91 @@ const LISTED: usize = 20;
 /// A store whose past is asked about.
 enum Place {
     Embedded(PathBuf),
+    /// With what people call it.
+    Server(Box<PostgresOptions>, String),
 }
 
 impl Place {
-    fn of(config: &Config) -> Result<Self, DaemonError> {
+    fn of(config: &Config) -> Self {
         match &config.store.url {
-            StoreUrl::Default | StoreUrl::Sqlite(_) => Ok(Self::Embedded(config.sqlite_file())),
-            StoreUrl::Postgres(_) => Err(DaemonError(
-                "the past of a store in PostgreSQL is not shown by this version".to_owned(),
-            )),
+            StoreUrl::Default | StoreUrl::Sqlite(_) => Self::Embedded(config.sqlite_file()),
+            StoreUrl::Postgres(url) => {
+                let options = engine::postgres_options(config, url);
+                Self::Server(Box::new(options), engine::describe(config))
+            }
         }
     }
 
     fn describe(&self) -> String {
         match self {
             Self::Embedded(path) => path.display().to_string(),
+            Self::Server(_, name) => name.clone(),
         }
     }
 
     fn report(&self) -> Result<PastReport, OpenError> {
         match self {
             Self::Embedded(path) => operator::report(path),
+            Self::Server(options, _) => server::show(options),
         }
     }
 
     fn begin(&self, why: &str) -> Result<PastReport, OpenError> {
         match self {
             Self::Embedded(path) => operator::begin_past(path, why),
+            Self::Server(options, _) => server::new(options, why),
+        }
+    }
+
+    /// What keeping its past means.
+    fn vouching(&self) -> String {
+        match self {
+            Self::Embedded(_) => format!(
+                "{} is checked as a whole. If it is sound, you vouch that it is the store it was: that nothing was \
+                 committed to it, or to another copy, that is not in this one; and that you know of the remarks that \
+                 `imserver past show` lists. No daemon may use the store meanwhile. What the store's witness says \
+                 still counts at the next start.",
+                self.describe()
+            ),
+            Self::Server(..) => format!(
+                "You vouch that {} is the store it was, although its server is another one, as after pg_upgrade: that \
+                 nothing was committed to it, or to another copy, that is not in this one. No node may have been \
+                 started with it there before. A copy of its rows is refused. What nodes and devices remember still \
+                 counts.",
+                self.describe()
+            ),
         }
     }
 
     fn keep(&self) -> Result<PastReport, OpenError> {
         match self {
             Self::Embedded(path) => operator::keep_past(path),
+            Self::Server(options, _) => server::keep(options),
         }
     }
 }
 
 pub(super) fn run(past: &Past, config: &Config, output: &mut dyn Write) -> Result<(), DaemonError> {
-    let place = Place::of(config)?;
+    let place = Place::of(config);
     let failed = |error: OpenError| DaemonError(error.to_string());
     match past {
         Past::Show => show(&place.report().map_err(failed)?, output),
         Past::New(NewPast { why, confirmed }) => {
             let what = format!(
                 "{} gets a new past: a new epoch, log id, generation and token key. Nothing is deleted. Every device \
-                 starts over from what the store has, and every sync token loses its meaning. No daemon may use the \
-                 store meanwhile.",
-                place.describe()
+                 starts over from what the store has, and every sync token loses its meaning. {}",
+                place.describe(),
+                match place {
+                    Place::Embedded(_) => "No daemon may use the store meanwhile.",
+                    Place::Server(..) =>
+                        "Nodes that use the store end with status 70 and have to be started again.",
+                }
             );
             confirm(&what, confirmed, output)?;
             show(&place.begin(why).map_err(failed)?, output)
         }
         Past::Keep(confirmed) => {
-            let what = format!(
-                "{} is checked as a whole. If it is sound, you vouch that it is the store it was: that nothing was \
-                 committed to it, or to another copy, that is not in this one; and that you know of the remarks that \
-                 `imserver past show` lists. No daemon may use the store meanwhile. What the store's witness says \
-                 still counts at the next start.",
-                place.describe()
-            );
+            let what = place.vouching();
             confirm(&what, confirmed, output)?;
             show(&place.keep().map_err(failed)?, output)
         }
