@@ -142,6 +142,7 @@ impl Daemon {
                 interval: Duration::from_millis(config.cluster.follow_ms),
                 recent: medium.is_some().then(|| cluster_handle.clone()),
                 announce: Box::new(move || announcer.committed()),
+                fatal: parts.fatal.clone(),
             };
             let (follower, handle) = Follower::start(follower)
                 .map_err(DaemonError::because("the follower could not be started"))?;

@@ -4,7 +4,11 @@
 //! It decides and does nothing: commits and tails in, what to push out. It must never say that something was
 //! delivered which it did not hand out.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use storage::{ConversationId, CursorView, Event, Notice, Position, Seq, Snapshot, Tail};
 
@@ -12,6 +16,30 @@ use storage::{ConversationId, CursorView, Event, Notice, Position, Seq, Snapshot
 const HOLES_MAX: usize = 1_024;
 /// Conversations whose newest pushed seq is remembered, at most.
 const HEADS_MAX: usize = 65_536;
+
+/// Notices are kept for an hour at least, by the clock of the store. Whoever has read none for this long may have missed
+/// one.
+const CERTAIN_FOR: Duration = Duration::from_secs(50 * 60);
+
+/// Whether a node can still know which sessions have ended, and which profiles are others.
+#[derive(Debug)]
+pub struct Certainty {
+    read_at: Instant,
+}
+
+impl Certainty {
+    /// Everything up to now is known.
+    pub const fn new(now: Instant) -> Self {
+        Self { read_at: now }
+    }
+
+    /// The store was read. False: too late, something may have come and gone meanwhile.
+    pub fn read(&mut self, now: Instant) -> bool {
+        let silence = now.saturating_duration_since(self.read_at);
+        self.read_at = now;
+        silence <= CERTAIN_FOR
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -141,6 +169,15 @@ mod tests {
 
     fn follow() -> Follow {
         Follow::new(Snapshot::new(at(10, 0), at(10, 0), &[]))
+    }
+
+    #[test]
+    fn who_was_cut_off_for_as_long_as_notices_are_kept_knows_nothing_for_certain() {
+        let begin = Instant::now();
+        let mut certainty = Certainty::new(begin);
+        let minutes = |minutes: u64| begin + Duration::from_secs(60 * minutes);
+        assert!(certainty.read(minutes(49)) && certainty.read(minutes(98)));
+        assert!(!certainty.read(minutes(149)));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! interval.
 //!
 //! It owns the node's planner and the order of its deliveries. It must never wait for a loop, and a lane never
-//! waits for it: what does not fit its queue is found in the store.
+//! waits for it: what does not fit its queue is found in the store. A node without it is deaf: when it ends before
+//! its time, or cannot know any more what it has missed, it ends the process.
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -20,7 +22,7 @@ use storage::{
 
 use super::{
     Outboxes, Planner, Routes,
-    follow::{Follow, Fresh},
+    follow::{Certainty, Follow, Fresh},
 };
 use crate::{
     clock,
@@ -55,6 +57,8 @@ pub struct FollowerParts {
     pub recent: Option<ClusterHandle>,
     /// Told after every commit of this node.
     pub announce: Box<dyn Fn() + Send>,
+    /// Hears why the process must end.
+    pub fatal: Sender<String>,
 }
 
 impl std::fmt::Debug for FollowerParts {
@@ -74,13 +78,19 @@ enum Order {
 #[derive(Clone, Debug)]
 pub struct FollowerHandle {
     orders: Sender<Order>,
+    fatal: Sender<String>,
 }
 
 impl FollowerHandle {
     /// Hands on what a commit did. What does not fit is read from the store instead.
     pub fn committed(&self, effects: Vec<Outcome>) {
-        if let Err(TrySendError::Full(_)) = self.orders.try_send(Order::Committed(effects)) {
-            log::debug!("the follower is busy: it will read what was committed");
+        match self.orders.try_send(Order::Committed(effects)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                log::debug!("the follower is busy: it will read what was committed");
+            }
+            // It ends after its last handle, unless it fails.
+            Err(TrySendError::Disconnected(_)) => end(&self.fatal, "nobody delivers what is committed"),
         }
     }
 
@@ -103,10 +113,20 @@ impl Follower {
     /// The system gives no thread.
     pub fn start(parts: FollowerParts) -> std::io::Result<(Self, FollowerHandle)> {
         let (orders, receiver) = bounded(QUEUE_MAX);
+        let fatal = parts.fatal.clone();
+        let handle = FollowerHandle {
+            orders,
+            fatal: fatal.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name("follower".to_owned())
-            .spawn(move || Running::new(parts).run(&receiver))?;
-        Ok((Self { thread }, FollowerHandle { orders }))
+            .spawn(move || {
+                // What it has delivered is unknown, and a node that goes on without it shows nobody anything.
+                if catch_unwind(AssertUnwindSafe(|| Running::new(parts).run(&receiver))).is_err() {
+                    end(&fatal, "the follower panicked");
+                }
+            })?;
+        Ok((Self { thread }, handle))
     }
 
     /// Waits until every handle is gone and what was handed over is delivered.
@@ -117,11 +137,18 @@ impl Follower {
     }
 }
 
+/// The first reason counts.
+fn end(fatal: &Sender<String>, why: &str) {
+    log::error!("{why}; ending the process");
+    let _ = fatal.try_send(why.to_owned());
+}
+
 struct Running {
     parts: FollowerParts,
     follow: Follow,
     look_at: Instant,
     failing_since: Option<Instant>,
+    certainty: Certainty,
     /// Entries to read at once.
     page: usize,
 }
@@ -132,6 +159,7 @@ impl Running {
             follow: Follow::new(parts.from.clone()),
             look_at: Instant::now() + parts.interval,
             failing_since: None,
+            certainty: Certainty::new(Instant::now()),
             page: TAIL_PAGE.0,
             parts,
         }
@@ -241,6 +269,13 @@ impl Running {
                 Ok(tail) => tail,
                 Err(error) => return self.failed(&error),
             };
+            if !self.certainty.read(Instant::now()) {
+                // Its sessions come back, here or elsewhere, and are looked up in the store.
+                end(
+                    &self.parts.fatal,
+                    "the store could not be read for so long that ended sessions may have been missed",
+                );
+            }
             self.recovered();
             self.page = (self.page * 2).min(TAIL_PAGE.0);
             let fresh = self.follow.tail(tail);
@@ -325,3 +360,6 @@ pub fn position(effect: &Outcome) -> Position {
         _ => Position(0),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! What becomes of a node whose follower fails.
+
+use storage::{
+    Changes, Claim, ConversationId, ConversationView, Credentials, Direction, EventPage, Interval,
+    MemberView, Seq, Session, Tail, Testimony, TokenHash, User, UserId,
+};
+
+use super::*;
+
+/// A test that hangs here has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A store that nobody may ask.
+struct Trap;
+
+macro_rules! trap {
+    ($($name:ident($($argument:ty),*) -> $answer:ty;)*) => {
+        impl Reader for Trap {
+            $(fn $name(&mut self $(, _: $argument)*) -> Result<$answer, ReadError> {
+                panic!("nobody asks for {}", stringify!($name))
+            })*
+        }
+    };
+}
+
+trap! {
+    snapshot() -> Snapshot;
+    testimony(Claim) -> Testimony;
+    users(&[UserId]) -> Vec<User>;
+    user_by_name(&str) -> Option<User>;
+    credentials(&str) -> Option<Credentials>;
+    session_by_token(&TokenHash) -> Option<(Session, User)>;
+    sessions(UserId) -> Vec<Session>;
+    conversation(UserId, ConversationId) -> Option<ConversationView>;
+    conversations(UserId, Option<Position>, usize) -> Vec<ConversationView>;
+    changes(UserId, &Snapshot, usize) -> Changes;
+    events(UserId, ConversationId, Seq, Direction, usize, usize) -> Option<EventPage>;
+    members(UserId, ConversationId, UserId, usize) -> Option<Vec<MemberView>>;
+    intervals(ConversationId, Seq) -> Vec<Interval>;
+    tail(&Snapshot, usize) -> Tail;
+}
+
+#[test]
+fn a_follower_that_panics_ends_the_process() {
+    let routes = Arc::new(Routes::new(1));
+    let (fatal, reasons) = bounded(1);
+    let parts = FollowerParts {
+        planner: Planner::new(1, Arc::clone(&routes), Box::new(Trap), 1, 100),
+        outboxes: Arc::new(Outboxes::new(1)),
+        routes,
+        reader: Box::new(Trap),
+        from: Snapshot::default(),
+        interval: Duration::from_secs(3_600),
+        cache: Arc::new(ReadCache::default()),
+        recent: None,
+        announce: Box::new(|| ()),
+        fatal,
+    };
+    let (follower, handle) = Follower::start(parts).unwrap();
+    handle.look();
+    assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), "the follower panicked");
+    follower.join();
+    // Whoever commits afterwards says so, too.
+    handle.committed(Vec::new());
+    assert_eq!(
+        reasons.recv_timeout(PATIENCE).unwrap(),
+        "nobody delivers what is committed"
+    );
+}
