@@ -87,7 +87,7 @@ impl Daemon {
     /// The store is unusable, the address is taken, or the system gives no threads.
     pub fn start(config: Config) -> Result<Self, DaemonError> {
         let config = Arc::new(config);
-        let store = engine::open(&config)?;
+        let (store, medium) = engine::open_all(&config)?;
         let store_error = |error: storage::OpenError| DaemonError(error.to_string());
         let mut reader = store.reader().map_err(store_error)?;
         let snapshot = reader
@@ -107,7 +107,6 @@ impl Daemon {
         let planner = Planner::new(store.epoch(), Arc::clone(&routes), reader, loops, receipts_up_to);
         let cache = Arc::new(ReadCache::default());
         let several_writers = store.writers_max() > 1;
-        let medium = engine::medium(&config)?;
         if medium.is_some() && !several_writers {
             return Err(DaemonError(
                 "the embedded store has one node: leave redis out, or store in PostgreSQL".to_owned(),

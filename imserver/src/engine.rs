@@ -2,21 +2,23 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use storage::{
-    Store,
-    ephemeral::{self, Hints, Presence, Recent, Remote, RemoteError, RemoteSettings, SessionCache},
+    Store, Testimony,
+    ephemeral::{
+        self, Hints, Pasts, Presence, RateLimits, Recent, Remote, RemoteError, RemoteSettings, SessionCache,
+    },
     pool::{CONNECTIONS_MAX, PoolSettings},
-    postgres::{PostgresOptions, PostgresStore},
+    postgres::{self, PostgresOptions, PostgresStore},
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };
 
 use crate::{
     cluster::Medium,
-    config::{Config, HintsBy, Redis, SecretUrl, StoreUrl},
+    config::{Config, Failover, HintsBy, Redis, SecretUrl, StoreUrl},
     daemon::DaemonError,
     token,
 };
@@ -45,6 +47,33 @@ pub fn open(config: &Config) -> Result<Arc<dyn Store>, DaemonError> {
     }
 }
 
+/// Opens the configured store and what the nodes share. Where nodes have left word there of commits that the store does
+/// not have, its tail was lost: a new past begins, and the store is opened in that.
+///
+/// # Errors
+/// One of the two cannot be used as it is; the text says what to do.
+pub fn open_all(config: &Config) -> Result<(Arc<dyn Store>, Option<Medium>), DaemonError> {
+    let failed = |error: &dyn std::fmt::Display| DaemonError(error.to_string());
+    let store = open(config)?;
+    let Some((medium, remote)) = shared(config, Some(&store))? else {
+        return Ok((store, None));
+    };
+    // It need not be there.
+    let claims = remote.remembered(store.log_id(), Instant::now());
+    let mut reader = store.reader().map_err(|error| failed(&error))?;
+    for claim in claims.unwrap_or_default() {
+        if reader.testimony(claim).map_err(|error| failed(&error))? == Testimony::Witness {
+            let why = "a lost tail: nodes have left word in Redis of commits that are not there";
+            store.begin_past(why).map_err(|error| failed(&error))?;
+            drop(reader);
+            let store = open(config)?;
+            let medium = shared(config, Some(&store))?.map(|(medium, _)| medium);
+            return Ok((store, medium));
+        }
+    }
+    Ok((store, Some(medium)))
+}
+
 /// For people: which engine, and where.
 pub fn describe(config: &Config) -> String {
     match &config.store.url {
@@ -63,6 +92,14 @@ pub fn describe(config: &Config) -> String {
 /// # Errors
 /// Its URL or its password file cannot be read.
 pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
+    Ok(shared(config, None)?.map(|(medium, _)| medium))
+}
+
+/// The same, in the past of this store.
+fn shared(
+    config: &Config,
+    store: Option<&Arc<dyn Store>>,
+) -> Result<Option<(Medium, Arc<Remote>)>, DaemonError> {
     if config.redis.url.is_empty() {
         return Ok(None);
     }
@@ -70,6 +107,7 @@ pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
     let settings = &config.redis;
     let mut remote = RemoteSettings::new(redis_url(settings)?);
     remote.prefix.clone_from(&settings.prefix);
+    remote.log_id = store.map_or(0, |store| store.log_id());
     remote.connect_timeout = millis(settings.connect_ms);
     remote.read_timeout = millis(settings.read_ms);
     remote.write_timeout = millis(settings.write_ms);
@@ -84,15 +122,29 @@ pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
         })
     })?;
     let remote = Arc::new(remote);
-    let of_status = Arc::clone(&remote);
-    Ok(Some(Medium {
+    let (of_status, witness) = (Arc::clone(&remote), Arc::clone(&remote));
+    // The store may end before the threads that say something.
+    let told = store.map(Arc::downgrade);
+    let testify = move || {
+        let Some(store) = told.as_ref().and_then(Weak::upgrade) else {
+            return;
+        };
+        if let Some(claim) = store.claim()
+            && !witness.remember(store.log_id(), claim, Instant::now())
+        {
+            log::debug!("what this node has told could not be left in Redis");
+        }
+    };
+    let medium = Medium {
         hints: Arc::clone(&remote) as Arc<dyn Hints>,
         presence: Arc::clone(&remote) as Arc<dyn Presence>,
         sessions: Arc::clone(&remote) as Arc<dyn SessionCache>,
         recent: Arc::clone(&remote) as Arc<dyn Recent>,
-        rates: remote,
+        rates: Arc::clone(&remote) as Arc<dyn RateLimits>,
+        testify: Arc::new(testify),
         status: Arc::new(move || format!("Redis: {}", of_status.status())),
-    }))
+    };
+    Ok(Some((medium, remote)))
 }
 
 /// With the password that stands elsewhere, if it does.
@@ -155,6 +207,10 @@ pub fn postgres_options(config: &Config, url: &SecretUrl) -> PostgresOptions {
     options.lock_timeout = millis(settings.lock_ms);
     options.deadline = millis(settings.request_ms);
     options.readers = reading_connections(config, options.readers);
+    options.failover = match settings.failover {
+        Failover::Lossy => postgres::Failover::Lossy,
+        Failover::Lossless => postgres::Failover::Lossless,
+    };
     options
 }
 

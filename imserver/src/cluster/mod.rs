@@ -57,6 +57,8 @@ pub struct Medium {
     pub rates: Arc<dyn RateLimits>,
     /// Keeps events for those who are away.
     pub recent: Arc<dyn Recent>,
+    /// Tells what this process has told of the store's past, for nodes that will not have been there.
+    pub testify: Arc<dyn Fn() + Send + Sync>,
     /// How it is, for people.
     pub status: Arc<dyn Fn() -> String + Send + Sync>,
 }

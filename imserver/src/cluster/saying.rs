@@ -148,7 +148,10 @@ impl Sayer {
     /// Says that this node lives; returns when to say it again.
     fn beat(&mut self) -> Duration {
         let again = match self.medium.presence.heartbeat(&self.node, Instant::now()) {
-            Heartbeat::Kept => HEARTBEAT,
+            Heartbeat::Kept => {
+                (self.medium.testify)();
+                HEARTBEAT
+            }
             Heartbeat::Unknown => HEARTBEAT_SOON,
             Heartbeat::Repeat => {
                 self.node.generation += 1;

@@ -109,6 +109,19 @@ pub struct StoreSettings {
     pub lock_ms: u64,
     /// PostgreSQL: a write is given up after this, repeats included.
     pub request_ms: u64,
+    /// PostgreSQL: what a standby that is promoted may lack.
+    pub failover: Failover,
+}
+
+/// What is known of a standby of PostgreSQL that becomes the primary.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Failover {
+    /// It may lack what was acknowledged: a new epoch begins.
+    #[default]
+    Lossy,
+    /// Replication is synchronous, and only a synchronous standby is ever promoted: the epoch stays.
+    Lossless,
 }
 
 impl Default for StoreSettings {
@@ -129,6 +142,7 @@ impl Default for StoreSettings {
             statement_ms: 3_000,
             lock_ms: 800,
             request_ms: 900,
+            failover: Failover::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::queue::HintReceiver;
-use crate::{ConversationId, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId};
+use crate::{Claim, ConversationId, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId};
 
 /// How much is kept, and for how long.
 #[derive(Clone, Debug)]
@@ -225,6 +225,19 @@ pub trait Presence: Send + Sync {
         names.dedup();
         Some(names)
     }
+}
+
+// ---- pasts ----------------------------------------------------------------------------------------------------
+
+/// What nodes have told of a store's past, for nodes that were not there: one more witness where all nodes and the
+/// store were put back together.
+pub trait Pasts: Send + Sync {
+    /// Remembers what was told in the past with this log id: of each generation the newest position. False: it could not
+    /// be said; the next time says it again.
+    fn remember(&self, log_id: u64, claim: Claim, now: Instant) -> bool;
+
+    /// What is remembered of that past. `None`: not known.
+    fn remembered(&self, log_id: u64, now: Instant) -> Option<Vec<Claim>>;
 }
 
 // ---- recent events --------------------------------------------------------------------------------------------

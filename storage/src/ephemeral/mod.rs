@@ -23,8 +23,8 @@ mod remote;
 mod tests;
 
 pub use contract::{
-    Checked, Codes, Ended, Heartbeat, HintTarget, Hints, Limits, Lookup, Node, Presence, Rate, RateLimits,
-    Recent, RecentAddition, RecentEvent, RecentList, Route, Secret, SessionCache, Taken, Ticket,
+    Checked, Codes, Ended, Heartbeat, HintTarget, Hints, Limits, Lookup, Node, Pasts, Presence, Rate,
+    RateLimits, Recent, RecentAddition, RecentEvent, RecentList, Route, Secret, SessionCache, Taken, Ticket,
 };
 pub use memory::Memory;
 pub use queue::{Hint, HintReceiver};

@@ -5,6 +5,7 @@ mod codes;
 mod connect;
 mod hints;
 mod link;
+mod pasts;
 mod presence;
 mod rates;
 mod recent;
@@ -32,6 +33,7 @@ pub struct Remote {
     link: Arc<Link>,
     limits: Limits,
     prefix: String,
+    log_id: u64,
     hints_by: HintsBy,
     /// Ends of sessions that could not be told yet.
     owed: Mutex<Owed>,
@@ -64,6 +66,7 @@ impl Remote {
             local: Memory::new(settings.limits.clone(), now),
             limits: settings.limits,
             prefix: settings.prefix,
+            log_id: settings.log_id,
             hints_by: settings.hints_by,
             owed: Mutex::default(),
             heard: Mutex::default(),
@@ -75,7 +78,13 @@ impl Remote {
         self.link.status()
     }
 
+    /// Of what is true in one past only: in another one it is not found, and expires.
     fn key(&self, kind: &str, name: &str) -> String {
+        format!("{}{:016x}:{kind}:{name}", self.prefix, self.log_id)
+    }
+
+    /// Of what does not depend on the past.
+    fn shared_key(&self, kind: &str, name: &str) -> String {
         format!("{}{kind}:{name}", self.prefix)
     }
 }

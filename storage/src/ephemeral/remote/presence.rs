@@ -1,4 +1,4 @@
-//! Who is connected to which node.
+//! Who is connected to which node. The list of nodes is found without knowing the past.
 //!
 //! `nodes:until` has every node's name with the time, by the clock of Redis, at which it is gone; `nodes:known` has
 //! `generation:` and what the node says of itself. `route:<user>` is a set of `generation:session:node`. What counts
@@ -99,9 +99,9 @@ impl Presence for Remote {
         let mut known = format!("{}:", node.generation).into_bytes();
         known.extend(encode::node(node));
         let mut call = HEARTBEAT.prepare_invoke();
-        call.key(self.key("nodes", "until"))
-            .key(self.key("nodes", "known"))
-            .key(self.key("nodes", "memory"))
+        call.key(self.shared_key("nodes", "until"))
+            .key(self.shared_key("nodes", "known"))
+            .key(self.shared_key("nodes", "memory"))
             .arg(&node.name)
             .arg(known)
             .arg(milliseconds(self.limits.node_ttl))
@@ -130,11 +130,11 @@ impl Presence for Remote {
     fn leave(&self, node: &Node, now: Instant) {
         let mut pipe = redis::pipe();
         pipe.cmd("ZREM")
-            .arg(self.key("nodes", "until"))
+            .arg(self.shared_key("nodes", "until"))
             .arg(&node.name)
             .ignore();
         pipe.cmd("HDEL")
-            .arg(self.key("nodes", "known"))
+            .arg(self.shared_key("nodes", "known"))
             .arg(&node.name)
             .ignore();
         let _: Option<()> = self.link.call(now, Repeatable::Yes, |link| pipe.query(link));
@@ -145,8 +145,8 @@ impl Presence for Remote {
         let mut complete = true;
         for batch in sessions.chunks(BATCH_USERS) {
             let mut call = ANNOUNCE.prepare_invoke();
-            call.key(self.key("nodes", "known"))
-                .key(self.key("nodes", "until"))
+            call.key(self.shared_key("nodes", "known"))
+                .key(self.shared_key("nodes", "until"))
                 .arg(self.limits.routes_per_user_max)
                 .arg(milliseconds(self.limits.route_ttl));
             for (user, session) in batch {
@@ -227,11 +227,11 @@ impl Remote {
     fn ask_nodes(&self, pipe: &mut redis::Pipeline) {
         pipe.cmd("TIME");
         pipe.cmd("ZRANGE")
-            .arg(self.key("nodes", "until"))
+            .arg(self.shared_key("nodes", "until"))
             .arg(0)
             .arg(-1)
             .arg("WITHSCORES");
-        pipe.cmd("HGETALL").arg(self.key("nodes", "known"));
+        pipe.cmd("HGETALL").arg(self.shared_key("nodes", "known"));
     }
 
     /// Remembers that something could not be said.

@@ -16,6 +16,8 @@ pub struct RemoteSettings {
     pub url: String,
     /// What every key and channel begins with: two clusters may share a server.
     pub prefix: String,
+    /// Names the past of the store: what was kept under another one is not found.
+    pub log_id: u64,
     /// How long making a connection may take, logging in included. Looking a name up may take longer.
     pub connect_timeout: Duration,
     /// How long Redis may say nothing while an answer is due; also how long a call waits for a connection that others
@@ -49,6 +51,7 @@ impl RemoteSettings {
         Self {
             url: url.into(),
             prefix: "im:".to_owned(),
+            log_id: 0,
             connect_timeout: Duration::from_secs(1),
             read_timeout: Duration::from_millis(100),
             write_timeout: Duration::from_millis(200),
@@ -76,6 +79,7 @@ impl fmt::Debug for RemoteSettings {
         formatter
             .debug_struct("RemoteSettings")
             .field("prefix", &self.prefix)
+            .field("log_id", &self.log_id)
             .field("connect_timeout", &self.connect_timeout)
             .field("read_timeout", &self.read_timeout)
             .field("write_timeout", &self.write_timeout)
