@@ -9,14 +9,12 @@ use rusqlite::Connection;
 use super::{
     failure::Failure,
     past,
-    profile::cannot_open,
-    row::{self, event_columns, sql},
+    profile::{cannot_open, connect_raw},
+    replay::Replay,
+    row::{self, LogEntry, event_columns, session_columns, sql, user_columns},
     sum,
 };
-use crate::{
-    error::OpenError,
-    types::{Event, Fingerprint, Position},
-};
+use crate::{error::OpenError, types::Position};
 
 /// A database of so many bytes is checked as a whole at every start: about a second.
 const WHOLE_AT_START_BYTES: u64 = 64 << 20;
@@ -41,10 +39,27 @@ pub(super) fn log_at_start(connection: &Connection, path: &Path) -> Result<(), O
 /// At a start, with everything derived.
 pub(super) fn derived_at_start(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     if is_small(path) {
-        in_one_moment(connection, path, index_is_whole)
+        derived(connection, path)
     } else {
         Ok(())
     }
+}
+
+/// Everything but the log: that it follows from that, or is what was written.
+fn derived(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    in_one_moment(connection, path, |connection| {
+        index_is_whole(connection)?;
+        people_are_whole(connection)
+    })?;
+    // On a connection of its own, see there.
+    let own = connect_raw(path)?;
+    let replay = Replay::begin(&own).map_err(|failure| refused(path, &failure))?;
+    in_one_moment(&own, path, |connection| {
+        walk(connection, Position(0), u64::MAX, |entry| {
+            replay.apply(&entry.event, &entry.reaction)
+        })?;
+        replay.compare()
+    })
 }
 
 fn is_small(path: &Path) -> bool {
@@ -54,10 +69,8 @@ fn is_small(path: &Path) -> bool {
 /// Everything: the file, its indexes, every event, and that none is missing. Nothing may be behind the log.
 pub(super) fn whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     file(connection, path)?;
-    in_one_moment(connection, path, |connection| {
-        log_is_whole(connection)?;
-        index_is_whole(connection)
-    })
+    in_one_moment(connection, path, log_is_whole)?;
+    derived(connection, path)
 }
 
 /// What SQLite says of the file.
@@ -96,8 +109,9 @@ fn refused(path: &Path, failure: &Failure) -> OpenError {
 fn log_is_whole(connection: &Connection) -> Result<(), Failure> {
     let standing = past::standing(connection)?;
     let mut chain = 0;
-    let last = walk(connection, Position(0), u64::MAX, |event, fingerprint| {
-        chain = sum::chained(chain, event, fingerprint);
+    let last = walk(connection, Position(0), u64::MAX, |entry| {
+        chain = sum::chained(chain, &entry.event, entry.fingerprint);
+        Ok(())
     })?;
     if chain != standing.chain || last > standing.position {
         return Err(Failure::damaged(
@@ -112,7 +126,7 @@ pub(super) fn walk(
     connection: &Connection,
     after: Position,
     most: u64,
-    mut see: impl FnMut(&Event, Fingerprint),
+    mut see: impl FnMut(&LogEntry) -> Result<(), Failure>,
 ) -> Result<Position, Failure> {
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
@@ -123,10 +137,31 @@ pub(super) fn walk(
     let mut last = after;
     while let Some(row) = rows.next()? {
         let entry = row::event(row)?;
-        see(&entry.event, entry.fingerprint);
+        see(&entry)?;
         last = entry.event.position;
     }
     Ok(last)
+}
+
+/// Accounts and sessions are what was written. No account was ever taken away.
+fn people_are_whole(connection: &Connection) -> Result<(), Failure> {
+    let mut statement =
+        connection.prepare(concat!("SELECT ", user_columns!(), " FROM users u ORDER BY u.id"))?;
+    let mut rows = statement.query([])?;
+    let mut next = 1;
+    while let Some(row) = rows.next()? {
+        let id = row::user(row, 0)?.id.0;
+        if id != next {
+            return Err(Failure::damaged(format!("the user {next} is missing")));
+        }
+        next += 1;
+    }
+    let mut statement = connection.prepare(concat!("SELECT ", session_columns!(), " FROM sessions s"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        row::session(row)?;
+    }
+    Ok(())
 }
 
 /// The index leads to every event up to the watermark, and to nothing else; and no conversation has a hole.
@@ -157,6 +192,15 @@ fn index_is_whole(connection: &Connection) -> Result<(), Failure> {
             "requests are of no event",
             "SELECT (SELECT count(*) FROM requests) > (SELECT count(*) FROM events)",
         ),
+        (
+            "cursors are of no event",
+            "SELECT count(*) FROM cursors k
+                    LEFT JOIN event_seqs s ON s.conversation = k.conversation AND s.seq = k.read
+                    LEFT JOIN events e ON e.position = s.position
+                    LEFT JOIN conversations c ON c.id = k.conversation
+             WHERE k.delivered < k.read OR c.head_seq IS NULL OR k.delivered > c.head_seq
+                   OR coalesce(e.ordinal, 0) <> k.read_ordinal",
+        ),
     ] {
         let count: i64 = connection.query_row(sql, [], |row| row.get(0))?;
         if count != 0 {
@@ -169,5 +213,5 @@ fn index_is_whole(connection: &Connection) -> Result<(), Failure> {
 fn newest_are_whole(connection: &Connection) -> Result<(), Failure> {
     let position = past::standing(connection)?.position.0;
     let after = Position(position.saturating_sub(EVENTS_AT_START));
-    walk(connection, after, u64::MAX, |_, _| {}).map(drop)
+    walk(connection, after, u64::MAX, |_| Ok(())).map(drop)
 }

@@ -24,6 +24,7 @@ use super::{
     Files,
     failure::Failure,
     profile::{self, Use},
+    scrub::Scrub,
 };
 use crate::error::OpenError;
 
@@ -262,7 +263,7 @@ impl Drop for Checkpointer {
 }
 
 fn run(connection: Connection, signal: &Signal, files: &Files) -> Connection {
-    let mut full = false;
+    let (mut full, mut scrub) = (false, Scrub::new(Instant::now()));
     loop {
         let next = signal.wait();
         // It may be this thread that finds the next thing wrong, but it does not touch a store after another did.
@@ -271,6 +272,12 @@ fn run(connection: Connection, signal: &Signal, files: &Files) -> Connection {
         }
         if let Err(why) = files.check_name() {
             files.fail(why);
+            return connection;
+        }
+        if let Err(failure) = scrub.tick(&connection, next == Next::Idle, Instant::now())
+            && failure.is_final()
+        {
+            files.judge(&failure);
             return connection;
         }
         if next == Next::Idle {

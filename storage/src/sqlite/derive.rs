@@ -18,14 +18,20 @@ use crate::{
 
 /// Enters an event. Events come in the order of their positions, each once.
 pub(super) fn apply(moment: &Moment<'_>, event: &Event, reaction: &str) -> Result<(), Failure> {
-    let connection = moment.connection;
+    if event.kind == EventKind::Recall {
+        erase(moment, event)?;
+    }
+    apply_state(moment.connection, event, reaction)
+}
+
+/// The same, but for the erasing of what was recalled: it changes the tables of the state alone.
+pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str) -> Result<(), Failure> {
     if event.seq == Seq(1) {
         create_conversation(connection, event)?;
     }
     match event.kind {
-        EventKind::Message(_) => Ok(()),
+        EventKind::Message(_) | EventKind::Recall => Ok(()),
         EventKind::Edit => add_edit(connection, event),
-        EventKind::Recall => erase(moment, event),
         EventKind::Reaction => react(connection, event, reaction),
         _ => change_group(connection, event),
     }

@@ -28,9 +28,11 @@ mod profile;
 mod reader;
 mod rebuild;
 mod recent;
+mod replay;
 mod row;
 mod schema;
 mod stays;
+mod scrub;
 mod sum;
 mod tail;
 #[cfg(test)]

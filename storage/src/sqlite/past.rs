@@ -11,7 +11,7 @@ use super::{
     failure::Failure,
     files::{FileIdentity, Files},
     row::{self, collect, event_columns, first, sql},
-    sum,
+    sum::{self, Sum},
     witness::Said,
 };
 use crate::{
@@ -117,24 +117,40 @@ fn enter(
     unconfirmed: bool,
 ) -> Result<(), Failure> {
     connection.execute(
-        "INSERT INTO generations (id, epoch, log_id, begins, at, why, inode, born, unconfirmed)
-         SELECT ?1, epoch, log_id, position, CAST(unixepoch('subsec') * 1000 AS INTEGER), ?2, ?3, ?4, ?5 FROM store",
-        (sql(generation.0), why, sql(file.inode), file.born, unconfirmed),
+        "INSERT INTO generations (id, epoch, log_id, key_sum, begins, at, why, inode, born, unconfirmed)
+         SELECT ?1, epoch, log_id, ?6, position, CAST(unixepoch('subsec') * 1000 AS INTEGER), ?2, ?3, ?4, ?5
+         FROM store",
+        (
+            sql(generation.0),
+            why,
+            sql(file.inode),
+            file.born,
+            unconfirmed,
+            sql(sum_of(read(connection)?.key)),
+        ),
     )?;
     Ok(())
+}
+
+fn sum_of(key: TokenKey) -> u64 {
+    Sum::new().bytes(&key.0).finish()
 }
 
 /// The generation that began last.
 #[derive(Clone, Copy, Debug)]
 struct Newest {
     generation: Generation,
+    identity: Identity,
+    key_sum: u64,
     begins: Position,
     file: FileIdentity,
 }
 
 fn newest(connection: &Connection) -> Result<Newest, Failure> {
     let mut statement =
-        connection.prepare("SELECT id, begins, inode, born FROM generations ORDER BY number DESC LIMIT 1")?;
+        connection.prepare(
+            "SELECT id, begins, inode, born, epoch, log_id, key_sum FROM generations ORDER BY number DESC LIMIT 1",
+        )?;
     first(statement.query([])?, |row| {
         Ok(Newest {
             generation: Generation(row::number(row, 0)?),
@@ -143,13 +159,22 @@ fn newest(connection: &Connection) -> Result<Newest, Failure> {
                 inode: row::number(row, 2)?,
                 born: row.get(3)?,
             },
+            identity: Identity {
+                epoch: row::number(row, 4)?,
+                log_id: row::number(row, 5)?,
+            },
+            key_sum: row::number(row, 6)?,
         })
     })?
     .ok_or_else(|| Failure::damaged("the table `generations` is empty"))
 }
 
 /// The file is of one piece: what comes from a write-ahead log of another store, or of another time, contradicts.
-fn check_newest(standing: &Standing, newest: &Newest) -> Result<(), Failure> {
+fn check_newest(past: &Past, newest: &Newest) -> Result<(), Failure> {
+    let standing = &past.standing;
+    if newest.identity != past.identity || newest.key_sum != sum_of(past.key) {
+        return Err(Failure::damaged("its name or its key is not what was written"));
+    }
     if newest.generation == standing.generation && newest.begins <= standing.position {
         return Ok(());
     }
@@ -239,9 +264,9 @@ pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, 
     let finding = {
         let mut work = || -> Result<Finding, Failure> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let before = standing(&transaction)?;
-            let last = newest(&transaction)?;
-            check_newest(&before, &last)?;
+            let past = read(&transaction)?;
+            let (before, last) = (past.standing, newest(&transaction)?);
+            check_newest(&past, &last)?;
             let finding = find(
                 &before,
                 last.file,

@@ -26,6 +26,8 @@ CREATE TABLE generations (
     id          INTEGER NOT NULL UNIQUE,
     epoch       INTEGER NOT NULL,
     log_id      INTEGER NOT NULL,
+    -- The sum of its past's key, which is in `store`.
+    key_sum     INTEGER NOT NULL,
     -- The newest position when it began, and when the next one of the same past began.
     begins      INTEGER NOT NULL,
     ends        INTEGER,

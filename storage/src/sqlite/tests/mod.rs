@@ -112,7 +112,7 @@ fn message(number: u64, body: impl Into<Bytes>) -> Write {
 }
 
 /// Of Ann to Bob, under these numbers.
-fn messages(numbers: std::ops::Range<u64>) -> Vec<Write> {
+pub(super) fn messages(numbers: std::ops::Range<u64>) -> Vec<Write> {
     numbers
         .map(|number| message(number, format!("message {number}")))
         .collect()

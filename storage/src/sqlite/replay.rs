@@ -1,0 +1,90 @@
+//! Proves the state of conversations against the log that it was made from: the log is applied again, to tables of the
+//! same names that only one connection sees, and the two are compared. For stores small enough to do it at a start.
+
+use rusqlite::Connection;
+
+use super::{derive, failure::Failure, row};
+use crate::types::{Event, Position};
+
+/// The tables that [`derive::apply_state`] writes, with the columns that follow from events alone: heads are written
+/// behind the log.
+const TABLES: [(&str, &str); 5] = [
+    ("conversations", "id, name, disbanded, member_count"),
+    (
+        "members",
+        "conversation, user, joined_seq, joined_ordinal, role, left_seq, left_ordinal, left_position, left_at",
+    ),
+    ("group_counts", "user, groups"),
+    ("edits", "conversation, target, seq, position"),
+    ("reactions", "conversation, target, user, seq, reaction"),
+];
+
+/// A replay on a connection of its own, which must not be used for anything else afterwards: names of tables mean the
+/// replay's there.
+pub(super) struct Replay<'c> {
+    connection: &'c Connection,
+}
+
+impl<'c> Replay<'c> {
+    pub(super) fn begin(connection: &'c Connection) -> Result<Self, Failure> {
+        // The replay has no users.
+        connection.pragma_update(None, "foreign_keys", 0)?;
+        for (table, _) in TABLES {
+            let made: String = connection.query_row(
+                "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1",
+                [table],
+                |row| row.get(0),
+            )?;
+            let made = made.replacen("CREATE TABLE", "CREATE TEMP TABLE", 1);
+            connection.execute_batch(&made)?;
+        }
+        Ok(Self { connection })
+    }
+
+    /// The next event of the log.
+    pub(super) fn apply(&self, event: &Event, reaction: &str) -> Result<(), Failure> {
+        derive::apply_state(self.connection, event, reaction)
+    }
+
+    /// After the last event: the store has what the replay has, and the heads are those of events.
+    pub(super) fn compare(self) -> Result<(), Failure> {
+        for (table, columns) in TABLES {
+            for (one, other) in [("main", "temp"), ("temp", "main")] {
+                let differs: bool = self.connection.query_row(
+                    &format!(
+                        "SELECT EXISTS (SELECT {columns} FROM {one}.{table} EXCEPT SELECT {columns} FROM \
+                         {other}.{table})"
+                    ),
+                    [],
+                    |row| row.get(0),
+                )?;
+                if differs {
+                    return Err(Failure::damaged(format!(
+                        "the table `{table}` does not follow from the log"
+                    )));
+                }
+            }
+        }
+        self.compare_heads()
+    }
+
+    fn compare_heads(&self) -> Result<(), Failure> {
+        let mut statement = self.connection.prepare(
+            "SELECT c.id, c.head_position FROM main.conversations c
+                    LEFT JOIN main.events e ON e.position = c.head_position AND e.conversation = c.id
+                              AND e.seq = c.head_seq AND e.ordinal = c.head_ordinal AND e.at = c.head_at
+                              AND e.roster = c.roster
+             WHERE e.position IS NULL LIMIT 1",
+        )?;
+        let wrong = row::first(statement.query([])?, |row| {
+            Ok((row::conversation_id(row, 0)?, row::position(row, 1)?))
+        })?;
+        match wrong {
+            None => Ok(()),
+            Some((conversation, Position(position))) => Err(Failure::damaged(format!(
+                "the head of conversation {} is not the event at position {position}",
+                conversation.0
+            ))),
+        }
+    }
+}
