@@ -22,6 +22,9 @@ pub(super) const SSL_REQUEST: [u8; 4] = 80_877_103_u32.to_be_bytes();
 /// What a batch of messages is stored with; its transaction commits by itself.
 const APPEND: &[u8] = b"append_in_order";
 
+/// How a batch begins that takes several statements.
+const BEGIN: &[u8] = b"BEGIN; LOCK";
+
 /// What happens to a commit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Hold {
@@ -269,7 +272,7 @@ fn meaning(message: &[u8], appends: &mut HashSet<Vec<u8>>) -> Meaning {
     let mut texts = body.split(|byte| *byte == 0);
     let (first, second) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
     match (message.first(), first) {
-        (Some(b'Q'), b"BEGIN") => Meaning::Begin,
+        (Some(b'Q'), text) if text.starts_with(BEGIN) => Meaning::Begin,
         (Some(b'Q'), b"COMMIT") => Meaning::Commit,
         (Some(b'Q'), b"ROLLBACK") => Meaning::Rollback,
         // The statement's name, its text.
