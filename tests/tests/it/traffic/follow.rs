@@ -1,7 +1,7 @@
 //! A device on a thread of its own.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::SocketAddr,
     sync::mpsc::Receiver,
     thread,
@@ -61,7 +61,7 @@ pub(super) fn follow(
             }
             match device.next(Instant::now() + Duration::from_millis(100)) {
                 Some(Update::Event(event)) => book.apply(event.conversation_id, entry(&event)),
-                Some(Update::Restarted) => book.restart(),
+                Some(Update::Rewound { conversation, to }) => book.rewind(conversation, to),
                 Some(Update::Ended(ending)) => eprintln!("a device ended: {ending}"),
                 _ => {}
             }
@@ -70,26 +70,21 @@ pub(super) fn follow(
     (client, thread)
 }
 
-/// What was applied. After a restart each conversation goes on once from wherever its first event says: what was
-/// applied from there on belonged to another past.
+/// What was applied and still stands.
 #[derive(Default)]
 struct Book {
     applied: Applied,
-    /// Conversations of which nothing came since the last restart.
-    restarted: BTreeSet<u64>,
 }
 
 impl Book {
-    fn restart(&mut self) {
-        self.restarted = self.applied.keys().copied().collect();
+    fn rewind(&mut self, conversation: u64, to: u64) {
+        if let Some(entries) = self.applied.get_mut(&conversation) {
+            entries.retain(|entry| entry.seq <= to);
+        }
     }
 
     fn apply(&mut self, conversation: u64, entry: Entry) {
-        let entries = self.applied.entry(conversation).or_default();
-        if self.restarted.remove(&conversation) {
-            entries.retain(|before| before.seq < entry.seq);
-        }
-        entries.push(entry);
+        self.applied.entry(conversation).or_default().push(entry);
     }
 
     fn has_reached(&self, goal: &Goal) -> bool {
