@@ -72,6 +72,14 @@ impl Room {
         self.loaded_from > 1
     }
 
+    /// Drops what the server said; what is on its way to it stays.
+    pub(crate) fn forget(&mut self) {
+        *self = Self {
+            pending: std::mem::take(&mut self.pending),
+            ..Self::default()
+        };
+    }
+
     /// Takes a page of history.
     pub(crate) fn take_page(&mut self, page: v1::Page) {
         self.loading = false;

@@ -164,9 +164,18 @@ impl State {
             Update::Ended(ending) => self.connection = Connection::Ended(ending.to_string()),
             Update::Event(event) => return self.handle_event(event),
             Update::Restarted => {
-                self.rooms.clear();
+                self.rooms.values_mut().for_each(Room::forget);
                 self.rows.clear();
                 self.note = Some("the server's store is another one than before".to_owned());
+            }
+            Update::Rewound { conversation, .. } => {
+                // What is shown of it may not be what the server has.
+                if let Some(room) = self.rooms.get_mut(conversation) {
+                    room.forget();
+                }
+                if self.selected == Some(*conversation) {
+                    return self.open(*conversation);
+                }
             }
             Update::Conversations(conversations) => return self.handle_conversations(conversations),
             Update::Cursors(cursors) => self.handle_cursors(cursors),

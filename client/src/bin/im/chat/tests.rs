@@ -403,3 +403,22 @@ fn what_is_kept_for_showing_is_bounded() {
     assert_eq!(room.shown().count(), EVENTS_MAX);
     assert!(room.has_more(), "what was dropped can be loaded again");
 }
+
+#[test]
+fn what_the_server_does_not_have_any_more_is_not_shown() {
+    let mut state = state();
+    open(
+        &mut state,
+        vec![text(with_bob(), 1, BOB, "kept"), text(with_bob(), 2, BOB, "lost")],
+    );
+    enter(&mut state, "on its way");
+    let conversation = with_bob();
+    let effects = state.handle_update(&Update::Rewound { conversation, to: 1 });
+    let load = Effect::LoadHistory {
+        conversation,
+        before: 0,
+    };
+    assert!(effects.contains(&load), "{effects:?}");
+    let shown = screen(&state, 80, 24).join("\n");
+    assert!(!shown.contains("lost") && shown.contains("on its way"), "{shown}");
+}
