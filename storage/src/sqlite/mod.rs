@@ -31,8 +31,8 @@ mod recent;
 mod replay;
 mod row;
 mod schema;
-mod stays;
 mod scrub;
+mod stays;
 mod sum;
 mod tail;
 #[cfg(test)]

@@ -8,15 +8,16 @@ use crate::types::{Event, Position};
 
 /// The tables that [`derive::apply_state`] writes, with the columns that follow from events alone: heads are written
 /// behind the log.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     ("conversations", "id, name, disbanded, member_count"),
     (
         "members",
-        "conversation, user, joined_seq, joined_ordinal, role, left_seq, left_ordinal, left_position, left_at",
+        "conversation, user, joined_seq, joined_ordinal, role, left_seq, left_ordinal, left_position, left_at, newest",
     ),
     ("group_counts", "user, groups"),
     ("edits", "conversation, target, seq, position"),
     ("reactions", "conversation, target, user, seq, reaction"),
+    ("message_counts", "conversation, message, edits, reactions"),
 ];
 
 /// A replay on a connection of its own, which must not be used for anything else afterwards: names of tables mean the
@@ -37,6 +38,13 @@ impl<'c> Replay<'c> {
             )?;
             let made = made.replacen("CREATE TABLE", "CREATE TEMP TABLE", 1);
             connection.execute_batch(&made)?;
+            // Statements name the indexes that they use.
+            let mut indexes = connection.prepare(
+                "SELECT sql FROM main.sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND sql IS NOT NULL",
+            )?;
+            for made in row::collect(indexes.query([table])?, |row| Ok(row.get::<_, String>(0)?))? {
+                connection.execute_batch(&made.replacen(" INDEX ", " INDEX temp.", 1))?;
+            }
         }
         Ok(Self { connection })
     }
