@@ -35,6 +35,12 @@ pub struct Interrupters {
     of_workers: Mutex<HashMap<usize, Interrupter>>,
 }
 
+impl std::fmt::Debug for Interrupters {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Interrupters").finish_non_exhaustive()
+    }
+}
+
 impl Interrupters {
     /// Keeps the one of this worker in the place of an earlier one.
     pub fn keep(&self, worker: usize, interrupter: Option<Interrupter>) {
@@ -59,6 +65,7 @@ impl Interrupters {
 }
 
 /// The watch over a drain; dropped, the drain has ended.
+#[derive(Debug)]
 pub struct Ending {
     _over: Sender<()>,
 }

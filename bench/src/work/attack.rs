@@ -97,7 +97,7 @@ fn measure(
     phase: &str,
     outcome: &mut Outcome,
 ) -> Result<(), BenchError> {
-    let own = protocol::self_conversation(stranger.user).map_or(0, std::num::NonZeroU64::get);
+    let own = protocol::self_conversation(stranger.user).map_or(0, |id| id.get());
     let mut latencies = [Latency::new()?, Latency::new()?, Latency::new()?, Latency::new()?];
     let until = Instant::now() + span;
     let mut token = bytes::Bytes::new();

@@ -10,7 +10,7 @@
 use clap::Parser;
 use client::link::Identity;
 use client::store::{Profile, StoreError};
-use client::sync::{Snapshot, Start};
+use client::sync::Start;
 use client::{Client, Device, Error, Events, Options, Outcome, Update};
 use protocol::Request;
 use protocol::v1::{self, ErrorCode, EventKind};

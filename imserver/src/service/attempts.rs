@@ -75,7 +75,7 @@ impl Attempts {
 }
 
 /// What one subscriber has: an address, or with IPv6 a network of 64 bits.
-pub fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -70,6 +70,15 @@ pub enum What {
     Verify(Option<String>),
 }
 
+impl std::fmt::Debug for What {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Hash => "Hash",
+            Self::Verify(_) => "Verify(…)",
+        })
+    }
+}
+
 /// A password to hash or verify.
 pub struct HashJob {
     /// In clear text; never logged.
@@ -277,6 +286,12 @@ impl Hasher {
 pub struct Hashing {
     /// As large as the largest hash so far needed.
     memory: Vec<Block>,
+}
+
+impl std::fmt::Debug for Hashing {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Hashing").finish_non_exhaustive()
+    }
 }
 
 impl Hashing {

@@ -320,6 +320,23 @@ impl Daemon {
 
     fn run(&mut self) -> Result<(), Ended> {
         let logged = self.log().len();
+        let (mut running, line) = self.spawn();
+        if let Some(address) = line.trim().strip_prefix("listening on ") {
+            self.address = parsed(address);
+            self.running = Some(running);
+            return Ok(());
+        }
+        let status = wait(&mut running.child);
+        joined(running.stderr);
+        Err(Ended {
+            status,
+            stdout: line,
+            stderr: self.log()[logged..].join("\n"),
+        })
+    }
+
+    /// The process, and the first line that it says.
+    fn spawn(&self) -> (Running, String) {
         let mut child = self
             .command()
             .envs(self.setup.environment.iter().cloned())
@@ -338,23 +355,21 @@ impl Daemon {
         let mut stdout = BufReader::new(child.stdout.take().expect("its standard output"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("its first line");
-        let Some(address) = line.trim().strip_prefix("listening on ") else {
-            let status = wait(&mut child);
-            stderr.join().expect("its log");
-            return Err(Ended {
-                status,
-                stdout: line,
-                stderr: self.log()[logged..].join("\n"),
-            });
-        };
-        self.address = address.parse().expect("its address");
-        self.running = Some(Running {
+        let running = Running {
             child,
             stderr,
             _stdout: stdout,
-        });
-        Ok(())
+        };
+        (running, line)
     }
+}
+
+fn parsed(address: &str) -> SocketAddr {
+    address.parse().expect("its address")
+}
+
+fn joined(thread: JoinHandle<()>) {
+    thread.join().expect("its log");
 }
 
 impl Drop for Daemon {

@@ -310,7 +310,6 @@ fn people_are_charged_for_one_by_one_and_reconnecting_gives_nothing_back() {
         client_msg_id: message_id(),
         name: "group".to_owned(),
         user_ids: users.to_vec(),
-        ..v1::CreateGroupRequest::default()
     };
     ada.get(create(&[bob.id, cy.id, dee.id]));
     let refusal = ada.ask(create(&[bob.id, cy.id, dee.id])).unwrap_err();
