@@ -164,15 +164,16 @@ impl Client {
     /// Has so many pages in flight until it is told to stop, and counts those that came.
     pub(crate) fn flood(
         &mut self,
-        conversation: u64,
+        (conversation, from_seq): (u64, u64),
         window: usize,
         stop: &AtomicBool,
         pages: &AtomicU64,
     ) -> Result<(), BenchError> {
         let history = Request::History(v1::HistoryRequest {
             conversation_id: conversation,
-            from_seq: 1,
+            from_seq,
             limit: 500,
+            direction: v1::Direction::Backward.into(),
             ..v1::HistoryRequest::default()
         });
         for _ in 0..window {

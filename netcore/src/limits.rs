@@ -61,6 +61,10 @@ pub const SPARE_OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 /// turn.
 pub const WRITE_EARLY_BYTES: usize = 1024;
 
+/// Bytes that the system keeps of a connection beyond what is on its way to the peer. Without a limit it takes megabytes
+/// for a peer that does not read, where no water mark sees them. Linux only.
+pub const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
 /// Bytes a partial frame reserves ahead of what has arrived, whatever length it declares.
 pub const INBOX_RESERVE_BYTES_MAX: usize = 64 * 1024;
 

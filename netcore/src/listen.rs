@@ -359,6 +359,9 @@ fn prepare(socket: Socket) -> io::Result<(Listener, Address)> {
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it on Linux.
     socket.set_tcp_nodelay(true)?;
+    // As with the other option, connections inherit it.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(crate::limits::UNSENT_BYTES_MAX)?;
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
     let listener = mio::net::TcpListener::from_std(listener);

@@ -53,11 +53,13 @@ pub(super) fn run(attack: &Attack, load: &mut Load<'_>) -> Result<Outcome, Bench
     load.watch.measuring();
     measure(server, stranger, span, "calm", &mut outcome)?;
     let (stop, pages) = (AtomicBool::new(false), AtomicU64::new(0));
+    // The group was made, somebody was added, and each stay has an end and a beginning.
+    let newest = 2 * attack.stays as u64 + 1;
     let window = attack.in_flight.div_ceil(sessions.len());
     std::thread::scope(|scope| {
         let attackers: Vec<_> = sessions
             .iter_mut()
-            .map(|session| scope.spawn(|| session.flood(group, window, &stop, &pages)))
+            .map(|session| scope.spawn(|| session.flood((group, newest), window, &stop, &pages)))
             .collect();
         let measured = measure(server, stranger, span, "attacked", &mut outcome);
         stop.store(true, Ordering::Relaxed);

@@ -36,7 +36,7 @@ fn attacker(daemon: &Daemon, name: &str, sessions: usize) -> (Vec<User>, u64) {
             .map(|number| {
                 devices[0]
                     .conn
-                    .submit(text(conversation, &format!("{number}: {}", "x".repeat(100))))
+                    .submit(text(conversation, &format!("{number:2}: {}", "x".repeat(120))))
             })
             .collect();
         for seq in sends {
