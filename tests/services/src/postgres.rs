@@ -103,7 +103,16 @@ impl Postgres {
     fn initialise(&self) -> Result<()> {
         let mut command = self.command("initdb");
         command
-            .args(["--encoding=UTF8", "--locale=C", "--no-sync", "-U", USER, "-D"])
+            // With checksums, as a server should be that keeps what nobody may lose.
+            .args([
+                "--encoding=UTF8",
+                "--locale=C",
+                "--data-checksums",
+                "--no-sync",
+                "-U",
+                USER,
+                "-D",
+            ])
             .arg(self.data());
         match &self.setup.password {
             None => command.arg("--auth=trust"),

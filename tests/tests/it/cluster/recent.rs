@@ -81,8 +81,13 @@ impl Absence {
 
     /// Whether Bob's list has this text, be it a body or part of the list itself.
     fn list_has(&self, text: &str) -> bool {
-        self.redis(&format!("HGETALL imserver:offline:{}", self.bob.id))
-            .contains(text)
+        // The key names the store's past as well; there is one.
+        let keys = self.redis(&format!("KEYS imserver:*:offline:{}", self.bob.id));
+        let key = keys
+            .lines()
+            .map(str::trim)
+            .find(|line| line.starts_with("imserver:"));
+        key.is_some_and(|key| self.redis(&format!("HGETALL {key}")).contains(text))
     }
 
     /// Ann says something and it is in Bob's list.
