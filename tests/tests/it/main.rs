@@ -11,6 +11,7 @@ mod disaster;
 mod errors;
 mod hostile;
 mod im;
+mod past;
 mod pipelined;
 mod restart;
 mod session;

@@ -95,6 +95,107 @@ fn damage_that_a_reader_meets_ends_it_all() {
     assert_eq!(bodies(&place.open()).len(), 3);
 }
 
+/// Everything that a reader can be asked about.
+#[derive(Debug, PartialEq)]
+struct Answers {
+    past: (u64, u64, crate::TokenKey),
+    lists: Vec<Vec<crate::ConversationView>>,
+    pages: Vec<Option<EventPage>>,
+    members: Vec<Option<Vec<crate::MemberView>>>,
+    intervals: Vec<crate::Interval>,
+    users: Vec<crate::User>,
+    sessions: Vec<crate::Session>,
+}
+
+fn answers(store: &SqliteStore) -> Result<Answers, ReadError> {
+    let mut reader = store
+        .reader()
+        .map_err(|error| ReadError::Failed(error.to_string()))?;
+    let mut answers = Answers {
+        past: (store.epoch(), store.log_id(), store.token_key()),
+        lists: Vec::new(),
+        pages: Vec::new(),
+        members: Vec::new(),
+        intervals: reader.intervals(GROUP, Seq(0))?,
+        users: reader.users(&[ANN, BOB, UserId(3)])?,
+        sessions: reader.sessions(ANN)?,
+    };
+    for name in ["ann", "bob", "cat"] {
+        answers.users.extend(reader.user_by_name(name)?);
+    }
+    for user in [ANN, BOB, UserId(3)] {
+        answers.lists.push(reader.conversations(user, None, 99)?);
+        for conversation in [PAIR, GROUP] {
+            let page = reader.events(user, conversation, Seq(1), Direction::Forward, 99, usize::MAX);
+            answers.pages.push(page?);
+            answers
+                .members
+                .push(reader.members(user, conversation, UserId(0), 99)?);
+        }
+    }
+    Ok(answers)
+}
+
+/// A prime, so that the flips fall everywhere over the pages.
+const BITS_BETWEEN_FLIPS: usize = 8_117;
+
+#[test]
+fn a_bit_that_flips_at_rest_is_found_or_changes_nothing() {
+    let place = Place::new();
+    let (first, second) = rebuilding::history();
+    let session = Write::CreateSession(crate::NewSession {
+        session: crate::Session {
+            id: crate::SessionId(5),
+            user: ANN,
+            device_id: "device".to_owned(),
+            class: crate::DeviceClass::Web,
+            device_name: "a device".to_owned(),
+            created_at: Timestamp(1),
+            last_seen_at: Timestamp(2),
+        },
+        token_hash: crate::TokenHash([6; 32]),
+        policy: crate::DevicePolicy {
+            total: 9,
+            mobile: 9,
+            desktop: 9,
+            web: 9,
+        },
+    });
+    rebuilding::write(&place, &[&accounts(), &[session], &first, &second]);
+    let store = place.open();
+    let expected = answers(&store).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let files = ["", ".witness"].map(|suffix| (suffix, std::fs::read(place.beside(suffix)).unwrap()));
+    let bits = files[0].1.len() * 8;
+    let (mut refused, mut failed, mut harmless) = (0, 0, 0);
+    for bit in (0..bits).step_by(BITS_BETWEEN_FLIPS) {
+        for (suffix, bytes) in &files {
+            std::fs::write(place.beside(suffix), bytes).unwrap();
+        }
+        for suffix in ["-wal", "-shm", ".damaged"] {
+            let _ = std::fs::remove_file(place.beside(suffix));
+        }
+        let mut flipped = files[0].1.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(place.path(), flipped).unwrap();
+        match SqliteStore::open(SqliteOptions::new(place.path())) {
+            Err(_) => refused += 1,
+            Ok(store) => match answers(&store) {
+                Err(_) => failed += 1,
+                Ok(answers) => {
+                    assert_eq!(answers, expected, "bit {bit}");
+                    harmless += 1;
+                }
+            },
+        }
+    }
+    assert!(
+        refused > 0 && harmless > 0,
+        "{refused} refused, {failed} failed, {harmless} harmless"
+    );
+}
+
 #[test]
 fn other_damaged_rows_are_errors_too() {
     let place = Place::new();

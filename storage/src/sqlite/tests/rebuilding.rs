@@ -6,7 +6,7 @@ use crate::{ConversationView, EventView, Interval, MemberView, Position, Role};
 const CAT: UserId = UserId(3);
 
 /// Something of everything, in two parts; the second changes what the first made.
-fn history() -> (Vec<Write>, Vec<Write>) {
+pub(super) fn history() -> (Vec<Write>, Vec<Write>) {
     let group = |number, sender, action| request(number, GROUP, sender, action);
     let text = |body: &'static str| Action::Message {
         kind: 1,
@@ -105,7 +105,7 @@ fn group_counts(place: &Place) -> Vec<(i64, i64)> {
     rows.map(Result::unwrap).collect()
 }
 
-fn write(place: &Place, parts: &[&[Write]]) {
+pub(super) fn write(place: &Place, parts: &[&[Write]]) {
     let store = place.open();
     let mut writer = store.open_writer().unwrap();
     for part in parts {
