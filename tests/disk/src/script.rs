@@ -13,7 +13,8 @@ use std::{
 use bytes::Bytes;
 use storage::{
     Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint, NewSession,
-    NewUser, ProfileChange, Role, Rules, Seq, Session, SessionId, Store, Timestamp, TokenHash, UserId, Write,
+    NewUser, OpenError, ProfileChange, Role, Rules, Seq, Session, SessionId, Store, Timestamp, TokenHash,
+    UserId, Write,
     model::ModelStore,
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };
@@ -63,6 +64,23 @@ pub fn options(directory: &Path) -> SqliteOptions {
         identity: IDENTITY,
         index_events: INDEX_EVENTS,
         ..SqliteOptions::new(database(directory))
+    }
+}
+
+/// Opens a store that this process had open before. Where another thread starts a program just then, that holds the
+/// store's lock for a moment, until it has become the other program.
+///
+/// # Errors
+/// See [`SqliteStore::open`].
+pub fn open(options: &SqliteOptions) -> Result<SqliteStore, OpenError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match SqliteStore::open(options.clone()) {
+            Err(OpenError(why)) if why.contains("another imserver uses") && Instant::now() < until => {
+                std::thread::yield_now();
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -156,7 +174,7 @@ pub fn perform_if_asked() {
         .append(true)
         .open(directory.join(ACKNOWLEDGED))
         .expect("a file of acknowledgements");
-    let mut store = SqliteStore::open(options(&directory)).expect("the store");
+    let mut store = open(&options(&directory)).expect("the store");
     let mut writer = store.writer().expect("its writer");
     for step in moves(seed) {
         match step {
@@ -169,7 +187,7 @@ pub fn perform_if_asked() {
                 drop(writer);
                 store.close().expect("closed");
                 drop(store);
-                store = SqliteStore::open(options(&directory)).expect("the store again");
+                store = open(&options(&directory)).expect("the store again");
                 writer = store.writer().expect("its writer");
             }
         }

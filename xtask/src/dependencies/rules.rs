@@ -5,7 +5,7 @@ use super::licence;
 
 /// Which of our crates may depend on which of our crates, in any way. The layers of the design: a new arrow is a
 /// decision, made here. `services` is for tests: a dependency on it is one of `[dev-dependencies]`.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("netcore", &[]),
     ("services", &[]),
     ("storage", &["services"]),
@@ -22,6 +22,10 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("bench-compare", &["bench-netcore", "netcore"]),
     ("bench-netcore", &["netcore"]),
     ("bench-relay", &["bench-netcore", "netcore"]),
+    (
+        "disk",
+        &["client", "netcore", "protocol", "services", "storage", "tests"],
+    ),
     (
         "tests",
         &["client", "imserver", "netcore", "protocol", "services", "storage"],

@@ -130,11 +130,11 @@ impl Victim {
                 writer.commit(writes).unwrap();
             }
         };
-        let store = SqliteStore::open(script::options(&place)).unwrap();
+        let store = script::open(&script::options(&place)).unwrap();
         commit(store.writer().unwrap().as_mut(), 0, COPIED);
         store.close().unwrap();
         drop(store);
-        let store = SqliteStore::open(script::options(&place)).unwrap();
+        let store = script::open(&script::options(&place)).unwrap();
         let mut writer = store.writer().unwrap();
         let earlier = commits.len() - IN_USE;
         commit(writer.as_mut(), COPIED, earlier);
@@ -172,7 +172,7 @@ impl Victim {
     }
 
     fn open(&self) -> Result<SqliteStore, String> {
-        SqliteStore::open(script::options(&self.place())).map_err(|error| error.to_string())
+        script::open(&script::options(&self.place())).map_err(|error| error.to_string())
     }
 
     /// What a store answers against what it should.
@@ -183,8 +183,8 @@ impl Victim {
         let number = match answers::number(reader.as_mut(), &script::questions()) {
             Ok(number) => number,
             Err(ReadError::Fatal(_)) => return Outcome::Refused,
-            Err(ReadError::Failed(_)) => {
-                return Outcome::Forbidden("damage of which a client is told to try again".to_owned());
+            Err(ReadError::Failed(why)) => {
+                return Outcome::Forbidden(format!("damage of which a client is told to try again: {why}"));
             }
         };
         let same_past = (store.epoch(), store.log_id()) == (script::IDENTITY.epoch, script::IDENTITY.log_id);
@@ -265,7 +265,7 @@ impl Victim {
         if backup::restore(&self.backup(), &options.path).is_err() {
             return Outcome::Refused;
         }
-        let Ok(store) = SqliteStore::open(options) else {
+        let Ok(store) = script::open(&options) else {
             return Outcome::Refused;
         };
         // A restored store always has another past: it must be whole all the same.

@@ -188,7 +188,7 @@ enum Trouble {
 /// Whoever opens a store can use it.
 fn open_and_use(options: SqliteOptions) -> Result<(), Trouble> {
     let broken = |what: &dyn std::fmt::Display| Trouble::Broken(what.to_string());
-    let store = SqliteStore::open(options).map_err(|error| Trouble::Refused(error.to_string()))?;
+    let store = script::open(&options).map_err(|error| Trouble::Refused(error.to_string()))?;
     let mut writer = store.writer().map_err(|error| broken(&error))?;
     let moves = script::moves(1);
     let mut commits = moves.iter().filter_map(|step| match step {
@@ -206,16 +206,17 @@ fn open_and_use(options: SqliteOptions) -> Result<(), Trouble> {
 }
 
 /// A store with some commits in it, at a place of its own.
-fn filled(place: &Path) -> u64 {
+fn filled(place: &Path) -> (SqliteStore, u64) {
     std::fs::create_dir(place).unwrap();
-    let store = SqliteStore::open(script::options(place)).unwrap();
+    let store = script::open(&script::options(place)).unwrap();
     let mut writer = store.writer().unwrap();
     for step in script::moves(2).iter().take(COMMITS) {
         if let script::Move::Commit(writes) = step {
             writer.commit(writes).unwrap();
         }
     }
-    number(&store).unwrap()
+    let number = number(&store).unwrap();
+    (store, number)
 }
 
 fn number(store: &SqliteStore) -> Result<u64, String> {
@@ -238,7 +239,7 @@ fn command(words: [&str; 2], file: &Path, data: &Path, environment: Vec<(String,
 
 /// What is in the store at `path`: the number of its answers.
 fn opened(path: PathBuf) -> Result<u64, String> {
-    let store = SqliteStore::open(SqliteOptions::new(path)).map_err(|error| error.to_string())?;
+    let store = script::open(&SqliteOptions::new(path)).map_err(|error| error.to_string())?;
     number(&store)
 }
 
@@ -246,7 +247,8 @@ fn opened(path: PathBuf) -> Result<u64, String> {
 fn a_backup_that_is_killed_leaves_none_or_a_whole_one() {
     let directory = disk::directory();
     let (data, place) = (directory.path().join("data"), directory.path().join("backups"));
-    let expected = filled(&data);
+    // In use, as most stores are that are backed up.
+    let (store, expected) = filled(&data);
     let target = place.join("backup.db");
     let mut counts = Counts::default();
     let attempt = |environment| {
@@ -281,6 +283,7 @@ fn a_backup_that_is_killed_leaves_none_or_a_whole_one() {
         },
     );
     judged.killed = counts.killed;
+    drop(store);
     assert_eq!(
         opened(script::database(&data)),
         Ok(expected),
@@ -293,7 +296,8 @@ fn a_backup_that_is_killed_leaves_none_or_a_whole_one() {
 fn a_restore_that_is_killed_leaves_nothing_or_a_whole_store_or_is_refused() {
     let directory = disk::directory();
     let (data, place) = (directory.path().join("data"), directory.path().join("restored"));
-    let expected = filled(&data);
+    let (store, expected) = filled(&data);
+    drop(store);
     let source = directory.path().join("backup.db");
     backup::backup(&script::database(&data), &source).unwrap();
     let mut judged = Counts::default();

@@ -81,10 +81,8 @@ pub(crate) fn try_ask<C: Call>(conn: &mut Connection, call: C) -> Option<Result<
     let (seq, bytes) = conn.frame(call);
     conn.try_write(&bytes).ok()?;
     loop {
-        match conn.poll(PATIENCE).expect("an answer, or the end") {
-            Incoming::Reply(answered, reply) if answered == seq => {
-                return Some(Ok(C::reply(*reply).expect("a reply of its command")));
-            }
+        match conn.poll(PATIENCE)? {
+            Incoming::Reply(answered, reply) if answered == seq => return C::reply(*reply).ok().map(Ok),
             Incoming::Refused(answered, refusal) if answered == seq => return Some(Err(refusal)),
             Incoming::End => return None,
             _ => {}
@@ -227,7 +225,7 @@ impl Traffic<'_> {
         self.number += 1;
         let number = self.number;
         let sender = number % 2;
-        let conversation = if number % 3 == 0 {
+        let conversation = if number.is_multiple_of(3) {
             self.world.group
         } else {
             self.world.pair
@@ -345,16 +343,30 @@ impl Traffic<'_> {
         });
     }
 
+    /// Reads every log, and says which promises were broken. Devices are left aside, and what was not acknowledged may
+    /// be there or not.
+    pub(crate) fn judge_logs(&self, address: SocketAddr) -> Vec<String> {
+        let mut record = self.record.clone();
+        record.logs = self.read(address);
+        self.broken(&record)
+    }
+
+    fn read(&self, address: SocketAddr) -> BTreeMap<(u64, u64), Vec<Entry>> {
+        let mut logs = BTreeMap::new();
+        for account in &self.world.users {
+            let mut user = account.resume(address);
+            for conversation in [self.world.pair, self.world.group] {
+                let log = user.history(conversation).iter().map(entry).collect();
+                logs.insert((conversation, account.id), log);
+            }
+        }
+        logs
+    }
+
     /// Reads every log and every device to its end, and says which promises were broken.
     pub(crate) fn judge(mut self, address: SocketAddr) -> Vec<String> {
         let conversations = [self.world.pair, self.world.group];
-        for account in &self.world.users {
-            let mut user = account.resume(address);
-            for conversation in conversations {
-                let log: Vec<Entry> = user.history(conversation).iter().map(entry).collect();
-                self.record.logs.insert((conversation, account.id), log);
-            }
-        }
+        self.record.logs = self.read(address);
         let heads: BTreeMap<u64, u64> = conversations
             .iter()
             .map(|conversation| {
@@ -369,19 +381,19 @@ impl Traffic<'_> {
                 self.record.applied.insert((name.clone(), conversation), applied);
             }
         }
+        self.broken(&self.record)
+    }
+
+    fn broken(&self, record: &Record) -> Vec<String> {
         // Requests that are in flight together and are repeated may change places.
         let is_promised = |violation: &&Violation| !matches!(violation, Violation::Reordered(..));
-        let mut broken: Vec<String> = checker::check(&self.record)
+        let mut broken: Vec<String> = checker::check(record)
             .iter()
             .filter(is_promised)
             .map(ToString::to_string)
             .collect();
         for other in &self.others {
-            let log = self
-                .record
-                .logs
-                .iter()
-                .find(|((of, _), _)| *of == other.conversation);
+            let log = record.logs.iter().find(|((of, _), _)| *of == other.conversation);
             let found = log.and_then(|(_, log)| log.iter().find(|entry| entry.seq == other.seq));
             if found.is_none_or(|entry| entry.client_id[..] != other.client_id[..]) {
                 broken.push(format!(
@@ -396,8 +408,7 @@ impl Traffic<'_> {
 
 type Applied = BTreeMap<u64, Vec<Entry>>;
 
-/// A device that applies what there is, on a thread of its own. When it is told that the past is another one it
-/// drops what it had.
+/// A device that applies what there is, on a thread of its own, and drops what it is told does not stand.
 struct Follower {
     name: String,
     stop: Arc<AtomicBool>,
@@ -443,7 +454,9 @@ impl Follower {
                             .or_default()
                             .push(entry(&event));
                     }
-                    Some(Update::Restarted) => applied.clear(),
+                    Some(Update::Rewound { conversation, to }) => {
+                        applied.entry(conversation).or_default().retain(|entry| entry.seq <= to);
+                    }
                     _ => {}
                 }
             }
