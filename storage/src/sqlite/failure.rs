@@ -65,7 +65,9 @@ impl Failure {
             Self::Sql(
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
-                | rusqlite::Error::InvalidColumnType(..),
+                | rusqlite::Error::InvalidColumnType(..)
+                // Our statements are fixed: one that does not fit the schema met another one than ours.
+                | rusqlite::Error::SqlInputError { .. },
             ) => true,
             Self::Lost(_) | Self::Overtaken => false,
             Self::Sql(_) => {

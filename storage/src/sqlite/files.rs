@@ -12,6 +12,7 @@ use std::{
     io::{Error, Read, Seek, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::UNIX_EPOCH,
 };
 
@@ -25,6 +26,9 @@ use crate::{
     error::{OpenError, ReadError},
     fate::{Doom, Fate},
 };
+
+/// What SQLite keeps open beside the database, and goes on writing to where somebody removes it.
+const OF_LOG: [&str; 2] = ["-wal", "-shm"];
 
 /// A file, so that a copy of it is another one. Not the device: its number changes with a reboot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -122,6 +126,8 @@ pub(super) struct Files {
     lock: Lock,
     device: u64,
     identity: FileIdentity,
+    /// Device and inode of the files of the write-ahead log, once a connection keeps them.
+    log: OnceLock<[(u64, u64); 2]>,
     pub(super) witness: Witness,
     pub(super) fate: Fate,
 }
@@ -158,6 +164,7 @@ impl Files {
         let files = Self {
             device: found.dev(),
             identity: FileIdentity::of(&database).map_err(cannot)?,
+            log: OnceLock::new(),
             witness: Witness::open(&names::beside(path, WITNESS))?,
             database,
             lock,
@@ -175,8 +182,28 @@ impl Files {
         self.identity
     }
 
+    /// Remembers which files the write-ahead log is in. A connection must be open that stays open as long as
+    /// [`Files::check_name`] is asked.
+    pub(super) fn note_log(&self) -> Result<(), OpenError> {
+        let found = self.find_log().map_err(OpenError)?;
+        self.log.get_or_init(|| found);
+        Ok(())
+    }
+
+    fn find_log(&self) -> Result<[(u64, u64); 2], String> {
+        let mut found = [(0, 0); 2];
+        for (suffix, place) in OF_LOG.iter().zip(&mut found) {
+            let path = names::beside(self.path(), suffix);
+            let state = path
+                .symlink_metadata()
+                .map_err(|error| format!("{} cannot be looked at any more: {error}", path.display()))?;
+            *place = (state.dev(), state.ino());
+        }
+        Ok(found)
+    }
+
     /// The path still leads to the locked file, and nothing else does: a file that was moved away, or put in its place,
-    /// is somebody else's now.
+    /// is somebody else's now. The same for its write-ahead log: what is written to a removed one is lost.
     pub(super) fn check_name(&self) -> Result<(), String> {
         let shown = self.path().display();
         let found = self
@@ -188,6 +215,11 @@ impl Files {
         }
         if found.nlink() != 1 {
             return Err(format!("{shown} has {} names (hard links)", found.nlink()));
+        }
+        if let Some(log) = self.log.get()
+            && *log != self.find_log()?
+        {
+            return Err(format!("the write-ahead log of {shown} is another file than it was"));
         }
         Ok(())
     }

@@ -63,6 +63,7 @@ use crate::{
     write::{Rules, Writer},
 };
 use checkpoint::Checkpointer;
+use failure::Failure;
 use files::{Files, Lock};
 use names::{Found, Unnamed};
 use past::Past;
@@ -168,6 +169,7 @@ impl SqliteStore {
         let past = past::begin(&mut connection, &files)?;
         drop(connection);
         let checkpointer = Checkpointer::start(Arc::clone(&files))?;
+        files.note_log()?;
         Ok(Self {
             past,
             files,
@@ -176,6 +178,16 @@ impl SqliteStore {
             writer_taken: AtomicBool::new(false),
             options,
         })
+    }
+
+    /// A connection could not be opened: it may have met damage, which ends the trust of everybody.
+    fn judge_opening(&self) {
+        let Ok(connection) = profile::connect_raw(&self.options.path) else {
+            return;
+        };
+        if let Err(error) = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
+            self.files.judge(&Failure::Sql(error));
+        }
     }
 
     fn open_writer(&self) -> Result<SqliteWriter, OpenError> {
@@ -246,7 +258,8 @@ impl Store for SqliteStore {
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
         let options = &self.options;
-        let connection = profile::connect(&options.path, Use::Read, options.reader_cache_kib)?;
+        let connection = profile::connect(&options.path, Use::Read, options.reader_cache_kib)
+            .inspect_err(|_| self.judge_opening())?;
         let recent = Arc::clone(&self.recent);
         Ok(Box::new(SqliteReader::new(
             connection,
