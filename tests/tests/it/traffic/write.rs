@@ -24,7 +24,7 @@ use tests::{
 use super::Mix;
 
 /// A request is repeated for so long; far more than all restarts take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// The device that logs in again and again.
 const LOGIN_DEVICE: &str = "again";
 /// No conversation here becomes so long.
