@@ -19,7 +19,7 @@ fn push(schedule: &mut Schedule<u32>, group: u64, key: u64, task: u32) {
     let waiting = Waiting {
         task,
         group,
-        forgettable: task % 2 == 0,
+        forgettable: task.is_multiple_of(2),
         since: Instant::now(),
     };
     schedule.push(key, waiting).unwrap();
@@ -213,7 +213,7 @@ proptest! {
             match event {
                 Event::Push { group, key } => {
                     number += 1;
-                    let waiting = Waiting { task: number, group, forgettable: number % 2 == 0, since: Instant::now() };
+                    let waiting = Waiting { task: number, group, forgettable: number.is_multiple_of(2), since: Instant::now() };
                     let of_key = expected.get(&key).map_or(0, VecDeque::len);
                     let of_group = expected.values().flatten().filter(|task| task.1 == group).count();
                     let taken = schedule.push(key, waiting).is_ok();

@@ -219,7 +219,9 @@ impl Files {
         if let Some(log) = self.log.get()
             && *log != self.find_log()?
         {
-            return Err(format!("the write-ahead log of {shown} is another file than it was"));
+            return Err(format!(
+                "the write-ahead log of {shown} is another file than it was"
+            ));
         }
         Ok(())
     }

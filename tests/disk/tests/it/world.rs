@@ -455,7 +455,10 @@ impl Follower {
                             .push(entry(&event));
                     }
                     Some(Update::Rewound { conversation, to }) => {
-                        applied.entry(conversation).or_default().retain(|entry| entry.seq <= to);
+                        applied
+                            .entry(conversation)
+                            .or_default()
+                            .retain(|entry| entry.seq <= to);
                     }
                     _ => {}
                 }
