@@ -27,6 +27,10 @@ pub enum Refused {
     /// The account name belongs to someone.
     #[error("name taken")]
     NameTaken,
+    /// Another transaction holds the conversation for longer than a batch may wait. No rule speaks against the write:
+    /// the same one may be tried again. It says nothing about an earlier attempt.
+    #[error("somebody else keeps this conversation busy")]
+    Busy,
 }
 
 /// A whole batch that did not commit.

@@ -227,7 +227,8 @@ pub fn member(view: &MemberView) -> v1::Member {
     }
 }
 
-/// A rule of the store that a request broke. The client id was looked up before, so it is definite.
+/// A rule of the store that a request broke. The client id was looked up before, so it is definite; but where the
+/// conversation was busy nothing was looked up, and the request is to be tried again.
 pub fn refused(refused: Refused) -> Refusal {
     let code = match refused {
         Refused::NotFound => ErrorCode::NotFound,
@@ -236,6 +237,7 @@ pub fn refused(refused: Refused) -> Refusal {
         Refused::Gone => ErrorCode::Gone,
         Refused::LimitReached => ErrorCode::LimitReached,
         Refused::NameTaken => ErrorCode::NameTaken,
+        Refused::Busy => ErrorCode::Unavailable,
     };
     Refusal::new(code, refused.to_string())
 }

@@ -142,6 +142,12 @@ impl Failure {
         matches!(self, Self::Misconfigured(_)) || self.known() == Known::Damage
     }
 
+    /// Another transaction held a lock for longer than this one may wait.
+    pub(super) fn is_held(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    }
+
     /// The server has no room.
     pub(super) fn is_full(&self) -> bool {
         let Self::Sql(error) = self else { return false };

@@ -36,6 +36,7 @@ mod derive;
 mod failure;
 pub(crate) mod filling;
 mod group;
+mod held;
 mod lending;
 mod lookup;
 mod messages;

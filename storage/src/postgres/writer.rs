@@ -21,6 +21,7 @@ use super::{
     batch::{self, Answers, Mark},
     connections::{Connector, Kept},
     failure::{Failure, Known},
+    held::{self, Held},
     messages, outage,
     past::{self, Answered, Life, Node},
     plan::Plan,
@@ -28,11 +29,11 @@ use super::{
     session::Session,
 };
 use crate::{
-    error::CommitError,
+    error::{CommitError, Refused},
     fate::Doom,
     gate::Gate,
     snapshot::Snapshot,
-    types::Position,
+    types::{ConversationId, Position},
     write::{Outcome, Rules, Write, Writer},
 };
 
@@ -59,6 +60,7 @@ pub(super) struct PostgresWriter {
     broken: Option<String>,
     /// The newest position that this writer gave.
     newest: Position,
+    held: Held,
 }
 
 /// Why an attempt did not end in answers.
@@ -71,6 +73,28 @@ enum Trouble {
     Committing(Failure, Mark, Answers),
     /// It is stored here, and perhaps nowhere else.
     Unreplicated,
+}
+
+/// Why a batch was not committed.
+enum Failed {
+    /// Nothing of it is stored: it waited too long for another transaction's lock.
+    Held(Failure),
+    Otherwise(CommitError),
+}
+
+impl Failed {
+    fn into_error(self) -> CommitError {
+        match self {
+            Self::Held(failure) => failure.not_applied(),
+            Self::Otherwise(error) => error,
+        }
+    }
+}
+
+impl From<CommitError> for Failed {
+    fn from(error: CommitError) -> Self {
+        Self::Otherwise(error)
+    }
 }
 
 impl Writer for PostgresWriter {
@@ -91,7 +115,7 @@ impl Writer for PostgresWriter {
                 retry_after: None,
             });
         }
-        let result = self.commit_batch(writes);
+        let result = self.commit_what_is_free(writes);
         match &result {
             Ok(answers) => self.newest = self.newest.max(newest_of(answers)),
             Err(CommitError::Fatal(reason)) => {
@@ -128,6 +152,7 @@ impl PostgresWriter {
             deadline,
             broken: None,
             newest: Position(0),
+            held: Held::default(),
         })
     }
 
@@ -153,7 +178,61 @@ impl PostgresWriter {
         result
     }
 
-    fn commit_batch(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
+    /// Commits a batch, or if other transactions hold some of its conversations the rest of it.
+    fn commit_what_is_free(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
+        let suspected = self.held.among(writes);
+        if suspected.is_empty() {
+            match self.commit_batch(writes) {
+                Err(Failed::Held(failure)) => {
+                    self.look_for_held(&held::appended_to(writes));
+                    if !writes.iter().any(|write| self.held.knows(write)) {
+                        return Err(failure.not_applied());
+                    }
+                }
+                other => return other.map_err(Failed::into_error),
+            }
+        } else {
+            self.look_for_held(&suspected);
+        }
+        let busy: Vec<bool> = writes.iter().map(|write| self.held.knows(write)).collect();
+        let free = writes.iter().zip(&busy).filter(|(_, busy)| !**busy);
+        let free: Vec<Write> = free.map(|(write, _)| write.clone()).collect();
+        let mut answers = if free.is_empty() {
+            Vec::new()
+        } else {
+            self.commit_batch(&free).map_err(Failed::into_error)?
+        }
+        .into_iter();
+        let answer = |busy: &bool| {
+            if *busy {
+                return Some(Err(Refused::Busy));
+            }
+            answers.next()
+        };
+        Ok(busy.iter().filter_map(answer).collect())
+    }
+
+    /// Finds out which of these conversations are held. Where that cannot be asked, the batch will find out.
+    fn look_for_held(&mut self, among: &[ConversationId]) {
+        match self.ask(true, |session| held::find(session, among)) {
+            Ok(held) => {
+                if !held.is_empty() {
+                    log::warn!(
+                        "{} conversations are locked by other PostgreSQL transactions; what is sent there is refused \
+                         meanwhile",
+                        held.len()
+                    );
+                }
+                self.held.note(among, held);
+            }
+            Err(failure) => {
+                self.kept.recover(&failure);
+                self.held.note(among, Vec::new());
+            }
+        }
+    }
+
+    fn commit_batch(&mut self, writes: &[Write]) -> Result<Answers, Failed> {
         let plan = Plan::of(writes);
         let until = Instant::now() + self.deadline;
         let mut attempt = 1;
@@ -165,24 +244,27 @@ impl PostgresWriter {
             match trouble {
                 Trouble::Nothing(failure) => {
                     self.kept.recover(&failure);
+                    if failure.is_held() {
+                        return Err(Failed::Held(failure));
+                    }
                     let again = matches!(failure.known(), Known::Again | Known::Lost);
                     if !again || attempt >= ATTEMPTS_MAX || Instant::now() >= until {
-                        return Err(failure.not_applied());
+                        return Err(failure.not_applied().into());
                     }
                     back_off(attempt);
                     attempt += 1;
                 }
                 Trouble::Sent(failure) => {
                     self.kept.recover(&failure);
-                    return self.repeat(writes, &plan, failure, until);
+                    return Ok(self.repeat(writes, &plan, failure, until)?);
                 }
                 Trouble::Committing(failure, mark, answers) => {
                     self.kept.recover(&failure);
-                    return self.inquire(mark, answers, failure, until);
+                    return Ok(self.inquire(mark, answers, failure, until)?);
                 }
                 Trouble::Unreplicated => {
                     self.kept.recover(&Failure::Unreplicated);
-                    return Err(CommitError::Unknown(Failure::Unreplicated.to_string()));
+                    return Err(CommitError::Unknown(Failure::Unreplicated.to_string()).into());
                 }
             }
         }

@@ -1,0 +1,77 @@
+//! Conversations that other transactions keep locked for longer than a batch may wait, as a paused node does, or somebody
+//! at a console. A batch waits for such a lock once. From then on what goes there is refused at once, so that all others
+//! do not wait with it, until the conversation is found free.
+//! It must never hold a write back: what is refused is the sender's to repeat, so nothing here can come out of order.
+
+use std::collections::HashSet;
+
+use super::{
+    failure::Failure,
+    row::{self, sql},
+    session::Session,
+};
+use crate::{
+    types::ConversationId,
+    write::{Append, Write},
+};
+
+/// Conversations that are remembered, at most. Beyond it all are forgotten: each costs one wait more.
+const HELD_MAX: usize = 1_024;
+
+/// What one writer knows of them.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    conversations: HashSet<ConversationId>,
+}
+
+impl Held {
+    /// Those of a batch's conversations that were found held before.
+    pub(super) fn among(&self, writes: &[Write]) -> Vec<ConversationId> {
+        if self.conversations.is_empty() {
+            return Vec::new();
+        }
+        let known = |conversation: &ConversationId| self.conversations.contains(conversation);
+        appended_to(writes).into_iter().filter(known).collect()
+    }
+
+    pub(super) fn knows(&self, write: &Write) -> bool {
+        conversation_of(write).is_some_and(|conversation| self.conversations.contains(&conversation))
+    }
+
+    /// Remembers which of these are held now.
+    pub(super) fn note(&mut self, asked: &[ConversationId], held: Vec<ConversationId>) {
+        for conversation in asked {
+            self.conversations.remove(conversation);
+        }
+        if self.conversations.len() + held.len() > HELD_MAX {
+            self.conversations.clear();
+        }
+        self.conversations.extend(held);
+    }
+}
+
+/// The conversations that a batch appends to.
+pub(super) fn appended_to(writes: &[Write]) -> Vec<ConversationId> {
+    let conversations: HashSet<ConversationId> = writes.iter().filter_map(conversation_of).collect();
+    conversations.into_iter().collect()
+}
+
+const fn conversation_of(write: &Write) -> Option<ConversationId> {
+    match write {
+        Write::Append(Append { conversation, .. }) => Some(*conversation),
+        _ => None,
+    }
+}
+
+/// Which of these are locked by other transactions at this moment. It waits for nobody.
+pub(super) fn find(session: &mut Session, of: &[ConversationId]) -> Result<Vec<ConversationId>, Failure> {
+    let ids: Vec<i64> = of.iter().map(|conversation| sql(conversation.0)).collect();
+    let rows = session.query(
+        "WITH free AS MATERIALIZED (
+            SELECT id FROM conversations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+         )
+         SELECT c.id FROM conversations c WHERE c.id = ANY ($1) AND NOT c.id = ANY (ARRAY (SELECT id FROM free))",
+        &[&ids],
+    )?;
+    rows.iter().map(|row| row::conversation_id(row, 0)).collect()
+}
