@@ -54,7 +54,6 @@ impl Gateway {
     /// To the lane, to a worker, or done here.
     fn route(&mut self, cx: &mut Cx<'_>, mut request: Request, reply: ReplyTo) -> Flow<Self> {
         let key = cx.id().as_u64();
-        let group = self.group(cx);
         let conn = cx.conn();
         let Some(who) = conn.session.established() else {
             let Some(device) = conn.session.device() else {
@@ -67,7 +66,7 @@ impl Gateway {
             let query = Query::Open(device, from, request);
             return Flow::Offload(Question {
                 key,
-                group,
+                group: self.group(cx),
                 query,
                 reply,
                 is_frugal: false,
@@ -138,7 +137,7 @@ impl Gateway {
         }
         Flow::Offload(Question {
             key,
-            group,
+            group: self.group(cx),
             query: Query::Ask(who, request),
             reply,
             is_frugal: false,
