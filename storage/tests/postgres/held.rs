@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use postgres::{Client, NoTls};
 use storage::{
-    Action, CommitError, ConversationId, Outcome, Refused, Seq, Store, UserId, Write, Writer,
-    postgres::PostgresStore,
+    Action, CommitError, ConversationId, Outcome, Refused, Seq, Store, UserId, Write, postgres::PostgresStore,
 };
 
 use crate::{append, database, group, message, pair, register};
