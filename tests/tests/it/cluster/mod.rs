@@ -3,6 +3,7 @@
 mod chaos;
 mod commands;
 mod nodes;
+mod past;
 mod postgres;
 mod recent;
 mod redis;
