@@ -2,7 +2,7 @@
 //!
 //! **Order.** A conversation's row is locked from before an append is decided until it is committed, so in one
 //! conversation the order of seqs is the order of commits. Between conversations nothing is ordered: positions are
-//! made of the transaction's number (see [`Position`](crate::Position)), and what is new is told by snapshots.
+//! made of the transaction's number (see [`Position`]), and what is new is told by snapshots.
 //!
 //! **One round trip.** Messages that have nothing to do with each other are appended by one statement
 //! (`messages.rs`); a batch of nothing else is that statement alone. Other writes, and messages that may depend on
