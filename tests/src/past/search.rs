@@ -98,7 +98,7 @@ pub fn exhaust<W: World>(rules: Rules, letters: &[u8], length: usize) -> Report 
     report
 }
 
-/// So many histories at random, of up to [`LENGTH_MAX`] letters; one that breaks a promise is shortened.
+/// So many histories at random, of up to `LENGTH_MAX` letters; one that breaks a promise is shortened.
 pub fn wander<W: World>(rules: Rules, letters: &[u8], seed: u64, rounds: u64) -> Report {
     let mut random = Random::new(seed);
     let mut report = Report::default();
