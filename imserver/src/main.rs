@@ -80,7 +80,14 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
         }
     }
     log::info!("draining");
-    let report = daemon.drain().map_err(|error| error.to_string())?;
+    let drained = daemon.drain();
+    if let Ok(reason) = fatal.try_recv() {
+        // It failed while it was drained: the next start has to recover, as always after that.
+        complain(&format!("{reason}; start again to recover"));
+        log::logger().flush();
+        std::process::exit(i32::from(EXIT_STORE_FAILED));
+    }
+    let report = drained.map_err(|error| error.to_string())?;
     log::info!(
         "ended: {} connections drained, {} cut off",
         report.drained,
