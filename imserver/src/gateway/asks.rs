@@ -22,6 +22,7 @@ use crate::{
         question::{PageLimits, Query},
         wire::PAGE_ENCODED_MAX,
     },
+    token::Presented,
 };
 
 /// Bytes of an answer that is no list.
@@ -180,8 +181,14 @@ impl Gateway {
             };
             self.promised += bytes;
             let query = match request {
-                Request::Sync(sync) if cx.conn().takes_start_over() && !sync.token.is_empty() => {
-                    Query::StartOver(who, sync.limit)
+                // What is no token is refused as such, and starts nothing over.
+                Request::Sync(sync) if cx.conn().starts_over && self.is_token(&sync.token) => {
+                    cx.conn().starts_over = false;
+                    if sync.token.is_empty() {
+                        Query::Ask(who, Request::Sync(sync))
+                    } else {
+                        Query::StartOver(who, sync.limit)
+                    }
                 }
                 request => Query::Ask(who, request),
             };
@@ -194,6 +201,11 @@ impl Gateway {
             };
             self.offload(cx, question);
         }
+    }
+
+    /// Nothing, or something that some store has signed.
+    fn is_token(&self, bytes: &[u8]) -> bool {
+        bytes.is_empty() || self.shared.tokens.presented(bytes) != Presented::Invalid
     }
 
     /// A request was answered, which may have been a question.

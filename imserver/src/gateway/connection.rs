@@ -47,11 +47,6 @@ impl Connection {
         }
     }
 
-    /// Whether its sync is to be answered as one of another past: once.
-    pub(super) const fn takes_start_over(&mut self) -> bool {
-        std::mem::replace(&mut self.starts_over, false)
-    }
-
     /// Everything visible to it in this set was written to it, given what its loop has been delivered.
     pub fn token(&self, complete_to: &Snapshot) -> Option<Snapshot> {
         match (&self.behind, &self.synced) {

@@ -290,6 +290,7 @@ pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, 
         };
         work().map_err(refuse)?
     };
+    let past = read(connection).map_err(refuse)?;
     match (&finding, reason(&finding)) {
         (Finding::Copied, Some(why)) => log::warn!(
             "{path}: a new past begins, and every device starts over: {why}; if the store was only moved, and nothing \
@@ -300,10 +301,10 @@ pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, 
              out what happened to the disk, restore a newer backup if there is one, and confirm with `imserver past \
              keep`"
         ),
-        (Finding::Sound(Some(silent)), None) => log::info!("{path}: {silent}"),
+        // Of a store that has seen its making and this start, nothing can be missing.
+        (Finding::Sound(Some(silent)), None) if past.standing.commits > 2 => log::info!("{path}: {silent}"),
         _ => {}
     }
-    let past = read(connection).map_err(refuse)?;
     files
         .witness
         .begin(&past.standing)

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::{
-    direct_conversation,
+    Push, direct_conversation,
     v1::{self, ErrorClass, ErrorCode, EventKind},
 };
 use tests::harness::{message_id, text};
@@ -166,8 +166,20 @@ fn cursors_cannot_lie() {
         conversation_id: conversation,
         seq: 1_000,
     });
-    let cursor = bob.pushed_cursor();
-    assert_eq!((cursor.read_seq, cursor.delivered_seq), (3, 3));
+    let (mut cursor, mut is_told) = (None, false);
+    while cursor.is_none() || !is_told {
+        match bob.conn.push() {
+            Push::CursorsPush(mut push) => cursor = push.cursors.pop(),
+            // Who has more than there is starts over, and hears of nothing before.
+            Push::HeadsPush(heads) => is_told = heads.resync,
+            other => panic!("a cursor and a word to sync were expected, not {other:?}"),
+        }
+    }
+    assert!(cursor.is_some_and(|cursor| (cursor.read_seq, cursor.delivered_seq) == (3, 3)));
+    bob.get(v1::SyncRequest {
+        limit: 100,
+        ..v1::SyncRequest::default()
+    });
     // Backwards, and of somebody else's conversation: nothing.
     bob.get(v1::ReadRequest {
         conversation_id: conversation,
@@ -236,7 +248,15 @@ fn a_page_may_not_be_asked_of_nowhere() {
         ..v1::HistoryRequest::default()
     };
     assert_eq!(ada.refused(other_epoch), ErrorCode::EpochMismatch);
-    for token in [vec![1], vec![0xFF; 16], vec![1; 17], vec![0; 256]] {
+    let first = v1::SyncRequest {
+        limit: 10,
+        ..v1::SyncRequest::default()
+    };
+    let mut forged = ada.get(first).token.to_vec();
+    if let Some(last) = forged.last_mut() {
+        *last ^= 1;
+    }
+    for token in [vec![1], vec![0xFF; 16], vec![1; 17], vec![0; 264], forged] {
         let sync = v1::SyncRequest {
             token: token.clone().into(),
             limit: 10,
