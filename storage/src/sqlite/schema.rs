@@ -63,6 +63,10 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Op
     connection
         .pragma_update(None, "application_id", APPLICATION_ID)
         .map_err(|error| cannot_open(path, &error))?;
+    // The migrations' own history is read only where there is something to do: a damaged row of it makes the library panic.
+    if is_current(connection, path)? {
+        return Ok(());
+    }
     embedded::migrations::runner().run(connection).map_err(|error| {
         OpenError(format!(
             "the schema of {} cannot be brought up to date: {error}",

@@ -31,6 +31,21 @@ fn a_new_store_keeps_its_identity_and_its_data() {
     assert_eq!(bodies(&store), ["message 0", "message 1", "message 2"]);
 }
 
+/// The library that runs migrations takes its own rows for sound, and panics where they are not.
+#[test]
+fn a_damaged_history_of_migrations_is_not_read_where_nothing_is_to_be_done() {
+    let place = Place::new();
+    drop(place.with_messages(1));
+    place
+        .stranger()
+        .execute(
+            "UPDATE refinery_schema_history SET checksum = 'x', applied_on = 'y'",
+            [],
+        )
+        .unwrap();
+    assert_eq!(bodies(&place.open()), ["message 0"]);
+}
+
 #[test]
 fn a_name_is_drawn_where_none_is_given() {
     let (first, second) = (Place::new(), Place::new());
