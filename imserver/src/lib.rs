@@ -21,6 +21,7 @@ pub mod engine;
 pub mod gateway;
 pub mod lane;
 pub mod logging;
+pub mod memory;
 pub mod recent;
 pub mod reply;
 pub mod service;

@@ -13,7 +13,7 @@ use imserver::{
     command,
     config::{Config, Flags},
     daemon::Daemon,
-    engine, logging,
+    engine, logging, memory,
 };
 use signal_hook::{
     consts::{SIGINT, SIGTERM, SIGUSR1},
@@ -45,6 +45,9 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
     if flags.check_config {
         say("configuration ok\n");
         return Ok(ExitCode::SUCCESS);
+    }
+    if flags.command.is_none() {
+        memory::fix_allocator();
     }
     logging::start(&config.log).map_err(|error| error.to_string())?;
     if let Some(command) = &flags.command {

@@ -190,3 +190,44 @@ fn the_data_directory_is_for_its_owner_only() {
     let mode = std::fs::metadata(daemon.data_dir()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
+
+/// What glibc's allocator is told at a start, of the process that listens.
+fn allocator_of(configure: impl FnOnce(&mut std::process::Command)) -> Option<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(Daemon::binary());
+    command
+        .args(["--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(directory.path().join("data"))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null());
+    configure(&mut command);
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+    assert!(line.starts_with("listening on "), "{line:?}");
+    let environment = std::fs::read(format!("/proc/{}/environ", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    String::from_utf8(environment)
+        .unwrap()
+        .split('\0')
+        .find_map(|entry| entry.strip_prefix("GLIBC_TUNABLES="))
+        .map(str::to_owned)
+}
+
+#[test]
+fn its_allocator_has_fixed_thresholds_unless_the_operator_chose() {
+    let own = allocator_of(|command| {
+        command.env_remove("GLIBC_TUNABLES");
+    });
+    if cfg!(target_env = "gnu") {
+        assert!(own.unwrap().contains("glibc.malloc.mmap_threshold=131072"));
+    } else {
+        assert_eq!(own, None);
+    }
+    let chosen = allocator_of(|command| {
+        command.env("GLIBC_TUNABLES", "");
+    });
+    assert_eq!(chosen.as_deref(), Some(""));
+}
