@@ -6,6 +6,7 @@
 //! ```text
 //! Fault: what is wrong, in a sentence
 //! Found-by: the name of a test, or a part of it
+//! Package: the one whose tests find it; without this line those that start the binaries
 //! ```
 //!
 //! It must never change files under version control: the copy stays in the target directory, where the next run builds
@@ -37,6 +38,7 @@ struct Fault {
     name: String,
     says: String,
     found_by: String,
+    package: Option<String>,
 }
 
 /// Tries every fault. First the tests must pass without any.
@@ -54,9 +56,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
         return Err(Failure::new(format!("no such fault in {PATCHES}")));
     }
     let tree = Tree::copy(workspace)?;
-    let finders: BTreeSet<&str> = faults.iter().map(|fault| fault.found_by.as_str()).collect();
-    for finder in finders {
-        if tree.test(finder)? != Some(0) {
+    let finders: BTreeSet<_> = faults
+        .iter()
+        .map(|fault| (&fault.package, &fault.found_by))
+        .collect();
+    for (package, finder) in finders {
+        if tree.test(package.as_deref(), finder)? != Some(0) {
             eprintln!("{finder}: no such test, or it fails without a fault");
             return Ok(Outcome::Failed);
         }
@@ -65,7 +70,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     let mut lines = Vec::new();
     for fault in &faults {
         let result = tree.with(&workspace.root().join(PATCHES), fault, || {
-            tree.test(&fault.found_by)
+            tree.test(fault.package.as_deref(), &fault.found_by)
         })?;
         let word = match result {
             Some(0) => "NOT FOUND by",
@@ -113,6 +118,7 @@ fn parse(name: &str, text: &str) -> Option<Fault> {
         name: name.to_owned(),
         says: value("Fault:")?,
         found_by: value("Found-by:")?,
+        package: value("Package:"),
     })
 }
 
@@ -221,9 +227,12 @@ impl Tree {
     }
 
     /// Builds, and says how many tests of this name fail; `None` where none was run.
-    fn test(&self, filter: &str) -> Result<Option<u64>> {
+    fn test(&self, package: Option<&str>, filter: &str) -> Result<Option<u64>> {
         let mut output = String::new();
         let mut command = self.cargo(&["xtask", "test", filter]);
+        if let Some(package) = package {
+            command.args(["--package", package]);
+        }
         process::watch(&mut command, process::Stream::Error, |line| output.push_str(line))?;
         Ok(suite::failures(&output))
     }
@@ -235,9 +244,10 @@ mod tests {
 
     #[test]
     fn a_fault_says_what_it_is_and_who_finds_it() {
-        let text = "Fault: it forgets\nFound-by: disaster::killed\n\ndiff --git a/x b/x\nFault: not this\n";
+        let text = "Fault: it forgets\nFound-by: disaster::killed\n\ndiff --git a/x b/x\nPackage: not this\n";
         let fault = parse("forgets", text).unwrap();
         assert_eq!(fault.says, "it forgets");
+        assert_eq!(fault.package, None);
         assert_eq!(fault.found_by, "disaster::killed");
         assert_eq!(parse("bare", "diff --git a/x b/x\n"), None);
     }

@@ -22,7 +22,7 @@ const WANTED: [(&str, &str); 4] = [
 const SETTINGS: [&str; 2] = ["IM_", "IMSERVER_"];
 
 /// What the tests are told: above all the paths of the binaries, by the variable that announces them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Binaries(BTreeMap<&'static str, OsString>);
 
 impl Binaries {

@@ -23,10 +23,23 @@ pub(crate) struct Options {
     #[arg(long)]
     release: bool,
     /// Also what takes hours: every disaster in full, the soak, ten thousand histories, and the seeded faults.
-    #[arg(long, conflicts_with = "filter")]
+    #[arg(long)]
     all: bool,
+    /// Build and test only this package, without the binaries that end-to-end tests start.
+    #[arg(long, conflicts_with = "all")]
+    package: Option<String>,
     /// Run only the tests whose names contain this, and no documentation examples.
     filter: Option<String>,
+}
+
+impl Options {
+    /// What cargo is to work on.
+    fn packages(&self) -> Vec<&str> {
+        match &self.package {
+            Some(package) => vec!["--package", package],
+            None => vec!["--workspace"],
+        }
+    }
 }
 
 /// Runs the suite. Its summary is the last thing printed.
@@ -61,7 +74,10 @@ fn once(workspace: &Workspace, options: &Options, tier: &Tier) -> Result<Outcome
     let profile: &[&str] = if options.release { &["--release"] } else { &[] };
     // First of all: what is missing is to be said before minutes of building.
     let services = Services::start(workspace)?;
-    let mut binaries = build::all(workspace, profile)?;
+    let mut binaries = match options.package {
+        Some(_) => Binaries::default(),
+        None => build::all(workspace, profile)?,
+    };
     binaries.add(services.variables());
     let settings = tier.settings.iter();
     binaries.add(
@@ -74,12 +90,12 @@ fn once(workspace: &Workspace, options: &Options, tier: &Tier) -> Result<Outcome
         None => tier.filters.to_vec(),
     };
     let tested = match Runner::find(workspace) {
-        Runner::Nextest => nextest(workspace, tier, profile, &filters, &binaries)?,
-        Runner::Cargo => plain(workspace, profile, &filters, &binaries)?,
+        Runner::Nextest => nextest(workspace, options, tier, profile, &filters, &binaries)?,
+        Runner::Cargo => plain(workspace, options, profile, &filters, &binaries)?,
     };
     drop(services);
     let mut outcome = tested.outcome;
-    if filters.is_empty() {
+    if filters.is_empty() && options.package.is_none() {
         let documentation = documentation(workspace, profile)?;
         outcome = outcome.and(documentation.outcome);
         eprintln!("\n{}", documentation.summary);
@@ -112,14 +128,16 @@ impl Runner {
 /// Nextest gives every test a process of its own and kills those that hang.
 fn nextest(
     workspace: &Workspace,
+    options: &Options,
     tier: &Tier,
     profile: &[&str],
     filters: &[&str],
     binaries: &Binaries,
 ) -> Result<Report> {
     let configuration = workspace.root().join("xtask/nextest.toml");
-    let mut command = workspace.cargo(&["nextest", "run", "--workspace", "--locked"]);
+    let mut command = workspace.cargo(&["nextest", "run", "--locked"]);
     command
+        .args(options.packages())
         .args(profile)
         .arg("--config-file")
         .arg(configuration)
@@ -136,9 +154,18 @@ fn nextest(
 }
 
 /// What every toolchain has. The documentation's examples follow separately, hence the list of targets.
-fn plain(workspace: &Workspace, profile: &[&str], filters: &[&str], binaries: &Binaries) -> Result<Report> {
-    let mut command = workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    command.args(build::TARGETS).args(profile);
+fn plain(
+    workspace: &Workspace,
+    options: &Options,
+    profile: &[&str],
+    filters: &[&str],
+    binaries: &Binaries,
+) -> Result<Report> {
+    let mut command = workspace.cargo(&["test", "--locked", "--no-fail-fast"]);
+    command
+        .args(options.packages())
+        .args(build::TARGETS)
+        .args(profile);
     if !filters.is_empty() {
         command.arg("--").args(filters);
     }
