@@ -16,6 +16,7 @@ mod identity;
 mod json;
 pub mod limits;
 mod message;
+pub mod names;
 mod redact;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;

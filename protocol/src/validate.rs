@@ -8,6 +8,7 @@ use crate::{
     error::Refusal,
     identity::{ClientMessageId, ConversationClass, ConversationId, USER_ID_MAX},
     message::Request,
+    names::{self, Unfit},
     v1::{self, ErrorCode, EventKind, QualityOfService, Role},
 };
 
@@ -70,7 +71,7 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
         Request::Hello(hello) => check_hello(hello),
         Request::Ping(_) | Request::Logout(_) | Request::LogoutOthers(_) | Request::ListDevices(_) => Ok(()),
         Request::Register(register) => {
-            account_name("name", &register.name)?;
+            new_account_name("name", &register.name)?;
             new_password(&register.password)?;
             if register.display_name.is_empty() {
                 return Ok(());
@@ -109,7 +110,7 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
         }
         Request::CreateGroup(create) => {
             client_id(&create.client_msg_id)?;
-            title("name", &create.name)?;
+            group_name(&create.name)?;
             user_list("user_ids", &create.user_ids, 0, REPEATED_MAX)
         }
         Request::AddMembers(add) => {
@@ -131,7 +132,7 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
         }
         Request::RenameGroup(rename) => {
             group(rename.conversation_id, &rename.client_msg_id)?;
-            title("name", &rename.name)
+            group_name(&rename.name)
         }
         Request::DisbandGroup(disband) => group(disband.conversation_id, &disband.client_msg_id),
         Request::ListMembers(list) => {
@@ -153,6 +154,24 @@ pub const fn before_authentication(command: Command) -> bool {
 /// An account name as it is stored and compared: ASCII letters in lower case.
 pub fn canonical_name(name: &str) -> String {
     name.to_ascii_lowercase()
+}
+
+/// A password as it is hashed: spaces of all kinds are one, and letters with marks have one form (RFC 8265,
+/// OpaqueString), so that it does not matter on which keyboard it is typed.
+pub fn canonical_password(password: &str) -> std::borrow::Cow<'_, str> {
+    if password.is_ascii() {
+        return password.into();
+    }
+    let space = |letter: char| {
+        if letter.is_whitespace() && !letter.is_control() {
+            ' '
+        } else {
+            letter
+        }
+    };
+    let spaced: String = password.chars().map(space).collect();
+    let composed = icu_normalizer::ComposingNormalizerBorrowed::new_nfc();
+    composed.normalize(&spaced).into_owned().into()
 }
 
 /// Whether events of this kind are messages that people see: they count in the ordinal.
@@ -374,37 +393,54 @@ pub fn account_name(field: &str, name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Checks the name of an account that is to be made.
+///
+/// # Errors
+/// As of [`account_name`], and for names that are reserved.
+pub fn new_account_name(field: &str, name: &str) -> Result<(), Refusal> {
+    account_name(field, name)?;
+    refuse_if(
+        names::is_reserved(name),
+        field,
+        "is reserved, or looks like one that is: choose another name",
+    )
+}
+
 fn new_password(password: &str) -> Result<(), Refusal> {
     bytes_at_most("password", password.as_bytes(), PASSWORD_BYTES_MAX)?;
-    let chars = password.chars().count();
+    let chars = canonical_password(password).chars().count();
     if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&chars) {
         return Err(Refusal::invalid("password", "must have 8 to 128 characters"));
     }
     Ok(())
 }
 
-/// A name that people see: some character that leaves a mark, none that controls the terminal, the line or the
-/// direction of writing.
+/// A name that people see: some character that leaves a mark, none that leaves none, see [`names`].
 fn title(field: &str, text: &str) -> Result<(), Refusal> {
-    if text.chars().all(is_blank)
-        || text.len() > TITLE_CHARS_MAX * 4
-        || text.chars().count() > TITLE_CHARS_MAX
-    {
+    if text.is_empty() || text.len() > TITLE_CHARS_MAX * 4 || text.chars().count() > TITLE_CHARS_MAX {
         return Err(Refusal::invalid(field, "must have 1 to 64 characters"));
     }
-    no_controls(field, text)
+    let unfit = |what: &str, letter: char| {
+        let code = u32::from(letter);
+        Refusal::invalid(field, format!("has {what} (U+{code:04X})"))
+    };
+    names::check_visible(text).map_err(|reason| match reason {
+        Unfit::Blank => Refusal::invalid(field, "must have 1 to 64 characters, and not only spaces"),
+        Unfit::Invisible(letter) => unfit("a character that cannot be seen", letter),
+        Unfit::Lone(letter) => unfit("a combining mark with nothing to combine with", letter),
+    })
 }
 
-/// White space, and what takes no room or shows nothing: joiners, direction marks, fillers, variation selectors,
-/// tags.
-fn is_blank(c: char) -> bool {
-    c.is_whitespace()
-        || c.is_control()
-        || matches!(c,
-            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
-            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
-            | '\u{FFA0}' | '\u{E0000}'..='\u{E0FFF}')
+/// A group is named by its id, too, and the two must not be taken for each other.
+fn group_name(name: &str) -> Result<(), Refusal> {
+    title("name", name)?;
+    let digits = name.trim().trim_start_matches('#').trim_start();
+    let is_id = digits
+        .parse()
+        .ok()
+        .and_then(ConversationId::parse)
+        .is_some_and(|id| id.class() == ConversationClass::Group);
+    refuse_if(is_id, "name", "is the id of a group: choose another name")
 }
 
 /// Refuses C0 and C1 controls, the Unicode line and paragraph separators, the characters that embed, override or

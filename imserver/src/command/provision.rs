@@ -90,7 +90,7 @@ fn hash_of(file: &Path) -> Result<String, DaemonError> {
         .map_err(|error| DaemonError(format!("cannot read {}: {error}", file.display())))?;
     let password = text.trim_end_matches(['\r', '\n']);
     Hashing::default()
-        .hash(password)
+        .hash(&protocol::validate::canonical_password(password))
         .ok_or_else(|| DaemonError("the password cannot be hashed".to_owned()))
 }
 

@@ -23,6 +23,7 @@ use argon2::{
 };
 use netcore::{SubmitError, Task, WorkerPool};
 use parking_lot::Mutex;
+use protocol::validate::canonical_password;
 
 /// KiB of memory for one hash.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -81,7 +82,7 @@ impl std::fmt::Debug for What {
 
 /// A password to hash or verify.
 pub struct HashJob {
-    /// In clear text; never logged.
+    /// In clear text, as it came; never logged. It is hashed in its [canonical form](canonical_password).
     pub password: String,
     /// What to do with it.
     pub what: What,
@@ -184,10 +185,16 @@ impl Task for Waiting {
             return then(Hashed::Busy(self.line.hash_time()));
         }
         let hashed = match what {
-            What::Hash => hashing.hash(&password).map_or(Hashed::Failed, Hashed::Hash),
+            What::Hash => hashing
+                .hash(&canonical_password(&password))
+                .map_or(Hashed::Failed, Hashed::Hash),
             What::Verify(expected) => {
                 let expected = expected.filter(|expected| expected != NO_PASSWORD);
-                let matches = hashing.verify(&password, expected.as_deref().unwrap_or(NOBODYS));
+                let hash = expected.as_deref().unwrap_or(NOBODYS);
+                let canonical = canonical_password(&password);
+                // What was hashed before there was a canonical form was hashed as it came.
+                let matches = hashing.verify(&canonical, hash)
+                    || (canonical != password && hashing.verify(&password, hash));
                 if matches && expected.is_some() {
                     Hashed::Matches
                 } else {

@@ -122,3 +122,43 @@ fn the_end_waits_for_no_queue() {
         .count();
     assert!(served < 60, "{served}");
 }
+
+#[test]
+fn a_password_matches_however_its_letters_are_composed() {
+    let (hasher, handle) = Hasher::start(1, 4).unwrap();
+    let run = |password: &str, what: What| {
+        let (sender, receiver) = bounded(1);
+        handle.submit(HashJob {
+            password: password.into(),
+            what,
+            source: 1,
+            until: Instant::now() + PATIENCE,
+            then: Box::new(move |hashed| sender.send(hashed).unwrap()),
+        });
+        receiver.recv().unwrap()
+    };
+    let (composed, decomposed) = ("gr\u{fc}ezi mitenand", "gru\u{308}ezi mitenand");
+    for first in [composed, decomposed] {
+        let Hashed::Hash(hash) = run(first, What::Hash) else {
+            panic!("no hash");
+        };
+        for again in [composed, decomposed] {
+            assert!(matches!(
+                run(again, What::Verify(Some(hash.clone()))),
+                Hashed::Matches
+            ));
+        }
+        assert!(matches!(
+            run("gruezi mitenand", What::Verify(Some(hash))),
+            Hashed::Differs
+        ));
+    }
+    // One that was hashed as it came, before passwords had one form.
+    let old = Hashing::default().hash(decomposed).unwrap();
+    assert!(matches!(
+        run(decomposed, What::Verify(Some(old))),
+        Hashed::Matches
+    ));
+    drop(handle);
+    hasher.end();
+}

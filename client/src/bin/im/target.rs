@@ -71,14 +71,21 @@ impl<'a> Resolver<'a> {
         let id = match Target::parse(text, &self.my_name)? {
             Target::Own => self_conversation(self.me).map(ConversationId::get),
             Target::User(name) => direct_conversation(self.me, self.user(&name)?).map(ConversationId::get),
-            Target::Group(name) => Some(self.group(&name)?),
+            Target::Group(name) => Some(self.group_called(&name)?),
         };
         id.ok_or_else(|| Failure::Usage(format!("{text} names no conversation")))
     }
 
     /// The group a name or an id stands for, with or without `#`.
     pub(crate) fn group(&self, text: &str) -> Result<u64, Failure> {
-        let name = text.strip_prefix('#').unwrap_or(text);
+        self.group_called(text.strip_prefix('#').unwrap_or(text))
+    }
+
+    /// The id wins: whoever is free to name a group must not take the place of another one.
+    fn group_called(&self, name: &str) -> Result<u64, Failure> {
+        if let Some(id) = group_id(name) {
+            return Ok(id);
+        }
         let mut found = Vec::new();
         for conversation in self.conversations()? {
             let id = conversation.conversation_id;
@@ -92,7 +99,7 @@ impl<'a> Resolver<'a> {
         }
         match found.as_slice() {
             [(id, _)] => Ok(*id),
-            [] => group_id(name).ok_or_else(|| no_such_group(name)),
+            [] => Err(no_such_group(name)),
             several => {
                 let ids: Vec<String> = several.iter().map(|(id, _)| format!("'#{id}'")).collect();
                 Err(Failure::Usage(format!(
@@ -108,6 +115,9 @@ impl<'a> Resolver<'a> {
         let name = text.strip_prefix('@').unwrap_or(text);
         if name.eq_ignore_ascii_case(&self.my_name) {
             return Ok(self.me);
+        }
+        if let Some(id) = numbered(name) {
+            return Ok(id);
         }
         let request = Request::FindUser(v1::FindUserRequest {
             name: name.to_owned(),
@@ -150,6 +160,18 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// The account that `user-NUMBER` stands for, as those are shown whose names are not known. No account has such a name.
+pub(crate) fn numbered(name: &str) -> Option<u64> {
+    let (word, number) = name.split_once('-')?;
+    if !word.eq_ignore_ascii_case("user") || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number
+        .parse()
+        .ok()
+        .filter(|id| (1..=protocol::USER_ID_MAX).contains(id))
+}
+
 fn group_id(text: &str) -> Option<u64> {
     let id = ConversationId::parse(text.parse().ok()?)?;
     (id.class() == ConversationClass::Group).then(|| id.get())
@@ -176,6 +198,23 @@ mod tests {
         assert_eq!(parse("#team one"), Some(Target::Group("team one".to_owned())));
         for wrong in ["", "@", "#", "bob", "é"] {
             assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn accounts_without_a_known_name_are_named_by_number() {
+        assert_eq!((numbered("user-17"), numbered("User-1")), (Some(17), Some(1)));
+        for other in [
+            "user-",
+            "user-x",
+            "user-0",
+            "user--1",
+            "user-+1",
+            "user-99999999999999999999",
+            "user17",
+            "ann",
+        ] {
+            assert_eq!(numbered(other), None, "{other}");
         }
     }
 

@@ -224,6 +224,13 @@ fn find_user(client: &Client, name: String, text: String) -> Result<Vec<Answer>,
 }
 
 fn find(client: &Client, name: &str) -> Result<Option<v1::User>, Error> {
+    if let Some(id) = crate::target::numbered(name) {
+        let user_ids = vec![id];
+        return match client.call(Request::GetUsers(v1::GetUsersRequest { user_ids }), ASK_TIMEOUT)? {
+            Reply::GetUsers(found) => Ok(found.users.into_iter().next()),
+            _ => Ok(None),
+        };
+    }
     let request = Request::FindUser(v1::FindUserRequest {
         name: name.to_owned(),
     });
