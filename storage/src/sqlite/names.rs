@@ -221,14 +221,18 @@ fn rename_to_nothing(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-/// A new file for this user alone.
+/// A new file for this user alone, and for that one to read and write, whatever the umask takes.
 pub(super) fn create_private(path: &Path) -> std::io::Result<File> {
-    File::options()
+    let file = File::options()
         .read(true)
         .write(true)
         .create_new(true)
         .mode(PRIVATE)
-        .open(path)
+        .open(path)?;
+    if file.metadata()?.permissions().mode() & 0o777 != PRIVATE {
+        file.set_permissions(std::fs::Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(file)
 }
 
 /// Takes a file that is there from everybody else. One that is not there is none of its business.
@@ -238,10 +242,18 @@ pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    if found.permissions().mode() & 0o777 == PRIVATE {
+    let mode = found.permissions().mode() & 0o777;
+    if mode == PRIVATE {
         return Ok(());
     }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(PRIVATE))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(PRIVATE))?;
+    if mode & 0o077 != 0 {
+        log::warn!(
+            "{} could be used by others (mode {mode:03o}): from now on by its owner alone (600)",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// A new name is durable only with its directory.
