@@ -122,7 +122,7 @@ fn shared(
         })
     })?;
     let remote = Arc::new(remote);
-    let (of_status, witness) = (Arc::clone(&remote), Arc::clone(&remote));
+    let (of_status, of_nodes, witness) = (Arc::clone(&remote), Arc::clone(&remote), Arc::clone(&remote));
     // The store may end before the threads that say something.
     let told = store.map(Arc::downgrade);
     let testify = move || {
@@ -142,6 +142,7 @@ fn shared(
         recent: Arc::clone(&remote) as Arc<dyn Recent>,
         rates: Arc::clone(&remote) as Arc<dyn RateLimits>,
         testify: Arc::new(testify),
+        nodes: Arc::new(move || of_nodes.list_nodes(Instant::now())),
         status: Arc::new(move || format!("Redis: {}", of_status.status())),
     };
     Ok(Some((medium, remote)))
@@ -200,7 +201,7 @@ pub fn postgres_options(config: &Config, url: &SecretUrl) -> PostgresOptions {
     options.password_file = set(&settings.password_file);
     options.root_certificates = set(&settings.root_certificates);
     options.rules = config.rules();
-    options.application_name = format!("imserver {}", config.server.node);
+    options.application_name = format!("imserver {}", config.server.node).trim_end().to_owned();
     options.writers_max = config.lanes();
     options.connect_timeout = millis(settings.connect_ms);
     options.statement_timeout = millis(settings.statement_ms);

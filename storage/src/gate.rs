@@ -47,6 +47,15 @@ struct Inner {
     openings: u64,
 }
 
+/// Why a call failed.
+#[derive(Clone, Copy)]
+pub(crate) enum Cause<'a> {
+    /// There was no answer.
+    Silence(&'a dyn Display),
+    /// The answer was an error that every call would get.
+    Answer(&'a str),
+}
+
 /// An admitted call; to be [reported](Gate::leave).
 #[must_use]
 #[derive(Clone, Copy, Debug)]
@@ -115,9 +124,9 @@ impl Gate {
         }
     }
 
-    /// How an admitted call went: whether the dependency answered, or `None` where the outcome says nothing of it.
+    /// How an admitted call went: whether the dependency can be used, or `None` where the outcome says nothing of it.
     /// `why` is for the log, should it open now.
-    pub(crate) fn leave(&self, pass: Pass, now: Instant, reached: Option<bool>, why: Option<&dyn Display>) {
+    pub(crate) fn leave(&self, pass: Pass, now: Instant, reached: Option<bool>, why: Option<Cause<'_>>) {
         let mut inner = self.inner.lock();
         if inner.openings != pass.openings {
             return;
@@ -136,7 +145,7 @@ impl Gate {
         self.say(before, after, why);
     }
 
-    fn say(&self, before: BreakerState, after: BreakerState, why: Option<&dyn Display>) {
+    fn say(&self, before: BreakerState, after: BreakerState, why: Option<Cause<'_>>) {
         if let Some((level, sentence)) = sentence(self.words, before, after, why) {
             log::log!(level, "{sentence}");
         }
@@ -148,11 +157,28 @@ fn sentence(
     words: Words,
     before: BreakerState,
     after: BreakerState,
-    why: Option<&dyn Display>,
+    why: Option<Cause<'_>>,
 ) -> Option<(Level, String)> {
     use BreakerState::{Closed, HalfOpen, Open, Recovering};
     let Words { whom, meanwhile } = words;
-    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+    let why = match why {
+        None => String::new(),
+        Some(Cause::Silence(why)) => format!(" ({why})"),
+        Some(Cause::Answer(error)) => {
+            let said = match (before, after) {
+                (Closed | Recovering, Open) => (
+                    Level::Warn,
+                    format!("{whom} answers with the error {error}; {meanwhile}"),
+                ),
+                (HalfOpen, Open) => (
+                    Level::Debug,
+                    format!("{whom} still answers with the error {error}"),
+                ),
+                _ => return None,
+            };
+            return Some(said);
+        }
+    };
     let said = match (before, after) {
         (Closed, Open) => (Level::Warn, format!("{whom} does not answer{why}; {meanwhile}")),
         (Recovering, Open) => (

@@ -160,8 +160,22 @@ fn the_log_has_a_sentence_for_every_change_and_for_nothing_else() {
                 .iter()
                 .find(|(from, to, ..)| (*from, *to) == (before, after))
                 .map(|(_, _, level, text)| (*level, text.replace("tried (no route)", "tried")));
-            let sentence = sentence(WORDS, before, after, Some(&why));
+            let sentence = sentence(WORDS, before, after, Some(Cause::Silence(&why)));
             assert_eq!(sentence, expected, "{before:?} to {after:?}");
         }
     }
+}
+
+#[test]
+fn an_error_is_not_called_silence() {
+    use BreakerState::{Closed, HalfOpen, Open, Recovering};
+    let said = |before, after| sentence(WORDS, before, after, Some(Cause::Answer("NOAUTH")));
+    let (_, opened) = said(Closed, Open).expect("said");
+    assert_eq!(opened, "it answers with the error NOAUTH; we wait");
+    assert_eq!(said(Recovering, Open).expect("said").1, opened);
+    assert_eq!(
+        said(HalfOpen, Open).expect("said").1,
+        "it still answers with the error NOAUTH"
+    );
+    assert_eq!(said(Closed, Closed), None);
 }

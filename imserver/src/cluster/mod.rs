@@ -59,6 +59,8 @@ pub struct Medium {
     pub recent: Arc<dyn Recent>,
     /// Tells what this process has told of the store's past, for nodes that will not have been there.
     pub testify: Arc<dyn Fn() + Send + Sync>,
+    /// The nodes that live, or in a sentence why that cannot be known.
+    pub nodes: Arc<dyn Fn() -> Result<Vec<Node>, String> + Send + Sync>,
     /// How it is, for people.
     pub status: Arc<dyn Fn() -> String + Send + Sync>,
 }

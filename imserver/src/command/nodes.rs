@@ -1,6 +1,6 @@
 //! `imserver nodes`.
 
-use std::{io::Write, time::Instant};
+use std::io::Write;
 
 use super::cannot_write;
 use crate::{config::Config, daemon::DaemonError, engine};
@@ -9,10 +9,8 @@ use crate::{config::Config, daemon::DaemonError, engine};
 pub(super) fn run(config: &Config, output: &mut dyn Write) -> Result<(), DaemonError> {
     let medium = engine::medium(config)?
         .ok_or_else(|| DaemonError("nodes know of each other by Redis: name it with --redis".to_owned()))?;
-    let nodes = medium
-        .presence
-        .nodes(Instant::now())
-        .ok_or_else(|| DaemonError(format!("no answer from {}", config.redis.url)))?;
+    let nodes =
+        (medium.nodes)().map_err(|why| DaemonError(format!("{} names no nodes: {why}", config.redis.url)))?;
     for node in nodes {
         let address = if node.address.is_empty() {
             "-"

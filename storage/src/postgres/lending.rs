@@ -22,7 +22,7 @@ use crate::{
     breaker::{BreakerSettings, BreakerState},
     error::{OpenError, ReadError},
     fate::Doom,
-    gate::{Gate, SlowStart, Words},
+    gate::{Cause, Gate, SlowStart, Words},
     pool::{ConnectError, DriverTimeouts, GetError, Init, Pool, PoolPolicy, Reset, Statistics, Status},
 };
 
@@ -154,7 +154,7 @@ impl ReadConnections {
             answer = self.attempt(until, &mut question);
         }
         let trouble = answer.as_ref().err();
-        let why = trouble.map(|trouble| trouble as &dyn fmt::Display);
+        let why = trouble.map(|trouble| Cause::Silence(trouble));
         self.gate.leave(pass, Instant::now(), self.reached(trouble), why);
         if let Err(Trouble::Failed(failure)) = &answer
             && failure.known() == Known::Damage

@@ -11,7 +11,6 @@
 //! refused at once, and one whose outcome is in doubt waits for it to open, until its deadline.
 
 use std::{
-    fmt::Display,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -31,7 +30,7 @@ use super::{
 use crate::{
     error::{CommitError, Refused},
     fate::Doom,
-    gate::Gate,
+    gate::{Cause, Gate},
     snapshot::Snapshot,
     types::{ConversationId, Position},
     write::{Outcome, Rules, Write, Writer},
@@ -173,7 +172,7 @@ impl PostgresWriter {
         let result = self.kept.get(pass.openings()).and_then(exchange);
         let failure = result.as_ref().err();
         let reached = failure.map_or(Some(true), |failure| failure.reached(again || pass.is_probe()));
-        let why = failure.map(|failure| failure as &dyn Display);
+        let why = failure.map(|failure| Cause::Silence(failure));
         self.gate.leave(pass, Instant::now(), reached, why);
         result
     }

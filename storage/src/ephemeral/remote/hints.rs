@@ -170,8 +170,9 @@ impl Subscription {
                 HintsBy::PubSub => self.listen(),
                 HintsBy::Streams => self.read(),
             };
-            if ended.is_ok() {
-                return;
+            match ended {
+                Ok(()) => return,
+                Err(error) => self.link.note(&error),
             }
             if began.elapsed() > PAUSE_MAX {
                 pause = PAUSE_MIN;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use redis::{Connection, RedisError, RedisResult};
 
 use super::connect::{NoRedis, Policy, RedisManager, kind, pool_settings};
+use super::refusals::{Refusal, Refusals};
 use super::settings::{RemoteError, RemoteSettings};
 use crate::breaker::BreakerState;
 pub(super) use crate::gate::random;
-use crate::gate::{Gate, SlowStart, Words};
+use crate::gate::{Cause, Gate, SlowStart, Words};
 use crate::pool::{GetError, Init, Lease, Pool};
 
 const WORDS: Words = Words {
@@ -27,7 +28,7 @@ pub(super) enum Repeatable {
 }
 
 /// How the connections and the breaker are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LinkStatus {
     /// Whether Redis is asked.
     pub breaker: BreakerState,
@@ -43,8 +44,10 @@ pub struct LinkStatus {
     pub wait_longest: Duration,
     /// Calls so far, those that were not made included.
     pub calls: u64,
-    /// Calls without an answer, for whatever reason.
+    /// Calls without an answer, for whatever reason, and those whose answer was an error.
     pub unanswered: u64,
+    /// Errors that Redis answered with, by kind.
+    pub refused: Vec<(String, u64)>,
 }
 
 impl fmt::Display for LinkStatus {
@@ -58,12 +61,22 @@ impl fmt::Display for LinkStatus {
             wait_longest,
             calls,
             unanswered,
+            refused,
         } = self;
         write!(
             formatter,
             "{breaker}, at most {max} connections: {in_use} in use, {idle} idle, {waiting} waiting, longest wait \
              {wait_longest:.1?}; {unanswered} of {calls} calls unanswered"
-        )
+        )?;
+        for (index, (kind, count)) in refused.iter().enumerate() {
+            let before = if index == 0 {
+                "; answered with errors: "
+            } else {
+                ", "
+            };
+            write!(formatter, "{before}{kind} {count} times")?;
+        }
+        Ok(())
     }
 }
 
@@ -76,6 +89,7 @@ pub(super) struct Link {
     read_timeout: Duration,
     calls: AtomicU64,
     unanswered: AtomicU64,
+    refusals: Refusals,
 }
 
 /// Why a call has no answer.
@@ -84,6 +98,16 @@ enum Trouble {
     Unleased(GetError<NoRedis>),
     /// It failed on the one it got.
     Failed(RedisError),
+}
+
+impl Trouble {
+    fn error(&self) -> Option<&RedisError> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Unleased(GetError::Connect(error)) => Some(&error.0),
+            Self::Unleased(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -118,6 +142,7 @@ impl Link {
             read_timeout: settings.read_timeout,
             calls: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
+            refusals: Refusals::default(),
         })
     }
 
@@ -133,6 +158,7 @@ impl Link {
             wait_longest: self.pool.statistics().wait_longest,
             calls: self.calls.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
+            refused: self.refusals.counts(),
         }
     }
 
@@ -145,19 +171,47 @@ impl Link {
     ) -> Option<T> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let answer = self.try_call(now, repeatable, ask);
-        if answer.is_none() {
+        if let Err(trouble) = &answer {
             self.unanswered.fetch_add(1, Ordering::Relaxed);
+            if let Some(error) = trouble.as_ref().and_then(Trouble::error) {
+                self.note(error);
+            }
         }
-        answer
+        answer.ok()
     }
 
+    /// The same, for whoever wants to know why there is no answer: a sentence.
+    pub(super) fn ask<T>(
+        &self,
+        now: Instant,
+        ask: impl FnMut(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, String> {
+        self.try_call(now, Repeatable::Yes, ask).map_err(|trouble| {
+            let Some(trouble) = trouble else {
+                return "Redis does not answer".to_owned();
+            };
+            match trouble.error().and_then(Refusal::of) {
+                Some(refusal) => refusal.to_string(),
+                None => format!("Redis does not answer ({trouble})"),
+            }
+        })
+    }
+
+    /// Where it failed outside of a call: an answer that is an error is counted and said.
+    pub(super) fn note(&self, error: &RedisError) {
+        if let Some(refusal) = Refusal::of(error) {
+            self.refusals.note(refusal, Instant::now());
+        }
+    }
+
+    /// Fails without a reason where the breaker lets nothing through.
     fn try_call<T>(
         &self,
         now: Instant,
         repeatable: Repeatable,
         mut ask: impl FnMut(&mut Connection) -> RedisResult<T>,
-    ) -> Option<T> {
-        let pass = self.gate.enter(now).ok()?;
+    ) -> Result<T, Option<Trouble>> {
+        let pass = self.gate.enter(now).map_err(|_| None)?;
         let began = Instant::now();
         let until = self.deadline(began);
         let mut answer = self.attempt(until, &mut ask);
@@ -167,10 +221,16 @@ impl Link {
             answer = self.attempt(until, &mut ask);
         }
         let trouble = answer.as_ref().err();
-        let why = trouble.map(|trouble| trouble as &dyn fmt::Display);
+        let refusal = trouble.and_then(Trouble::error).and_then(Refusal::of);
+        let cause = match (&refusal, trouble) {
+            (Some(refusal), _) => Some(Cause::Answer(refusal.kind())),
+            (None, Some(trouble)) => Some(Cause::Silence(trouble)),
+            (None, None) => None,
+        };
+        let at = now + began.elapsed();
         self.gate
-            .leave(pass, now + began.elapsed(), reached(trouble), why);
-        answer.ok()
+            .leave(pass, at, reached(trouble, refusal.as_ref()), cause);
+        answer.map_err(Some)
     }
 
     fn attempt<T>(
@@ -215,8 +275,12 @@ fn give_up(lease: &mut Lease<RedisManager>, error: &RedisError) {
     }
 }
 
-/// Whether Redis answered, unless the outcome says nothing about it: others have the connections.
-fn reached(trouble: Option<&Trouble>) -> Option<bool> {
+/// Whether Redis can be used, unless the outcome says nothing about it: others have the connections, or one command was
+/// refused that says nothing of others.
+fn reached(trouble: Option<&Trouble>, refusal: Option<&Refusal>) -> Option<bool> {
+    if let Some(refusal) = refusal {
+        return is_useless(refusal).then_some(false);
+    }
     match trouble {
         None => Some(true),
         Some(Trouble::Failed(error)) => Some(!shows_failure(error)),
@@ -226,16 +290,21 @@ fn reached(trouble: Option<&Trouble>) -> Option<bool> {
     }
 }
 
-/// Whether the error shows that Redis cannot be relied upon just now. An answer that refuses does not: while its
-/// memory is full, for example, it still answers questions.
+/// Whether the error shows that a connection is of no use any more, or Redis not for now. An answer that refuses one
+/// command does not: while its memory is full, for example, it still answers questions.
 fn shows_failure(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
-        || matches!(
-            error.code(),
-            Some("LOADING" | "MASTERDOWN" | "READONLY" | "NOAUTH" | "WRONGPASS")
-        )
+        || Refusal::of(error).is_some_and(|refusal| is_useless(&refusal))
+}
+
+/// Whoever is told this is told it for every command.
+fn is_useless(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.kind(),
+        "LOADING" | "MASTERDOWN" | "READONLY" | "NOAUTH" | "WRONGPASS" | "MOVED" | "CLUSTERDOWN"
+    )
 }
 
 /// A longer random number.

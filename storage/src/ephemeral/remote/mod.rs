@@ -9,6 +9,8 @@ mod pasts;
 mod presence;
 mod rates;
 mod recent;
+mod refusals;
+mod rehearsal;
 mod sessions;
 mod settings;
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redis::Script;
 
@@ -20,6 +20,9 @@ use crate::{SessionId, UserId};
 /// Users in one round trip.
 const BATCH_USERS: usize = 500;
 
+/// A node that has another's name is complained of so often.
+const NAMESAKE_AGAIN: Duration = Duration::from_mins(1);
+
 /// What the newest answered heartbeat of a node met, and whether something could not be said since.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heard {
@@ -27,6 +30,29 @@ pub(super) struct Heard {
     server: Option<String>,
     /// Under this generation something is missing.
     missed: Option<u64>,
+    /// The generations that this process has said, answered or not: the first and the last.
+    said: Option<(u64, u64)>,
+    /// When it was last said that another node has this name.
+    namesake_said_at: Option<Instant>,
+}
+
+impl Heard {
+    fn say(&mut self, generation: u64) {
+        let (first, last) = self.said.unwrap_or((generation, generation));
+        self.said = Some((first.min(generation), last.max(generation)));
+    }
+
+    fn complain(&mut self, name: &str, now: Instant) {
+        let said = self.namesake_said_at;
+        if said.is_some_and(|at| now.saturating_duration_since(at) < NAMESAKE_AGAIN) {
+            return;
+        }
+        self.namesake_said_at = Some(now);
+        log::error!(
+            "another node is called {name}, too, and each hides the other: give every node a name of its own \
+             (server.node or --node)"
+        );
+    }
 }
 
 /// Keys: when nodes are gone, what they are, the memory's name. Arguments: the node's name, what it is, its TTL, how
@@ -50,10 +76,11 @@ if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) and not redis.call('ZSCORE'
     return redis.error_reply('FULL too many nodes')
 end
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+local before = redis.call('HGET', KEYS[2], ARGV[1]) or ''
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3] * 2)
 redis.call('PEXPIRE', KEYS[2], ARGV[3] * 2)
-return memory
+return {memory, string.match(before, '^(%d+):') or '0'}
 ",
     )
 });
@@ -108,13 +135,25 @@ impl Presence for Remote {
             .arg(self.limits.nodes_max)
             .arg(random_long())
             .arg(milliseconds(STATE_TTL));
-        let answer: Option<String> = self.link.call(now, Repeatable::Yes, |link| call.invoke(link));
-        let Some(server) = answer else {
+        self.heard
+            .lock()
+            .entry(node.name.clone())
+            .or_default()
+            .say(node.generation);
+        let answer: Option<(String, u64)> = self.link.call(now, Repeatable::Yes, |link| call.invoke(link));
+        let Some((server, before)) = answer else {
             return Heartbeat::Unknown;
         };
         let mut heard = self.heard.lock();
         let heard = heard.entry(node.name.clone()).or_default();
         let lost = heard.server.as_ref() != Some(&server);
+        // Whoever is found where this node was before has its name, and lives: a predecessor says nothing any more.
+        let own = heard
+            .said
+            .is_some_and(|(first, last)| (first..=last).contains(&before));
+        if !lost && before != 0 && !own {
+            heard.complain(&node.name, now);
+        }
         heard.server = Some(server);
         if lost {
             // Whatever was announced under this generation may be gone.
@@ -219,6 +258,18 @@ impl Presence for Remote {
 }
 
 impl Remote {
+    /// The nodes that live, by name, where Redis lets them say so: an error that keeps them from it is no empty list.
+    ///
+    /// # Errors
+    /// A sentence: Redis does not answer, or with which error, and what to do.
+    pub fn list_nodes(&self, now: Instant) -> Result<Vec<Node>, String> {
+        self.rehearse(now)?;
+        let mut pipe = redis::pipe();
+        self.ask_nodes(&mut pipe);
+        let answers: Vec<redis::Value> = self.link.ask(now, |link| pipe.query(link))?;
+        living(&answers).ok_or_else(|| "Redis answers with what imserver did not write".to_owned())
+    }
+
     fn route_key(&self, user: UserId) -> String {
         self.key("route", &user.0.to_string())
     }
