@@ -55,7 +55,8 @@ pub(super) fn driver_timeouts(settings: &PoolSettings, declared: Option<DriverTi
             "{pool}: the policy declares no time-outs of the driver; a silent database can hold the threads that \
              connect and test"
         ),
-        Some(DriverTimeouts { connect, .. }) if connect > settings.acquire_timeout => log::warn!(
+        // An attempt may well outlive who waits for it: its connection is there for the next one.
+        Some(DriverTimeouts { connect, .. }) if connect > settings.acquire_timeout => log::debug!(
             "{pool}: the driver waits {connect:?} for a connection, callers only {:?}",
             settings.acquire_timeout
         ),

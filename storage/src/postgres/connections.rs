@@ -33,6 +33,10 @@ const OLDEST_SERVER: i32 = 140_000;
 /// breaker's: it only keeps one owner, whose connection alone is refused, from asking again for every batch.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What to do about a pooler that is in the way.
+const POOLER: &str = "connect to PostgreSQL itself (a node has a pool of its own), or through a proxy that passes \
+                      connections on as they are";
+
 /// A connection that was not used for so long is tried before it is used again.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -44,6 +48,8 @@ pub(super) struct Connector {
     /// Nothing of it leaves this machine.
     local: bool,
     unsafe_durability: bool,
+    /// Settings that were asked for, to be found in force on every connection.
+    demanded: Vec<(&'static str, String)>,
     /// A promoted standby has everything.
     lossless: bool,
     node: Arc<Node>,
@@ -54,6 +60,9 @@ impl Connector {
     pub(super) fn open(options: &PostgresOptions) -> Result<Self, OpenError> {
         let connector = Self::new(options)?;
         let (mut client, rights) = connector.unsettled().map_err(|failure| cannot_open(&failure))?;
+        connector
+            .refuse_shared(&mut client)
+            .map_err(|failure| cannot_open(&failure))?;
         schema::prepare(&mut client, rights, options.identity)?;
         warn_without_checksums(&mut client).map_err(|failure| cannot_open(&failure))?;
         connector
@@ -84,6 +93,7 @@ impl Connector {
             tls,
             local,
             unsafe_durability: options.unsafe_durability,
+            demanded: options.demanded(),
             lossless: options.failover == Failover::Lossless,
             node: Arc::default(),
         };
@@ -140,8 +150,64 @@ impl Connector {
                 log::warn!("PostgreSQL: {}", notice.message());
             }
         });
-        let client = self.tls.connect(&config).map_err(Failure::unconnected)?;
+        let client = self.tls.connect(&config).map_err(|error| match error.as_db_error() {
+            Some(answer) if answer.message().contains("startup parameter") => Failure::Misconfigured(format!(
+                "the server refuses the settings that a connection asks for ({}), as PgBouncer does: {POOLER}",
+                answer.message()
+            )),
+            _ => Failure::unconnected(error),
+        })?;
         Ok((client, warned))
+    }
+
+    /// Refuses an address behind which connections share the server's, as a pooler in transaction mode does: what is
+    /// prepared and set on one belongs to another at the next transaction. While a second connection has a transaction
+    /// open, the first must still be served by the process that it had before.
+    fn refuse_shared(&self, client: &mut Client) -> Result<(), Failure> {
+        const PROCESS: &str = "SELECT pg_backend_pid(), extract(epoch FROM backend_start)::text
+                               FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+        let process = |client: &mut Client| -> Result<(String, String), Failure> {
+            let rows = client.simple_query(PROCESS)?;
+            let row = rows.iter().find_map(|message| match message {
+                postgres::SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            });
+            let text = |column| row.and_then(|row| row.get(column)).unwrap_or_default().to_owned();
+            Ok((text(0), text(1)))
+        };
+        let before = process(client)?;
+        let (mut other, _) = self.client()?;
+        other.simple_query("BEGIN")?;
+        let others = process(&mut other)?;
+        let after = process(client)?;
+        other.simple_query("ROLLBACK")?;
+        if before == after && before != others {
+            return Ok(());
+        }
+        Err(Failure::Misconfigured(format!(
+            "connections to PostgreSQL share the server's, as behind PgBouncer with pool_mode = transaction or \
+             statement: {POOLER}"
+        )))
+    }
+
+    /// What was asked for at the connection's start is in force.
+    fn check_settings(&self, client: &mut Client) -> Result<(), Failure> {
+        let names: Vec<&str> = self.demanded.iter().map(|(name, _)| *name).collect();
+        let rows = client.query(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY ($1)",
+            &[&names],
+        )?;
+        for (name, asked) in &self.demanded {
+            let found = rows.iter().find(|row| row.get::<_, &str>(0) == *name);
+            let found: &str = found.map(|row| get(row, 1)).transpose()?.unwrap_or("unknown");
+            if found != asked {
+                return Err(Failure::Misconfigured(format!(
+                    "PostgreSQL has {name} = {found} on a connection that asked for {asked}, as behind PgBouncer with \
+                     ignore_startup_parameters = options: {POOLER}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The server keeps what it acknowledges, can be written to, and gives no more rights than are needed.
@@ -153,6 +219,7 @@ impl Connector {
                     current_setting('full_page_writes'), current_setting('synchronous_commit'), {}",
             Rights::COLUMNS
         );
+        self.check_settings(client)?;
         let row = client.query_one(&sql, &[])?;
         let refuse = |reason: &str| Err(Failure::Misconfigured(reason.to_owned()));
         // Which server is the primary may change by itself.

@@ -113,16 +113,10 @@ impl PostgresOptions {
         if let Some(password) = &self.password {
             config.password(password);
         }
-        let milliseconds = |duration: Duration| duration.as_millis().max(1);
-        let own = format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
-             -c default_transaction_isolation=read\\ committed -c synchronous_commit=on \
-             -c client_min_messages=warning -c jit=off -c plan_cache_mode=force_generic_plan \
-             -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off",
-            milliseconds(self.statement_timeout),
-            milliseconds(self.lock_timeout),
-            milliseconds(IDLE_IN_TRANSACTION),
-        );
+        let asked = self
+            .asked()
+            .map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ ")));
+        let own = asked.join(" ");
         // Every statement finds its rows by an index, one after the other, and is planned once: what statistics of a
         // young table suggest would be wrong soon after. The operator's come last and win.
         let options = match config.get_options() {
@@ -139,6 +133,42 @@ impl PostgresOptions {
             .keepalives_interval(KEEPALIVE)
             .keepalives_retries(3);
         Ok(config)
+    }
+}
+
+impl PostgresOptions {
+    /// The settings that each connection asks for, and that are read back before it is used: times in milliseconds.
+    pub(super) fn asked(&self) -> [(&'static str, String); 11] {
+        let milliseconds = |duration: Duration| duration.as_millis().max(1).to_string();
+        let word = |word: &str| word.to_owned();
+        [
+            ("statement_timeout", milliseconds(self.statement_timeout)),
+            ("lock_timeout", milliseconds(self.lock_timeout)),
+            (
+                "idle_in_transaction_session_timeout",
+                milliseconds(IDLE_IN_TRANSACTION),
+            ),
+            ("default_transaction_isolation", word("read committed")),
+            ("synchronous_commit", word("on")),
+            ("client_min_messages", word("warning")),
+            ("jit", word("off")),
+            ("plan_cache_mode", word("force_generic_plan")),
+            ("enable_seqscan", word("off")),
+            ("enable_hashjoin", word("off")),
+            ("enable_mergejoin", word("off")),
+        ]
+    }
+
+    /// Those of them that the operator's own options in the URL leave as they are.
+    pub(super) fn demanded(&self) -> Vec<(&'static str, String)> {
+        let url = self.url.parse::<Config>().ok();
+        let theirs = url
+            .as_ref()
+            .and_then(Config::get_options)
+            .unwrap_or_default()
+            .to_owned();
+        let is_ours = |(name, _): &(&'static str, String)| !theirs.contains(name);
+        self.asked().into_iter().filter(is_ours).collect()
     }
 }
 
