@@ -11,7 +11,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, bounded};
-use netcore::{DrainReport, Limits as ConnectionLimits, Outbound, Server, Timeouts, WorkerPool};
+use netcore::{DrainReport, Limits as ConnectionLimits, Listen, Outbound, Server, Timeouts, WorkerPool};
 use protocol::CAPABILITY_ANSWER_IS_EVENT;
 use storage::{
     Snapshot, Store,
@@ -81,11 +81,18 @@ impl std::fmt::Debug for Daemon {
 }
 
 impl Daemon {
-    /// Opens the store and starts serving.
+    /// Takes the address, opens the store and starts serving.
     ///
     /// # Errors
-    /// The store is unusable, the address is taken, or the system gives no threads.
-    pub fn start(config: Config) -> Result<Self, DaemonError> {
+    /// The address is taken, the store is unusable, or the system gives no threads.
+    pub fn start(mut config: Config) -> Result<Self, DaemonError> {
+        // First: a start that is refused for its address makes no store.
+        let (listener, listening) =
+            Listen::reserve(config.server.listen).map_err(|error| cannot_listen(&error))?;
+        config.name_node(
+            rustix::system::uname().nodename().to_str().unwrap_or_default(),
+            listening,
+        );
         let config = Arc::new(config);
         let (store, medium) = engine::open_all(&config)?;
         let store_error = |error: storage::OpenError| DaemonError(error.to_string());
@@ -107,11 +114,6 @@ impl Daemon {
         let planner = Planner::new(store.epoch(), Arc::clone(&routes), reader, loops, receipts_up_to);
         let cache = Arc::new(ReadCache::default());
         let several_writers = store.writers_max() > 1;
-        if medium.is_some() && !several_writers {
-            return Err(DaemonError(
-                "the embedded store has one node: leave redis out, or store in PostgreSQL".to_owned(),
-            ));
-        }
         let rates = medium.as_ref().map_or_else(
             || Arc::new(Memory::new(ephemeral::Limits::default(), Instant::now())) as Arc<dyn RateLimits>,
             |medium| Arc::clone(&medium.rates),
@@ -212,7 +214,7 @@ impl Daemon {
             started: Instant::now(),
             config,
         });
-        let server = start_server(&shared, &workers, snapshot)?;
+        let server = start_server(&shared, &workers, snapshot, listener)?;
         let cluster = match (medium, hearing) {
             (Some(medium), Some(hearing)) => {
                 let config = &shared.config;
@@ -241,6 +243,11 @@ impl Daemon {
     /// Where it listens.
     pub fn address(&self) -> Option<SocketAddr> {
         self.server.local_addrs().first().copied()
+    }
+
+    /// Where a client on this machine can connect to it.
+    pub fn reachable(&self) -> Option<String> {
+        Some(self.shared.config.reachable(self.address()?))
     }
 
     /// What it depends on and how that is, in one line for people.
@@ -314,6 +321,26 @@ impl Daemon {
     }
 }
 
+/// With what to do about it.
+fn cannot_listen(error: &netcore::StartError) -> DaemonError {
+    let advice = match error {
+        netcore::StartError::Bind { source, .. } => match source.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                ": another program listens there; end it, or name another address with --listen"
+            }
+            std::io::ErrorKind::AddrNotAvailable => {
+                ": it is none of this machine's addresses; name another one with --listen"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                ": ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); name another one with --listen"
+            }
+            _ => "",
+        },
+        _ => "",
+    };
+    DaemonError(format!("{error}{advice}"))
+}
+
 /// Where clients reach this node.
 fn advertised(config: &Config, listening: Option<SocketAddr>) -> String {
     if !config.cluster.advertise.is_empty() {
@@ -361,6 +388,7 @@ fn start_server(
     shared: &Arc<Shared>,
     workers: &WorkerPool<Question>,
     snapshot: Snapshot,
+    listener: Listen,
 ) -> Result<Server<ToLoop>, DaemonError> {
     let config = &shared.config;
     let (limits, timeouts) = (&config.limits, &config.timeouts);
@@ -371,7 +399,7 @@ fn start_server(
     let made = Arc::clone(shared);
     Server::builder::<Gateway>()
         .loops(config.loops())
-        .listen(config.server.listen)
+        .listen(listener)
         .limits(ConnectionLimits {
             connections: connections(limits.connections),
             queued_bytes: limits.queued_bytes / config.loops(),
@@ -400,7 +428,7 @@ fn start_server(
                 Ok(Gateway::new(Arc::clone(&made), loop_id.index(), snapshot.clone()))
             },
         )
-        .map_err(|error| DaemonError(error.to_string()))
+        .map_err(|error| cannot_listen(&error))
 }
 
 /// What was configured, or what the descriptor limit leaves.

@@ -26,4 +26,5 @@ pub mod recent;
 pub mod reply;
 pub mod service;
 pub mod session;
+pub mod terminal;
 pub mod token;

@@ -46,8 +46,8 @@ pub fn start(config: &Log) -> Result<(), ConfigError> {
             Box::new(file)
         }
     };
-    let filter =
-        RustLogFilterBuilder::from_spec(format!("{},refinery_core=warn", level(config.level))).build();
+    // The level is the facade's, which can change.
+    let filter = RustLogFilterBuilder::from_spec("trace,refinery_core=warn").build();
     let logger = logforth::core::builder()
         .dispatch(|dispatch| dispatch.filter(filter).append(append))
         .build();
@@ -56,6 +56,11 @@ pub fn start(config: &Log) -> Result<(), ConfigError> {
         log::set_max_level(level(config.level));
     }
     Ok(())
+}
+
+/// Logs as much from now on.
+pub fn set_level(new: Level) {
+    log::set_max_level(level(new));
 }
 
 const fn level(level: Level) -> log::LevelFilter {

@@ -4,7 +4,7 @@
 use std::{
     io::Write,
     process::ExitCode,
-    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 use clap::Parser;
@@ -13,10 +13,10 @@ use imserver::{
     command,
     config::{Config, Flags},
     daemon::Daemon,
-    engine, logging, memory,
+    engine, logging, memory, terminal,
 };
 use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR1},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
 };
 
@@ -24,6 +24,9 @@ use signal_hook::{
 const EXIT_UNUSABLE: u8 = 1;
 /// The exit code when the store failed under it.
 const EXIT_STORE_FAILED: u8 = 70;
+
+/// Signals that follow the first within this are the same wish.
+const SAME_REQUEST: Duration = Duration::from_millis(250);
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -42,6 +45,9 @@ fn complain(message: &str) {
 
 fn run(flags: &Flags) -> Result<ExitCode, String> {
     let config = Config::load(flags).map_err(|error| error.to_string())?;
+    if flags.command.is_none() {
+        config.check_serving().map_err(|error| error.to_string())?;
+    }
     if flags.check_config {
         say("configuration ok\n");
         return Ok(ExitCode::SUCCESS);
@@ -56,21 +62,26 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let asked = listen_to_signals()?;
-    let configured = config.clone();
+    let mut configured = config.clone();
     let daemon = Daemon::start(config).map_err(|error| error.to_string())?;
-    let address = daemon.address().ok_or("no address to listen on")?;
+    let nowhere = "no address to listen on";
+    let (address, reachable) = (
+        daemon.address().ok_or(nowhere)?,
+        daemon.reachable().ok_or(nowhere)?,
+    );
     // Its directory is there only now.
     let storing = engine::describe(&configured);
     say(&format!(
         "listening on {address}\n\
          storing in {storing}\n\
-         connect with: im --server {address} register NAME\n"
+         connect with: im --server {reachable} register NAME\n"
     ));
     let fatal = daemon.fatal().clone();
     loop {
         select! {
             recv(asked.stop) -> _ => break,
             recv(asked.status) -> _ => log::info!("{}", daemon.status()),
+            recv(asked.reload) -> _ => reload(flags, &mut configured),
             recv(fatal) -> reason => {
                 // No drain: nothing more may be acknowledged. A restart recovers what was.
                 complain(&format!("{}; start again to recover", reason.unwrap_or_default()));
@@ -105,33 +116,69 @@ fn say(text: &str) {
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
+/// Reads the configuration again. What cannot change while it runs is named, and stays as it was.
+fn reload(flags: &Flags, configured: &mut Config) {
+    let new = Config::load(flags).and_then(|new| new.check_serving().map(|()| new));
+    let new = match new {
+        Ok(new) => new,
+        Err(error) => return log::error!("the configuration stays as it was: {error}"),
+    };
+    if new.log.level != configured.log.level {
+        logging::set_level(new.log.level);
+        configured.log.level = new.log.level;
+    }
+    let waiting = configured.sections_unlike(&new);
+    if waiting.is_empty() {
+        log::info!("the configuration was read again: log.level is in force, and nothing else has changed");
+    } else {
+        log::warn!(
+            "the configuration was read again: log.level is in force; what else has changed in {} waits for the next \
+             start",
+            waiting.join(", ")
+        );
+    }
+}
+
 /// What signals ask for.
 struct Asked {
     stop: Receiver<()>,
     status: Receiver<()>,
+    reload: Receiver<()>,
 }
 
 /// The first SIGTERM or SIGINT asks for a drain, the second ends at once: what was acknowledged is durable
-/// either way. SIGUSR1 asks for a line in the log that says how everything is.
+/// either way. Two that come together are one: `timeout` and terminals signal the process and its group. SIGUSR1 asks for a line in the log that says how everything is. SIGHUP asks to read the configuration
+/// again; where the terminal that this was started from has hung up, for a drain.
 fn listen_to_signals() -> Result<Asked, String> {
-    static REQUESTS: AtomicU32 = AtomicU32::new(0);
-    let mut signals =
-        Signals::new([SIGTERM, SIGINT, SIGUSR1]).map_err(|error| format!("no signals: {error}"))?;
-    let ((sender, stop), (status_sender, status)) = (bounded(1), bounded(1));
+    let mut wanted = vec![SIGTERM, SIGINT, SIGUSR1];
+    // Whoever started it with `nohup` wants it to outlive the terminal.
+    if !terminal::hangup_is_ignored() {
+        wanted.push(SIGHUP);
+    }
+    let mut signals = Signals::new(wanted).map_err(|error| format!("no signals: {error}"))?;
+    let terminal = terminal::Terminal::of_this_process();
+    let ((sender, stop), (status_sender, status), (reload_sender, reload)) =
+        (bounded(1), bounded(1), bounded(1));
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
+            let mut asked_at: Option<Instant> = None;
             for signal in signals.forever() {
-                if signal == SIGUSR1 {
-                    let _ = status_sender.try_send(());
-                } else if REQUESTS.fetch_add(1, Ordering::SeqCst) == 0 {
-                    let _ = sender.try_send(());
-                } else {
-                    log::warn!("signal {signal} again: ending at once");
-                    std::process::exit(i32::from(EXIT_UNUSABLE));
+                match signal {
+                    SIGUSR1 => drop(status_sender.try_send(())),
+                    SIGHUP if terminal.has_hung_up() => drop(sender.try_send(())),
+                    SIGHUP => drop(reload_sender.try_send(())),
+                    _ if asked_at.is_none_or(|at| at.elapsed() < SAME_REQUEST) => {
+                        asked_at.get_or_insert_with(Instant::now);
+                        drop(sender.try_send(()));
+                    }
+                    _ => {
+                        log::warn!("signal {signal} again: ending at once");
+                        std::process::exit(i32::from(EXIT_UNUSABLE));
+                    }
                 }
             }
         })
         .map_err(|error| format!("no thread for signals: {error}"))?;
-    Ok(Asked { stop, status })
+    Ok(Asked { stop, status, reload })
 }

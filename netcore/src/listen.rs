@@ -41,6 +41,7 @@ pub struct Listen {
 enum Source {
     Address(SocketAddr),
     Tcp(TcpListener),
+    Bound(Socket, SocketAddr),
     #[cfg(unix)]
     Path {
         path: PathBuf,
@@ -81,6 +82,36 @@ impl From<UnixListener> for Listen {
 }
 
 impl Listen {
+    /// Takes an address now, and listens on it when the server starts; with the port that the system chose if 0 was
+    /// asked for. For whoever has something to do between the two that must not be begun if the address is taken.
+    /// Until then connections are refused. One loop's [`Accept`](crate::Accept) serves it, as any given socket.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`](crate::StartError::Bind): somebody listens there, or the address is none of this machine's.
+    ///
+    /// ```
+    /// use netcore::Listen;
+    ///
+    /// let (listen, address) = Listen::reserve("127.0.0.1:0".parse()?)?;
+    /// assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens yet");
+    /// # drop(listen);
+    /// let other = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// assert!(Listen::reserve(other.local_addr()?).is_err());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reserve(address: SocketAddr) -> Result<(Self, SocketAddr), crate::StartError> {
+        let reserved = || {
+            let socket = bind(address, false)?;
+            let local = socket.local_addr()?.as_socket().unwrap_or(address);
+            Ok((socket, local))
+        };
+        let (socket, local) = reserved().map_err(|source: io::Error| crate::StartError::Bind {
+            on: address.to_string(),
+            source,
+        })?;
+        Ok((Source::Bound(socket, local).into(), local))
+    }
+
     /// A Unix socket at this path, which must not exist, or be a socket that nobody listens on any more: that is
     /// replaced. The file is removed when the server ends. With `mode`, its permission bits are set (`0o660`: the
     /// owner and the group); without, they are what the process creates files with.
@@ -234,7 +265,7 @@ impl Listen {
     /// What it is called in an error.
     pub(crate) fn name(&self) -> String {
         match &self.source {
-            Source::Address(address) => address.to_string(),
+            Source::Address(address) | Source::Bound(_, address) => address.to_string(),
             Source::Tcp(_) => "a given socket".to_owned(),
             #[cfg(unix)]
             Source::Path { path, .. } => path.display().to_string(),
@@ -255,6 +286,11 @@ impl Listen {
             Source::Address(address) => open_address(address, copies)?,
             Source::Tcp(socket) => {
                 let (socket, local) = prepare(Socket::from(socket))?;
+                (vec![socket], local)
+            }
+            Source::Bound(socket, _) => {
+                socket.listen(LISTEN_BACKLOG)?;
+                let (socket, local) = prepare(socket)?;
                 (vec![socket], local)
             }
             #[cfg(unix)]
@@ -326,14 +362,19 @@ impl Drop for SocketFile {
 
 fn open_address(address: SocketAddr, copies: usize) -> io::Result<(Vec<Listener>, Address)> {
     let copies = if cfg!(unix) { copies.max(1) } else { 1 };
-    let (first, local) = prepare(bind(address, copies > 1)?)?;
+    let listening = |address, share| {
+        let socket = bind(address, share)?;
+        socket.listen(LISTEN_BACKLOG)?;
+        prepare(socket)
+    };
+    let (first, local) = listening(address, copies > 1)?;
     let mut sockets = vec![first];
     // The others need the port that the first one got.
     let Address::Ip(bound) = local else {
         return Ok((sockets, local));
     };
     for _ in 1..copies {
-        sockets.push(prepare(bind(bound, true)?)?.0);
+        sockets.push(listening(bound, true)?.0);
     }
     Ok((sockets, local))
 }
@@ -351,7 +392,6 @@ fn bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
     #[cfg(not(unix))]
     let _ = share;
     socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
     Ok(socket)
 }
 

@@ -40,7 +40,7 @@ pub struct Flags {
     )]
     pub redis: Option<SecretUrl>,
 
-    /// This node's name; several nodes over one PostgreSQL need different ones [default: imserver].
+    /// This node's name; several nodes over one PostgreSQL need different ones [default: HOST:PORT].
     #[arg(long, value_name = "NAME", env = "IMSERVER_NODE")]
     pub node: Option<String>,
 

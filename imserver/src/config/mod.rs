@@ -4,9 +4,11 @@
 //! It owns every key's meaning, default and range. A key it does not know is an error, so that a misspelt
 //! limit is never silently the default.
 
+mod addresses;
 mod engine;
 mod flags;
 mod network;
+mod ranges;
 
 use std::{
     net::SocketAddr,
@@ -19,6 +21,7 @@ use serde::Deserialize;
 pub use engine::{SecretUrl, StoreUrl};
 pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore};
 pub use network::Network;
+pub use ranges::Range;
 
 /// Everything that can be set. See `docs/OPERATIONS.md` for the same list with advice.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -52,7 +55,7 @@ pub struct Config {
 pub struct Server {
     /// Address and port of the protocol. Port 0: any free one. Default `127.0.0.1:7400`.
     pub listen: SocketAddr,
-    /// This node's name, shown to clients and in logs.
+    /// This node's name, shown to clients and in logs. Empty: [`Config::name_node`] makes one.
     pub node: String,
     /// Event loops. 0: one per core, at most 8.
     pub loops: usize,
@@ -66,7 +69,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
-            node: "imserver".to_owned(),
+            node: String::new(),
             loops: 0,
             workers: 0,
             hashers: 0,
@@ -473,7 +476,11 @@ impl Config {
         toml::from_str(text).map_err(|error: toml::de::Error| {
             let start = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-            ConfigError(format!("line {line}: {}", error.message().replace('\n', " ")))
+            let message = error.message().replace('\n', " ");
+            match key_on(text, line) {
+                Some(key) => ConfigError(format!("line {line}: {key}: {message}")),
+                None => ConfigError(format!("line {line}: {message}")),
+            }
         })
     }
 
@@ -482,150 +489,21 @@ impl Config {
     /// # Errors
     /// Names the first key that is not, its value, and what it may be.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let limits = &self.limits;
-        range(
-            "limits.frame_bytes",
-            u64::from(limits.frame_bytes),
-            4 * 1024,
-            1024 * 1024,
-        )?;
-        range(
-            "limits.frame_bytes_unauthenticated",
-            u64::from(limits.frame_bytes_unauthenticated),
-            1024,
-            64 * 1024,
-        )?;
-        range(
-            "limits.text_bytes",
-            limits.text_bytes as u64,
-            1,
-            u64::from(limits.frame_bytes) - 1024,
-        )?;
-        range(
-            "limits.requests_in_flight",
-            u64::from(limits.requests_in_flight),
-            1,
-            1024,
-        )?;
-        range("limits.page_events", u64::from(limits.page_events), 1, 10_000)?;
-        range("limits.page_bytes", limits.page_bytes as u64, 1024, 512 * 1024)?;
-        range(
-            "limits.push_queue_bytes",
-            limits.push_queue_bytes as u64,
-            4 * 1024,
-            64 * 1024 * 1024,
-        )?;
-        range(
-            "limits.queued_bytes",
-            limits.queued_bytes as u64,
-            1024 * 1024,
-            1024 * 1024 * 1024 * 1024,
-        )?;
-        range(
-            "limits.sends_per_second",
-            u64::from(limits.sends_per_second),
-            1,
-            1_000_000,
-        )?;
-        range("limits.sends_burst", u64::from(limits.sends_burst), 1, 1_000_000)?;
-        range(
-            "limits.requests_per_second",
-            u64::from(limits.requests_per_second),
-            1,
-            1_000_000,
-        )?;
-        range(
-            "limits.requests_burst",
-            u64::from(limits.requests_burst),
-            1,
-            1_000_000,
-        )?;
-        range(
-            "limits.people_per_minute",
-            u64::from(limits.people_per_minute),
-            1,
-            1_000_000,
-        )?;
-        range(
-            "limits.people_burst",
-            u64::from(limits.people_burst),
-            1,
-            1_000_000,
-        )?;
-        range(
-            "limits.passwords_per_address",
-            u64::from(limits.passwords_per_address),
-            0,
-            1_000_000,
-        )?;
-        range(
-            "limits.passwords_per_account",
-            u64::from(limits.passwords_per_account),
-            0,
-            1_000_000,
-        )?;
-        range(
-            "limits.unknown_commands_per_minute",
-            u64::from(limits.unknown_commands_per_minute),
-            0,
-            1_000_000,
-        )?;
-        range("limits.lane_queue", limits.lane_queue as u64, 16, 1_000_000)?;
-        range("limits.lane_batch", limits.lane_batch as u64, 1, 10_000)?;
-        range("limits.worker_queue", limits.worker_queue as u64, 16, 1_000_000)?;
-        range("limits.hash_queue", limits.hash_queue as u64, 1, 4_096)?;
-        range("limits.connections", limits.connections as u64, 0, 16_000_000)?;
-        range("groups.members", u64::from(self.groups.members), 2, 1_000_000)?;
-        range("groups.per_user", u64::from(self.groups.per_user), 1, 1_000_000)?;
-        self.check_engines()?;
-        range("devices.total", u64::from(self.devices.total), 1, 1_000)?;
-        range("devices.mobile", u64::from(self.devices.mobile), 1, 1_000)?;
-        range("devices.desktop", u64::from(self.devices.desktop), 1, 1_000)?;
-        range("devices.web", u64::from(self.devices.web), 1, 1_000)?;
+        self.ranges().iter().try_for_each(Range::check)?;
         let timeouts = &self.timeouts;
-        range("timeouts.handshake_ms", timeouts.handshake_ms, 100, 600_000)?;
-        range("timeouts.frame_ms", timeouts.frame_ms, 100, 600_000)?;
-        range(
-            "timeouts.heartbeat_ms",
-            u64::from(timeouts.heartbeat_ms),
-            100,
-            600_000,
-        )?;
-        range("timeouts.idle_ms", u64::from(timeouts.idle_ms), 200, 3_600_000)?;
-        range("timeouts.write_stall_ms", timeouts.write_stall_ms, 100, 3_600_000)?;
-        range("timeouts.drain_ms", timeouts.drain_ms, 0, 3_600_000)?;
-        range("server.loops", self.server.loops as u64, 0, 255)?;
-        range("server.workers", self.server.workers as u64, 0, 1_024)?;
-        range("server.hashers", self.server.hashers as u64, 0, 256)?;
         if timeouts.idle_ms <= timeouts.heartbeat_ms {
             return Err(ConfigError(format!(
                 "timeouts.idle_ms is {}, but must be above timeouts.heartbeat_ms, which is {}",
                 timeouts.idle_ms, timeouts.heartbeat_ms
             )));
         }
-        if self.server.node.is_empty() || self.server.node.len() > 64 {
-            return Err(ConfigError("server.node must have 1 to 64 bytes".to_owned()));
-        }
-        Ok(())
+        addresses::check_node(&self.server.node)?;
+        addresses::check_advertised(&self.cluster.advertise)?;
+        self.check_engines()
     }
 
     fn check_engines(&self) -> Result<(), ConfigError> {
-        let store = &self.store;
-        range("store.lanes", store.lanes as u64, 0, 64)?;
-        range("store.connections", store.connections as u64, 0, 1_024)?;
-        range("store.connections_idle", store.connections_idle as u64, 0, 1_024)?;
-        range("store.acquire_ms", store.acquire_ms, 10, 60_000)?;
-        range("store.idle_ms", store.idle_ms, 1_000, 86_400_000)?;
-        range("store.lifetime_ms", store.lifetime_ms, 10_000, 86_400_000)?;
-        range("store.leak_ms", store.leak_ms, 1_000, 86_400_000)?;
-        range("store.connect_ms", store.connect_ms, 10, 60_000)?;
-        range("store.statement_ms", store.statement_ms, 100, 600_000)?;
-        range("store.lock_ms", store.lock_ms, 10, 600_000)?;
-        range("store.request_ms", store.request_ms, 100, 60_000)?;
         let redis = &self.redis;
-        range("redis.connect_ms", redis.connect_ms, 10, 60_000)?;
-        range("redis.read_ms", redis.read_ms, 10, 60_000)?;
-        range("redis.write_ms", redis.write_ms, 10, 60_000)?;
         let scheme = redis.url.expose().split_once("://").map(|(scheme, _)| scheme);
         if !redis.url.is_empty() && !matches!(scheme, Some("redis" | "rediss")) {
             return Err(ConfigError(
@@ -637,13 +515,38 @@ impl Config {
                 "redis.prefix must have 1 to 64 bytes, and none of * ? [ or space".to_owned(),
             ));
         }
-        range("cluster.follow_ms", self.cluster.follow_ms, 10, 10_000)?;
-        if self.cluster.advertise.len() > 256 {
+        Ok(())
+    }
+
+    /// Whether it can be served with: commands need less of it.
+    ///
+    /// # Errors
+    /// What does not go together.
+    pub fn check_serving(&self) -> Result<(), ConfigError> {
+        if !self.redis.url.is_empty() && !matches!(self.store.url, StoreUrl::Postgres(_)) {
             return Err(ConfigError(
-                "cluster.advertise must have at most 256 bytes".to_owned(),
+                "the embedded store has one node: leave redis.url out, or store in PostgreSQL".to_owned(),
             ));
         }
         Ok(())
+    }
+
+    /// The sections whose values differ, as they stand in the file.
+    pub fn sections_unlike(&self, other: &Self) -> Vec<&'static str> {
+        let sections = [
+            ("[server]", self.server == other.server),
+            ("[store]", self.store == other.store),
+            ("[redis]", self.redis == other.redis),
+            ("[cluster]", self.cluster == other.cluster),
+            ("[limits]", self.limits == other.limits),
+            ("[groups]", self.groups == other.groups),
+            ("[devices]", self.devices == other.devices),
+            ("[accounts]", self.accounts == other.accounts),
+            ("[timeouts]", self.timeouts == other.timeouts),
+            ("[log]", self.log == other.log),
+        ];
+        let unlike = sections.iter().filter(|(_, alike)| !alike);
+        unlike.map(|(name, _)| *name).collect()
     }
 
     /// Lanes to start on a store that takes several.
@@ -744,17 +647,40 @@ impl Config {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
+/// The key that a line sets, with its section, if it sets one.
+fn key_on(text: &str, line: usize) -> Option<String> {
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let (last, before) = lines.split_last()?;
+    let key = last.split_once('=')?.0.trim();
+    let is_key = |word: &str| {
+        let mut bytes = word.bytes();
+        !word.is_empty()
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+    };
+    if !is_key(key) {
+        return None;
+    }
+    let header = |line: &str| {
+        Some(
+            line.trim()
+                .strip_prefix('[')?
+                .split_once(']')?
+                .0
+                .trim()
+                .to_owned(),
+        )
+    };
+    let section = before
+        .iter()
+        .rev()
+        .copied()
+        .find_map(header)
+        .filter(|section| is_key(section));
+    Some(section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}")))
 }
 
-fn range(key: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError(format!(
-        "{key} is {value}, but must be {least} to {most}"
-    )))
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 #[cfg(test)]

@@ -83,3 +83,66 @@ fn the_documented_configuration_is_the_default() {
         assert!(documented.contains(key), "{key} is not in docs/OPERATIONS.md");
     }
 }
+
+/// Sets one key of the documented configuration.
+fn with(key: &str, value: &str) -> Result<Config, ConfigError> {
+    let (section, name) = key.split_once('.').unwrap();
+    let config = Config::parse(&format!("[{section}]\n{name} = {value}\n"))?;
+    config.check().map(|()| config)
+}
+
+/// Every number has a range: its ends are taken, and what lies beyond them is refused with the key's name.
+#[test]
+fn every_number_is_checked_at_both_ends_of_its_range() {
+    let manual = include_str!("../../../docs/OPERATIONS.md");
+    let (_, rest) = manual.split_once("```toml\n").unwrap();
+    let documented: toml::Table = rest.split_once("```").unwrap().0.parse().unwrap();
+    let ranges = Config::default().ranges();
+    for (section, keys) in &documented {
+        for (name, value) in keys.as_table().unwrap() {
+            let key = format!("{section}.{name}");
+            let ranged = ranges.iter().any(|range| range.key == key);
+            assert_eq!(value.is_integer(), ranged, "{key}");
+        }
+    }
+    for range in ranges {
+        let refused = |value: i128| {
+            let error = with(range.key, &value.to_string()).unwrap_err().to_string();
+            assert!(error.contains(range.key), "{} = {value}: {error}", range.key);
+        };
+        // Rules between keys may refuse an end, but never this key for its range.
+        for end in [range.least, range.most] {
+            if let Err(error) = with(range.key, &end.to_string()) {
+                let error = error.to_string();
+                assert!(
+                    error.contains("must be above") || !error.contains(range.key),
+                    "{} = {end}: {error}",
+                    range.key
+                );
+            }
+        }
+        refused(i128::from(range.least) - 1);
+        refused(i128::from(range.most) + 1);
+        refused(i128::from(i64::MAX));
+        refused(i128::from(i64::MIN));
+        refused(i128::from(u32::MAX) + 1 + i128::from(range.most));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_value_names_its_key() {
+    for (key, value) in [
+        ("limits.text_bytes", "\"many\""),
+        ("limits.exempt", "[\"localhost\"]"),
+        ("server.listen", "\"nowhere\""),
+        ("log.level", "\"loud\""),
+        ("store.url", "\"mysql://u:secret@h/d\""),
+        ("store.failover", "\"maybe\""),
+        ("accounts.registration", "1"),
+        ("timeouts.heartbeat_ms", "1.5"),
+    ] {
+        let error = with(key, value).unwrap_err().to_string();
+        assert!(error.contains(key) && !error.contains("secret"), "{error}");
+        assert!(error.starts_with("line 2"), "{error}");
+    }
+}

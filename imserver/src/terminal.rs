@@ -1,0 +1,55 @@
+//! The terminal that the process was started from, if it was: whether that has hung up.
+
+use std::fs::File;
+
+/// Leads to the controlling terminal of whoever opens it.
+const TERMINAL: &str = "/dev/tty";
+/// SIGHUP's bit in a mask of signals.
+const SIGHUP_BIT: u64 = 1;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Terminal {
+    was_there: bool,
+}
+
+impl Terminal {
+    /// As it is now.
+    pub fn of_this_process() -> Self {
+        Self {
+            was_there: File::open(TERMINAL).is_ok(),
+        }
+    }
+
+    /// It was there and is gone.
+    pub fn has_hung_up(self) -> bool {
+        self.was_there && File::open(TERMINAL).is_err()
+    }
+}
+
+/// Whoever started the process had it ignore SIGHUP, as `nohup` does. Where the system does not tell: no.
+pub fn hangup_is_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
+}
+
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & SIGHUP_BIT != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        assert!(ignores_hangup(
+            "Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"
+        ));
+        assert!(!ignores_hangup(
+            "Name:\tx\nSigIgn:\t0000000000001000\nSigCgt:\t1\n"
+        ));
+        assert!(!ignores_hangup("Name:\tx\n"));
+    }
+}
