@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`link`] | one connection over its life: greeting, requests, heartbeat, coming back | none |
 //! | [`sync`] | cursors, gaps, tokens: what to apply, pull and store | none |
+//! | [`unread`] | messages that were not read, by the formula of the protocol | none |
 //! | [`backoff`], [`retry`] | when to try again | none |
 //! | [`Client`] | the above over a TCP socket, with threads of its own | socket, threads |
 //! | [`Device`] | a client and a sync machine, driven by the program's thread | through `Client` |
@@ -25,6 +26,7 @@ pub mod retry;
 pub mod store;
 pub mod sync;
 mod transport;
+pub mod unread;
 
 pub use client::{ATTEMPT_TIMEOUT, Client, EVENTS_MAX, Events, Options};
 pub use device::{Device, Update};

@@ -37,7 +37,7 @@ pub const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// Time between heartbeats where the server does not say.
 pub const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(15);
 /// No heartbeat is more frequent than this, whatever the server says.
-pub const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
+pub const HEARTBEAT_MIN: Duration = Duration::from_millis(20);
 /// The longest a server can ask to stay away.
 pub const STAY_AWAY_MAX: Duration = Duration::from_secs(600);
 /// Other addresses remembered from a farewell.

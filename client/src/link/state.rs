@@ -382,10 +382,16 @@ impl Link {
                 welcome.version
             )));
         }
-        let heartbeat = match welcome.heartbeat_ms {
+        // Often enough for the server's patience, and for one's own.
+        let asked = match welcome.heartbeat_ms {
             0 => HEARTBEAT_DEFAULT,
-            ms => Duration::from_millis(ms.into()).clamp(HEARTBEAT_MIN, DEAD_AFTER / 2),
+            ms => Duration::from_millis(ms.into()),
         };
+        let patience = match welcome.idle_ms {
+            0 => DEAD_AFTER,
+            ms => Duration::from_millis(ms.into()).min(DEAD_AFTER),
+        };
+        let heartbeat = asked.min(patience / 2).max(HEARTBEAT_MIN);
         self.limits = welcome.limits.unwrap_or_default();
         self.stay_away = Duration::ZERO;
         self.phase = Phase::Open(Open {

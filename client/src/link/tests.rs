@@ -367,6 +367,38 @@ fn a_heartbeat_goes_out_and_silence_is_death() {
 }
 
 #[test]
+fn the_heartbeat_is_as_frequent_as_the_servers_patience_needs() {
+    // Heartbeat and patience of the server in milliseconds, and when the client pings.
+    for (heartbeat_ms, idle_ms, expected) in [
+        (15_000, 40_000, 15_000),
+        (300, 1_000, 300),
+        (15_000, 500, 250),
+        (60_000, 150_000, 20_000),
+        (0, 0, 15_000),
+        (1, 1, 20),
+    ] {
+        let mut world = World::new(Some("token"));
+        world.connected();
+        let hello = world.sent.last().unwrap().seq;
+        world.answer(
+            hello,
+            &Reply::Hello(v1::Welcome {
+                version: 1,
+                heartbeat_ms,
+                idle_ms,
+                session: Some(v1::Session::default()),
+                ..v1::Welcome::default()
+            }),
+        );
+        world.sent.clear();
+        world.pass(Duration::from_millis(expected - 1));
+        assert_eq!(world.requests(), [], "{heartbeat_ms} {idle_ms}");
+        world.pass(Duration::from_millis(1));
+        assert_eq!(world.requests(), [Command::Ping], "{heartbeat_ms} {idle_ms}");
+    }
+}
+
+#[test]
 fn silence_means_nothing_while_nothing_is_read() {
     let mut world = World::open();
     world.link.set_reading(false, world.now);

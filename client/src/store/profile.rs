@@ -66,6 +66,9 @@ pub struct Names {
     pub users: BTreeMap<u64, String>,
     /// Names of groups by conversation id.
     pub groups: BTreeMap<u64, String>,
+    /// Where in its log each group was called so: an older name never takes the place of a newer one.
+    #[serde(default)]
+    pub group_seqs: BTreeMap<u64, u64>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -257,7 +260,7 @@ impl Profile {
     /// # Errors
     /// See [`StoreError`].
     pub fn save_sync(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        self.generation += 1;
+        self.generation = self.generation.saturating_add(1);
         let file = SyncFile {
             user_id: self.account.session.as_ref().map_or(0, |session| session.user_id),
             generation: self.generation,
@@ -340,9 +343,17 @@ impl Profile {
             let entries = map.iter().rev().take(NAMES_MAX);
             entries.map(|(id, name)| (*id, name.clone())).collect()
         };
+        let groups: BTreeMap<u64, String> = newest(&names.groups);
+        let group_seqs = names
+            .group_seqs
+            .iter()
+            .filter(|(id, _)| groups.contains_key(id))
+            .map(|(id, seq)| (*id, *seq))
+            .collect();
         let names = Names {
             users: newest(&names.users),
-            groups: newest(&names.groups),
+            groups,
+            group_seqs,
         };
         files::replace(&self.path(NAMES), &names, Durability::Program)
     }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use protocol::v1;
 
 use super::{
-    CONVERSATIONS_MAX, Failure, HELD_MAX, Malformed, PULL_EVENTS_DEFAULT, READY_MAX, RequestId, Snapshot,
-    Start, page,
+    CONVERSATIONS_MAX, Failure, HELD_MAX, Malformed, PULL_EVENTS_DEFAULT, READY_MAX, RequestId, SEQ_MAX,
+    Snapshot, Start, page,
     token::{Ahead, Behind, Tokens},
     track::{Track, weight},
 };
@@ -226,6 +226,7 @@ impl Machine {
         }
         for conversation in &list.conversations {
             self.check_room(conversation.conversation_id)?;
+            check_seq(conversation.head_seq)?;
             self.tracks
                 .entry(conversation.conversation_id)
                 .or_insert_with(|| Track::listed(conversation));
@@ -507,6 +508,7 @@ impl Machine {
         page: Option<&v1::Page>,
     ) -> Result<(), Malformed> {
         let id = conversation.conversation_id;
+        check_seq(conversation.head_seq)?;
         let after_list = self.after_list;
         if after_list && !self.tracks.contains_key(&id) {
             self.check_room(id)?;
@@ -568,6 +570,7 @@ impl Machine {
 
     /// A conversation is said to go up to `seq`.
     fn hear(&mut self, conversation: u64, seq: u64) -> Result<&mut Track, Malformed> {
+        check_seq(seq)?;
         self.check_room(conversation)?;
         let track = self.tracks.entry(conversation).or_default();
         let before = track.heard();
@@ -636,6 +639,13 @@ impl Live {
             postponed: false,
         }
     }
+}
+
+const fn check_seq(seq: u64) -> Result<(), Malformed> {
+    if seq > SEQ_MAX {
+        return Err(Malformed::Number);
+    }
+    Ok(())
 }
 
 pub(super) fn behind(tracks: &BTreeMap<u64, Track>, unsettled: &BTreeSet<u64>) -> Behind {

@@ -45,6 +45,8 @@ pub const HELD_MAX: usize = 1_024;
 pub const PULLS_MAX: usize = 8;
 /// Events asked for by one pull, where the server does not say how many a page may have.
 pub const PULL_EVENTS_DEFAULT: u32 = 100;
+/// No log is as long: a larger seq is a mistake, or an attempt to make sums overflow.
+pub const SEQ_MAX: u64 = i64::MAX as u64;
 /// Conversations asked for by one page of the list or of a sync.
 pub const CONVERSATIONS_PER_PAGE: u32 = 100;
 /// Conversations acknowledged by one request.
@@ -158,6 +160,9 @@ pub enum Malformed {
     /// Events outside the page's interval, out of order, or of another conversation.
     #[error("a page whose events do not fit its interval")]
     Page,
+    /// A seq beyond [`SEQ_MAX`].
+    #[error("a number beyond what a log can have")]
+    Number,
     /// An answer that does not answer what was asked.
     #[error("a page that brings nothing of what was asked for")]
     NoProgress,

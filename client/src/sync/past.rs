@@ -223,7 +223,7 @@ impl Track {
     pub(super) fn inquiry(&self, doubt: &Doubt) -> Option<u64> {
         match doubt.is {
             _ if self.head >= doubt.mark.seq => Some(doubt.mark.seq),
-            Inquiry::Asking => Some(doubt.confirmed + 1),
+            Inquiry::Asking => Some(doubt.confirmed.saturating_add(1)),
             Inquiry::Waiting | Inquiry::Decided => None,
         }
     }

@@ -11,7 +11,7 @@ fn event(conversation_id: u64, seq: u64) -> v1::Event {
     v1::Event {
         conversation_id,
         seq,
-        sent_at_ms: 1_000 + seq,
+        sent_at_ms: 1_000_u64.saturating_add(seq),
         client_msg_id: Bytes::copy_from_slice(&seq.to_be_bytes()),
         ..v1::Event::default()
     }
@@ -602,4 +602,66 @@ fn held_pages_and_pulls_in_flight_are_bounded() {
     }
     assert!(machine.held_events() <= HELD_MAX);
     assert_eq!(drain(&mut machine).len(), PULLS_MAX);
+}
+
+#[test]
+fn numbers_that_no_log_has_are_refused_and_do_no_harm() {
+    let extremes = [0, 1, 6, u64::MAX / 2, u64::MAX / 2 + 1, u64::MAX - 1, u64::MAX];
+    for first in extremes {
+        for second in extremes {
+            for cursor in [0, 5, u64::MAX] {
+                let mut machine = live(1, cursor);
+                let mut answers = vec![
+                    machine.handle_page(page(1, first, second, [second])),
+                    machine.handle_page(page(1, first, second, [])),
+                    machine.handle_page(v1::Page {
+                        head_seq: second,
+                        ..page(2, first, first, [])
+                    }),
+                    machine.handle_heads(&heads(1, first)),
+                    machine.handle_heads(&heads(2, second)),
+                ];
+                while let Some(action) = machine.next_action() {
+                    let Action::Pull { id, .. } = action else { continue };
+                    answers.push(machine.handle_history(
+                        id,
+                        v1::Page {
+                            head_seq: second,
+                            ..page(1, first, second, [first])
+                        },
+                    ));
+                    machine.handle_failure(id, Failure::Gone);
+                }
+                if first.max(second) > super::SEQ_MAX {
+                    assert!(answers.contains(&Err(Malformed::Number)), "{first} {second}");
+                }
+                let named = v1::Conversation {
+                    conversation_id: 1,
+                    head_seq: first,
+                    delivered_seq: second,
+                    ..v1::Conversation::default()
+                };
+                machine.handle_connected(10);
+                if let Some(Action::Sync { id, .. }) = machine.next_action() {
+                    let answer = v1::SyncResponse {
+                        conversations: vec![named.clone()],
+                        ..sync("t1")
+                    };
+                    let _ = machine.handle_sync(id, answer);
+                }
+                drain(&mut machine);
+                let mut fresh = Machine::new(Snapshot::default(), Start::Heads);
+                fresh.handle_connected(u32::MAX);
+                if let Some(Action::List { id, .. }) = fresh.next_action() {
+                    let list = v1::ListConversationsResponse {
+                        conversations: vec![named],
+                        epoch: first,
+                        ..v1::ListConversationsResponse::default()
+                    };
+                    let _ = fresh.handle_list(id, &list);
+                }
+                drain(&mut fresh);
+            }
+        }
+    }
 }

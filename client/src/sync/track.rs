@@ -80,7 +80,7 @@ impl Track {
     pub(super) fn gap(&self) -> Option<u64> {
         match self.undecided() {
             Some(doubt) => self.inquiry(doubt),
-            None => (self.received < self.head).then_some(self.received + 1),
+            None => (self.received < self.head).then(|| self.received.saturating_add(1)),
         }
     }
 
@@ -91,7 +91,7 @@ impl Track {
 
     /// Whether a page that begins here can be applied behind what has arrived.
     pub(super) fn continues(&self, from_seq: u64) -> bool {
-        self.undecided().is_none() && from_seq <= self.received + 1
+        self.undecided().is_none() && from_seq <= self.received.saturating_add(1)
     }
 
     pub(super) fn held_events(&self) -> usize {

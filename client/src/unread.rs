@@ -1,0 +1,300 @@
+//! How many messages of one conversation its user has not read, by the formula of the protocol: what counts is the
+//! difference of ordinals, less what the user cannot see.
+//!
+//! It owns that arithmetic. It must never count by itself what it was not told of: where an event is missing that the
+//! answer hangs on, it says so, and the server's own count is to be asked for.
+
+use std::collections::VecDeque;
+
+use protocol::{v1, validate};
+
+/// Events whose place is remembered, so that reading up to one of them elsewhere is understood at once.
+pub const PLACES_MAX: usize = 256;
+
+/// Unread messages of one conversation, for one user.
+///
+/// Positions count visible messages from an origin of no meaning: an ordinal, less the messages that were seen to be
+/// hidden from this user since the origin.
+#[derive(Clone, Debug, Default)]
+pub struct Unread {
+    head_seq: u64,
+    head: u64,
+    read_seq: u64,
+    read: u64,
+    /// Ordinals less this are positions.
+    hidden: u64,
+    /// Seq and position of the newest events, ascending.
+    places: VecDeque<(u64, u64)>,
+    uncertain: bool,
+}
+
+impl Unread {
+    /// Messages that were not read.
+    pub const fn count(&self) -> u64 {
+        self.head.saturating_sub(self.read)
+    }
+
+    /// Up to which seq the user has read.
+    pub const fn read_seq(&self) -> u64 {
+        self.read_seq
+    }
+
+    /// False when the user has read up to a place that is not known here: ask for the conversation and give it to
+    /// [`take_conversation`](Self::take_conversation).
+    pub const fn is_certain(&self) -> bool {
+        !self.uncertain
+    }
+
+    /// The server was asked: nothing more is to be done until it answers.
+    pub const fn settle(&mut self) {
+        self.uncertain = false;
+    }
+
+    /// What the server says about the conversation. It may be older than what was heard since.
+    pub fn take_conversation(&mut self, conversation: &v1::Conversation) {
+        self.uncertain = false;
+        if conversation.head_seq > self.head_seq {
+            self.places.clear();
+            self.hidden = 0;
+            self.head_seq = conversation.head_seq;
+            self.head = conversation.head_ordinal;
+        }
+        let then = if conversation.head_seq == self.head_seq {
+            self.head
+        } else {
+            // Older than what is known: its count is about the place where it was taken.
+            match self.place(conversation.head_seq) {
+                Some(position) => position,
+                None => conversation.head_ordinal.saturating_sub(self.hidden),
+            }
+        };
+        let read = then.saturating_sub(conversation.unread);
+        if conversation.read_seq >= self.read_seq {
+            self.read_seq = conversation.read_seq;
+            self.read = if conversation.head_seq == self.head_seq {
+                read
+            } else {
+                read.max(self.read)
+            };
+        } else if self.read_seq >= self.head_seq {
+            // The server does not know yet how far this device has read.
+            self.read = self.head;
+        } else {
+            self.read = self.place(self.read_seq).unwrap_or(self.read).max(read);
+        }
+    }
+
+    /// An event of the conversation, in the order of the log. `mine`: the user sent it, and so has read what precedes
+    /// it.
+    pub fn take_event(&mut self, event: &v1::Event, mine: bool) {
+        if event.seq > self.head_seq {
+            let displayable = u64::from(is_displayable(event.kind));
+            // Between the last event and this one only what is hidden from the user can lie.
+            let before = event
+                .ordinal
+                .saturating_sub(displayable)
+                .saturating_sub(self.hidden);
+            self.hidden = self.hidden.saturating_add(before.saturating_sub(self.head));
+            self.head_seq = event.seq;
+            self.head = event.ordinal.saturating_sub(self.hidden).max(self.head);
+            if self.places.len() >= PLACES_MAX {
+                self.places.pop_front();
+            }
+            self.places.push_back((event.seq, self.head));
+        }
+        if event.seq <= self.read_seq {
+            self.read = self.place(event.seq).unwrap_or(self.read).max(self.read);
+        }
+        if mine {
+            self.take_read(event.seq);
+        }
+    }
+
+    /// The user has read up to here, on this device or on another one.
+    pub fn take_read(&mut self, seq: u64) {
+        if seq <= self.read_seq {
+            return;
+        }
+        self.read_seq = seq;
+        if seq >= self.head_seq {
+            self.read = self.head;
+            self.uncertain = false;
+        } else if let Some(position) = self.place(seq) {
+            self.read = self.read.max(position);
+        } else {
+            self.uncertain = true;
+        }
+    }
+
+    /// The position at a seq, where it is remembered.
+    fn place(&self, seq: u64) -> Option<u64> {
+        let after = self.places.partition_point(|(place, _)| *place <= seq);
+        let (_, position) = self.places.get(after.checked_sub(1)?)?;
+        Some(*position)
+    }
+}
+
+fn is_displayable(kind: i32) -> bool {
+    v1::EventKind::try_from(kind).map_or_else(|_| (1..32).contains(&kind), validate::is_displayable)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use protocol::v1::EventKind;
+
+    use super::*;
+
+    fn event(seq: u64, ordinal: u64, kind: EventKind) -> v1::Event {
+        v1::Event {
+            seq,
+            ordinal,
+            kind: kind.into(),
+            ..v1::Event::default()
+        }
+    }
+
+    fn listed(head_seq: u64, head_ordinal: u64, read_seq: u64, unread: u64) -> v1::Conversation {
+        v1::Conversation {
+            head_seq,
+            head_ordinal,
+            read_seq,
+            unread,
+            ..v1::Conversation::default()
+        }
+    }
+
+    #[test]
+    fn what_was_read_on_another_device_is_not_unread_here() {
+        let mut unread = Unread::default();
+        unread.take_conversation(&listed(10, 10, 4, 6));
+        for seq in 11..=14 {
+            unread.take_event(&event(seq, seq, EventKind::Text), false);
+        }
+        assert_eq!(unread.count(), 10);
+        unread.take_read(12);
+        assert!(unread.is_certain());
+        assert_eq!(unread.count(), 2);
+        unread.take_read(14);
+        assert_eq!(unread.count(), 0);
+    }
+
+    #[test]
+    fn where_the_place_is_not_known_the_server_is_asked() {
+        let mut unread = Unread::default();
+        unread.take_conversation(&listed(10, 8, 0, 8));
+        unread.take_read(5);
+        assert!(!unread.is_certain());
+        unread.take_conversation(&listed(10, 8, 5, 4));
+        assert!(unread.is_certain());
+        assert_eq!(unread.count(), 4);
+    }
+
+    #[test]
+    fn what_was_said_while_one_was_no_member_is_not_counted() {
+        let mut unread = Unread::default();
+        // Added as the 41st event, behind 40 messages that cannot be seen.
+        unread.take_event(&event(41, 40, EventKind::MembersAdded), false);
+        assert_eq!(unread.count(), 0);
+        unread.take_event(&event(42, 41, EventKind::Text), false);
+        unread.take_event(&event(43, 41, EventKind::MemberRemoved), false);
+        assert_eq!(unread.count(), 1);
+        // Ten messages while away, then added again.
+        unread.take_event(&event(54, 51, EventKind::MembersAdded), false);
+        unread.take_event(&event(55, 52, EventKind::Text), false);
+        assert_eq!(unread.count(), 2);
+        unread.take_read(42);
+        assert_eq!(unread.count(), 1);
+    }
+
+    #[test]
+    fn an_older_answer_takes_nothing_back() {
+        let mut unread = Unread::default();
+        for seq in 1..=9 {
+            unread.take_event(&event(seq, seq, EventKind::Text), false);
+        }
+        unread.take_conversation(&listed(6, 6, 2, 4));
+        assert_eq!(unread.count(), 7);
+        unread.take_read(9);
+        unread.take_conversation(&listed(9, 9, 2, 7));
+        assert_eq!(
+            unread.count(),
+            0,
+            "this device has read it, and the server does not know yet"
+        );
+    }
+
+    #[test]
+    fn ones_own_message_reads_what_precedes_it() {
+        let mut unread = Unread::default();
+        unread.take_event(&event(1, 1, EventKind::Text), false);
+        unread.take_event(&event(2, 2, EventKind::Text), true);
+        unread.take_event(&event(3, 2, EventKind::Reaction), false);
+        assert_eq!(unread.count(), 0);
+        unread.take_event(&event(4, 3, EventKind::Text), false);
+        assert_eq!(unread.count(), 1);
+    }
+
+    #[test]
+    fn numbers_that_no_server_gives_do_no_harm() {
+        let extremes = [0, 1, u64::MAX / 2, u64::MAX - 1, u64::MAX];
+        let mut unread = Unread::default();
+        for first in extremes {
+            for second in extremes {
+                unread.take_conversation(&listed(first, second, second, first));
+                unread.take_event(&event(second, first, EventKind::Text), first == second);
+                unread.take_read(first);
+                unread.take_event(&event(first, second, EventKind::Edit), true);
+                let _ = unread.count();
+            }
+        }
+    }
+
+    proptest! {
+        /// Against a count over the whole visible log.
+        #[test]
+        fn it_is_what_counting_the_log_gives(
+            steps in proptest::collection::vec((0_u8..4, any::<bool>(), any::<bool>(), 0_u64..12), 1..80),
+            listed_at in 0_usize..80,
+        ) {
+            let (mut seq, mut ordinal, mut read) = (0, 0, 0);
+            let mut visible: Vec<(u64, bool)> = Vec::new();
+            let mut unread = Unread::default();
+            for (index, (what, displayable, mine, back)) in steps.into_iter().enumerate() {
+                let count = |visible: &[(u64, bool)], read: u64| {
+                    let unread = visible.iter().filter(|(seq, message)| *message && *seq > read);
+                    u64::try_from(unread.count()).unwrap()
+                };
+                match what {
+                    // Hidden from this user.
+                    0 => {
+                        seq += 1;
+                        ordinal += u64::from(displayable);
+                    }
+                    1 => {
+                        let to = visible.last().map_or(0, |(seq, _)| seq.saturating_sub(back));
+                        read = read.max(to);
+                        unread.take_read(to);
+                    }
+                    _ => {
+                        seq += 1;
+                        ordinal += u64::from(displayable);
+                        visible.push((seq, displayable));
+                        if mine {
+                            read = seq;
+                        }
+                        let kind = if displayable { EventKind::Text } else { EventKind::Reaction };
+                        unread.take_event(&event(seq, ordinal, kind), mine);
+                    }
+                }
+                if (index == listed_at || !unread.is_certain())
+                    && let Some((head, _)) = visible.last()
+                {
+                    let place = if *head == seq { ordinal } else { unread.head.saturating_add(unread.hidden) };
+                    unread.take_conversation(&listed(*head, place, read, count(&visible, read)));
+                }
+                prop_assert_eq!(unread.count(), count(&visible, read));
+            }
+        }
+    }
+}
