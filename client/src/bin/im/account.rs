@@ -13,7 +13,8 @@ use serde_json::json;
 use crate::{
     context::{CALL_TIMEOUT, Context, call},
     failure::Failure,
-    output::{date_and_clock, harmless_line},
+    terminal, text,
+    time::{date_and_clock, local_zone},
 };
 
 /// Hashing a password takes its time, and others may be waiting for theirs.
@@ -41,7 +42,7 @@ pub(crate) fn register(context: &mut Context, name: String, display_name: String
 }
 
 pub(crate) fn login(context: &mut Context, name: String) -> Result<(), Failure> {
-    let password = password("Password: ")?;
+    let password = password()?;
     let (client, events) = context.connect(None)?;
     let session = client.login(v1::LoginRequest { name, password }, PASSWORD_TIMEOUT)?;
     context.profile.log_in(&context.server, &session)?;
@@ -114,18 +115,18 @@ pub(crate) fn whoami(context: &Context) -> Result<(), Failure> {
             "device_id": context.profile.account().device_id,
         })
     };
-    let text = || {
+    let plain = || {
         let shown = match user.display_name.as_str() {
             "" => String::new(),
-            name => format!(" ({})", harmless_line(name)),
+            name => format!(" ({})", text::line(name)),
         };
         format!(
             "{}{shown} on {}",
-            context.output.bold(&harmless_line(&user.name)),
+            context.output.bold(&text::line(&user.name)),
             context.server
         )
     };
-    Ok(context.output.print(json, text)?)
+    Ok(context.output.print(json, plain)?)
 }
 
 pub(crate) fn devices(context: &Context) -> Result<(), Failure> {
@@ -153,16 +154,16 @@ pub(crate) fn devices(context: &Context) -> Result<(), Failure> {
                 "current": session.current,
             })
         };
-        let text = || {
+        let plain = || {
             let state = match (session.current, session.online) {
                 (true, _) => "this one",
                 (false, true) => "online",
                 (false, false) => "offline",
             };
-            let seen = date_and_clock(session.last_seen_at_ms);
-            format!("{state:8}  {seen}  {}", harmless_line(&device.name))
+            let seen = date_and_clock(session.last_seen_at_ms, &local_zone());
+            format!("{state:8}  {seen}  {}", text::line(&device.name))
         };
-        context.output.print(json, text)?;
+        context.output.print(json, plain)?;
     }
     Ok(())
 }
@@ -171,28 +172,36 @@ fn print_session(context: &Context, kind: &str, session: &v1::Session) -> Result
     let user = session.user.clone().unwrap_or_default();
     let json =
         || json!({ "type": kind, "user_id": user.user_id, "name": user.name, "server": context.server });
-    let text = || format!("logged in as {} on {}", harmless_line(&user.name), context.server);
-    Ok(context.output.print(json, text)?)
+    let plain = || format!("logged in as {} on {}", text::line(&user.name), context.server);
+    Ok(context.output.print(json, plain)?)
 }
 
 /// From the environment, or from the person, twice.
 fn new_password() -> Result<String, Failure> {
-    if std::env::var_os("IM_PASSWORD").is_some() {
-        return password("");
+    if let Some(password) = password_of_environment()? {
+        return Ok(password);
     }
-    let first = password("New password: ")?;
-    if first == password("Once more: ")? {
+    let [first, second] = terminal::passwords(["New password: ", "Once more: "])?;
+    if first == second {
         Ok(first)
     } else {
         Err(Failure::Usage("the two passwords differ".to_owned()))
     }
 }
 
-fn password(prompt: &str) -> Result<String, Failure> {
+fn password() -> Result<String, Failure> {
+    if let Some(password) = password_of_environment()? {
+        return Ok(password);
+    }
+    let [password] = terminal::passwords(["Password: "])?;
+    Ok(password)
+}
+
+fn password_of_environment() -> Result<Option<String>, Failure> {
     match std::env::var("IM_PASSWORD") {
-        Ok(password) => Ok(password),
+        Ok(password) if password.is_empty() => Err(Failure::Usage("IM_PASSWORD is empty".to_owned())),
+        Ok(password) => Ok(Some(password)),
         Err(std::env::VarError::NotUnicode(_)) => Err(Failure::Usage("IM_PASSWORD is no text".to_owned())),
-        Err(std::env::VarError::NotPresent) => rpassword::prompt_password(prompt)
-            .map_err(|error| Failure::Usage(format!("no password: {error}; set IM_PASSWORD"))),
+        Err(std::env::VarError::NotPresent) => Ok(None),
     }
 }

@@ -26,11 +26,11 @@ pub(crate) struct Arguments {
 /// Accepted before and after the command.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
-    /// host:port of the server; otherwise the one the profile knows, or 127.0.0.1:7400
-    #[arg(long, global = true, env = "IM_SERVER", value_name = "ADDR")]
+    /// host:port of the server; otherwise IM_SERVER, or the one the profile knows, or 127.0.0.1:7400
+    #[arg(long, global = true, value_name = "ADDR")]
     pub(crate) server: Option<String>,
-    /// Directory of the profile; otherwise $XDG_DATA_HOME/im or ~/.local/share/im
-    #[arg(long, global = true, env = "IM_PROFILE", value_name = "DIR")]
+    /// Directory of the profile; otherwise IM_PROFILE, or $XDG_DATA_HOME/im, or ~/.local/share/im
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) profile: Option<PathBuf>,
     /// Print one JSON object per line
     #[arg(long, global = true)]
@@ -94,8 +94,12 @@ pub(crate) enum Command {
         #[arg(value_name = "JSON", default_value = "{}")]
         body: String,
     },
-    /// The full-screen chat
-    Chat,
+    /// The full-screen chat; where the terminal can only print lines, the same line by line
+    Chat {
+        /// Line by line, as a screen reader or a plain terminal wants it
+        #[arg(long)]
+        linear: bool,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -181,7 +185,7 @@ impl Command {
             Self::Group(_) => "im group",
             Self::Read { .. } => "im read",
             Self::Call { .. } => "im call",
-            Self::Chat => "im chat",
+            Self::Chat { .. } => "im chat",
         }
     }
 }
@@ -250,6 +254,7 @@ mod tests {
             "im call find_user {}",
             "im call ping",
             "im chat",
+            "im chat --linear",
         ] {
             let words = line.split(' ').chain(["--json"]);
             let arguments = Arguments::try_parse_from(words).unwrap();

@@ -24,10 +24,27 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn open(common: &Common, output: Output, holder: &str) -> Result<Self, Failure> {
-        let directory = common.profile.clone().map_or_else(default_directory, Ok)?;
+        let given = match (&common.server, std::env::var("IM_SERVER")) {
+            (Some(server), _) => Some(server.clone()),
+            (None, Ok(server)) if !server.is_empty() => Some(server),
+            (None, Err(std::env::VarError::NotUnicode(_))) => {
+                return Err(Failure::Usage("IM_SERVER is no text".to_owned()));
+            }
+            (None, _) => None,
+        };
+        if let Some(server) = &given {
+            check_server(server)?;
+        }
+        let directory = match &common.profile {
+            Some(directory) if directory.as_os_str().is_empty() => {
+                return Err(Failure::Usage("--profile is empty: name a directory".to_owned()));
+            }
+            Some(directory) => directory.clone(),
+            None => default_directory()?,
+        };
         let profile = Profile::open(&directory, holder, LOCK_PATIENCE)?;
         let known = profile.account().server.as_deref();
-        let server = common.server.as_deref().or(known).unwrap_or(SERVER_DEFAULT);
+        let server = given.as_deref().or(known).unwrap_or(SERVER_DEFAULT);
         let server = server.to_owned();
         Ok(Self {
             profile,
@@ -96,12 +113,80 @@ pub(crate) fn expect<T>(reply: Reply, take: impl FnOnce(Reply) -> Option<T>) -> 
     take(reply).ok_or_else(|| Error::Protocol(format!("an unexpected answer: {name}")).into())
 }
 
+/// `host:port`, before anything is asked of a network.
+fn check_server(server: &str) -> Result<(), Failure> {
+    let wrong = |why: &str| {
+        let server = crate::text::line(server);
+        Err(Failure::Usage(format!(
+            "'{server}' is no server: {why}; write host:port, as in 127.0.0.1:7400"
+        )))
+    };
+    if server.contains("://") || server.contains('/') {
+        return wrong("it is an address of something else");
+    }
+    let Some((host, port)) = server.rsplit_once(':') else {
+        return wrong("the port is missing");
+    };
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    if host.contains(':') && !bracketed {
+        return wrong("an IPv6 address stands in brackets, as in [::1]:7400");
+    }
+    if host.is_empty()
+        || host
+            .chars()
+            .any(|character| character.is_whitespace() || character.is_control())
+    {
+        return wrong("the host is missing");
+    }
+    match port.parse::<u16>() {
+        Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
+        _ => wrong("the port is a number from 1 to 65535"),
+    }
+}
+
 fn default_directory() -> Result<PathBuf, Failure> {
     let from = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty());
+    if let Some(profile) = from("IM_PROFILE") {
+        return Ok(PathBuf::from(profile));
+    }
     if let Some(data) = from("XDG_DATA_HOME") {
         return Ok(PathBuf::from(data).join("im"));
     }
     let home =
         from("HOME").ok_or_else(|| Failure::Profile("no home directory: give --profile".to_owned()))?;
     Ok(PathBuf::from(home).join(".local/share/im"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_host_and_a_port() {
+        for right in [
+            "localhost:7400",
+            "127.0.0.1:1",
+            "[::1]:65535",
+            "im.example.org:7400",
+        ] {
+            assert!(check_server(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "localhost",
+            "localhost:",
+            ":7400",
+            "localhost:0",
+            "localhost:65536",
+            "localhost:+1",
+            "::1",
+            "::1:7400",
+            "http://localhost:7400",
+            "localhost:7400/",
+            "local host:7400",
+            "localhost:im",
+        ] {
+            assert!(matches!(check_server(wrong), Err(Failure::Usage(_))), "{wrong}");
+        }
+    }
 }

@@ -17,12 +17,15 @@ pub(crate) enum Failure {
     Profile(String),
     /// Nobody reads the output any more.
     OutputClosed,
+    /// A signal ends the program.
+    Signal(i32),
 }
 
 impl Failure {
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::OutputClosed => 0,
+            Self::Signal(_) => 130,
             Self::Call(Error::Refused(_) | Error::Ended(_)) => 1,
             Self::Usage(_) => 2,
             Self::Call(Error::NotLoggedIn) | Self::Profile(_) => 5,
@@ -51,7 +54,7 @@ impl Failure {
             }
             Self::Call(error) => error.to_string(),
             Self::Usage(message) | Self::Nothing(message) | Self::Profile(message) => message.clone(),
-            Self::OutputClosed => String::new(),
+            Self::OutputClosed | Self::Signal(_) => String::new(),
         }
     }
 
@@ -75,7 +78,7 @@ impl Failure {
             Self::Usage(_) => ("USAGE", "NOT_APPLIED"),
             Self::Nothing(_) => ("NOTHING_ARRIVED", "NOT_APPLIED"),
             Self::Profile(_) => ("PROFILE", "NOT_APPLIED"),
-            Self::OutputClosed => ("OUTPUT_CLOSED", "NOT_APPLIED"),
+            Self::OutputClosed | Self::Signal(_) => ("OUTPUT_CLOSED", "NOT_APPLIED"),
         };
         json!({ "type": "error", "code": code, "class": class, "message": self.message() })
     }

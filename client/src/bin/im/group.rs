@@ -15,8 +15,9 @@ use crate::{
     args::{Group, RoleName},
     context::{Context, call},
     failure::Failure,
-    output::harmless_line,
+    names::Directory,
     target::Resolver,
+    text,
 };
 
 /// Changes are repeated under their client id this long.
@@ -53,6 +54,7 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
     match command {
         Group::Create { name, members, .. } => change.make(
             "create",
+            name,
             Request::CreateGroup(v1::CreateGroupRequest {
                 client_msg_id,
                 name: name.strip_prefix('#').unwrap_or(name).to_owned(),
@@ -61,6 +63,7 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
         ),
         Group::Add { group, members } => change.make(
             "add",
+            group,
             Request::AddMembers(v1::AddMembersRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
@@ -69,6 +72,7 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
         ),
         Group::Remove { group, member } => change.make(
             "remove",
+            group,
             Request::RemoveMember(v1::RemoveMemberRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
@@ -77,6 +81,7 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
         ),
         Group::Leave { group } => change.make(
             "leave",
+            group,
             Request::LeaveGroup(v1::LeaveGroupRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
@@ -84,6 +89,7 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
         ),
         Group::Rename { group, name } => change.make(
             "rename",
+            name,
             Request::RenameGroup(v1::RenameGroupRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
@@ -92,6 +98,7 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
         ),
         Group::Role { group, member, role } => change.make(
             "role",
+            group,
             Request::SetRole(v1::SetRoleRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
@@ -101,6 +108,7 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
         ),
         Group::Disband { group } => change.make(
             "disband",
+            group,
             Request::DisbandGroup(v1::DisbandGroupRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
@@ -111,7 +119,8 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
 }
 
 impl Change<'_> {
-    fn make(&self, action: &str, request: Request) -> Result<(), Failure> {
+    /// `called`: the group's name, or its id, as it was written.
+    fn make(&self, action: &str, called: &str, request: Request) -> Result<(), Failure> {
         let reply = self.client.call_until_definite(request, TIMEOUT)?;
         let name = reply.command().name();
         let (Reply::CreateGroup(done)
@@ -124,11 +133,20 @@ impl Change<'_> {
         else {
             return Err(client::Error::Protocol(format!("an unexpected answer: {name}")).into());
         };
+        let mut names = Directory::open(&self.context.profile);
+        let name = called.strip_prefix('#').unwrap_or(called);
+        let id = done.conversation_id;
+        if name != id.to_string() {
+            names.learn_group(id, name, done.seq);
+        }
+        names.save(&self.context.profile);
+        let conversation = names.conversation(id);
         let json = || {
             json!({
                 "type": "group",
                 "action": action,
-                "conversation_id": done.conversation_id.to_string(),
+                "conversation": conversation,
+                "conversation_id": id.to_string(),
                 "seq": done.seq,
                 "epoch": done.epoch.to_string(),
                 "duplicate": done.duplicate,
@@ -136,8 +154,14 @@ impl Change<'_> {
                 "at_ms": done.sent_at_ms,
             })
         };
-        let text = || format!("done, as {} of '#{}'", done.seq, done.conversation_id);
-        Ok(self.context.output.print(json, text)?)
+        let plain = || {
+            let conversation = text::line(&conversation);
+            match action {
+                "create" => format!("created '{conversation}' (its id is '#{id}')"),
+                _ => format!("done, as {} of '{conversation}'", done.seq),
+            }
+        };
+        Ok(self.context.output.print(json, plain)?)
     }
 }
 
@@ -171,13 +195,13 @@ fn members(context: &Context, client: &Client, conversation_id: u64) -> Result<(
                     "read_seq": member.read_seq,
                 })
             };
-            let text = || {
-                let name = harmless_line(&member.name);
-                format!("{role:6}  {name:20}  {}", harmless_line(&member.display_name))
+            let plain = || {
+                let name = text::line(&member.name);
+                format!("{role:6}  {name:20}  {}", text::line(&member.display_name))
                     .trim_end()
                     .to_owned()
             };
-            context.output.print(json, text)?;
+            context.output.print(json, plain)?;
         }
         match page.members.last() {
             Some(last) if page.more && last.user_id > after_user_id => after_user_id = last.user_id,

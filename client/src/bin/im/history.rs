@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, target: &str, limit: u64, before: Option<u6
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut events: Vec<v1::Event> = Vec::new();
     let mut messages = 0;
-    let mut from_seq = before.map_or(0, |before| before - 1);
+    let mut from_seq = before.map_or(0, |before| before.saturating_sub(1));
     if before == Some(1) {
         return Ok(());
     }
@@ -40,16 +40,23 @@ pub(crate) fn run(context: &Context, target: &str, limit: u64, before: Option<u6
             break;
         };
         for event in page.events.into_iter().rev() {
-            names.learn_event(&event);
-            if messages < limit {
-                messages += usize::from(message::is_message(&event));
+            // Nothing is learned from the past: what a group was called once is not what it is called now.
+            let is_message = message::is_message(&event);
+            if messages < limit && (is_message || message::notice(&event, &names).is_some()) {
+                messages += usize::from(is_message);
                 events.push(event);
             }
         }
         if page.from_seq <= 1 {
             break;
         }
-        from_seq = page.from_seq - 1;
+        let next = page.from_seq - 1;
+        if from_seq != 0 && next >= from_seq {
+            return Err(
+                Error::Protocol("a page that brings nothing of what was asked for".to_owned()).into(),
+            );
+        }
+        from_seq = next;
     }
     let people: Vec<u64> = events.iter().flat_map(message::people).collect();
     names.look_up(&mut client, people, [conversation])?;
@@ -60,7 +67,7 @@ pub(crate) fn run(context: &Context, target: &str, limit: u64, before: Option<u6
                 || message::to_history_line(event, &names, context.output),
             )?;
         } else if let Some(notice) = message::notice(event, &names).filter(|_| !context.output.json) {
-            let line = format!("{:>6}  -- {}", event.seq, crate::output::harmless_line(&notice));
+            let line = format!("{:>6}  -- {}", event.seq, crate::text::line(&notice));
             context
                 .output
                 .print(|| serde_json::Value::Null, || context.output.dim(&line))?;

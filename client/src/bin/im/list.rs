@@ -10,8 +10,9 @@ use crate::{
     context::{Context, call},
     failure::Failure,
     names::Directory,
-    output::{date_and_clock, harmless_line},
     target::Resolver,
+    text,
+    time::{date_and_clock, local_zone},
 };
 
 pub(crate) fn run(context: &Context) -> Result<(), Failure> {
@@ -51,7 +52,7 @@ fn print(context: &Context, conversation: &v1::Conversation, names: &Directory) 
             "disbanded": conversation.disbanded,
         })
     };
-    let text = || {
+    let plain = || {
         let unread = match conversation.unread {
             0 => "     ".to_owned(),
             unread => format!("{unread:>5}"),
@@ -62,15 +63,15 @@ fn print(context: &Context, conversation: &v1::Conversation, names: &Directory) 
             (ConversationKind::Group, ..) => format!("  {} members", conversation.member_count),
             _ => String::new(),
         };
-        let at = date_and_clock(conversation.last_at_ms);
+        let at = date_and_clock(conversation.last_at_ms, &local_zone());
         let unread = context.output.bold(&unread);
         format!(
             "{unread}  {at}  {}{}",
-            harmless_line(&name),
+            text::line(&name),
             context.output.dim(&state)
         )
     };
-    Ok(context.output.print(json, text)?)
+    Ok(context.output.print(json, plain)?)
 }
 
 pub(crate) fn mark_read(context: &Context, target: &str) -> Result<(), Failure> {

@@ -18,6 +18,9 @@ mod raw;
 mod recv;
 mod send;
 mod target;
+mod terminal;
+mod text;
+mod time;
 
 use std::process::ExitCode;
 
@@ -37,13 +40,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
+            if let Failure::Signal(signal) = failure {
+                terminal::end_by(signal);
+            }
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
 fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let command = arguments.command.unwrap_or(Command::Chat);
+    let command = arguments.command.unwrap_or(Command::Chat { linear: false });
     let mut context = Context::open(&arguments.common, output, command.name())?;
     match command {
         Command::Register { name, display_name } => account::register(&mut context, name, display_name),
@@ -62,6 +68,6 @@ fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::Group(command) => group::run(&context, &command),
         Command::Read { target } => list::mark_read(&context, &target),
         Command::Call { request, body } => raw::run(&context, &request, &body),
-        Command::Chat => chat::run(&mut context),
+        Command::Chat { linear } => chat::run(&mut context, linear),
     }
 }

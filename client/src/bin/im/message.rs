@@ -5,11 +5,14 @@ use protocol::{
     validate,
 };
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 use uuid::Uuid;
 
 use crate::{
     names::Directory,
-    output::{Output, clock, date_and_clock, harmless},
+    output::Output,
+    text,
+    time::{date_and_clock, local_zone},
 };
 
 /// Whether people see this event as a message. Kinds of a newer server count as well: they bring a
@@ -27,8 +30,11 @@ fn content(event: &v1::Event) -> Option<&v1::Content> {
     revised.or_else(|| event.body.as_ref()?.content.as_ref())
 }
 
+/// Columns for the conversation in front of what arrives.
+const CONVERSATION_COLUMNS: usize = 16;
+
 /// What a person reads: the text, or the fallback or the blob's name of anything else.
-pub(crate) fn text(event: &v1::Event) -> String {
+pub(crate) fn words(event: &v1::Event) -> String {
     let Some(content) = content(event) else {
         return String::new();
     };
@@ -78,7 +84,7 @@ pub(crate) fn to_json(event: &v1::Event, names: &Directory) -> Value {
         "sender": names.user(event.sender_id),
         "sender_id": event.sender_id,
         "kind": kind(event),
-        "text": text(event),
+        "text": words(event),
         "at_ms": event.sent_at_ms,
         "client_id": client_id.ok(),
         "reply_to": reply_to(event),
@@ -93,9 +99,9 @@ pub(crate) fn to_json(event: &v1::Event, names: &Directory) -> Value {
 pub(crate) fn to_line(event: &v1::Event, names: &Directory, output: Output) -> String {
     let conversation = names.conversation(event.conversation_id);
     format!(
-        "{}  {:16}  {}",
-        clock(event.sent_at_ms),
-        harmless(&conversation),
+        "{}  {}  {}",
+        date_and_clock(event.sent_at_ms, &local_zone()),
+        pad(&text::line(&conversation), CONVERSATION_COLUMNS),
         said(event, names, output)
     )
 }
@@ -105,37 +111,43 @@ pub(crate) fn to_history_line(event: &v1::Event, names: &Directory, output: Outp
     let seq = output.dim(&format!("{:>6}", event.seq));
     format!(
         "{seq}  {}  {}",
-        date_and_clock(event.sent_at_ms),
+        date_and_clock(event.sent_at_ms, &local_zone()),
         said(event, names, output)
     )
 }
 
+/// Everything behind the text stands behind two spaces: no text has two side by side.
 fn said(event: &v1::Event, names: &Directory, output: Output) -> String {
-    let sender = output.bold(&harmless(&names.user(event.sender_id)));
+    let sender = output.bold(&text::line(&names.user(event.sender_id)));
     let mut line = format!("{sender}: ");
     if event.recalled {
-        line.push_str(&output.dim("(taken back)"));
+        line.push_str(&output.dim(" (taken back)"));
     } else if event.expired {
-        line.push_str(&output.dim("(expired)"));
+        line.push_str(&output.dim(" (expired)"));
     } else {
-        // Further lines are set in, so that none of them looks like another message.
-        line.push_str(&harmless(&text(event)).replace('\n', "\n    "));
+        line.push_str(&text::line(&words(event)));
     }
     if reply_to(event) != 0 {
-        line.push_str(&output.dim(&format!(" (to {})", reply_to(event))));
+        line.push_str(&output.dim(&format!("  (to {})", reply_to(event))));
     }
     if event.revision.is_some() && !event.recalled {
-        line.push_str(&output.dim(" (edited)"));
+        line.push_str(&output.dim("  (edited)"));
     }
     for state in &event.reactions {
         let reaction = format!(
-            " [{} {}]",
-            harmless(&state.reaction),
-            harmless(&names.user(state.user_id))
+            "  [{} {}]",
+            text::line(&state.reaction),
+            text::line(&names.user(state.user_id))
         );
         line.push_str(&output.dim(&reaction));
     }
     line
+}
+
+/// Filled with spaces to a number of columns.
+pub(crate) fn pad(text: &str, columns: usize) -> String {
+    let missing = columns.saturating_sub(text.width());
+    format!("{text}{}", " ".repeat(missing))
 }
 
 /// What happened to a group, in a sentence; `None` for anything else.

@@ -81,15 +81,16 @@ impl Directory {
         self.me
     }
 
-    pub(crate) fn learn_group(&mut self, conversation: u64, name: &str) {
-        if !name.is_empty()
-            && self
-                .names
-                .groups
-                .get(&conversation)
-                .is_none_or(|known| known != name)
-        {
+    /// A group was called so at a seq of its log. What is older than what is known says nothing.
+    pub(crate) fn learn_group(&mut self, conversation: u64, name: &str, at_seq: u64) {
+        let known_at = self.names.group_seqs.get(&conversation).copied().unwrap_or(0);
+        let known = self.names.groups.get(&conversation);
+        if name.is_empty() || (known.is_some() && at_seq < known_at) {
+            return;
+        }
+        if known.is_none_or(|known| known != name) || at_seq > known_at {
             self.names.groups.insert(conversation, name.to_owned());
+            self.names.group_seqs.insert(conversation, at_seq);
             self.changed = true;
         }
     }
@@ -102,15 +103,38 @@ impl Directory {
 
     pub(crate) fn learn_conversations(&mut self, conversations: &[v1::Conversation]) {
         for conversation in conversations {
-            self.learn_group(conversation.conversation_id, &conversation.name);
+            self.learn_group(
+                conversation.conversation_id,
+                &conversation.name,
+                conversation.head_seq,
+            );
         }
     }
 
-    /// What an event says about names: a group was created or renamed.
+    /// What an event says about names, as it is applied: a group was created or renamed. Whoever was added does not
+    /// know what the group is called by now: then the name is asked for again.
     pub(crate) fn learn_event(&mut self, event: &v1::Event) {
-        if let Some(change) = event.body.as_ref().and_then(|body| body.group.as_ref()) {
-            self.learn_group(event.conversation_id, &change.name);
+        let Some(change) = event.body.as_ref().and_then(|body| body.group.as_ref()) else {
+            return;
+        };
+        let added = event.kind == v1::EventKind::MembersAdded as i32 && change.user_ids.contains(&self.me);
+        let known_at = self.names.group_seqs.get(&event.conversation_id);
+        if added && known_at.is_none_or(|seq| *seq < event.seq) {
+            self.names.groups.remove(&event.conversation_id);
+            self.asked.remove(&event.conversation_id);
+            self.changed = true;
         }
+        self.learn_group(event.conversation_id, &change.name, event.seq);
+    }
+
+    /// A group whose name is not known.
+    pub(crate) fn is_nameless_group(&self, conversation: u64) -> bool {
+        let class = ConversationId::parse(conversation).map(ConversationId::class);
+        class == Some(ConversationClass::Group) && !self.names.groups.contains_key(&conversation)
+    }
+
+    pub(crate) fn knows_user(&self, id: u64) -> bool {
+        id == 0 || self.names.users.contains_key(&id)
     }
 
     /// The user's name, if it is known.
@@ -131,6 +155,11 @@ impl Directory {
             .collect();
         unknown.sort_unstable();
         unknown
+    }
+
+    /// Whether to ask for a conversation: once in a while is enough for one that says nothing.
+    pub(crate) fn ask_once(&mut self, conversation: u64) -> bool {
+        self.asked.insert(conversation)
     }
 
     /// Asking for these has failed: they may be asked for again.
@@ -169,9 +198,7 @@ impl Directory {
         let mut unknown: Vec<u64> = users.into_iter().collect();
         for conversation in conversations {
             unknown.push(self.peer(conversation));
-            let is_group = ConversationId::parse(conversation).map(ConversationId::class)
-                == Some(ConversationClass::Group);
-            if is_group && !self.names.groups.contains_key(&conversation) {
+            if self.is_nameless_group(conversation) {
                 self.ask_group(ask, conversation)?;
             }
         }
@@ -193,13 +220,69 @@ impl Directory {
         let request = Request::GetConversation(v1::GetConversationRequest { conversation_id });
         match ask.ask(request) {
             Ok(Reply::GetConversation(found)) => {
-                let name = found.conversation.map(|conversation| conversation.name);
-                self.learn_group(conversation_id, &name.unwrap_or_default());
+                self.learn_conversations(found.conversation.as_slice());
                 Ok(())
             }
             // Without a name its id has to do.
             Ok(_) | Err(Error::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::v1::EventKind;
+
+    use super::*;
+
+    fn renamed(conversation_id: u64, seq: u64, name: &str) -> v1::Event {
+        v1::Event {
+            conversation_id,
+            seq,
+            kind: EventKind::GroupRenamed.into(),
+            body: Some(v1::EventBody {
+                group: Some(v1::GroupChange {
+                    name: name.to_owned(),
+                    ..v1::GroupChange::default()
+                }),
+                ..v1::EventBody::default()
+            }),
+            ..v1::Event::default()
+        }
+    }
+
+    #[test]
+    fn an_older_name_does_not_take_the_place_of_a_newer_one() {
+        let group = ConversationId::group_from_hash(9).get();
+        let mut names = Directory::of(1, "anna");
+        names.learn_conversations(&[v1::Conversation {
+            conversation_id: group,
+            name: "new".to_owned(),
+            head_seq: 50,
+            ..v1::Conversation::default()
+        }]);
+        names.learn_event(&renamed(group, 7, "old"));
+        assert_eq!(names.conversation(group), "#new");
+        names.learn_event(&renamed(group, 51, "newest"));
+        assert_eq!(names.conversation(group), "#newest");
+    }
+
+    #[test]
+    fn who_is_added_again_asks_for_the_name() {
+        let group = ConversationId::group_from_hash(9).get();
+        let mut names = Directory::of(1, "anna");
+        names.learn_event(&renamed(group, 7, "before"));
+        let mut added = renamed(group, 90, "");
+        added.kind = EventKind::MembersAdded.into();
+        if let Some(change) = added.body.as_mut().and_then(|body| body.group.as_mut()) {
+            change.user_ids = vec![1];
+        }
+        names.learn_event(&added);
+        assert!(names.is_nameless_group(group));
+        // The same event again, after the answer, asks for nothing.
+        names.learn_group(group, "after", 95);
+        names.learn_event(&added);
+        assert_eq!(names.conversation(group), "#after");
     }
 }

@@ -8,6 +8,7 @@ use protocol::{Command, Decode, Encoding, Request, validate};
 use crate::{
     context::{CALL_TIMEOUT, Context},
     failure::Failure,
+    text,
 };
 
 pub(crate) fn run(context: &Context, command: &str, body: &str) -> Result<(), Failure> {
@@ -26,7 +27,8 @@ pub(crate) fn run(context: &Context, command: &str, body: &str) -> Result<(), Fa
     let (client, _) = context.connect(token)?;
     let reply = client.call(request, CALL_TIMEOUT)?;
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(&reply.encode(Encoding::Json))?;
+    let reply = reply.encode(Encoding::Json);
+    stdout.write_all(text::json(&String::from_utf8_lossy(&reply)).as_bytes())?;
     stdout.write_all(b"\n")?;
     Ok(stdout.flush()?)
 }

@@ -10,7 +10,7 @@ use protocol::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::{args::Send, context::Context, failure::Failure, target::Resolver};
+use crate::{args::Send, context::Context, failure::Failure, target::Resolver, text};
 
 pub(crate) fn run(context: &Context, send: &Send) -> Result<(), Failure> {
     let timeout = Duration::from_secs_f64(send.timeout);
@@ -37,11 +37,11 @@ pub(crate) fn run(context: &Context, send: &Send) -> Result<(), Failure> {
             "at_ms": sent.sent_at_ms,
         })
     };
-    let text = || {
+    let plain = || {
         let again = if sent.duplicate { ", as it was before" } else { "" };
-        format!("stored as {} of {}{again}", sent.seq, send.target)
+        format!("stored as {} of {}{again}", sent.seq, text::line(&send.target))
     };
-    Ok(context.output.print(json, text)?)
+    Ok(context.output.print(json, plain)?)
 }
 
 /// The request depends on the command line and nothing else: the same line is the same request.

@@ -139,8 +139,9 @@ impl<'a> Resolver<'a> {
                 Reply::ListConversations(page) => Some(page),
                 _ => None,
             })?;
+            let nothing = page.conversations.is_empty();
             all.extend(page.conversations);
-            if !page.more || page.before.is_empty() {
+            if !page.more || page.before.is_empty() || nothing {
                 break;
             }
             before = page.before;

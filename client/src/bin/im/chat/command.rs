@@ -5,39 +5,70 @@
 pub(crate) enum Command {
     Nothing,
     Say(String),
-    Message { name: String, text: String },
-    Group { name: String, members: Vec<String> },
-    Add { members: Vec<String> },
+    Message {
+        name: String,
+        text: String,
+    },
+    Group {
+        name: String,
+        members: Vec<String>,
+    },
+    Add {
+        members: Vec<String>,
+    },
     Leave,
-    React { seq: Option<u64>, reaction: String },
-    Edit { text: String },
-    Recall { seq: Option<u64> },
+    Reply {
+        seq: Option<u64>,
+        text: String,
+    },
+    React {
+        seq: Option<u64>,
+        reaction: String,
+    },
+    Edit {
+        text: String,
+    },
+    Recall {
+        seq: Option<u64>,
+    },
+    /// Send again what was refused.
+    Retry,
     Help,
     Quit,
 }
 
 /// Shown by `/help`.
-pub(crate) const HELP: [(&str, &str); 14] = [
+pub(crate) const HELP: [(&str, &str); 24] = [
     ("/msg @user [text]", "open a conversation, say something"),
     ("/group name user...", "create a group"),
     ("/add user...", "add members to this group"),
     ("/leave", "leave this group"),
+    ("/reply [seq] text", "answer a message, or the last one"),
     ("/react [seq] emoji", "react to a message, or to the last one"),
     ("/edit [text]", "change your last message"),
     ("/recall [seq]", "take back a message, or your last one"),
+    ("/retry", "send again what was refused"),
     ("//text", "say something that begins with a /"),
     ("/quit, Ctrl-C", "leave"),
-    ("Tab, arrows up and down", "switch conversations"),
+    ("Tab, Up, Down", "the next or the previous conversation"),
+    ("Alt-1 ... Alt-9", "the conversation of that number"),
+    ("Alt-A", "the next one with unread messages"),
     ("PageUp, PageDown", "scroll; older messages are loaded"),
+    ("Alt-End, Esc", "to the newest message"),
+    ("Alt-Enter, Ctrl-J", "another line in the same message"),
     ("Ctrl-W, Ctrl-U", "delete a word, delete to the start"),
+    ("Ctrl-L, Ctrl-Z", "draw the screen again, stop"),
+    ("a paste", "is text: nothing in it is obeyed or sent"),
+    ("\u{2026}  \u{2717}", "being sent, refused"),
     (
-        "\u{2026} \u{2713} \u{2713}\u{2713}",
-        "being sent, stored, delivered (coloured: read)",
+        "\u{2713} \u{2713}\u{2713} \u{25cf}",
+        "stored, delivered to all, read by all",
     ),
+    ("(3) beside a name", "messages that you have not read"),
     ("any key", "close this help"),
 ];
 
-/// Understands a line.
+/// Understands a line that was typed.
 pub(crate) fn parse(line: &str) -> Result<Command, String> {
     let line = line.trim();
     let Some(rest) = line.strip_prefix('/') else {
@@ -77,6 +108,21 @@ pub(crate) fn parse(line: &str) -> Result<Command, String> {
         "add" if !rest.is_empty() => Ok(Command::Add { members: users(rest) }),
         "add" => Err("/add user...".to_owned()),
         "leave" => Ok(Command::Leave),
+        "retry" => Ok(Command::Retry),
+        "reply" => {
+            let (first, second) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            let (seq, text) = match first.parse() {
+                Ok(seq) => (Some(seq), second.trim()),
+                Err(_) => (None, rest),
+            };
+            match text {
+                "" => Err("/reply [seq] text".to_owned()),
+                text => Ok(Command::Reply {
+                    seq,
+                    text: text.to_owned(),
+                }),
+            }
+        }
         "react" => {
             let (first, second) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             match first.parse() {
@@ -157,6 +203,14 @@ mod tests {
                     text: "new text".to_owned(),
                 }),
             ),
+            (
+                "/reply 12 yes",
+                Ok(Command::Reply {
+                    seq: Some(12),
+                    text: "yes".to_owned(),
+                }),
+            ),
+            ("/retry", Ok(Command::Retry)),
             ("/leave", Ok(Command::Leave)),
             ("/help", Ok(Command::Help)),
             ("/quit", Ok(Command::Quit)),
@@ -164,7 +218,15 @@ mod tests {
         for (line, command) in cases {
             assert_eq!(parse(line), command, "{line}");
         }
-        for wrong in ["/msg", "/group", "/add", "/recall x", "/nonsense"] {
+        for wrong in [
+            "/msg",
+            "/reply",
+            "/reply 3",
+            "/group",
+            "/add",
+            "/recall x",
+            "/nonsense",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,9 +1,12 @@
-//! The full-screen chat: a state, its view, and the loop that feeds one and draws the other.
+//! The chat: a state, its view, and the loop that feeds one and draws the other.
 
 mod command;
 mod input;
 mod keys;
+mod layout;
+mod linear;
 mod room;
+mod scroll;
 mod state;
 mod view;
 mod worker;
@@ -18,19 +21,20 @@ use std::{
 
 use client::{Device, Update, sync::Start};
 use protocol::{ClientMessageId, v1};
-use ratatui::{
-    DefaultTerminal,
-    crossterm::event::{self, Event, KeyEventKind},
-};
+use ratatui::{Terminal, backend::CrosstermBackend};
 
 use crate::{
     context::{CALL_TIMEOUT, Context},
     failure::Failure,
     names::Directory,
+    output::{is_dumb_terminal, styles_wanted},
+    terminal::{Keyboard, Screen, Signal, Signals},
+    text,
+    time::local_zone,
 };
 
 use self::{
-    state::{Effect, State},
+    state::{Answer, Effect, State},
     worker::Worker,
 };
 
@@ -47,10 +51,28 @@ struct Chat<'a> {
     dirty: bool,
 }
 
-pub(crate) fn run(context: &mut Context) -> Result<(), Failure> {
-    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+/// Why the conversation with the person is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    Wanted,
+    Signal(i32),
+}
+
+/// What the loop has to do with the terminal itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    Nothing,
+    Redraw,
+    Stop,
+    Leave,
+}
+
+pub(crate) fn run(context: &mut Context, linear: bool) -> Result<(), Failure> {
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    if !linear && !terminal {
         return Err(Failure::Usage(
-            "the chat needs a terminal; see `im --help` for single commands".to_owned(),
+            "the full screen needs a terminal: `im chat --linear` does without, and `im --help` has single commands"
+                .to_owned(),
         ));
     }
     context.me()?;
@@ -58,7 +80,12 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Failure> {
     let (client, events) = context.resume()?;
     let worker = Worker::start(client.clone())?;
     let device = Device::new(client, events, snapshot.unwrap_or_default(), Start::Heads);
-    let state = State::new(Directory::open(&context.profile), context.server.clone());
+    let mut state = State::new(
+        Directory::open(&context.profile),
+        context.server.clone(),
+        local_zone(),
+    );
+    state.colours = styles_wanted();
     let mut chat = Chat {
         context,
         device,
@@ -66,52 +93,75 @@ pub(crate) fn run(context: &mut Context) -> Result<(), Failure> {
         worker,
         dirty: true,
     };
-    // Restores the terminal when this program panics as well.
-    let mut terminal = ratatui::init();
-    let outcome = chat.converse(&mut terminal);
-    ratatui::restore();
-    chat.finish();
-    outcome
+    let end = if linear || is_dumb_terminal() {
+        chat.converse_in_lines()
+    } else {
+        chat.converse_on_screen()
+    };
+    chat.say_what_is_lost();
+    match end? {
+        End::Wanted => {
+            chat.finish(true);
+            Ok(())
+        }
+        End::Signal(signal) => {
+            chat.finish(false);
+            Err(Failure::Signal(signal))
+        }
+    }
 }
 
 impl Chat<'_> {
-    fn converse(&mut self, terminal: &mut DefaultTerminal) -> Result<(), Failure> {
+    fn converse_on_screen(&mut self) -> Result<End, Failure> {
+        let signals = Signals::take()?;
+        let screen = Screen::enter()?;
+        let mut keyboard = Keyboard::open()?;
+        let mut terminal = Terminal::new(CrosstermBackend::new(std::io::stdout()))?;
         loop {
+            match signals.next() {
+                Some(Signal::End(signal)) => return Ok(End::Signal(signal)),
+                Some(Signal::Stop) => {
+                    screen.stop()?;
+                    terminal.clear()?;
+                    self.dirty = true;
+                }
+                Some(Signal::Continued) => {
+                    screen.take_again()?;
+                    terminal.clear()?;
+                    self.dirty = true;
+                }
+                Some(Signal::Resized) => self.dirty = true,
+                None => {}
+            }
             if std::mem::take(&mut self.dirty) {
-                terminal.draw(|frame| view::draw(&self.state, frame))?;
-            }
-            if self.take_keys()? {
-                return Ok(());
-            }
-            self.take_updates()?;
-            while let Some(answer) = self.worker.next_answer() {
-                let effects = self.state.handle_answer(answer);
+                let size = terminal.size()?;
+                let effects = self.state.handle_size(size.width, size.height);
                 self.carry_out(effects)?;
-                self.dirty = true;
+                terminal.draw(|frame| view::draw(&self.state, frame))?;
+                let effects = self.state.handle_drawn();
+                self.dirty |= !effects.is_empty();
+                self.carry_out(effects)?;
             }
+            for input in keyboard.next(KEY_WAIT) {
+                self.dirty = true;
+                let effects = self.state.handle_input(input);
+                match self.carry_out(effects)? {
+                    Turn::Nothing => {}
+                    Turn::Redraw => terminal.clear()?,
+                    Turn::Stop => {
+                        screen.stop()?;
+                        terminal.clear()?;
+                    }
+                    Turn::Leave => return Ok(End::Wanted),
+                }
+            }
+            self.take_updates(|_, _| {})?;
+            self.take_answers(|_, _| {})?;
             self.dirty |= self.state.handle_time(now_ms());
         }
     }
 
-    /// Waits a little for keys and takes all there are; whether the person leaves.
-    fn take_keys(&mut self) -> Result<bool, Failure> {
-        let mut wait = KEY_WAIT;
-        while event::poll(wait)? {
-            wait = Duration::ZERO;
-            self.dirty = true;
-            if let Event::Key(key) = event::read()?
-                && key.kind != KeyEventKind::Release
-            {
-                let effects = self.state.handle_key(key);
-                if self.carry_out(effects)? {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    fn take_updates(&mut self) -> Result<(), Failure> {
+    fn take_updates(&mut self, mut see: impl FnMut(&State, &Update)) -> Result<(), Failure> {
         for _ in 0..UPDATES_PER_FRAME {
             let Some(update) = self.device.next(Instant::now()) else {
                 break;
@@ -128,15 +178,29 @@ impl Chat<'_> {
                 _ => {}
             }
             let effects = self.state.handle_update(&update);
+            see(&self.state, &update);
             self.carry_out(effects)?;
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<bool, Failure> {
+    fn take_answers(&mut self, mut see: impl FnMut(&State, &Answer)) -> Result<(), Failure> {
+        while let Some(answer) = self.worker.next_answer() {
+            self.dirty = true;
+            let effects = self.state.handle_answer(answer.clone());
+            see(&self.state, &answer);
+            self.carry_out(effects)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<Turn, Failure> {
+        let mut turn = Turn::Nothing;
         for effect in effects {
             match &effect {
-                Effect::Quit => return Ok(true),
+                Effect::Quit => return Ok(Turn::Leave),
+                Effect::Stop => turn = Turn::Stop,
+                Effect::Redraw => turn = Turn::Redraw,
                 Effect::Send(request) => self.note_sent(request)?,
                 _ => {}
             }
@@ -145,7 +209,7 @@ impl Chat<'_> {
                 debug_assert!(effects.is_empty(), "a refused effect asks for nothing");
             }
         }
-        Ok(false)
+        Ok(turn)
     }
 
     fn note_sent(&self, request: &v1::SendRequest) -> Result<(), Failure> {
@@ -155,14 +219,26 @@ impl Chat<'_> {
         Ok(())
     }
 
+    /// Nothing that was written vanishes without a word.
+    fn say_what_is_lost(&self) {
+        for (conversation, text) in self.state.unsaved() {
+            let name = self.state.names.conversation(conversation);
+            let text = text::line(&text);
+            self.context
+                .output
+                .note(&format!("not known to be stored, to {name}: {text}"));
+        }
+    }
+
     /// What is left to keep; nothing is lost if it fails.
-    fn finish(&mut self) {
+    fn finish(&mut self, tell: bool) {
         let stored = self.context.profile.save_sync(&self.device.snapshot());
         if let Err(error) = stored {
             self.context.output.note(&error.to_string());
         }
         self.state.names.save(&self.context.profile);
-        if self.device.is_caught_up()
+        if tell
+            && self.device.is_caught_up()
             && let Err(error) = self.device.acknowledge(CALL_TIMEOUT)
         {
             log::info!("not acknowledged: {error}");

@@ -22,6 +22,8 @@ pub(crate) enum Mark {
 pub(crate) struct Pending {
     pub(crate) client_id: Vec<u8>,
     pub(crate) text: String,
+    /// The message that it answers; 0 for none.
+    pub(crate) reply_to: u64,
     /// Why it will never be stored.
     pub(crate) failed: Option<String>,
 }
@@ -41,10 +43,25 @@ pub(crate) struct Room {
     /// Everything from here on has been asked for; 0 before anything was.
     pub(crate) loaded_from: u64,
     pub(crate) loading: bool,
-    /// Lines scrolled up from the end.
-    pub(crate) scroll: usize,
-    /// The seq up to which this user said to have read.
+    /// Where the view ends; `None` at the newest line, wherever that moves.
+    pub(crate) anchor: Option<Anchor>,
+    /// What was not read when the room was opened begins behind this seq.
+    pub(crate) new_after: Option<u64>,
+    /// The view is to go to the first message that was not read, once it is loaded.
+    pub(crate) seeks_unread: bool,
+    /// The seq up to which this user has seen it.
     pub(crate) read: u64,
+    /// The seq up to which the server was told so.
+    pub(crate) read_told: u64,
+    /// A page brought nothing: there is nothing older.
+    complete: bool,
+}
+
+/// The last line in sight: so many lines of the event of this seq lie below it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Anchor {
+    pub(crate) seq: u64,
+    pub(crate) hidden: usize,
 }
 
 impl Room {
@@ -63,19 +80,44 @@ impl Room {
         self.events.values().rev().find(wanted)
     }
 
+    /// An event that is here.
+    pub(crate) fn said(&self, seq: u64) -> Option<&v1::Event> {
+        self.events.get(&seq)
+    }
+
     pub(crate) fn head(&self) -> u64 {
         self.events.last_key_value().map_or(0, |(seq, _)| *seq)
     }
 
     /// Whether something older can be asked for.
     pub(crate) const fn has_more(&self) -> bool {
-        self.loaded_from > 1
+        self.loaded_from > 1 && !self.complete
+    }
+
+    /// Events that are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// What was refused, to be sent again.
+    pub(crate) fn take_failed(&mut self) -> Vec<Pending> {
+        let (failed, pending) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|pending| pending.failed.is_some());
+        self.pending = pending;
+        failed
+    }
+
+    /// Messages of which it is not certain that they are stored.
+    pub(crate) fn unsent(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.iter()
     }
 
     /// Drops what the server said; what is on its way to it stays.
     pub(crate) fn forget(&mut self) {
         *self = Self {
             pending: std::mem::take(&mut self.pending),
+            read: 0,
             ..Self::default()
         };
     }
@@ -83,9 +125,11 @@ impl Room {
     /// Takes a page of history.
     pub(crate) fn take_page(&mut self, page: v1::Page) {
         self.loading = false;
+        let from = page.from_seq.max(1);
+        self.complete = self.loaded_from != 0 && from >= self.loaded_from;
         self.loaded_from = match self.loaded_from {
-            0 => page.from_seq.max(1),
-            known => known.min(page.from_seq.max(1)),
+            0 => from,
+            known => known.min(from),
         };
         for event in page.events {
             self.insert(event);
@@ -115,7 +159,8 @@ impl Room {
         self.insert(event.clone());
         while self.events.len() > EVENTS_MAX {
             if let Some((seq, _)) = self.events.pop_first() {
-                self.loaded_from = seq + 1;
+                self.loaded_from = seq.saturating_add(1);
+                self.complete = false;
             }
         }
     }
@@ -127,18 +172,24 @@ impl Room {
 
     /// A pending message was stored.
     pub(crate) fn confirm(&mut self, client_id: &[u8], event: v1::Event) {
-        self.pending.retain(|pending| pending.client_id != client_id);
+        self.take_pending(client_id);
         self.insert(event);
     }
 
-    pub(crate) fn fail(&mut self, client_id: &[u8], reason: &str) {
-        let pending = self
+    pub(crate) fn take_pending(&mut self, client_id: &[u8]) -> Option<Pending> {
+        let index = self
             .pending
-            .iter_mut()
-            .find(|pending| pending.client_id == client_id);
-        if let Some(pending) = pending {
-            pending.failed = Some(reason.to_owned());
-        }
+            .iter()
+            .position(|pending| pending.client_id == client_id)?;
+        Some(self.pending.remove(index))
+    }
+
+    /// Keeps what was refused in sight.
+    pub(crate) fn fail(&mut self, pending: Pending, reason: &str) {
+        self.pending.push(Pending {
+            failed: Some(reason.to_owned()),
+            ..pending
+        });
     }
 
     pub(crate) fn take_cursor(&mut self, cursor: &v1::Cursor) {

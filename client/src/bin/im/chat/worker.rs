@@ -1,7 +1,14 @@
 //! The threads that wait for the server, so that the screen never does: one for messages, which go out in
 //! the order they were written, and one for everything else.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use client::{Client, Error};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -29,6 +36,8 @@ pub(crate) struct Worker {
     messages: Sender<Box<v1::SendRequest>>,
     questions: Sender<Question>,
     answers: Receiver<Answer>,
+    /// Questions and messages that were not answered yet.
+    under_way: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -43,6 +52,8 @@ impl Worker {
         let (questions, question_queue) = bounded::<Question>(QUEUE_MAX);
         let (answer_queue, answers) = bounded::<Answer>(QUEUE_MAX);
         let (sender, sender_answers) = (client.clone(), answer_queue.clone());
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let (sends, asks) = (Arc::clone(&under_way), Arc::clone(&under_way));
         spawn("im-send", move || {
             for request in message_queue {
                 let answer = match sender.send((*request).clone(), SEND_TIMEOUT) {
@@ -55,6 +66,7 @@ impl Worker {
                 if sender_answers.send(answer).is_err() {
                     return;
                 }
+                sends.fetch_sub(1, Ordering::Release);
             }
         })?;
         spawn("im-ask", move || {
@@ -64,12 +76,14 @@ impl Worker {
                         return;
                     }
                 }
+                asks.fetch_sub(1, Ordering::Release);
             }
         })?;
         Ok(Self {
             messages,
             questions,
             answers,
+            under_way,
         })
     }
 
@@ -77,17 +91,27 @@ impl Worker {
         self.answers.try_recv().ok()
     }
 
+    /// Whether something is under way whose answers are not all in the queue.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.under_way.load(Ordering::Acquire) > 0
+    }
+
     /// Asks for the list of conversations.
     pub(crate) fn list(&self) {
-        // When the queue is full, what waits in it brings more than this would.
-        let _ = self.questions.try_send(Question::List);
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        if self.questions.try_send(Question::List).is_err() {
+            // What waits in the queue brings more than this would.
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Begins an effect; the answer at once where there is no room for it.
     pub(crate) fn begin(&self, effect: Effect) -> Option<Answer> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
         match effect {
             Effect::Send(request) => {
                 let refused = self.messages.try_send(request).err()?;
+                self.under_way.fetch_sub(1, Ordering::Relaxed);
                 Some(Answer::NotSent {
                     request: refused.into_inner(),
                     reason: "too many messages wait to be sent".to_owned(),
@@ -95,6 +119,7 @@ impl Worker {
             }
             effect => {
                 let refused = self.questions.try_send(Question::Effect(effect)).err()?;
+                self.under_way.fetch_sub(1, Ordering::Relaxed);
                 match refused.into_inner() {
                     Question::Effect(effect) => failed(effect, "too much is under way"),
                     Question::List => None,
@@ -140,7 +165,12 @@ fn failed(effect: Effect, reason: &str) -> Option<Answer> {
             reason: reason.to_owned(),
         }),
         Effect::LoadNames(_) => Some(Answer::NamesFailed),
-        Effect::LoadMembers { .. } | Effect::MarkRead { .. } | Effect::Typing { .. } | Effect::Quit => None,
+        Effect::MarkRead { conversation, .. } => Some(Answer::NotRead { conversation }),
+        Effect::LoadConversation { .. }
+        | Effect::Typing { .. }
+        | Effect::Redraw
+        | Effect::Stop
+        | Effect::Quit => None,
         _ => Some(Answer::Note(reason.to_owned())),
     }
 }
@@ -150,11 +180,17 @@ fn answer(client: &Client, effect: &Effect) -> Result<Vec<Answer>, Error> {
     // Changes carry a client id, so that they may be repeated.
     let change = |request| client.call_until_definite(request, ASK_TIMEOUT);
     let client_msg_id = bytes::Bytes::copy_from_slice(&client::new_client_id().0);
+    let group_name = match effect {
+        Effect::CreateGroup { name, .. } => name.clone(),
+        _ => String::new(),
+    };
     let reply = match effect.clone() {
         Effect::LoadHistory { conversation, before } => return load_history(client, conversation, before),
-        Effect::LoadMembers { conversation } => ask(Request::GetConversation(v1::GetConversationRequest {
-            conversation_id: conversation,
-        }))?,
+        Effect::LoadConversation { conversation } => {
+            ask(Request::GetConversation(v1::GetConversationRequest {
+                conversation_id: conversation,
+            }))?
+        }
         Effect::LoadNames(user_ids) => ask(Request::GetUsers(v1::GetUsersRequest { user_ids }))?,
         Effect::MarkRead { conversation, seq } => ask(Request::Read(v1::ReadRequest {
             conversation_id: conversation,
@@ -182,13 +218,17 @@ fn answer(client: &Client, effect: &Effect) -> Result<Vec<Answer>, Error> {
             conversation_id: conversation,
             client_msg_id,
         }))?,
-        Effect::Send(_) | Effect::Quit => return Ok(Vec::new()),
+        Effect::Send(_) | Effect::Redraw | Effect::Stop | Effect::Quit => return Ok(Vec::new()),
     };
     Ok(match reply {
-        Reply::GetConversation(found) => vec![Answer::Cursors(found.cursors)],
+        Reply::GetConversation(found) => vec![Answer::Conversation {
+            conversation: Box::new(found.conversation.unwrap_or_default()),
+            cursors: found.cursors,
+        }],
         Reply::GetUsers(found) => vec![Answer::Users(found.users)],
         Reply::CreateGroup(created) => vec![Answer::Opened {
             conversation: created.conversation_id,
+            name: group_name,
         }],
         _ => Vec::new(),
     })
@@ -203,7 +243,10 @@ fn load_history(client: &Client, conversation_id: u64, before: u64) -> Result<Ve
         ..v1::HistoryRequest::default()
     });
     match client.call(request, ASK_TIMEOUT) {
-        Ok(Reply::History(history)) => Ok(vec![Answer::Page(history.page.unwrap_or_default())]),
+        Ok(Reply::History(history)) => Ok(vec![Answer::Page {
+            conversation: conversation_id,
+            page: history.page.unwrap_or_default(),
+        }]),
         Ok(_) => Ok(Vec::new()),
         // A conversation of two begins with its first message.
         Err(Error::Refused(refusal)) if refusal.code() == ErrorCode::NotFound => {
