@@ -78,6 +78,40 @@ fn open_enumerations(file: &Path, expected: usize) -> Result<(), Box<dyn Error>>
         let found = format!("{written} written and {read} read");
         return Err(format!("{expected} enumerated fields in the schema, {found} in the JSON code").into());
     }
-    fs::write(file, code)?;
+    fs::write(file, as_the_mapping_says(&code)?)?;
     Ok(())
+}
+
+/// What JSON may say instead of a value, by the mapping of proto3: `null` is the default, and a whole number may have a
+/// fraction of zeros or an exponent. Fails when the generated code is not what this expects.
+fn as_the_mapping_says(code: &str) -> Result<String, Box<dyn Error>> {
+    const REPLACED: [(&str, &str); 4] = [
+        (
+            "map_.next_value::<Vec<::pbjson::private::NumberDeserialize<_>>>()?",
+            "crate::json::or_default(map_.next_value::<Option<Vec<crate::json::Number<_>>>>()?)",
+        ),
+        (
+            "map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0",
+            "map_.next_value::<crate::json::Number<_>>()?.0",
+        ),
+        (
+            "map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0",
+            "crate::json::or_default(map_.next_value::<Option<crate::json::Base64>>()?).0",
+        ),
+        (
+            "Some(map_.next_value()?)",
+            "Some(crate::json::or_default(map_.next_value()?))",
+        ),
+    ];
+    let mut code = code.to_owned();
+    for (generated, ours) in REPLACED {
+        if !code.contains(generated) {
+            return Err(format!("the JSON code has no {generated}").into());
+        }
+        code = code.replace(generated, ours);
+    }
+    if code.contains("NumberDeserialize") || code.contains("BytesDeserialize") {
+        return Err("the JSON code reads a value in a way that is not known here".into());
+    }
+    Ok(code)
 }

@@ -51,6 +51,10 @@ pub(crate) fn respects(request: &Request, limits: &Limits) -> bool {
         Request::Sync(it) => it.limit > 0 && it.token.len() <= TOKEN_BYTES_MAX,
         Request::ListConversations(it) => it.limit > 0 && it.before.len() <= TOKEN_BYTES_MAX,
         Request::GetConversation(it) => conversation(it.conversation_id),
+        Request::GetConversations(it) => {
+            let ids = &it.conversation_ids;
+            (1..=CONVERSATIONS_MAX).contains(&ids.len()) && ids.iter().all(|id| conversation(*id))
+        }
         Request::Delivered(it) => {
             (1..=REPEATED_MAX).contains(&it.up_to.len())
                 && it
@@ -99,6 +103,11 @@ fn send(it: &SendRequest, limits: &Limits) -> bool {
         }
         && it.content.is_some() == has_content
         && it.content.as_ref().is_none_or(|it| content(it, most))
+        && (kind != EventKind::Edit
+            || it
+                .content
+                .as_ref()
+                .is_some_and(|it| (it.reply_to, it.expires_at_ms) == (0, 0)))
         && (kind == EventKind::Reaction || it.reaction.is_empty())
         && plain(&it.reaction, REACTION_BYTES_MAX)
         && (0..=if message { 2 } else { 1 }).contains(&it.quality)

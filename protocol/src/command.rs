@@ -99,6 +99,8 @@ commands! {
     Delivered = 3006, "delivered", false;
     /// This user has read everything up to here.
     Read = 3007, "read", false;
+    /// Several conversations.
+    GetConversations = 3008, "get_conversations", false;
     /// Push: events.
     EventsPush = 3100, "events", true;
     /// Push: conversations have grown; pull.

@@ -1,7 +1,11 @@
-//! How JSON says an enumerated field. It owns the numbers that this release has no name for: they pass
-//! through as numbers. It must never refuse one, because whoever wrote it may simply be newer.
+//! How JSON says a value where the generated code does not follow the proto3 mapping. It owns enumerated fields, whose
+//! numbers that this release has no name for pass through as numbers; numbers, which may have a fraction of zeros or an
+//! exponent; and `null`, which is the default. It must never refuse an enumerated number, because whoever wrote it may
+//! simply be newer, and never read a number as another one.
 
 use std::{fmt, marker::PhantomData};
+
+use bytes::Bytes;
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -55,6 +59,17 @@ impl<'de, E: Deserialize<'de>> Visitor<'de> for NameOrNumber<E> {
         E::deserialize(name.into_deserializer()).map(Open::Known)
     }
 
+    fn visit_unit<R: de::Error>(self) -> Result<Self::Value, R> {
+        Ok(Open::Unknown(0))
+    }
+
+    fn visit_f64<R: de::Error>(self, number: f64) -> Result<Self::Value, R> {
+        whole(number)
+            .and_then(|number| i32::try_from(number).ok())
+            .map(Open::Unknown)
+            .ok_or_else(|| R::invalid_value(Unexpected::Float(number), &self))
+    }
+
     fn visit_i64<R: de::Error>(self, number: i64) -> Result<Self::Value, R> {
         i32::try_from(number)
             .map(Open::Unknown)
@@ -67,6 +82,120 @@ impl<'de, E: Deserialize<'de>> Visitor<'de> for NameOrNumber<E> {
             .map_err(|_| R::invalid_value(Unexpected::Unsigned(number), &self))
     }
 }
+
+/// A number, or a text that says one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Number<T>(pub(crate) T);
+
+/// Up to here every whole number has a floating-point number of its own.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// The whole number that a fraction or an exponent was written for, where there is no doubt which.
+fn whole(number: f64) -> Option<i64> {
+    #[allow(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
+    (number.fract() == 0.0 && number.abs() <= WHOLE_MAX).then_some(number as i64)
+}
+
+impl<'de, T> Deserialize<'de> for Number<T>
+where
+    T: TryFrom<u64> + TryFrom<i64> + Default,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberOrText(PhantomData))
+    }
+}
+
+struct NumberOrText<T>(PhantomData<T>);
+
+impl<T: TryFrom<u64> + TryFrom<i64> + Default> Visitor<'_> for NumberOrText<T> {
+    type Value = Number<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a whole number of {} bits", 8 * size_of::<T>())
+    }
+
+    fn visit_unit<R: de::Error>(self) -> Result<Self::Value, R> {
+        Ok(Number::default())
+    }
+
+    fn visit_u64<R: de::Error>(self, number: u64) -> Result<Self::Value, R> {
+        let fits = T::try_from(number).map(Number);
+        fits.map_err(|_| R::invalid_value(Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_i64<R: de::Error>(self, number: i64) -> Result<Self::Value, R> {
+        let fits = T::try_from(number).map(Number);
+        fits.map_err(|_| R::invalid_value(Unexpected::Signed(number), &self))
+    }
+
+    fn visit_f64<R: de::Error>(self, number: f64) -> Result<Self::Value, R> {
+        let fits = whole(number).and_then(|number| T::try_from(number).ok());
+        fits.map(Number)
+            .ok_or_else(|| R::invalid_value(Unexpected::Float(number), &self))
+    }
+
+    fn visit_str<R: de::Error>(self, text: &str) -> Result<Self::Value, R> {
+        let number = if let Ok(number) = text.parse::<u64>() {
+            T::try_from(number).ok()
+        } else if let Ok(number) = text.parse::<i64>() {
+            T::try_from(number).ok()
+        } else {
+            let number = text.parse::<f64>().ok();
+            number.and_then(whole).and_then(|number| T::try_from(number).ok())
+        };
+        number
+            .map(Number)
+            .ok_or_else(|| R::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+/// Bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Base64(pub(crate) Bytes);
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = pbjson::private::BytesDeserialize::<Bytes>::deserialize(deserializer)?;
+        Ok(Self(bytes.0))
+    }
+}
+
+/// A value, or the default for `null`.
+pub(crate) fn or_default<T: Default>(value: Option<T>) -> T {
+    value.unwrap_or_default()
+}
+
+/// Where in a body the value stands that could not be read, as fields are named in the schema: without the places in
+/// lists. Empty where no field is to blame.
+pub(crate) fn field_to_blame<M: de::DeserializeOwned>(body: &[u8]) -> String {
+    let deserializer = &mut serde_json::Deserializer::from_slice(body);
+    let Err(error) = serde_path_to_error::deserialize::<_, M>(deserializer) else {
+        return String::new();
+    };
+    let mut field = String::new();
+    for segment in error.path() {
+        if let serde_path_to_error::Segment::Map { key } = segment {
+            if !field.is_empty() {
+                field.push('.');
+            }
+            for character in key.chars() {
+                if character.is_ascii_uppercase() {
+                    field.push('_');
+                }
+                field.push(character.to_ascii_lowercase());
+            }
+        }
+    }
+    // A key that is no field comes from whoever wrote it.
+    let is_name = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '.');
+    if field.len() > FIELD_BYTES_MAX || !field.chars().all(is_name) {
+        return String::new();
+    }
+    field
+}
+
+/// Bytes of a field's name with all that it stands in, at most.
+const FIELD_BYTES_MAX: usize = 128;
 
 #[cfg(test)]
 #[path = "json_tests.rs"]

@@ -9,6 +9,7 @@ use crate::{
     command::Command,
     error::Refusal,
     frame::{self, Frame, HEADER_BYTES, MessageType},
+    json,
     v1::{self, ErrorCode},
 };
 
@@ -60,7 +61,7 @@ impl Encoding {
             }
             Self::Json if body.is_empty() => Ok(M::default()),
             Self::Json => serde_json::from_slice(&body)
-                .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string())),
+                .map_err(|error| Refusal::invalid(&json::field_to_blame::<M>(&body), error.to_string())),
         }
     }
 }
@@ -142,6 +143,7 @@ bodies! {
         Sync(v1::SyncRequest),
         ListConversations(v1::ListConversationsRequest),
         GetConversation(v1::GetConversationRequest),
+        GetConversations(v1::GetConversationsRequest),
         Delivered(v1::DeliveredRequest),
         Read(v1::ReadRequest),
         CreateGroup(v1::CreateGroupRequest),
@@ -174,6 +176,7 @@ bodies! {
         Sync(v1::SyncResponse),
         ListConversations(v1::ListConversationsResponse),
         GetConversation(v1::GetConversationResponse),
+        GetConversations(v1::GetConversationsResponse),
         Delivered(v1::Empty),
         Read(v1::Empty),
         CreateGroup(v1::SendResponse),

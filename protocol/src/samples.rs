@@ -116,7 +116,13 @@ pub fn sends() -> Vec<v1::SendRequest> {
         .into_iter()
         .map(|kind| send(kind, 0, Some(content()), ""))
         .collect();
-    all.push(send(EventKind::Edit, 41, Some(content()), ""));
+    // Both stay the message's.
+    let edited = v1::Content {
+        reply_to: 0,
+        expires_at_ms: 0,
+        ..content()
+    };
+    all.push(send(EventKind::Edit, 41, Some(edited), ""));
     all.push(send(EventKind::Recall, 41, None, ""));
     all.push(send(EventKind::Reaction, 41, None, "\u{1F44D}"));
     all
@@ -254,6 +260,7 @@ fn conversation() -> v1::Conversation {
         read_seq: 41,
         unread: 1,
         roster: 30,
+        joined_ordinal: 12,
     }
 }
 
@@ -336,6 +343,9 @@ fn message_requests() -> Vec<Request> {
         }),
         Request::GetConversation(v1::GetConversationRequest {
             conversation_id: direct(),
+        }),
+        Request::GetConversations(v1::GetConversationsRequest {
+            conversation_ids: vec![direct(), group()],
         }),
         Request::Delivered(v1::DeliveredRequest { up_to: vec![head()] }),
         Request::Read(v1::ReadRequest {
@@ -461,6 +471,11 @@ fn message_replies() -> Vec<Reply> {
         Reply::GetConversation(v1::GetConversationResponse {
             conversation: Some(conversation()),
             cursors: vec![cursor()],
+            epoch: EPOCH,
+        }),
+        Reply::GetConversations(v1::GetConversationsResponse {
+            conversations: vec![conversation()],
+            epoch: EPOCH,
         }),
         Reply::Delivered(v1::Empty {}),
         Reply::Read(v1::Empty {}),

@@ -51,13 +51,13 @@ fn every_field_of_every_sample_is_set() {
         // A media message is about no other one.
         each_body!(Request, &request, check(&["target_seq", "reaction"]),
             Hello Ping Register Login Logout LogoutOthers ListDevices GetUsers FindUser UpdateProfile Send History
-            Sync ListConversations GetConversation Delivered Read CreateGroup AddMembers RemoveMember LeaveGroup
+            Sync ListConversations GetConversation GetConversations Delivered Read CreateGroup AddMembers RemoveMember LeaveGroup
             SetRole RenameGroup DisbandGroup ListMembers Typing);
     }
     for reply in replies() {
         each_body!(Reply, &reply, check(&[]),
             Hello Ping Register Login Logout LogoutOthers ListDevices GetUsers FindUser UpdateProfile Send History
-            Sync ListConversations GetConversation Delivered Read CreateGroup AddMembers RemoveMember LeaveGroup
+            Sync ListConversations GetConversation GetConversations Delivered Read CreateGroup AddMembers RemoveMember LeaveGroup
             SetRole RenameGroup DisbandGroup ListMembers Typing);
     }
     for push in pushes() {

@@ -37,6 +37,8 @@ pub const REPEATED_MAX: usize = 1_000;
 /// Users whose profiles one request may ask for: the answer, in JSON and with everything at its longest, still
 /// fits the largest frame.
 pub const PROFILES_MAX: usize = 500;
+/// Conversations that one `get_conversations` may ask for.
+pub const CONVERSATIONS_MAX: usize = 200;
 /// Mentions in one message, at most.
 pub const MENTIONS_MAX: usize = 100;
 /// Bytes of a session or sync token, at most.
@@ -103,6 +105,15 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
             page_limit(list.limit)
         }
         Request::GetConversation(get) => conversation(get.conversation_id),
+        Request::GetConversations(get) => {
+            let ids = &get.conversation_ids;
+            if ids.len() > CONVERSATIONS_MAX {
+                return Err(too_many("conversation_ids", ids.len(), CONVERSATIONS_MAX));
+            }
+            refuse_if(ids.is_empty(), "conversation_ids", "is empty")?;
+            let impossible = ids.iter().any(|id| ConversationId::parse(*id).is_none());
+            refuse_if(impossible, "conversation_ids", "is not a conversation id")
+        }
         Request::Delivered(delivered) => check_delivered(delivered),
         Request::Read(read) => {
             conversation(read.conversation_id)?;
@@ -248,7 +259,19 @@ fn check_send(send: &v1::SendRequest, limits: &Limits) -> Result<(), Refusal> {
         EventKind::Edit => {
             seq("target_seq", send.target_seq)?;
             refuse_if(!send.reaction.is_empty(), "reaction", "only for REACTION")?;
-            check_content(required(send)?, kind, limits)
+            let content = required(send)?;
+            // What a message replies to and how long it lasts stays what it was.
+            refuse_if(
+                content.reply_to != 0,
+                "content.reply_to",
+                "stays the message's in an edit",
+            )?;
+            refuse_if(
+                content.expires_at_ms != 0,
+                "content.expires_at_ms",
+                "stays the message's in an edit",
+            )?;
+            check_content(content, kind, limits)
         }
         EventKind::Recall => {
             seq("target_seq", send.target_seq)?;
@@ -276,13 +299,32 @@ fn required(send: &v1::SendRequest) -> Result<&v1::Content, Refusal> {
         .ok_or_else(|| Refusal::invalid("content", "is missing"))
 }
 
-fn check_content(content: &v1::Content, kind: EventKind, limits: &Limits) -> Result<(), Refusal> {
+/// Whether a content that was checked may be that of a message of this kind: what an edit replaces is known only where
+/// the message is.
+pub fn fits_kind(content: &v1::Content, kind: EventKind, limits: &Limits) -> bool {
+    check_for_kind(content, kind, limits).is_ok()
+}
+
+/// What the kind of the message asks of its content.
+fn check_for_kind(content: &v1::Content, kind: EventKind, limits: &Limits) -> Result<(), Refusal> {
     let body_max = if kind == EventKind::Text {
         limits.text_bytes_max
     } else {
         limits.body_bytes_max
     };
     bytes_at_most("content.body", &content.body, body_max)?;
+    match kind {
+        EventKind::Image | EventKind::Voice | EventKind::Video | EventKind::File => refuse_if(
+            content.blob.is_none(),
+            "content.blob",
+            "media is sent by reference",
+        ),
+        EventKind::Text => refuse_if(content.body.is_empty(), "content.body", "a text needs one"),
+        _ => Ok(()),
+    }
+}
+
+fn check_content(content: &v1::Content, kind: EventKind, limits: &Limits) -> Result<(), Refusal> {
     bytes_at_most(
         "content.content_type",
         content.content_type.as_bytes(),
@@ -309,17 +351,10 @@ fn check_content(content: &v1::Content, kind: EventKind, limits: &Limits) -> Res
         "content.expires_at_ms",
         "is not a time",
     )?;
-    let has_blob = content.blob.is_some();
     if let Some(blob) = &content.blob {
         check_blob(blob)?;
     }
-    match kind {
-        EventKind::Image | EventKind::Voice | EventKind::Video | EventKind::File => {
-            refuse_if(!has_blob, "content.blob", "media is sent by reference")
-        }
-        EventKind::Text => refuse_if(content.body.is_empty(), "content.body", "a text needs one"),
-        _ => Ok(()),
-    }
+    check_for_kind(content, kind, limits)
 }
 
 fn check_blob(blob: &v1::BlobRef) -> Result<(), Refusal> {

@@ -386,9 +386,11 @@ fn sends_about_an_earlier_message() {
     for kind in [EventKind::Edit, EventKind::Recall, EventKind::Reaction] {
         check_from!(Send, send(kind), every);
     }
-    let cases: [Case<v1::SendRequest>; 4] = [
+    let cases: [Case<v1::SendRequest>; 6] = [
         (|it| it.content = None, "content"),
         (|it| it.reaction = "x".to_owned(), "reaction"),
+        (|it| content(it).reply_to = 1, "content.reply_to"),
+        (|it| content(it).expires_at_ms = 1, "content.expires_at_ms"),
         (|it| content(it).body = vec![0; 60 * 1024].into(), ""),
         (
             |it| content(it).body = vec![0; 60 * 1024 + 1].into(),
@@ -471,6 +473,16 @@ fn reading_and_receipts() {
     check!(ListConversations, cases);
     let cases: [Case<v1::GetConversationRequest>; 1] = [(|it| it.conversation_id = 0, "conversation_id")];
     check!(GetConversation, cases);
+    let cases: [Case<v1::GetConversationsRequest>; 4] = [
+        (|it| it.conversation_ids.clear(), "conversation_ids"),
+        (|it| it.conversation_ids = vec![1; CONVERSATIONS_MAX], ""),
+        (
+            |it| it.conversation_ids = vec![1; CONVERSATIONS_MAX + 1],
+            "conversation_ids",
+        ),
+        (|it| it.conversation_ids.push(0), "conversation_ids"),
+    ];
+    check!(GetConversations, cases);
     let cases: [Case<v1::DeliveredRequest>; 7] = [
         (|it| it.up_to.clear(), "up_to"),
         (|it| it.up_to = vec![it.up_to[0]; REPEATED_MAX], ""),
@@ -651,6 +663,43 @@ fn messages_below_32_are_displayable() {
     for number in -1..100 {
         if let Ok(kind) = EventKind::try_from(number) {
             assert_eq!(is_displayable(kind), (1..32).contains(&number), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn an_edit_fits_the_kinds_that_could_be_sent_with_it() {
+    let limits = Limits::default();
+    for kind in [
+        EventKind::Text,
+        EventKind::Image,
+        EventKind::Voice,
+        EventKind::Video,
+        EventKind::File,
+        EventKind::Location,
+        EventKind::Card,
+        EventKind::Custom,
+    ] {
+        let empty = v1::Content::default();
+        let long = v1::Content {
+            body: vec![b'x'; limits.text_bytes_max + 1].into(),
+            ..v1::Content::default()
+        };
+        let media = v1::Content {
+            blob: send(EventKind::Image).content.unwrap().blob,
+            ..v1::Content::default()
+        };
+        for content in [empty, long, media] {
+            let sent = v1::SendRequest {
+                content: Some(content.clone()),
+                ..send(kind)
+            };
+            let could_be_sent = request(&Request::Send(sent), &limits).is_ok();
+            assert_eq!(
+                fits_kind(&content, kind, &limits),
+                could_be_sent,
+                "{kind:?} {content:?}"
+            );
         }
     }
 }

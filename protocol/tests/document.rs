@@ -282,7 +282,7 @@ fn every_limit_is_listed_with_its_value() {
         validate::NAME_CHARS_MAX, validate::TITLE_CHARS_MAX, validate::PASSWORD_CHARS_MIN,
         validate::PASSWORD_CHARS_MAX, validate::PASSWORD_BYTES_MAX, validate::DEVICE_ID_CHARS_MAX,
         validate::REFERENCE_BYTES_MAX, validate::STATUS_BYTES_MAX, validate::FALLBACK_BYTES_MAX,
-        validate::REACTION_BYTES_MAX, validate::REPEATED_MAX, validate::PROFILES_MAX, validate::MENTIONS_MAX,
+        validate::REACTION_BYTES_MAX, validate::REPEATED_MAX, validate::PROFILES_MAX, validate::CONVERSATIONS_MAX, validate::MENTIONS_MAX,
         validate::TOKEN_BYTES_MAX, validate::SIGNED_MAX,
         limits::HANDSHAKE_FRAME_BYTES_MAX, limits::FRAME_BYTES_DEFAULT, limits::FRAME_BYTES_MAX, limits::HANDSHAKE_MS,
         limits::HELLOS_MAX, limits::UNKNOWN_COMMANDS_PER_MINUTE_MAX, limits::REQUESTS_IN_FLIGHT_MAX,

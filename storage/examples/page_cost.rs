@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use storage::{
-    Action, Append, ClientId, ConversationId, Direction, Fingerprint, NewUser, Outcome, Reader, Refused, Seq,
-    Snapshot, Store, Timestamp, UserId, Write, Writer,
+    Action, Append, ClientId, ConversationId, Direction, Fingerprint, MessageKinds, NewUser, Outcome, Reader,
+    Refused, Seq, Snapshot, Store, Timestamp, UserId, Write, Writer,
     postgres::{PostgresOptions, PostgresStore},
     sqlite::{SqliteOptions, SqliteStore},
 };
@@ -405,7 +405,11 @@ fn text() -> Action {
 
 fn edit(target: Seq, bytes: usize) -> Action {
     let body = Bytes::from(vec![b'y'; bytes]);
-    Action::Edit { target, body }
+    Action::Edit {
+        target,
+        body,
+        fits: MessageKinds::ALL,
+    }
 }
 
 fn report(what: &str, found: Duration, beside: Duration) {

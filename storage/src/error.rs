@@ -18,9 +18,12 @@ pub enum Refused {
     /// The state asked for is the state there is.
     #[error("nothing to change")]
     NothingToDo,
-    /// The group is disbanded, or the message was recalled.
+    /// The group is disbanded, or the message was recalled or has expired.
     #[error("gone")]
     Gone,
+    /// What is to take a message's place cannot be a message of that kind.
+    #[error("a message of this kind cannot have this content")]
+    Unfit,
     /// A group, a user's list of groups, or what a message may have of edits or reactions is full.
     #[error("limit reached")]
     LimitReached,

@@ -41,6 +41,7 @@ pub mod sqlite;
 #[cfg(test)]
 mod tests;
 mod types;
+mod visible;
 mod write;
 
 pub use error::{CommitError, OpenError, ReadError, Refused};
@@ -56,6 +57,6 @@ pub use types::{
     GroupChange, Position, Role, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId,
 };
 pub use write::{
-    Action, Append, Appended, CursorMove, DevicePolicy, NewSession, NewUser, Outcome, ProfileChange, Revoke,
-    Rules, SessionCreated, Write, Writer,
+    Action, Append, Appended, CursorMove, DevicePolicy, MessageKinds, NewSession, NewUser, Outcome,
+    ProfileChange, Revoke, Rules, SessionCreated, Write, Writer,
 };

@@ -11,8 +11,8 @@ use crate::{
     past::{Claim, Generation, Testimony, TokenKey},
     snapshot::Snapshot,
     types::{
-        ConversationId, ConversationKind, Credentials, Event, Position, Role, Seq, Session, SessionId,
-        Timestamp, TokenHash, User, UserId,
+        ClientId, ConversationId, ConversationKind, Credentials, Event, Fingerprint, Position, Role, Seq,
+        Session, SessionId, Timestamp, TokenHash, User, UserId,
     },
     write::Writer,
 };
@@ -149,6 +149,27 @@ pub trait Reader: Send {
         conversation: ConversationId,
     ) -> Result<Option<ConversationView>, ReadError>;
 
+    /// Those of these conversations that `viewer` sees, in the order asked.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn conversations_of(
+        &mut self,
+        viewer: UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<ConversationView>, ReadError>;
+
+    /// The event that a request made, if it made one, with what it asked for.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn made_by(
+        &mut self,
+        conversation: ConversationId,
+        sender: UserId,
+        client_id: ClientId,
+    ) -> Result<Option<(Arc<Event>, Fingerprint)>, ReadError>;
+
     /// A user's conversations, by the position of the last event visible to them, newest first, only those
     /// below `before` where it is given.
     ///
@@ -162,7 +183,7 @@ pub trait Reader: Send {
     ) -> Result<Vec<ConversationView>, ReadError>;
 
     /// What changed for a user beyond `since`: conversations whose last visible event is not in it, and
-    /// cursors of members (the viewer's own included) that moved beyond it in conversations the viewer is a
+    /// cursors that moved beyond it: the viewer's own, and those of members now in conversations that the viewer is a
     /// member of now. Ordered by position, cut at `limit` entries without splitting the cursors of one position
     /// (where many commit at once: the changes of one commit): more than `limit` only where the first alone
     /// has more. Cursors that only sending moved are not among them: the event says it.
@@ -210,6 +231,17 @@ pub trait Reader: Send {
     /// See [`Reader::snapshot`].
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError>;
 
+    /// Who is a member, at the roster that was read for this question, or at a later one.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn members_at(&mut self, conversation: ConversationId, _roster: Seq) -> Result<Arc<[UserId]>, ReadError> {
+        // The largest seq there can be: only those who are members now.
+        let intervals = self.intervals(conversation, Seq(i64::MAX as u64))?;
+        let open = intervals.iter().filter(|interval| interval.left.is_none());
+        Ok(open.map(|interval| interval.user).collect())
+    }
+
     /// Everything committed beyond `since` by whichever writer, for those who follow all of it. Ordered by
     /// position, and cut at `limit` entries as [`Reader::changes`] is.
     ///
@@ -229,14 +261,15 @@ pub struct Interval {
     pub left: Option<Seq>,
 }
 
-/// A conversation as one user sees it.
+/// A conversation as one user sees it. Whoever is no member any more sees all of it as it was when they went, but for
+/// their own cursors.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConversationView {
     /// Id.
     pub id: ConversationId,
     /// What it is.
     pub kind: ConversationKind,
-    /// Groups: its name now.
+    /// Groups: its name.
     pub name: String,
     /// The other one, in a 1:1 conversation.
     pub peer: Option<UserId>,
@@ -248,13 +281,17 @@ pub struct ConversationView {
     pub head_position: Position,
     /// Its time.
     pub last_at: Timestamp,
-    /// The first visible seq of the newest interval.
+    /// The first visible seq of all.
     pub first: Seq,
+    /// The first visible seq of the newest interval: the event by which the user came, or came back.
+    pub joined: Seq,
+    /// The ordinal there: unread counts nothing before it.
+    pub joined_ordinal: u64,
     /// The role now; `None` for a former member, and outside groups.
     pub role: Option<Role>,
     /// A member now.
     pub member: bool,
-    /// Members now.
+    /// Members.
     pub member_count: u32,
     /// The group has ended.
     pub disbanded: bool,

@@ -189,10 +189,24 @@ pub struct Event {
     pub body: Bytes,
     /// Only with group events.
     pub change: Option<GroupChange>,
-    /// The body is not to be shown from then on; 0: never.
+    /// The body is not to be shown from then on; 0: never. That of an edit is its message's.
     pub expires_at: Timestamp,
     /// A recall erased the body (of a message, or of an edit of it).
     pub recalled: bool,
+}
+
+impl Event {
+    /// Its body is not to be shown at this time.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_past(now)
+    }
+}
+
+impl Timestamp {
+    /// Something that lasts until then is over; 0 is never.
+    pub fn is_past(self, now: Self) -> bool {
+        self.0 != 0 && self <= now
+    }
 }
 
 /// A person as others see them.

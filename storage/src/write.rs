@@ -128,21 +128,25 @@ pub enum Action {
         reply_to: Seq,
     },
     /// A new body for one's own message: `NotFound` unless it is a displayable message visible to the
-    /// sender, `Forbidden` if someone else's, `Gone` if recalled, `LimitReached` if it was edited too often.
+    /// sender, `Forbidden` if someone else's, `Gone` if recalled or expired, `Unfit` if a message of its kind cannot
+    /// have this body, `LimitReached` if it was edited too often. It expires with the message.
     Edit {
         /// The message.
         target: Seq,
         /// Opaque.
         body: Bytes,
+        /// What the message may be.
+        fits: MessageKinds,
     },
-    /// Erases a message: one's own, or as admin or owner of the group anyone's. As `Edit` otherwise.
-    /// Erases the bodies of its edits too.
+    /// Erases a message: one's own, or as admin or owner of the group anyone's. `NotFound`, `Forbidden` and `Gone` as
+    /// with `Edit`, but what has expired is erased. Erases the bodies of its edits too.
     Recall {
         /// The message.
         target: Seq,
     },
     /// One user's reaction to a message they can see; a new one takes the place of the old, an empty one
-    /// takes it back. `NotFound` and `Gone` as with `Edit`, `LimitReached` if too many users have one.
+    /// takes it back. `NotFound` and `Gone` as with `Edit`, `NothingToDo` if it is the one they have, `LimitReached`
+    /// if too many users have one.
     React {
         /// The message.
         target: Seq,
@@ -180,13 +184,41 @@ pub enum Action {
         /// The new one.
         role: Role,
     },
-    /// By an admin or owner.
+    /// By an admin or owner. `NothingToDo` if it is the name already.
     Rename {
         /// For people.
         name: String,
     },
     /// By an owner. Members stay members: history stays readable.
     Disband,
+}
+
+/// Kinds of messages, of the numbers 1 to 31.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MessageKinds(u32);
+
+impl MessageKinds {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+    /// All of them.
+    pub const ALL: Self = Self(u32::MAX);
+
+    /// These, and `kind`; a number that is no kind adds nothing.
+    #[must_use]
+    pub const fn and(self, kind: u8) -> Self {
+        match 1_u32.checked_shl(kind as u32) {
+            Some(bit) => Self(self.0 | bit),
+            None => self,
+        }
+    }
+
+    /// Whether `kind` is among them.
+    pub const fn has(self, kind: u8) -> bool {
+        match self.0.checked_shr(kind as u32) {
+            Some(rest) => rest & 1 == 1,
+            None => false,
+        }
+    }
 }
 
 /// A cursor to move forward.

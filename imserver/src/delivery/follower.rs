@@ -217,7 +217,6 @@ impl Running {
         for effect in effects {
             let planned = match effect {
                 Outcome::Appended(appended) => {
-                    self.parts.cache.committed(&appended.event);
                     self.parts
                         .planner
                         .event(&appended.event, now, None, &mut deliveries)
@@ -302,7 +301,6 @@ impl Running {
         let mut deliveries = self.parts.planner.empty(Some(delivered), fresh.events.len());
         let now = clock::wall();
         for event in &fresh.events {
-            self.parts.cache.committed(event);
             let planned = self.parts.planner.event(event, now, None, &mut deliveries);
             self.checked(planned);
         }

@@ -136,7 +136,7 @@ impl Planner {
     }
 
     /// Adds the push of cursors that moved: to the user's own devices, and where receipts are shown to the
-    /// other members.
+    /// other members. Those of a former member are their own business.
     ///
     /// # Errors
     /// A group's members could not be read; what was added stays.
@@ -144,7 +144,7 @@ impl Planner {
         for moved in moves {
             let members = self.members_now(moved.conversation)?;
             let mut users = vec![moved.user];
-            if members.len() <= self.receipts_up_to {
+            if members.len() <= self.receipts_up_to && members.contains(&moved.user) {
                 users.extend(members.iter().copied().filter(|user| *user != moved.user));
             }
             let push = Push::CursorsPush(v1::CursorsPush {

@@ -46,6 +46,7 @@ pub(super) const fn is_question(request: &Request) -> bool {
             | Request::Sync(_)
             | Request::ListConversations(_)
             | Request::GetConversation(_)
+            | Request::GetConversations(_)
             | Request::ListMembers(_)
     )
 }
@@ -63,6 +64,7 @@ pub(super) fn answer_bytes(request: &Request, encoding: Encoding, page: &PageLim
             (changes, changes * ENTRY_BYTES + page.bytes)
         }
         Request::ListConversations(list) => (0, count(list.limit, page.entries) * ENTRY_BYTES),
+        Request::GetConversations(get) => (0, get.conversation_ids.len() * ENTRY_BYTES),
         Request::ListMembers(list) => (0, count(list.limit, page.entries) * ENTRY_BYTES),
         Request::GetUsers(get) => (get.user_ids.len(), get.user_ids.len() * ENTRY_BYTES),
         _ => (0, 0),

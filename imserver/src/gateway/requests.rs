@@ -117,23 +117,25 @@ impl Gateway {
                     }),
                 );
             }
-            ref mut other => match append::from_request(who.user, other, clock::wall()) {
-                Ok(Some(append)) => {
-                    let then = Then::Sent(other.command(), reply);
-                    return self.submit(
-                        cx,
-                        Box::new(Job {
-                            write: Write::Append(append),
-                            then,
-                        }),
-                    );
+            ref mut other => {
+                match append::from_request(who.user, other, clock::wall(), &self.shared.rules.validation) {
+                    Ok(Some(append)) => {
+                        let then = Then::Sent(other.command(), reply);
+                        return self.submit(
+                            cx,
+                            Box::new(Job {
+                                write: Write::Append(append),
+                                then,
+                            }),
+                        );
+                    }
+                    Ok(None) => {}
+                    Err(refusal) => {
+                        reply.refuse(&refusal);
+                        return Flow::Continue;
+                    }
                 }
-                Ok(None) => {}
-                Err(refusal) => {
-                    reply.refuse(&refusal);
-                    return Flow::Continue;
-                }
-            },
+            }
         }
         Flow::Offload(Question {
             key,

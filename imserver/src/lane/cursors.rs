@@ -50,8 +50,8 @@ pub struct LazyWrites {
 #[derive(Debug, Default)]
 struct Waiting {
     cursors: BTreeMap<Key, Waits>,
-    /// Who reported what the slice said that was taken last.
-    reporters: BTreeMap<Key, SessionId>,
+    /// The slice that was taken last, until it is known to be written.
+    taken: BTreeMap<Key, Waits>,
     touches: BTreeMap<SessionId, Timestamp>,
 }
 
@@ -79,7 +79,7 @@ impl LazyWrites {
             Write::Cursors(moves) => {
                 for moved in moves {
                     let key = (moved.conversation, moved.user);
-                    let Some(reporter) = waiting.reporters.get(&key).copied() else {
+                    let Some(Waits { reporter, .. }) = waiting.taken.remove(&key) else {
                         continue;
                     };
                     if waiting.cursors.len() < CURSORS_WAITING_MAX || waiting.cursors.contains_key(&key) {
@@ -113,8 +113,34 @@ impl LazyWrites {
     pub fn reporters(&self, of: &[(ConversationId, UserId)]) -> Vec<(UserId, SessionId)> {
         let waiting = self.waiting.lock();
         of.iter()
-            .filter_map(|key| Some((key.1, *waiting.reporters.get(key)?)))
+            .filter_map(|key| Some((key.1, waiting.taken.get(key)?.reporter)))
             .collect()
+    }
+
+    /// The slice that was taken last is in the store.
+    pub fn written(&self) {
+        self.waiting.lock().taken.clear();
+    }
+
+    /// How far this user has said that they are in these conversations, where that is not written yet.
+    pub fn told(&self, user: UserId, of: impl Iterator<Item = ConversationId>) -> Vec<CursorMove> {
+        let waiting = self.waiting.lock();
+        if waiting.cursors.is_empty() && waiting.taken.is_empty() {
+            return Vec::new();
+        }
+        of.filter_map(|conversation| {
+            let key = (conversation, user);
+            let (waits, taken) = (waiting.cursors.get(&key), waiting.taken.get(&key));
+            let mut told = *waits.or(taken)?;
+            told.merge(*taken.or(waits)?);
+            Some(CursorMove {
+                conversation,
+                user,
+                delivered: told.delivered,
+                read: told.read,
+            })
+        })
+        .collect()
     }
 
     /// Whether nothing waits.
@@ -127,19 +153,12 @@ impl LazyWrites {
         let mut waiting = self.waiting.lock();
         let mut writes = Vec::new();
         let mut moves = Vec::new();
-        waiting.reporters.clear();
+        waiting.taken.clear();
         while moves.len() < CURSORS_PER_WRITE
             && let Some((key, waits)) = waiting.cursors.pop_first()
         {
-            let (
-                (conversation, user),
-                Waits {
-                    delivered,
-                    read,
-                    reporter,
-                },
-            ) = (key, waits);
-            waiting.reporters.insert(key, reporter);
+            let ((conversation, user), Waits { delivered, read, .. }) = (key, waits);
+            waiting.taken.insert(key, waits);
             moves.push(CursorMove {
                 conversation,
                 user,
@@ -220,6 +239,26 @@ mod tests {
         assert_eq!(lazy.reporters(&[key]), [(UserId(1), SessionId(2))]);
         lazy.take();
         assert!(lazy.reporters(&[key]).is_empty());
+    }
+
+    #[test]
+    fn what_was_told_counts_until_it_is_written() {
+        let lazy = LazyWrites::default();
+        let told =
+            |lazy: &LazyWrites| lazy.told(UserId(1), [ConversationId(1), ConversationId(2)].into_iter());
+        assert!(told(&lazy).is_empty());
+        lazy.move_cursor(moved(1, 5, 2), DEVICE).unwrap();
+        assert_eq!(told(&lazy), [moved(1, 5, 2)]);
+        let writes = lazy.take();
+        assert_eq!(told(&lazy), [moved(1, 5, 2)], "on its way");
+        lazy.move_cursor(moved(1, 3, 3), DEVICE).unwrap();
+        assert_eq!(told(&lazy), [moved(1, 5, 3)]);
+        writes.into_iter().for_each(|write| lazy.put_back(write));
+        assert_eq!(told(&lazy), [moved(1, 5, 3)], "it waits again");
+        lazy.take();
+        lazy.written();
+        assert!(told(&lazy).is_empty());
+        assert!(lazy.told(UserId(2), [ConversationId(1)].into_iter()).is_empty());
     }
 
     #[test]

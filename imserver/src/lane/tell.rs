@@ -100,6 +100,7 @@ impl Teller {
                 }
                 (Ok(outcome @ Outcome::Cursors(..)), _) => {
                     self.beyond(&outcome);
+                    self.parts.lazy.written();
                     self.moved(outcome, &mut told);
                 }
                 (Ok(outcome), then) => next.extend(self.succeeded(outcome, then, checked_at)),
@@ -317,16 +318,7 @@ pub fn new_session_job(login: NewLogin, user: User, policy: DevicePolicy) -> Res
 }
 
 fn sent(command: Command, appended: &Appended, epoch: u64) -> Reply {
-    let event = &appended.event;
-    let response = v1::SendResponse {
-        conversation_id: event.conversation.0,
-        epoch,
-        seq: event.seq.0,
-        ordinal: event.ordinal,
-        sent_at_ms: event.at.0,
-        duplicate: appended.duplicate,
-        roster: event.roster.0,
-    };
+    let response = wire::sent(&appended.event, appended.duplicate, epoch);
     match command {
         Command::CreateGroup => Reply::CreateGroup(response),
         Command::AddMembers => Reply::AddMembers(response),

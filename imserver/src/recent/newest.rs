@@ -72,7 +72,7 @@ impl List {
         let mut next = view.head;
         let mut meets_since = false;
         let mut newest = Vec::new();
-        while next >= view.first
+        while next >= view.joined
             && let Some(entry) = known.get(&next)
         {
             if since.covers(entry.position) {
@@ -85,11 +85,11 @@ impl List {
         // The list has something new below the hole, so what is missing there is new as well.
         let hole_is_new = || {
             let mut lower = known
-                .range(view.first..next.max(view.first))
+                .range(view.joined..next.max(view.joined))
                 .map(|(_, entry)| entry);
             lower.any(|entry| !since.covers(entry.position))
         };
-        let is_all = meets_since || next < view.first || self.continues(since, session) && !hole_is_new();
+        let is_all = meets_since || next < view.joined || self.continues(since, session) && !hole_is_new();
         match newest.len() {
             0 => Newest::Unknown,
             count if count > most => Newest::TooMany,

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use protocol::{RawPage, direct_conversation};
 use storage::{
     Action, Append, Appended, ClientId, ConversationId, ConversationView, Direction, Event, EventKind,
-    EventPage, Fingerprint, GroupChange, NewUser, Outcome, Position, Reader, Role, Rules, Seq, SessionId,
-    Snapshot, Store, Timestamp, UserId, Write, Writer,
+    EventPage, Fingerprint, GroupChange, MessageKinds, NewUser, Outcome, Position, Reader, Role, Rules, Seq,
+    SessionId, Snapshot, Store, Timestamp, UserId, Write, Writer,
     ephemeral::{Limits, Memory, Recent, RecentAddition, RecentEvent, RecentList},
     model::ModelStore,
 };
@@ -208,7 +208,7 @@ impl World {
             match list.newest(&view, since, session, PAGE_EVENTS, (EPOCH, NOW)) {
                 Newest::Unknown => {}
                 Newest::TooMany => {
-                    let page = self.stored(user, &view, view.first).events;
+                    let page = self.stored(user, &view, view.joined).events;
                     let new = page
                         .iter()
                         .filter(|seen| !since.covers(seen.event.position))
@@ -216,7 +216,7 @@ impl World {
                     assert!(new > PAGE_EVENTS);
                 }
                 Newest::Page(page) => {
-                    assert!(page.from_seq >= view.first.0 && page.events.len() <= PAGE_EVENTS);
+                    assert!(page.from_seq >= view.joined.0 && page.events.len() <= PAGE_EVENTS);
                     let stored = self.stored(user, &view, Seq(page.from_seq));
                     assert!(
                         stored
@@ -256,6 +256,7 @@ fn action(doing: Doing, number: u64) -> Action {
         Doing::Edit(target) => Action::Edit {
             target: Seq(target),
             body,
+            fits: MessageKinds::ALL,
         },
         Doing::Recall(target) => Action::Recall { target: Seq(target) },
         Doing::React(target) => Action::React {

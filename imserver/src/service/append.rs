@@ -5,8 +5,9 @@ use prost::Message;
 use protocol::{
     ClientMessageId, Refusal, Request,
     v1::{self, EventKind},
+    validate::{Limits, fits_kind},
 };
-use storage::{Action, Append, ClientId, ConversationId, Seq, Timestamp, UserId};
+use storage::{Action, Append, ClientId, ConversationId, MessageKinds, Seq, Timestamp, UserId};
 
 use super::wire;
 use crate::token;
@@ -16,7 +17,12 @@ use crate::token;
 ///
 /// # Errors
 /// A field that validation lets through but no append can use.
-pub fn from_request(sender: UserId, request: &mut Request, at: Timestamp) -> Result<Option<Append>, Refusal> {
+pub fn from_request(
+    sender: UserId,
+    request: &mut Request,
+    at: Timestamp,
+    limits: &Limits,
+) -> Result<Option<Append>, Refusal> {
     let command = request.command().number();
     let make = |conversation: u64, client_id: &Bytes, canonical: Vec<u8>, action: Action| {
         let client_id = ClientMessageId::parse(client_id)
@@ -41,7 +47,7 @@ pub fn from_request(sender: UserId, request: &mut Request, at: Timestamp) -> Res
             // How it is to be delivered is not part of what was asked: a retry may ask for another quality.
             send.quality = 0;
             let canonical = send.encode_to_vec();
-            let action = action(send)?;
+            let action = action(send, limits)?;
             make(send.conversation_id, &send.client_msg_id, canonical, action)
         }
         Request::CreateGroup(create) => make(
@@ -109,11 +115,12 @@ fn users(ids: &[u64]) -> Vec<UserId> {
     ids.iter().copied().map(UserId).collect()
 }
 
-fn action(send: &mut v1::SendRequest) -> Result<Action, Refusal> {
+fn action(send: &mut v1::SendRequest, limits: &Limits) -> Result<Action, Refusal> {
     let target = Seq(send.target_seq);
     match send.kind() {
         EventKind::Edit => Ok(Action::Edit {
             target,
+            fits: kinds(send.content.as_ref(), limits),
             body: body(send),
         }),
         EventKind::Recall => Ok(Action::Recall { target }),
@@ -142,6 +149,18 @@ fn action(send: &mut v1::SendRequest) -> Result<Action, Refusal> {
         }
         _ => Err(Refusal::invalid("kind", "cannot be sent")),
     }
+}
+
+/// The kinds of messages that could be sent with a content.
+fn kinds(content: Option<&v1::Content>, limits: &Limits) -> MessageKinds {
+    let Some(content) = content else {
+        return MessageKinds::NONE;
+    };
+    let all = (1..=31_u8).filter(|number| {
+        // A kind that this release does not know cannot be checked by it.
+        EventKind::try_from(i32::from(*number)).is_ok_and(|kind| fits_kind(content, kind, limits))
+    });
+    all.fold(MessageKinds::NONE, MessageKinds::and)
 }
 
 fn body(send: &mut v1::SendRequest) -> Bytes {

@@ -1,16 +1,19 @@
 //! Reading the log: history, lists, sync; and what passes through a conversation without being stored.
 
+use std::{collections::HashSet, sync::Arc};
+
 use prost::Message;
 use protocol::{
-    Encoding, MessageType, Push, Refusal, Reply,
+    ConversationClass, Encoding, MessageType, Push, Refusal, Reply, Request,
     v1::{self, ErrorClass, ErrorCode},
 };
 use storage::{
-    Changes, ConversationId, ConversationView, CursorView, Direction, EventPage, Position, ReadError, Seq,
-    Snapshot, Testimony, UserId,
+    Changes, ConversationId, ConversationView, CursorView, Direction, EventPage, Position, ReadError,
+    Refused, Seq, Snapshot, Testimony, UserId,
 };
 
 use super::{
+    append,
     question::{Worker, unavailable},
     wire,
 };
@@ -164,7 +167,8 @@ fn changes(
         Since::OtherPast => (Snapshot::default(), true),
     };
     let limit = at_most(limit, SYNC_CHANGES.min(worker.page.entries));
-    let changes = worker.reader.changes(who.user, &since, limit)?;
+    let mut changes = worker.reader.changes(who.user, &since, limit)?;
+    told_counts(worker, who.user, &mut changes.conversations)?;
     let pages = if restarted {
         Vec::new()
     } else {
@@ -323,6 +327,8 @@ fn try_list(
     let mut views = worker.reader.conversations(user, before, limit + 1)?;
     let more = views.len() > limit;
     views.truncate(limit);
+    told_counts(worker, user, &mut views)?;
+    let tokens = &worker.context.tokens;
     Ok(Ok(v1::ListConversationsResponse {
         before: views
             .last()
@@ -355,7 +361,9 @@ fn try_get(
     user: UserId,
     id: ConversationId,
 ) -> Result<Option<v1::GetConversationResponse>, ReadError> {
-    let Some(view) = worker.reader.conversation(user, id)? else {
+    let mut views: Vec<ConversationView> = worker.reader.conversation(user, id)?.into_iter().collect();
+    told_counts(worker, user, &mut views)?;
+    let Some(view) = views.pop() else {
         return Ok(None);
     };
     let shown = worker.context.config.groups.receipts_up_to;
@@ -368,11 +376,13 @@ fn try_get(
         cursors = members
             .iter()
             .map(|member| {
+                // One's own may have been told and not be written yet.
+                let own = member.user.id == user;
                 wire::cursor(&CursorView {
                     conversation: id,
                     user: member.user.id,
-                    delivered: member.delivered,
-                    read: member.read,
+                    delivered: if own { view.delivered } else { member.delivered },
+                    read: if own { view.read } else { member.read },
                     position: Position(0),
                 })
             })
@@ -381,7 +391,67 @@ fn try_get(
     Ok(Some(v1::GetConversationResponse {
         conversation: Some(wire::conversation(&view)),
         cursors,
+        epoch: worker.context.epoch,
     }))
+}
+
+pub(super) fn get_several(
+    worker: &mut Worker,
+    who: Established,
+    request: &v1::GetConversationsRequest,
+    reply: ReplyTo,
+) {
+    match try_get_several(worker, who.user, &request.conversation_ids) {
+        Ok(response) => reply.ok(&Reply::GetConversations(response)),
+        Err(error) => unavailable(&error, reply),
+    }
+}
+
+fn try_get_several(
+    worker: &mut Worker,
+    user: UserId,
+    asked: &[u64],
+) -> Result<v1::GetConversationsResponse, ReadError> {
+    let mut seen = HashSet::new();
+    let asked = asked.iter().copied().filter(|id| seen.insert(*id));
+    let asked: Vec<ConversationId> = asked.map(ConversationId).collect();
+    let mut views = worker.reader.conversations_of(user, &asked)?;
+    told_counts(worker, user, &mut views)?;
+    Ok(v1::GetConversationsResponse {
+        conversations: views.iter().map(wire::conversation).collect(),
+        epoch: worker.context.epoch,
+    })
+}
+
+/// What a user has told this node of their own cursors counts in whatever they are answered, also before it is written.
+fn told_counts(worker: &mut Worker, user: UserId, views: &mut [ConversationView]) -> Result<(), ReadError> {
+    let ids = views.iter().map(|view| view.id);
+    let told = worker.context.lane.lazy().told(user, ids);
+    for moved in told {
+        let Some(view) = views.iter_mut().find(|view| view.id == moved.conversation) else {
+            continue;
+        };
+        let read = moved.read.min(view.head);
+        view.delivered = view.delivered.max(moved.delivered.min(view.head)).max(read);
+        if read <= view.read {
+            continue;
+        }
+        view.read = read;
+        let ordinal = if read == view.head {
+            view.head_ordinal
+        } else {
+            // The last that the user sees up to there; of an earlier stay it does not matter.
+            let page = worker
+                .reader
+                .events(user, view.id, read, Direction::Backward, 1, 0)?;
+            let last = page.and_then(|page| page.events.last().map(|view| view.event.ordinal));
+            last.unwrap_or_default()
+        };
+        view.unread = view
+            .unread
+            .min(view.head_ordinal.saturating_sub(ordinal.max(view.joined_ordinal)));
+    }
+    Ok(())
 }
 
 pub(super) fn members(
@@ -399,6 +469,16 @@ pub(super) fn members(
         Ok(Some(mut members)) => {
             let more = members.len() > limit;
             members.truncate(limit);
+            let told = worker.context.lane.lazy().told(who.user, std::iter::once(id));
+            for (own, told) in members
+                .iter_mut()
+                .filter(|member| member.user.id == who.user)
+                .zip(told)
+            {
+                // What goes beyond the head is cut where it is written, and comes back so.
+                own.read = own.read.max(told.read);
+                own.delivered = own.delivered.max(told.delivered).max(own.read);
+            }
             let members = members.iter().map(wire::member).collect();
             reply.ok(&Reply::ListMembers(v1::ListMembersResponse { members, more }));
         }
@@ -420,6 +500,12 @@ pub(super) fn typing(worker: &mut Worker, who: Established, request: &v1::Typing
 }
 
 pub(super) fn send_transient(worker: &mut Worker, who: Established, send: v1::SendRequest, reply: ReplyTo) {
+    match stored_before(worker, who.user, &send) {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(answer))) => return reply.ok(&Reply::Send(answer)),
+        Ok(Err(refusal)) => return reply.refuse(&refusal),
+        Err(error) => return unavailable(&error, reply),
+    }
     let id = ConversationId(send.conversation_id);
     let answer = Reply::Send(v1::SendResponse {
         conversation_id: send.conversation_id,
@@ -435,6 +521,44 @@ pub(super) fn send_transient(worker: &mut Worker, who: Established, send: v1::Se
         client_msg_id: send.client_msg_id,
     });
     pass_on(worker, who, id, &push, None, &answer, reply);
+}
+
+/// Whether what is not to be stored was stored before under the same client id: then that is the answer. And whether
+/// what it replies to is there.
+fn stored_before(
+    worker: &mut Worker,
+    user: UserId,
+    send: &v1::SendRequest,
+) -> Result<Result<Option<v1::SendResponse>, Refusal>, ReadError> {
+    let limits = worker.context.config.session_rules().validation;
+    let mut request = Request::Send(send.clone());
+    let append = match append::from_request(user, &mut request, clock::wall(), &limits) {
+        Ok(Some(append)) => append,
+        Ok(None) => return Ok(Ok(None)),
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let id = append.conversation;
+    if let Some((event, fingerprint)) = worker.reader.made_by(id, user, append.client_id)? {
+        if fingerprint != append.fingerprint {
+            return Ok(Err(wire::refused(Refused::Conflict)));
+        }
+        return Ok(Ok(Some(wire::sent(&event, true, worker.context.epoch))));
+    }
+    let reply_to = send.content.as_ref().map_or(0, |content| content.reply_to);
+    if reply_to != 0 {
+        let page = worker
+            .reader
+            .events(user, id, Seq(reply_to), Direction::Forward, 1, 0)?;
+        let first = page.and_then(|page| page.events.into_iter().next());
+        let is_there = first.is_some_and(|view| {
+            let event = &view.event;
+            event.seq == Seq(reply_to) && event.kind.is_displayable()
+        });
+        if !is_there {
+            return Ok(Err(wire::refused(Refused::NotFound)));
+        }
+    }
+    Ok(Ok(None))
 }
 
 /// Pushes what is not stored to the members who are online, if `who` is one of them.
@@ -456,33 +580,46 @@ fn pass_on(
     let loops = context.outboxes.loops();
     context.cluster.transient(&members, push);
     let except = Some(reply.conn());
-    let deliveries = planner::transient(&context.routes, loops, members.into_iter(), except, push);
+    let deliveries = planner::transient(&context.routes, loops, members.iter().copied(), except, push);
     context.outboxes.post_transient(deliveries);
     reply.ok(answer);
 }
 
-/// Members now, or none of them where the group is larger than `members_max`.
+/// Members at this moment, or none of them where the group is larger than `members_max`. Of two people and of one that
+/// is known without a first message.
 fn present_members(
     worker: &mut Worker,
     user: UserId,
     id: ConversationId,
     members_max: Option<u32>,
-) -> Result<Result<Vec<UserId>, Refusal>, ReadError> {
+) -> Result<Result<Arc<[UserId]>, Refusal>, ReadError> {
+    let not_found = || Refusal::new(ErrorCode::NotFound, "no such conversation");
+    match protocol::ConversationId::parse(id.0).map(protocol::ConversationId::class) {
+        Some(ConversationClass::Group) => {}
+        Some(ConversationClass::Own { user: owner }) if UserId(owner) == user => {
+            return Ok(Ok(Arc::new([user])));
+        }
+        Some(ConversationClass::Direct { low, high }) => {
+            let both = [UserId(low), UserId(high)];
+            let exist = both.contains(&user) && worker.reader.users(&both)?.len() == both.len();
+            return Ok(if exist {
+                Ok(Arc::new(both))
+            } else {
+                Err(not_found())
+            });
+        }
+        _ => return Ok(Err(not_found())),
+    }
     let Some(view) = worker.reader.conversation(user, id)? else {
-        return Ok(Err(Refusal::new(ErrorCode::NotFound, "no such conversation")));
+        return Ok(Err(not_found()));
     };
     if let Some(refusal) = closed_to(&view) {
         return Ok(Err(refusal));
     }
     if members_max.is_some_and(|max| view.member_count > max) {
-        return Ok(Ok(Vec::new()));
+        return Ok(Ok(Arc::new([])));
     }
-    let intervals = worker.reader.intervals(id, Seq(i64::MAX as u64))?;
-    Ok(Ok(intervals
-        .iter()
-        .filter(|interval| interval.left.is_none())
-        .map(|interval| interval.user)
-        .collect()))
+    worker.reader.members_at(id, view.roster).map(Ok)
 }
 
 fn closed_to(view: &ConversationView) -> Option<Refusal> {

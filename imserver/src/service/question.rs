@@ -196,6 +196,7 @@ fn answer(worker: &mut Worker, who: Established, request: Request, reply: ReplyT
         Request::Sync(sync) => conversations::sync(worker, who, &sync, reply),
         Request::ListConversations(list) => conversations::list(worker, who, &list, reply),
         Request::GetConversation(get) => conversations::get(worker, who, &get, reply),
+        Request::GetConversations(get) => conversations::get_several(worker, who, &get, reply),
         Request::ListMembers(list) => conversations::members(worker, who, &list, reply),
         Request::Typing(typing) => conversations::typing(worker, who, &typing, reply),
         Request::Send(send) => conversations::send_transient(worker, who, send, reply),

@@ -71,7 +71,7 @@ pub const fn wire_role(role: Role) -> v1::Role {
 
 /// An event as it is pushed.
 pub fn raw_event(event: &Event, now: Timestamp) -> RawEvent {
-    let expired = event.expires_at.0 != 0 && event.expires_at <= now;
+    let expired = event.has_expired(now);
     let body = match &event.change {
         Some(change) => Some(group_body(change)),
         None if expired || event.body.is_empty() => None,
@@ -201,6 +201,20 @@ pub fn conversation(view: &ConversationView) -> v1::Conversation {
         read_seq: view.read.0,
         unread: view.unread,
         roster: view.roster.0,
+        joined_ordinal: view.joined_ordinal,
+    }
+}
+
+/// The answer to the request that made an event.
+pub fn sent(event: &Event, duplicate: bool, epoch: u64) -> v1::SendResponse {
+    v1::SendResponse {
+        conversation_id: event.conversation.0,
+        epoch,
+        seq: event.seq.0,
+        ordinal: event.ordinal,
+        sent_at_ms: event.at.0,
+        duplicate,
+        roster: event.roster.0,
     }
 }
 
@@ -231,6 +245,7 @@ pub fn member(view: &MemberView) -> v1::Member {
 /// conversation was busy nothing was looked up, and the request is to be tried again.
 pub fn refused(refused: Refused) -> Refusal {
     let code = match refused {
+        Refused::Unfit => return Refusal::invalid("content", refused.to_string()),
         Refused::NotFound => ErrorCode::NotFound,
         Refused::Forbidden => ErrorCode::Forbidden,
         Refused::Conflict | Refused::NothingToDo => ErrorCode::Conflict,

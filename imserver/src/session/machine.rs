@@ -224,11 +224,16 @@ impl Session {
         if command == Command::Hello {
             self.encoding = Encoding::of_hello(&frame.body);
         }
+        if matches!(self.state, State::Greeting) && command == Command::Ping && !frame.body.is_empty() {
+            // No hello has said yet how bodies are written.
+            let refusal = Refusal::new(ErrorCode::Invalid, "a ping before the hello has no body");
+            return Verdict::Close(refusal);
+        }
         let request = Request::decode(command, self.encoding, frame.body.clone())
             .and_then(|request| validate::request(&request, &rules.validation).map(|()| request));
         match request {
             Ok(request) => self.admit(request, frame.seq, now_us, rules),
-            Err(refusal) => self.malformed(refusal),
+            Err(refusal) => self.malformed(command, refusal),
         }
     }
 
@@ -300,8 +305,10 @@ impl Session {
         Verdict::Refuse(refusal)
     }
 
-    fn malformed(&self, refusal: Refusal) -> Verdict {
-        if matches!(self.state, State::Active(_)) {
+    /// Whoever mistypes a name or chooses a short password tries again.
+    fn malformed(&self, command: Command, refusal: Refusal) -> Verdict {
+        let opens = matches!(command, Command::Register | Command::Login);
+        if matches!(self.state, State::Active(_)) || opens {
             Verdict::Refuse(refusal)
         } else {
             Verdict::Close(refusal)

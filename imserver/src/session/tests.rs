@@ -120,7 +120,7 @@ fn every_command_in_every_state() {
                 // Its empty body has no magic.
                 (At::Greeting, Command::Hello) => close(ErrorCode::Protocol),
                 (At::Greeting, _) | (_, Command::Hello) => close(ErrorCode::Protocol),
-                (At::Welcomed, Command::Register | Command::Login) => close(ErrorCode::Invalid),
+                (At::Welcomed, Command::Register | Command::Login) => Some((false, ErrorCode::Invalid)),
                 (At::Welcomed, _) => close(ErrorCode::Unauthenticated),
                 (At::Active, Command::Register | Command::Login) => close(ErrorCode::Protocol),
                 (

@@ -1,7 +1,8 @@
-//! Reads that are answered from memory where many ask for the same: profiles, and who is a member now.
+//! Reads that are answered from memory where many ask for the same: profiles, and who is a member at a roster.
 //!
-//! It owns when that is allowed. Only what every node hears of is kept, and [`ReadCache`] is told of it in the
-//! order of commits: of changed profiles by notices, of changed members by events. What decides whether
+//! It owns when that is allowed. Of profiles, only what every node hears of is kept, and [`ReadCache`] is told of it in
+//! the order of commits. Members are kept by the roster that they are the members of, which whoever asks has read from
+//! the store: nobody is taken for a member because this node has not heard of their removal yet. What decides whether
 //! something may be written is never answered from here; the store's transactions check for themselves.
 
 mod cache;
@@ -19,7 +20,10 @@ use crate::{
         Tail,
     },
     snapshot::Snapshot,
-    types::{ConversationId, Credentials, Event, Position, Seq, Session, TokenHash, User, UserId},
+    types::{
+        ClientId, ConversationId, Credentials, Event, Fingerprint, Position, Seq, Session, TokenHash, User,
+        UserId,
+    },
 };
 use cache::{Bounds, Cache, Lookup, Ticket};
 
@@ -49,7 +53,7 @@ const fn bounds(entries: usize) -> Bounds {
 pub struct ReadCache {
     users: Cache<UserId, User>,
     names: Cache<String, UserId>,
-    members: Cache<ConversationId, Arc<[Interval]>>,
+    members: Cache<(ConversationId, Seq), Arc<[UserId]>>,
 }
 
 impl Default for ReadCache {
@@ -77,13 +81,6 @@ impl ReadCache {
     /// A name that nobody had is somebody's.
     pub fn account_made(&self, name: &str) {
         self.names.forget(&name.to_owned());
-    }
-
-    /// An event was committed; call it for each, before anybody is told of it.
-    pub fn committed(&self, event: &Event) {
-        if event.kind.changes_members() {
-            self.members.forget(&event.conversation);
-        }
     }
 
     /// Another process said so.
@@ -207,6 +204,23 @@ impl Reader for CachedReader {
         self.inner.conversation(viewer, conversation)
     }
 
+    fn conversations_of(
+        &mut self,
+        viewer: UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<ConversationView>, ReadError> {
+        self.inner.conversations_of(viewer, conversations)
+    }
+
+    fn made_by(
+        &mut self,
+        conversation: ConversationId,
+        sender: UserId,
+        client_id: ClientId,
+    ) -> Result<Option<(Arc<Event>, Fingerprint)>, ReadError> {
+        self.inner.made_by(conversation, sender, client_id)
+    }
+
     fn conversations(
         &mut self,
         viewer: UserId,
@@ -244,25 +258,24 @@ impl Reader for CachedReader {
     }
 
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
-        // Only who is a member now is asked for often.
-        if from.0 < i64::MAX as u64 {
-            return self.inner.intervals(conversation, from);
-        }
+        self.inner.intervals(conversation, from)
+    }
+
+    fn members_at(&mut self, conversation: ConversationId, roster: Seq) -> Result<Arc<[UserId]>, ReadError> {
         let (now, cache) = (Instant::now(), Arc::clone(&self.cache));
         let mut large = None;
         let inner = &mut self.inner;
-        let known = cache.members.get(&conversation, now, || {
-            let intervals = inner.intervals(conversation, from)?;
-            if intervals.len() > MEMBERS_OF_ONE_MAX {
-                large = Some(intervals);
+        let known = cache.members.get(&(conversation, roster), now, || {
+            let members = inner.members_at(conversation, roster)?;
+            if members.len() > MEMBERS_OF_ONE_MAX {
+                large = Some(members);
                 return Ok::<_, ReadError>(None);
             }
-            Ok(Some(intervals.into()))
+            Ok(Some(members))
         })?;
-        match (known, large) {
-            (Some(intervals), _) => Ok(intervals.to_vec()),
-            (None, Some(intervals)) => Ok(intervals),
-            (None, None) => self.inner.intervals(conversation, from),
+        match known.or(large) {
+            Some(members) => Ok(members),
+            None => self.inner.members_at(conversation, roster),
         }
     }
 

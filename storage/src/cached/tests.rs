@@ -34,6 +34,9 @@ counted! {
     session_by_token(&mut self, token: &TokenHash) -> Option<(Session, User)>;
     sessions(&mut self, user: UserId) -> Vec<Session>;
     conversation(&mut self, viewer: UserId, conversation: ConversationId) -> Option<ConversationView>;
+    conversations_of(&mut self, viewer: UserId, conversations: &[ConversationId]) -> Vec<ConversationView>;
+    made_by(&mut self, conversation: ConversationId, sender: UserId, client_id: ClientId)
+           -> Option<(Arc<Event>, Fingerprint)>;
     conversations(&mut self, viewer: UserId, before: Option<Position>, limit: usize) -> Vec<ConversationView>;
     changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Changes;
     events(&mut self, viewer: UserId, conversation: ConversationId, from: Seq, direction: Direction,
@@ -167,26 +170,23 @@ fn names_are_looked_up_once() {
 }
 
 #[test]
-fn members_are_read_once_and_again_when_they_changed() {
+fn members_are_read_once_for_each_roster() {
     let mut world = World::new();
     world.act(Action::CreateGroup {
         name: "g".to_owned(),
         members: vec![UserId(2)],
     });
-    let now = Seq(i64::MAX as u64);
-    let members = |intervals: Vec<Interval>| intervals.iter().map(|it| it.user.0).collect::<Vec<_>>();
-    let (intervals, asked) = world.asks(|reader| reader.intervals(GROUP, now).unwrap());
-    assert_eq!((members(intervals), asked), (vec![1, 2], 1));
-    assert_eq!(world.asks(|reader| reader.intervals(GROUP, now).unwrap()).1, 0);
+    let members = |members: Arc<[UserId]>| members.iter().map(|user| user.0).collect::<Vec<_>>();
+    let (first, asked) = world.asks(|reader| reader.members_at(GROUP, Seq(1)).unwrap());
+    assert_eq!((members(first), asked), (vec![1, 2], 1));
     assert_eq!(
-        world.asks(|reader| reader.intervals(GROUP, Seq(1)).unwrap()).1,
-        1,
-        "not of old"
+        world.asks(|reader| reader.members_at(GROUP, Seq(1)).unwrap()).1,
+        0
     );
+    // Nobody has told the cache of it.
     let event = world.act(Action::RemoveMember { user: UserId(2) });
-    world.cache.committed(&event);
-    let (intervals, asked) = world.asks(|reader| reader.intervals(GROUP, now).unwrap());
-    assert_eq!((members(intervals), asked), (vec![1], 1));
+    let (second, asked) = world.asks(|reader| reader.members_at(GROUP, event.roster).unwrap());
+    assert_eq!((members(second), asked), (vec![1], 1));
 }
 
 #[test]

@@ -303,6 +303,7 @@ fn a_group_is_renamed(world: &mut World) {
     };
     assert_eq!(event.change, Some(expected));
     assert_eq!(world.view(BOB, GROUP).name, "other");
+    world.refuse(GROUP, ANN, rename(), Refused::NothingToDo);
 }
 
 fn a_group_ends(world: &mut World) {
@@ -350,8 +351,15 @@ fn who_comes_back_sees_two_stretches(world: &mut World) {
     world.say(GROUP, ANN, "7");
     assert_eq!(world.seqs(BOB, GROUP), [1, 2, 3, 6, 7]);
     let view = world.view(BOB, GROUP);
-    assert_eq!((view.first, view.head, view.member), (Seq(6), Seq(7), true));
-    assert_eq!((view.head_ordinal, view.unread), (4, 1));
+    assert_eq!((view.first, view.joined, view.head), (Seq(1), Seq(6), Seq(7)));
+    assert_eq!((view.head_ordinal, view.joined_ordinal), (4, 3));
+    assert_eq!((view.unread, view.member), (1, true));
+    world.read_up_to(GROUP, BOB, 2);
+    assert_eq!(
+        world.view(BOB, GROUP).unread,
+        1,
+        "what was read before does not count"
+    );
 }
 
 fn intervals_for_the_planner(world: &mut World) {

@@ -4,6 +4,7 @@
 //! It owns no store and knows none: whoever runs it says how to make one.
 
 mod groups;
+mod leaving;
 mod lists;
 mod messages;
 mod pages;
@@ -30,6 +31,7 @@ pub fn run(make: impl Fn(Rules) -> Box<dyn Store>) {
         messages::CASES,
         targets::CASES,
         groups::CASES,
+        leaving::CASES,
         roles::CASES,
         receipts::CASES,
         pages::CASES,

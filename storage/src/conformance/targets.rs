@@ -4,7 +4,10 @@ use super::{
     cases,
     world::{ANN, BOB, CAT, DAN, GROUP, OWN, PAIR, World, edit, message, react, recall},
 };
-use crate::{Action, EventKind, EventView, Refused, Role, Rules, Seq, UserId};
+use crate::{
+    Action, Event, EventKind, EventView, MessageKinds, Refused, Role, Rules, Seq, Timestamp, UserId,
+};
+use std::sync::Arc;
 
 cases![
     an_edit_is_the_newest_revision,
@@ -17,6 +20,10 @@ cases![
     nobody_recalls_the_other_s_in_a_pair,
     a_reaction_takes_the_place_of_the_last,
     a_reaction_is_taken_back,
+    a_reaction_that_is_there_is_not_made_again,
+    an_edit_expires_with_its_message,
+    what_has_expired_is_gone,
+    an_edit_fits_what_it_replaces,
     reactions_are_cut_and_counted,
     what_came_after_one_left_stays_hidden,
     what_came_while_one_was_away_stays_hidden,
@@ -173,9 +180,95 @@ fn a_reaction_is_taken_back(world: &mut World) {
     world.say(GROUP, ANN, "look");
     world.act(GROUP, BOB, react(Seq(2), "+"));
     world.act(GROUP, BOB, react(Seq(2), ""));
-    world.act(GROUP, ANN, react(Seq(2), ""));
     let view = first(world, ANN, Seq(2));
     assert_eq!((view.reactions.len(), view.reactions_total), (0, 0));
+}
+
+fn a_reaction_that_is_there_is_not_made_again(world: &mut World) {
+    world.people();
+    world.group_of(&[BOB]);
+    world.say(GROUP, ANN, "look");
+    world.refuse(GROUP, BOB, react(Seq(2), ""), Refused::NothingToDo);
+    world.act(GROUP, BOB, react(Seq(2), "+"));
+    world.refuse(GROUP, BOB, react(Seq(2), "+"), Refused::NothingToDo);
+    world.act(GROUP, ANN, react(Seq(2), "+"));
+    world.act(GROUP, BOB, react(Seq(2), ""));
+    world.refuse(GROUP, BOB, react(Seq(2), ""), Refused::NothingToDo);
+    world.act(GROUP, BOB, react(Seq(2), "+"));
+}
+
+/// A message of [`PAIR`] that has expired at this time, and one that never does.
+fn expiring(world: &mut World, expires_at: u64) -> Seq {
+    let action = Action::Message {
+        kind: 1,
+        body: "secret".into(),
+        expires_at: Timestamp(expires_at),
+        reply_to: Seq(0),
+    };
+    world.act(PAIR, ANN, action).seq
+}
+
+/// The same request at another time of the server's clock.
+fn at(world: &mut World, sender: UserId, action: Action, time: u64) -> Result<Arc<Event>, Refused> {
+    let mut request = world.request(PAIR, sender, action);
+    request.at = Timestamp(time);
+    world.append(request).map(|appended| appended.event)
+}
+
+fn an_edit_expires_with_its_message(world: &mut World) {
+    world.people();
+    let seq = expiring(world, 5_000);
+    let edited = at(world, ANN, edit(seq, "other"), 4_999).expect("it lasts still");
+    assert_eq!(edited.expires_at, Timestamp(5_000));
+    let page = world.page(BOB, PAIR);
+    assert!(
+        page.events
+            .iter()
+            .all(|view| view.event.expires_at == Timestamp(5_000))
+    );
+    let lasting = world.say(PAIR, ANN, "for ever");
+    let edited = world.act(PAIR, ANN, edit(lasting, "for ever and ever"));
+    assert_eq!(edited.expires_at, Timestamp(0));
+}
+
+fn what_has_expired_is_gone(world: &mut World) {
+    world.people();
+    let seq = expiring(world, 5_000);
+    at(world, BOB, react(seq, "+"), 4_999).expect("it lasts still");
+    for time in [5_000, 9_000] {
+        for action in [edit(seq, "other"), react(seq, "-"), react(seq, "")] {
+            assert_eq!(at(world, ANN, action, time), Err(Refused::Gone));
+        }
+        assert_eq!(at(world, BOB, react(seq, "+"), time), Err(Refused::Gone));
+        // Whose it is comes first.
+        assert_eq!(at(world, BOB, edit(seq, "mine"), time), Err(Refused::Forbidden));
+    }
+    at(world, ANN, recall(seq), 9_000).expect("it can be erased");
+    let page = world.page(BOB, PAIR);
+    assert!(page.events[0].event.recalled && page.events[0].event.body.is_empty());
+}
+
+fn an_edit_fits_what_it_replaces(world: &mut World) {
+    world.people();
+    for kind in [1, 2, 8, 31] {
+        let message = Action::Message {
+            kind,
+            body: "it".into(),
+            expires_at: Timestamp(0),
+            reply_to: Seq(0),
+        };
+        let target = world.act(PAIR, ANN, message).seq;
+        let as_kinds = |fits| Action::Edit {
+            target,
+            body: "other".into(),
+            fits,
+        };
+        let others = (1..=31).filter(|other| *other != kind);
+        let others = others.fold(MessageKinds::NONE, MessageKinds::and);
+        world.refuse(PAIR, ANN, as_kinds(MessageKinds::NONE), Refused::Unfit);
+        world.refuse(PAIR, ANN, as_kinds(others), Refused::Unfit);
+        world.act(PAIR, ANN, as_kinds(MessageKinds::NONE.and(kind)));
+    }
 }
 
 fn reactions_are_cut_and_counted(world: &mut World) {
@@ -299,7 +392,7 @@ fn a_message_has_so_many_reactions(world: &mut World) {
     world.refuse(GROUP, CAT, react(Seq(2), "+"), Refused::LimitReached);
     world.act(GROUP, CAT, react(Seq(3), "+"));
     world.act(GROUP, BOB, react(Seq(2), "-"));
-    world.act(GROUP, CAT, react(Seq(2), ""));
+    world.refuse(GROUP, CAT, react(Seq(2), ""), Refused::NothingToDo);
     assert_eq!(first(world, ANN, Seq(2)).reactions_total, 2);
     world.act(GROUP, BOB, react(Seq(2), ""));
     world.act(GROUP, CAT, react(Seq(2), "+"));

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     Action, Append, Appended, Changes, ClientId, ConversationId, ConversationView, CursorMove, Direction,
-    Event, EventPage, Fingerprint, NewUser, Outcome, Position, Reader, Refused, Role, Seq, Snapshot, Store,
-    Timestamp, User, UserId, Write, Writer,
+    Event, EventPage, Fingerprint, MessageKinds, NewUser, Outcome, Position, Reader, Refused, Role, Seq,
+    Snapshot, Store, Timestamp, User, UserId, Write, Writer,
 };
 
 /// The users that most cases have.
@@ -235,6 +235,7 @@ pub(super) fn edit(target: Seq, body: &str) -> Action {
     Action::Edit {
         target,
         body: Bytes::copy_from_slice(body.as_bytes()),
+        fits: MessageKinds::ALL,
     }
 }
 

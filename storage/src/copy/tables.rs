@@ -153,6 +153,8 @@ pub(super) const TABLES: &[Table] = &[
             number("left_ordinal"),
             column("left_position", Kind::Position),
             number("left_at"),
+            text("left_name"),
+            number("left_count"),
             column("newest", Kind::Flag),
         ],
         key: 3,

@@ -58,18 +58,22 @@ impl State {
                 expires_at,
                 reply_to,
             } => self.message(append, *kind, body, *expires_at, *reply_to),
-            Action::Edit { target, body } => {
+            Action::Edit { target, body, fits } => {
                 let event = self.target(append, *target)?;
                 if event.sender != append.sender {
                     return Err(Refused::Forbidden);
                 }
-                unless_recalled(event)?;
+                unless_gone(event, append.at)?;
+                if !fits.has(event.kind.number()) {
+                    return Err(Refused::Unfit);
+                }
                 let edits = self.known(append.conversation)?.about(*target, EventKind::Edit);
                 if edits.count() >= self.rules.message_edits_max as usize {
                     return Err(Refused::LimitReached);
                 }
                 Ok(Draft {
                     body: body.clone(),
+                    expires_at: event.expires_at,
                     ..Draft::about(EventKind::Edit, *target)
                 })
             }
@@ -79,7 +83,9 @@ impl State {
                 if event.sender != append.sender && !moderator {
                     return Err(Refused::Forbidden);
                 }
-                unless_recalled(event)?;
+                if event.recalled {
+                    return Err(Refused::Gone);
+                }
                 Ok(Draft::about(EventKind::Recall, *target))
             }
             Action::React {
@@ -87,13 +93,15 @@ impl State {
                 reaction,
                 body,
             } => {
-                unless_recalled(self.target(append, *target)?)?;
-                let mut users = self.known(append.conversation)?.reacting(*target);
-                if !reaction.is_empty() {
-                    users.insert(append.sender);
-                    if users.len() > self.rules.message_reactions_max as usize {
+                unless_gone(self.target(append, *target)?, append.at)?;
+                let reactions = self.known(append.conversation)?.reactions(*target);
+                match reactions.get(&append.sender) {
+                    Some(present) if present == reaction => return Err(Refused::NothingToDo),
+                    None if reaction.is_empty() => return Err(Refused::NothingToDo),
+                    None if reactions.len() >= self.rules.message_reactions_max as usize => {
                         return Err(Refused::LimitReached);
                     }
+                    _ => {}
                 }
                 Ok(Draft {
                     body: body.clone(),
@@ -107,7 +115,10 @@ impl State {
             Action::Leave => self.leave(append),
             Action::SetRole { user, role } => self.set_role(append, *user, *role),
             Action::Rename { name } => {
-                self.group_as(append, Role::Admin)?;
+                let (conversation, _) = self.group_as(append, Role::Admin)?;
+                if conversation.name == *name {
+                    return Err(Refused::NothingToDo);
+                }
                 Ok(Draft::group(
                     EventKind::GroupRenamed,
                     GroupChange {
@@ -308,8 +319,9 @@ fn about_user(kind: EventKind, user: UserId, role: Option<Role>) -> Draft {
     )
 }
 
-const fn unless_recalled(event: &Event) -> Result<(), Refused> {
-    if event.recalled {
+/// What was recalled, or has expired by this time, is not changed any more.
+fn unless_gone(event: &Event, at: Timestamp) -> Result<(), Refused> {
+    if event.recalled || event.has_expired(at) {
         return Err(Refused::Gone);
     }
     Ok(())

@@ -16,7 +16,10 @@ use crate::{
     },
     shape::Shape,
     snapshot::Snapshot,
-    types::{ConversationId, Credentials, Event, EventKind, Position, Seq, Session, TokenHash, User, UserId},
+    types::{
+        ClientId, ConversationId, Credentials, Event, EventKind, Fingerprint, Position, Seq, Session,
+        TokenHash, User, UserId,
+    },
 };
 
 impl Reader for ModelReader {
@@ -74,6 +77,31 @@ impl Reader for ModelReader {
         conversation: ConversationId,
     ) -> Result<Option<ConversationView>, ReadError> {
         Ok(self.state.lock().view(viewer, conversation))
+    }
+
+    fn conversations_of(
+        &mut self,
+        viewer: UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<ConversationView>, ReadError> {
+        let state = self.state.lock();
+        Ok(conversations
+            .iter()
+            .filter_map(|id| state.view(viewer, *id))
+            .collect())
+    }
+
+    fn made_by(
+        &mut self,
+        conversation: ConversationId,
+        sender: UserId,
+        client_id: ClientId,
+    ) -> Result<Option<(Arc<Event>, Fingerprint)>, ReadError> {
+        let state = self.state.lock();
+        Ok(state.conversations.get(&conversation).and_then(|conversation| {
+            let entry = conversation.entry(*conversation.requests.get(&(sender, client_id))?)?;
+            Some((Arc::clone(&entry.event), entry.fingerprint))
+        }))
     }
 
     fn conversations(
@@ -190,18 +218,20 @@ impl State {
         Some(ConversationView {
             id,
             kind: conversation.shape.kind(),
-            name: conversation.name.clone(),
+            name: conversation.name_at(head.seq),
             peer: conversation.shape.peer_of(viewer),
             head: head.seq,
             head_ordinal: head.ordinal,
             head_position: head.position,
             last_at: head.at,
-            first: stay.joined,
+            first: conversation.first_stay(viewer)?.joined,
+            joined: stay.joined,
+            joined_ordinal,
             role: (member && conversation.shape == Shape::Group).then_some(stay.role),
             member,
-            member_count: conversation.members().count() as u32,
-            disbanded: conversation.disbanded,
-            roster: conversation.log.last()?.event.roster,
+            member_count: conversation.members_at(head.seq) as u32,
+            disbanded: conversation.disbanded_at(head.seq),
+            roster: head.roster,
             delivered,
             read,
             unread: head.ordinal.saturating_sub(read_ordinal),
@@ -216,10 +246,10 @@ impl State {
     fn changes(&self, viewer: UserId, since: &Snapshot, limit: usize) -> Changes {
         let mut by_position: BTreeMap<Position, Vec<Change>> = BTreeMap::new();
         for view in self.views(viewer) {
-            if view.member
-                && let Some(conversation) = self.conversations.get(&view.id)
-            {
-                for (user, cursor) in &conversation.cursors {
+            if let Some(conversation) = self.conversations.get(&view.id) {
+                let shown = |user: &UserId| view.member && conversation.member(*user).is_some();
+                let cursors = conversation.cursors.iter();
+                for (user, cursor) in cursors.filter(|(user, _)| **user == viewer || shown(user)) {
                     by_position
                         .entry(cursor.moved)
                         .or_default()

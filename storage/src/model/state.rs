@@ -1,9 +1,6 @@
 //! What the model remembers, and the questions that both its writes and its reads ask of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     shape::Shape,
@@ -129,6 +126,41 @@ impl Conversation {
         self.stays.iter().rev().find(|stay| stay.user == user)
     }
 
+    /// The first stay of all.
+    pub(super) fn first_stay(&self, user: UserId) -> Option<&Stay> {
+        self.stays.iter().find(|stay| stay.user == user)
+    }
+
+    /// The log up to and including a seq.
+    fn up_to(&self, seq: Seq) -> impl Iterator<Item = &Event> {
+        self.log
+            .iter()
+            .map(|entry| &*entry.event)
+            .take_while(move |event| event.seq <= seq)
+    }
+
+    /// The name that the group had after the event of this seq.
+    pub(super) fn name_at(&self, seq: Seq) -> String {
+        let names = self
+            .up_to(seq)
+            .filter_map(|event| event.change.as_ref()?.name.clone());
+        names.last().unwrap_or_default()
+    }
+
+    /// How many were members after the event of this seq.
+    pub(super) fn members_at(&self, seq: Seq) -> usize {
+        let stays = self.stays.iter();
+        stays
+            .filter(|stay| stay.joined <= seq && stay.left.is_none_or(|left| seq < left))
+            .count()
+    }
+
+    /// The group had ended with the event of this seq.
+    pub(super) fn disbanded_at(&self, seq: Seq) -> bool {
+        self.up_to(seq)
+            .any(|event| event.kind == EventKind::GroupDisbanded)
+    }
+
     /// The stay that goes on.
     pub(super) fn member(&self, user: UserId) -> Option<&Stay> {
         self.newest_stay(user).filter(|stay| stay.left.is_none())
@@ -155,17 +187,14 @@ impl Conversation {
             })
     }
 
-    /// Who has a reaction to a message.
-    pub(super) fn reacting(&self, target: Seq) -> BTreeSet<UserId> {
-        let mut users = BTreeSet::new();
+    /// The reactions that a message has now, by whose they are.
+    pub(super) fn reactions(&self, target: Seq) -> BTreeMap<UserId, &str> {
+        let mut reactions = BTreeMap::new();
         for reaction in self.about(target, EventKind::Reaction) {
-            if reaction.reaction.is_empty() {
-                users.remove(&reaction.event.sender);
-            } else {
-                users.insert(reaction.event.sender);
-            }
+            reactions.insert(reaction.event.sender, &*reaction.reaction);
         }
-        users
+        reactions.retain(|_, reaction| !reaction.is_empty());
+        reactions
     }
 
     /// The events of one kind about a message, ascending.

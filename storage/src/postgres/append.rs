@@ -115,13 +115,21 @@ impl<'a> Case<'a> {
                 draft.expires_at = *expires_at;
                 Ok(draft)
             }
-            Action::Edit { target, body } => {
+            Action::Edit { target, body, fits } => {
                 let role = self.stay()?.role;
-                let edits = self.changeable(role, false)?.counts.edits;
-                if edits >= u64::from(batch.rules.message_edits_max) {
+                let found = self.changeable(role, false)?;
+                if found.expires_at.is_past(self.append.at) {
+                    return Err(Refused::Gone.into());
+                }
+                if !fits.has(found.kind) {
+                    return Err(Refused::Unfit.into());
+                }
+                if found.counts.edits >= u64::from(batch.rules.message_edits_max) {
                     return Err(Refused::LimitReached.into());
                 }
-                Ok(Draft::new(EventKind::Edit, *target, body.clone()))
+                let mut draft = Draft::new(EventKind::Edit, *target, body.clone());
+                draft.expires_at = found.expires_at;
+                Ok(draft)
             }
             Action::Recall { target } => {
                 let role = self.stay()?.role;
@@ -135,17 +143,19 @@ impl<'a> Case<'a> {
             } => {
                 self.stay()?;
                 let found = self.target()?;
-                if found.recalled {
+                if found.recalled || found.expires_at.is_past(self.append.at) {
                     return Err(Refused::Gone.into());
                 }
+                let append = self.append;
+                let (conversation, user) = (append.conversation, append.sender);
+                let present = lookup::reaction_of(batch.session, conversation, *target, user)?;
+                if present.as_deref().unwrap_or_default() == derive::text(reaction) {
+                    return Err(Refused::NothingToDo.into());
+                }
+                // A first one of theirs adds to the others.
                 let full = found.counts.reactions >= u64::from(batch.rules.message_reactions_max);
-                if full && !reaction.is_empty() {
-                    // One of theirs takes the place of the one they have.
-                    let append = self.append;
-                    let (conversation, user) = (append.conversation, append.sender);
-                    if !lookup::has_reacted(batch.session, conversation, *target, user)? {
-                        return Err(Refused::LimitReached.into());
-                    }
+                if full && present.is_none() {
+                    return Err(Refused::LimitReached.into());
                 }
                 let mut draft = Draft::new(EventKind::Reaction, *target, body.clone());
                 draft.reaction = reaction;

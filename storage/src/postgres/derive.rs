@@ -171,8 +171,9 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
             count(session, event, &users, 1)
         }
         EventKind::MemberRemoved | EventKind::MemberLeft => {
-            leave(session, event, &users)?;
-            count(session, event, &users, -1)
+            // Whoever goes sees the group without them.
+            count(session, event, &users, -1)?;
+            leave(session, event, &users)
         }
         EventKind::RoleChanged => {
             let role = change
@@ -192,7 +193,8 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
 fn leave(session: &mut Session, event: &Event, users: &[i64]) -> Result<(), Failure> {
     let changed = session.execute(
         concat!(
-            "UPDATE members SET left_seq = $3, left_ordinal = $4, left_position = $5, left_at = $6
+            "UPDATE members SET left_seq = $3, left_ordinal = $4, left_position = $5, left_at = $6,
+                    (left_name, left_count) = (SELECT c.name, c.member_count FROM conversations c WHERE c.id = $1)
              WHERE ",
             newest_stays!("IS NULL")
         ),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     append::{Case, Draft},
     batch::Batch,
+    derive,
     failure::{Failure, Stop},
     lookup::{self, Head, Stay},
     row::{self, sql},
@@ -25,6 +26,10 @@ pub(super) fn decide<'a>(case: &Case<'a>, batch: &mut Batch<'_>) -> Result<Draft
         Action::SetRole { user, role } => set_role(case, batch, *user, *role),
         Action::Rename { name } => {
             group_as(case, Role::Admin)?;
+            let present = lookup::name(batch.session, case.append.conversation)?;
+            if present.as_deref() == Some(&*derive::text(name)) {
+                return Err(Refused::NothingToDo.into());
+            }
             let change = GroupChange {
                 name: Some(name.clone()),
                 ..GroupChange::default()

@@ -33,6 +33,8 @@ pub(super) struct Stay {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
     pub(super) sender: UserId,
+    pub(super) kind: u8,
+    pub(super) expires_at: Timestamp,
     pub(super) recalled: bool,
     pub(super) counts: Counts,
 }
@@ -54,7 +56,8 @@ pub(super) fn facts(
 ) -> Result<Facts, Failure> {
     let found = session.first(
         "SELECT c.head_seq, c.head_ordinal, c.head_at, c.roster, c.member_count, c.disbanded,
-                m.role, m.left_seq IS NOT NULL, t.sender, t.recalled, coalesce(n.edits, 0), coalesce(n.reactions, 0)
+                m.role, m.left_seq IS NOT NULL, t.sender, t.recalled, coalesce(n.edits, 0), coalesce(n.reactions, 0),
+                t.kind, t.expires_at
          FROM (VALUES (1)) one
             LEFT JOIN conversations c ON c.id = $1 AND c.head_seq > 0
             LEFT JOIN LATERAL (SELECT role, left_seq FROM members
@@ -94,23 +97,35 @@ pub(super) fn facts(
                 edits: row::number(&row, 10)?,
                 reactions: row::number(&row, 11)?,
             },
+            kind: u8::try_from(get::<i16>(&row, 12)?)
+                .map_err(|_| Failure::damaged("a message has an impossible kind"))?,
+            expires_at: row::time(&row, 13)?,
         }),
     };
     Ok(Facts { head, stay, target })
 }
 
-/// The user has a reaction to the message.
-pub(super) fn has_reacted(
+/// The user's reaction to the message, if they have one.
+pub(super) fn reaction_of(
     session: &mut Session,
     conversation: ConversationId,
     message: Seq,
     user: UserId,
-) -> Result<bool, Failure> {
+) -> Result<Option<String>, Failure> {
     let found = session.first(
-        "SELECT 1 FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3",
+        "SELECT reaction FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3",
         &[&sql(conversation.0), &row::bound(message.0), &sql(user.0)],
     )?;
-    Ok(found.is_some())
+    found.map(|row| get(&row, 0)).transpose()
+}
+
+/// A conversation's name now.
+pub(super) fn name(session: &mut Session, conversation: ConversationId) -> Result<Option<String>, Failure> {
+    let found = session.first(
+        "SELECT name FROM conversations WHERE id = $1",
+        &[&sql(conversation.0)],
+    )?;
+    found.map(|row| get(&row, 0)).transpose()
 }
 
 /// What the same request made before.

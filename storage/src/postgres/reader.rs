@@ -7,7 +7,7 @@ use super::{
     derive::text,
     failure::Failure,
     lending::ReadConnections,
-    page,
+    lookup, page,
     row::{self, SESSION_COLUMNS, USER_COLUMNS, get, session_columns, sql, user_columns},
     seen, tail, views,
 };
@@ -16,7 +16,10 @@ use crate::{
     past::{Claim, Testimony},
     read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Reader, Tail},
     snapshot::Snapshot,
-    types::{ConversationId, Credentials, Position, Seq, Session, TokenHash, User, UserId},
+    types::{
+        ClientId, ConversationId, Credentials, Event, Fingerprint, Position, Seq, Session, TokenHash, User,
+        UserId,
+    },
 };
 
 pub(super) struct PostgresReader {
@@ -163,6 +166,26 @@ impl Reader for PostgresReader {
         conversation: ConversationId,
     ) -> Result<Option<ConversationView>, ReadError> {
         self.ask(|session| views::one(session, viewer, conversation))
+    }
+
+    fn conversations_of(
+        &mut self,
+        viewer: UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<ConversationView>, ReadError> {
+        self.ask(|session| views::some(session, viewer, conversations))
+    }
+
+    fn made_by(
+        &mut self,
+        conversation: ConversationId,
+        sender: UserId,
+        client_id: ClientId,
+    ) -> Result<Option<(Arc<Event>, Fingerprint)>, ReadError> {
+        self.ask(|session| {
+            let found = lookup::event_by_request(session, conversation, sender, client_id)?;
+            Ok(found.map(|(event, fingerprint)| (Arc::new(event), fingerprint)))
+        })
     }
 
     fn conversations(

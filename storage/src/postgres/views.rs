@@ -12,25 +12,28 @@ use super::{
 };
 use crate::{
     read::{Changes, ConversationView, CursorView},
-    shape::Shape,
     snapshot::Snapshot,
-    types::{ConversationId, ConversationKind, Position, UserId},
+    types::{ConversationId, Position, UserId},
+    visible::{self, Cursor, Place, State, Stay},
 };
 
 /// The columns that [`view`] reads: of `conversations c`, of the viewer's newest interval `s`, and of the
-/// viewer's cursor `k`. A former member's head is where they went.
+/// viewer's cursor `k`. A former member's place is where they went.
 macro_rules! view_columns {
     () => {
-        "c.id, c.name, coalesce(s.left_seq, c.head_seq) AS head, coalesce(s.left_ordinal, c.head_ordinal) AS ordinal,
-         coalesce(s.left_position, c.head_position) AS place, coalesce(s.left_at, c.head_at) AS at, s.joined_seq,
-         s.joined_ordinal, s.role, s.left_seq IS NULL AS is_member, c.member_count, c.disbanded, c.roster,
+        "c.id, coalesce(s.left_position, c.head_position) AS place,
+         c.head_seq, c.head_ordinal, c.head_position, c.head_at, c.roster, c.name, c.member_count, c.disbanded,
+         (SELECT f.joined_seq FROM members f WHERE f.conversation = s.conversation AND f.user_id = s.user_id
+          ORDER BY f.conversation, f.user_id, f.joined_seq LIMIT 1) AS first_seq,
+         s.joined_seq, s.joined_ordinal, s.role,
+         s.left_seq, s.left_ordinal, s.left_position, s.left_at, s.left_name, s.left_count,
          coalesce(k.delivered, 0) AS delivered, coalesce(k.read, 0) AS read,
          coalesce(k.read_ordinal, 0) AS read_ordinal"
     };
 }
 
 /// How many columns those are.
-const VIEW_COLUMNS: usize = 16;
+const VIEW_COLUMNS: usize = 23;
 
 /// All conversations of the user $1, each with their newest interval.
 macro_rules! from_all {
@@ -44,32 +47,60 @@ macro_rules! from_all {
 /// Reads [`view_columns`] from the column `first` on.
 fn view(row: &Row, first: usize, viewer: UserId) -> Result<ConversationView, Failure> {
     let id = row::conversation_id(row, first)?;
-    let shape = Shape::of(id).ok_or_else(|| Failure::damaged("a conversation has an impossible id"))?;
-    let head_ordinal = row::number(row, first + 3)?;
-    let member = row::flag(row, first + 9)?;
-    let role = row::role(row, first + 8)?;
-    // Nothing before joining counts, and nothing that was read.
-    let seen_ordinal = row::number(row, first + 15)?.max(row::number(row, first + 7)?);
-    Ok(ConversationView {
-        id,
-        kind: shape.kind(),
-        name: get(row, first + 1)?,
-        peer: shape.peer_of(viewer),
-        head: row::seq(row, first + 2)?,
-        head_ordinal,
-        head_position: row::position(row, first + 4)?,
-        last_at: row::time(row, first + 5)?,
-        first: row::seq(row, first + 6)?,
-        role: (member && shape.kind() == ConversationKind::Group).then_some(role),
-        member,
-        member_count: u32::try_from(row::number(row, first + 10)?)
-            .map_err(|_| Failure::damaged("a group has impossibly many members"))?,
-        disbanded: row::flag(row, first + 11)?,
-        roster: row::seq(row, first + 12)?,
-        delivered: row::seq(row, first + 13)?,
-        read: row::seq(row, first + 14)?,
-        unread: head_ordinal.saturating_sub(seen_ordinal),
-    })
+    let now = State {
+        head: Place {
+            seq: row::seq(row, first + 2)?,
+            ordinal: row::number(row, first + 3)?,
+            position: row::position(row, first + 4)?,
+            at: row::time(row, first + 5)?,
+            roster: row::seq(row, first + 6)?,
+        },
+        name: get(row, first + 7)?,
+        member_count: members(row, first + 8)?,
+        disbanded: row::flag(row, first + 9)?,
+    };
+    let stay = Stay {
+        first: row::seq(row, first + 10)?,
+        joined: row::seq(row, first + 11)?,
+        joined_ordinal: row::number(row, first + 12)?,
+        role: row::role(row, first + 13)?,
+        left: left(row, first + 14)?,
+    };
+    let cursor = Cursor {
+        delivered: row::seq(row, first + 20)?,
+        read: row::seq(row, first + 21)?,
+        read_ordinal: row::number(row, first + 22)?,
+    };
+    visible::view(id, viewer, now, stay, cursor)
+        .ok_or_else(|| Failure::damaged("a conversation has an impossible id"))
+}
+
+/// The conversation as it was when the viewer went, from the column `first` on.
+fn left(row: &Row, first: usize) -> Result<Option<State>, Failure> {
+    if get::<Option<i64>>(row, first)?.is_none() {
+        return Ok(None);
+    }
+    let seq = row::seq(row, first)?;
+    let head = Place {
+        seq,
+        ordinal: row::number(row, first + 1)?,
+        position: row::position(row, first + 2)?,
+        at: row::time(row, first + 3)?,
+        // The event by which somebody goes changes who is a member.
+        roster: seq,
+    };
+    Ok(Some(State {
+        head,
+        name: get(row, first + 4)?,
+        member_count: members(row, first + 5)?,
+        // Nobody leaves what has ended.
+        disbanded: false,
+    }))
+}
+
+fn members(row: &Row, column: usize) -> Result<u32, Failure> {
+    u32::try_from(row::number(row, column)?)
+        .map_err(|_| Failure::damaged("a group has impossibly many members"))
 }
 
 pub(super) fn one(
@@ -88,6 +119,28 @@ pub(super) fn one(
         &[&sql(viewer.0), &sql(conversation.0)],
     )?;
     found.map(|row| view(&row, 0, viewer)).transpose()
+}
+
+/// Those that the viewer sees, in the order asked.
+pub(super) fn some(
+    session: &mut Session,
+    viewer: UserId,
+    conversations: &[ConversationId],
+) -> Result<Vec<ConversationView>, Failure> {
+    let ids: Vec<i64> = conversations.iter().map(|id| sql(id.0)).collect();
+    let rows = session.query(
+        concat!(
+            "SELECT ",
+            view_columns!(),
+            " FROM unnest($2::bigint[]) WITH ORDINALITY AS asked (id, place)
+                   JOIN members s ON s.conversation = asked.id AND s.user_id = $1 AND s.newest
+                   JOIN conversations c ON c.id = asked.id
+                   LEFT JOIN cursors k ON k.conversation = s.conversation AND k.user_id = s.user_id
+              ORDER BY asked.place"
+        ),
+        &[&sql(viewer.0), &ids],
+    )?;
+    rows.iter().map(|row| view(row, 0, viewer)).collect()
 }
 
 pub(super) fn newest(
@@ -141,6 +194,15 @@ pub(super) fn changes(
                     WHERE k.conversation = m.conversation AND k.position > 0 AND k.position >= $2
                     ORDER BY k.position OFFSET 0) k
                 WHERE m.user_id = $1 AND m.newest AND m.left_seq IS NULL
+                  AND (k.position >= $3 OR (k.position >> 20) = ANY ($4))
+                  AND (SELECT true FROM members n
+                       WHERE n.conversation = m.conversation AND n.user_id = k.user_id AND n.left_seq IS NULL LIMIT 1)
+                UNION ALL
+                SELECT k.conversation, k.user_id, k.delivered, k.read, k.position
+                FROM members m CROSS JOIN LATERAL (
+                    SELECT k.conversation, k.user_id, k.delivered, k.read, k.position FROM cursors k
+                    WHERE k.conversation = m.conversation AND k.user_id = $1 LIMIT 1) k
+                WHERE m.user_id = $1 AND m.newest AND m.left_seq IS NOT NULL AND k.position > 0 AND k.position >= $2
                   AND (k.position >= $3 OR (k.position >> 20) = ANY ($4))
              ), cut AS MATERIALIZED (
                 SELECT max(p.place) | 1048575 AS place

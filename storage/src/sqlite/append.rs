@@ -105,14 +105,22 @@ impl<'a> Case<'a> {
                 draft.expires_at = *expires_at;
                 Ok(draft)
             }
-            Action::Edit { target, body } => {
+            Action::Edit { target, body, fits } => {
                 let role = self.stay()?.role;
-                self.changeable(*target, role, false)?;
+                let event = self.changeable(*target, role, false)?;
+                if event.has_expired(self.append.at) {
+                    return Err(Refused::Gone.into());
+                }
+                if !fits.has(event.kind.number()) {
+                    return Err(Refused::Unfit.into());
+                }
                 let counts = lookup::counts(self.moment.connection, self.append.conversation, *target)?;
                 if counts.edits >= u64::from(self.rules.message_edits_max) {
                     return Err(Refused::LimitReached.into());
                 }
-                Ok(Draft::new(EventKind::Edit, *target, body.clone()))
+                let mut draft = Draft::new(EventKind::Edit, *target, body.clone());
+                draft.expires_at = event.expires_at;
+                Ok(draft)
             }
             Action::Recall { target } => {
                 let role = self.stay()?.role;
@@ -125,12 +133,11 @@ impl<'a> Case<'a> {
                 body,
             } => {
                 self.stay()?;
-                if self.target(*target)?.recalled {
+                let event = self.target(*target)?;
+                if event.recalled || event.has_expired(self.append.at) {
                     return Err(Refused::Gone.into());
                 }
-                if !reaction.is_empty() {
-                    self.room_for_reaction(*target)?;
-                }
+                self.new_reaction(*target, reaction)?;
                 let mut draft = Draft::new(EventKind::Reaction, *target, body.clone());
                 draft.reaction = reaction;
                 Ok(draft)
@@ -188,20 +195,24 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Room for a reaction of the sender, which takes the place of the one they have.
-    fn room_for_reaction(&self, target: Seq) -> Result<(), Stop> {
+    /// The sender's reaction is another one than they have, and there is room for it: a first one adds to the others.
+    fn new_reaction(&self, target: Seq, reaction: &str) -> Result<(), Stop> {
         let (connection, append) = (self.moment.connection, self.append);
-        let counts = lookup::counts(connection, append.conversation, target)?;
-        if counts.reactions >= u64::from(self.rules.message_reactions_max)
-            && !lookup::has_reacted(connection, append.conversation, target, append.sender)?
-        {
-            return Err(Refused::LimitReached.into());
+        let present = lookup::reaction_of(connection, append.conversation, target, append.sender)?;
+        if present.as_deref().unwrap_or_default() == reaction {
+            return Err(Refused::NothingToDo.into());
+        }
+        if present.is_none() {
+            let counts = lookup::counts(connection, append.conversation, target)?;
+            if counts.reactions >= u64::from(self.rules.message_reactions_max) {
+                return Err(Refused::LimitReached.into());
+            }
         }
         Ok(())
     }
 
     /// A message that the sender may change: their own, or, where moderating counts, anyone's.
-    fn changeable(&self, target: Seq, role: Role, moderating: bool) -> Result<(), Stop> {
+    fn changeable(&self, target: Seq, role: Role, moderating: bool) -> Result<Event, Stop> {
         let event = self.target(target)?;
         if event.sender != self.append.sender && !(moderating && role >= Role::Admin) {
             return Err(Refused::Forbidden.into());
@@ -209,7 +220,7 @@ impl<'a> Case<'a> {
         if event.recalled {
             return Err(Refused::Gone.into());
         }
-        Ok(())
+        Ok(event)
     }
 }
 

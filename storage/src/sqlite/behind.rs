@@ -26,7 +26,6 @@ const ROWS_DUE_PER_EVENT: usize = 3;
 pub(super) struct Indexed {
     pub(super) conversation: ConversationId,
     pub(super) entry: Entry,
-    pub(super) client_id: ClientId,
 }
 
 impl Indexed {
@@ -40,13 +39,13 @@ impl Indexed {
                 at: event.at,
                 roster: event.roster,
                 sender: event.sender,
+                client_id: event.client_id,
             },
-            client_id: event.client_id,
         }
     }
 
     const fn request(&self) -> Request {
-        (self.client_id, self.conversation, self.entry.sender)
+        (self.entry.client_id, self.conversation, self.entry.sender)
     }
 }
 
@@ -149,7 +148,7 @@ impl Behind {
         // Stable: the seqs of a conversation are in order already.
         by_place.sort_by_key(|indexed| indexed.conversation);
         // By the id alone and as a number, which is quicker to compare; the order of equal ones does not matter.
-        by_client_id.sort_unstable_by_key(|indexed| u128::from_be_bytes(indexed.client_id.0));
+        by_client_id.sort_unstable_by_key(|indexed| u128::from_be_bytes(indexed.entry.client_id.0));
         self.generation = Some(Generation {
             by_place,
             by_client_id,
@@ -197,7 +196,7 @@ impl Behind {
         }
         for written in generation.requests(slice.requests) {
             self.requests.remove(&written.request());
-            self.greatest_id = self.greatest_id.max(Some(written.client_id));
+            self.greatest_id = self.greatest_id.max(Some(written.entry.client_id));
         }
         generation.places_done += slice.places;
         generation.requests_done += slice.requests;
@@ -258,7 +257,7 @@ pub(super) fn write_places(connection: &Connection, places: &[Indexed]) -> Resul
 /// Writes which requests made which events. What was written before may be written again.
 pub(super) fn write_requests(connection: &Connection, requests: &[Indexed]) -> Result<(), Failure> {
     write_rows(connection, &REQUESTS, requests, |indexed, row| {
-        row.bind(indexed.client_id.0)?;
+        row.bind(indexed.entry.client_id.0)?;
         row.bind(sql(indexed.conversation.0))?;
         row.bind(sql(indexed.entry.sender.0))?;
         row.bind(sql(indexed.entry.position.0))

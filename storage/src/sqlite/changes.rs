@@ -161,12 +161,21 @@ fn cursors_between(
     limit: usize,
 ) -> Result<Vec<CursorView>, Failure> {
     let mut statement = moment.connection.prepare_cached(
+        // Of members to members, and one's own.
         "SELECT k.conversation, k.user, k.delivered, k.read, k.position
          FROM members m INDEXED BY members_newest
             CROSS JOIN cursors k INDEXED BY cursors_by_position ON k.conversation = m.conversation
          WHERE m.user = ?1 AND m.newest = 1 AND m.left_seq IS NULL
            AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
-         ORDER BY k.position, k.conversation, k.user LIMIT ?4",
+           AND EXISTS (SELECT 1 FROM members n INDEXED BY members_now
+                       WHERE n.conversation = k.conversation AND n.user = k.user AND n.left_seq IS NULL)
+         UNION ALL
+         SELECT k.conversation, k.user, k.delivered, k.read, k.position
+         FROM members m INDEXED BY members_newest
+            CROSS JOIN cursors k ON k.conversation = m.conversation AND k.user = ?1
+         WHERE m.user = ?1 AND m.newest = 1 AND m.left_seq IS NOT NULL
+           AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
+         ORDER BY 5, 1, 2 LIMIT ?4",
     )?;
     let key = [
         sql(viewer.0),
@@ -177,8 +186,8 @@ fn cursors_between(
     collect(statement.query(key)?, |row| views::cursor(row, moment))
 }
 
-/// Every cursor that moved beyond `since` in a conversation that the user is a member of, unless more moved in the store
-/// than are worth looking at.
+/// Every cursor that moved beyond `since` and that the user is shown, unless more moved in the store than are worth
+/// looking at.
 fn moved_at_all(
     moment: &Moment<'_>,
     viewer: UserId,
@@ -189,7 +198,7 @@ fn moved_at_all(
          WHERE position > ?1 AND position > 0 LIMIT ?2",
     )?;
     let rows = statement.query([row::bound(since.0), row::limit(CHANGED_MAX + 1)])?;
-    let mut moved = collect(rows, |row| views::cursor(row, moment))?;
+    let moved = collect(rows, |row| views::cursor(row, moment))?;
     if moved.len() > CHANGED_MAX || !fewer_than_memberships(moment, viewer, moved.len())? {
         return Ok(None);
     }
@@ -201,7 +210,15 @@ fn moved_at_all(
             memberships.insert(conversation, member);
         }
     }
-    moved.retain(|cursor| memberships.get(&cursor.conversation) == Some(&true));
+    let mut shown = Vec::with_capacity(moved.len());
+    for cursor in moved {
+        let of_members = memberships.get(&cursor.conversation) == Some(&true)
+            && lookup::member(moment.connection, cursor.conversation, cursor.user)?.is_some();
+        if cursor.user == viewer || of_members {
+            shown.push(cursor);
+        }
+    }
+    let mut moved = shown;
     moved.sort_unstable_by_key(|cursor| (cursor.position, cursor.conversation, cursor.user));
     Ok(Some(moved))
 }

@@ -183,11 +183,13 @@ fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
             count_members(connection, event, change.users.len() as i64)
         }
         EventKind::MemberRemoved | EventKind::MemberLeft => {
+            // Whoever goes sees the group without them.
+            count_members(connection, event, -(change.users.len() as i64))?;
             for user in &change.users {
                 leave(connection, event, *user)?;
                 count_group(connection, *user, -1)?;
             }
-            count_members(connection, event, -(change.users.len() as i64))
+            Ok(())
         }
         EventKind::RoleChanged => {
             let role = change
@@ -215,7 +217,8 @@ fn leave(connection: &Connection, event: &Event, user: UserId) -> Result<(), Fai
     let changed = connection
         .prepare_cached(
             "UPDATE members INDEXED BY members_now
-             SET left_seq = ?3, left_ordinal = ?4, left_position = ?5, left_at = ?6
+             SET left_seq = ?3, left_ordinal = ?4, left_position = ?5, left_at = ?6,
+                 (left_name, left_count) = (SELECT name, member_count FROM conversations WHERE id = ?1)
              WHERE conversation = ?1 AND user = ?2 AND left_seq IS NULL",
         )?
         .execute([

@@ -24,6 +24,10 @@ pub(super) fn decide<'a>(case: &Case<'a>) -> Result<Draft<'a>, Stop> {
         Action::SetRole { user, role } => set_role(case, *user, *role),
         Action::Rename { name } => {
             group_as(case, Role::Admin)?;
+            let present = lookup::name(case.moment.connection, case.append.conversation)?;
+            if present.as_ref() == Some(name) {
+                return Err(Refused::NothingToDo.into());
+            }
             let change = GroupChange {
                 name: Some(name.clone()),
                 ..GroupChange::default()

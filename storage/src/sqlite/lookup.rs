@@ -10,6 +10,7 @@ use super::{
 };
 use crate::page::Counts;
 use crate::types::{ClientId, ConversationId, Event, Position, Role, Seq, Session, Timestamp, User, UserId};
+pub(super) use crate::visible::Cursor;
 
 /// A conversation's newest state.
 #[derive(Clone, Copy, Debug)]
@@ -135,18 +136,24 @@ pub(super) fn counts(
     Ok(found.unwrap_or_default())
 }
 
-/// The user has a reaction to the message.
-pub(super) fn has_reacted(
+/// The user's reaction to the message, if they have one.
+pub(super) fn reaction_of(
     connection: &Connection,
     conversation: ConversationId,
     message: Seq,
     user: UserId,
-) -> Result<bool, Failure> {
+) -> Result<Option<String>, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3)",
+        "SELECT reaction FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3",
     )?;
     let key = [sql(conversation.0), row::bound(message.0), sql(user.0)];
-    Ok(first(statement.query(key)?, |row| row::flag(row, 0))? == Some(true))
+    first(statement.query(key)?, |row| Ok(row.get(0)?))
+}
+
+/// A conversation's name now.
+pub(super) fn name(connection: &Connection, conversation: ConversationId) -> Result<Option<String>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT name FROM conversations WHERE id = ?1")?;
+    first(statement.query([sql(conversation.0)])?, |row| Ok(row.get(0)?))
 }
 
 /// Where in the log an event is.
@@ -208,6 +215,26 @@ pub(super) fn position_by_request(
     )
 }
 
+/// What the same request made before, for readers.
+pub(super) fn event_by_request(
+    moment: &Moment<'_>,
+    conversation: ConversationId,
+    sender: UserId,
+    client_id: ClientId,
+) -> Result<Option<LogEntry>, Failure> {
+    let position = match moment.recent.made_by(conversation, sender, client_id)? {
+        Some(entry) => Some(entry.position),
+        None => position_by_request(moment.connection, conversation, sender, client_id)?,
+    };
+    let Some(position) = position else { return Ok(None) };
+    let entry = event(moment.connection, position)?;
+    let event = &entry.event;
+    if (event.conversation, event.sender, event.client_id) != (conversation, sender, client_id) {
+        return Err(Failure::damaged("the event of a request is that of another one"));
+    }
+    Ok(Some(entry))
+}
+
 /// Displayable messages up to and including this seq.
 pub(super) fn ordinal_at(
     moment: &Moment<'_>,
@@ -225,17 +252,9 @@ pub(super) fn ordinal_at(
         .ok_or_else(|| Failure::damaged("a seq below the head has no event"))
 }
 
-/// Delivered and read, and the ordinal at `read`.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cursor {
-    pub(super) delivered: Seq,
-    pub(super) read: Seq,
-    pub(super) read_ordinal: u64,
-}
-
 impl Cursor {
     /// Sending is having read.
-    pub(super) fn with_sent(self, sent: Option<&Entry>) -> Self {
+    pub(in crate::sqlite) fn with_sent(self, sent: Option<&Entry>) -> Self {
         sent.map_or(self, |sent| Self {
             delivered: self.delivered.max(sent.seq),
             read: self.read.max(sent.seq),

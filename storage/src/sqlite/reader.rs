@@ -22,7 +22,10 @@ use crate::{
         Changes, ConversationView, Direction, EventPage, Interrupter, Interval, MemberView, Reader, Tail,
     },
     snapshot::Snapshot,
-    types::{ConversationId, Credentials, Position, Seq, Session, TokenHash, User, UserId},
+    types::{
+        ClientId, ConversationId, Credentials, Event, Fingerprint, Position, Seq, Session, TokenHash, User,
+        UserId,
+    },
 };
 
 pub(super) struct SqliteReader {
@@ -129,6 +132,34 @@ impl Reader for SqliteReader {
         self.answer(|reader| {
             let question = reader.ask()?;
             views::one(&question.moment(), viewer, conversation)
+        })
+    }
+
+    fn conversations_of(
+        &mut self,
+        viewer: UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<ConversationView>, ReadError> {
+        self.answer(|reader| {
+            let question = reader.ask()?;
+            let mut found = Vec::new();
+            for conversation in conversations {
+                found.extend(views::one(&question.moment(), viewer, *conversation)?);
+            }
+            Ok(found)
+        })
+    }
+
+    fn made_by(
+        &mut self,
+        conversation: ConversationId,
+        sender: UserId,
+        client_id: ClientId,
+    ) -> Result<Option<(Arc<Event>, Fingerprint)>, ReadError> {
+        self.answer(|reader| {
+            let question = reader.ask()?;
+            let found = lookup::event_by_request(&question.moment(), conversation, sender, client_id)?;
+            Ok(found.map(|entry| (Arc::new(entry.event), entry.fingerprint)))
         })
     }
 

@@ -23,7 +23,7 @@ pub(super) use question::Question;
 use super::failure::Failure;
 use crate::{
     read::Direction,
-    types::{ConversationId, Position, Seq, Timestamp, UserId},
+    types::{ClientId, ConversationId, Position, Seq, Timestamp, UserId},
 };
 
 /// Entries kept for readers at most. A read that began so long ago is refused.
@@ -38,6 +38,7 @@ pub(super) struct Entry {
     pub(super) at: Timestamp,
     pub(super) roster: Seq,
     pub(super) sender: UserId,
+    pub(super) client_id: ClientId,
 }
 
 /// The newest events of one conversation: their seqs follow each other.
@@ -299,6 +300,20 @@ impl<'a> Seen<'a> {
             backward
                 .find(|entry| entry.sender == sender && self.sees(entry))
                 .copied()
+        })
+    }
+
+    /// The event that a request made, if it is one of these.
+    pub(super) fn made_by(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        client_id: ClientId,
+    ) -> Result<Option<Entry>, Failure> {
+        self.read(conversation, |newest| {
+            let mut backward = newest.iter().rev();
+            let is_it = |entry: &&Entry| entry.client_id == client_id && entry.sender == sender;
+            backward.find(|entry| is_it(entry) && self.sees(entry)).copied()
         })
     }
 

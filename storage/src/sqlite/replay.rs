@@ -12,7 +12,8 @@ const TABLES: [(&str, &str); 6] = [
     ("conversations", "id, name, disbanded, member_count"),
     (
         "members",
-        "conversation, user, joined_seq, joined_ordinal, role, left_seq, left_ordinal, left_position, left_at, newest",
+        "conversation, user, joined_seq, joined_ordinal, role, left_seq, left_ordinal, left_position, left_at, \
+         left_name, left_count, newest",
     ),
     ("group_counts", "user, groups"),
     ("edits", "conversation, target, seq, position"),

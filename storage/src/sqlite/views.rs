@@ -6,23 +6,25 @@ use rusqlite::Row;
 
 use super::{
     failure::Failure,
-    lookup::Cursor,
     moment::Moment,
     row::{self, collect, first, sql},
 };
 use crate::{
     read::{ConversationView, CursorView},
-    shape::Shape,
-    types::{ConversationId, ConversationKind, Position, Seq, UserId},
+    types::{ConversationId, Position, Seq, UserId},
+    visible::{self, Cursor, Place, State, Stay},
 };
 
 /// The columns that [`view`] reads: of `conversations c`, of the viewer's newest interval `s`, and of the
-/// viewer's cursor `k`. A former member's head is where they went; a member's may be newer than the tables have it.
+/// viewer's cursor `k`. A former member's place is where they went; a member's may be newer than the tables have it.
 macro_rules! view_columns {
     () => {
-        "c.id, c.name, coalesce(s.left_seq, c.head_seq), coalesce(s.left_ordinal, c.head_ordinal),
-         coalesce(s.left_position, c.head_position) AS place, coalesce(s.left_at, c.head_at), s.joined_seq,
-         s.joined_ordinal, s.role, s.left_seq IS NULL, c.member_count, c.disbanded, c.roster,
+        "c.id, coalesce(s.left_position, c.head_position) AS place,
+         c.head_seq, c.head_ordinal, c.head_position, c.head_at, c.roster, c.name, c.member_count, c.disbanded,
+         (SELECT f.joined_seq FROM members f WHERE f.conversation = s.conversation AND f.user = s.user
+          ORDER BY f.joined_seq LIMIT 1),
+         s.joined_seq, s.joined_ordinal, s.role,
+         s.left_seq, s.left_ordinal, s.left_position, s.left_at, s.left_name, s.left_count,
          coalesce(k.delivered, 0), coalesce(k.read, 0), coalesce(k.read_ordinal, 0)"
     };
 }
@@ -38,47 +40,65 @@ macro_rules! from_all {
 
 fn view(row: &Row<'_>, viewer: UserId, moment: &Moment<'_>) -> Result<ConversationView, Failure> {
     let id = row::conversation_id(row, 0)?;
-    let shape = Shape::of(id).ok_or_else(|| Failure::damaged("a conversation has an impossible id"))?;
-    let member = row::flag(row, 9)?;
-    let role = row::role(row, 8)?;
-    let cursor = Cursor {
-        delivered: row::seq(row, 13)?,
-        read: row::seq(row, 14)?,
-        read_ordinal: row::number(row, 15)?,
-    };
-    let cursor = cursor.with_sent(moment.recent.sent(id, viewer)?.as_ref());
-    let mut view = ConversationView {
-        id,
-        kind: shape.kind(),
-        name: row.get(1)?,
-        peer: shape.peer_of(viewer),
-        head: row::seq(row, 2)?,
-        head_ordinal: row::number(row, 3)?,
-        head_position: row::position(row, 4)?,
-        last_at: row::time(row, 5)?,
-        first: row::seq(row, 6)?,
-        role: (member && shape.kind() == ConversationKind::Group).then_some(role),
-        member,
-        member_count: row.get(10)?,
-        disbanded: row::flag(row, 11)?,
-        roster: row::seq(row, 12)?,
-        delivered: cursor.delivered,
-        read: cursor.read,
-        unread: 0,
+    let mut now = State {
+        head: Place {
+            seq: row::seq(row, 2)?,
+            ordinal: row::number(row, 3)?,
+            position: row::position(row, 4)?,
+            at: row::time(row, 5)?,
+            roster: row::seq(row, 6)?,
+        },
+        name: row.get(7)?,
+        member_count: row.get(8)?,
+        disbanded: row::flag(row, 9)?,
     };
     if let Some(newest) = moment.recent.newest(id)? {
-        view.roster = newest.roster;
-        if member {
-            view.head = newest.seq;
-            view.head_ordinal = newest.ordinal;
-            view.head_position = newest.position;
-            view.last_at = newest.at;
-        }
+        now.head = Place {
+            seq: newest.seq,
+            ordinal: newest.ordinal,
+            position: newest.position,
+            at: newest.at,
+            roster: newest.roster,
+        };
     }
-    // Nothing before joining counts, and nothing that was read.
-    let seen_ordinal = cursor.read_ordinal.max(row::number(row, 7)?);
-    view.unread = view.head_ordinal.saturating_sub(seen_ordinal);
-    Ok(view)
+    let stay = Stay {
+        first: row::seq(row, 10)?,
+        joined: row::seq(row, 11)?,
+        joined_ordinal: row::number(row, 12)?,
+        role: row::role(row, 13)?,
+        left: left(row)?,
+    };
+    let cursor = Cursor {
+        delivered: row::seq(row, 20)?,
+        read: row::seq(row, 21)?,
+        read_ordinal: row::number(row, 22)?,
+    };
+    let cursor = cursor.with_sent(moment.recent.sent(id, viewer)?.as_ref());
+    visible::view(id, viewer, now, stay, cursor)
+        .ok_or_else(|| Failure::damaged("a conversation has an impossible id"))
+}
+
+/// The conversation as it was when the viewer went.
+fn left(row: &Row<'_>) -> Result<Option<State>, Failure> {
+    if row.get::<_, Option<i64>>(14)?.is_none() {
+        return Ok(None);
+    }
+    let seq = row::seq(row, 14)?;
+    let head = Place {
+        seq,
+        ordinal: row::number(row, 15)?,
+        position: row::position(row, 16)?,
+        at: row::time(row, 17)?,
+        // The event by which somebody goes changes who is a member.
+        roster: seq,
+    };
+    Ok(Some(State {
+        head,
+        name: row.get(18)?,
+        member_count: row.get(19)?,
+        // Nobody leaves what has ended.
+        disbanded: false,
+    }))
 }
 
 pub(super) fn one(

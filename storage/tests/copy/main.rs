@@ -22,9 +22,9 @@ use proptest::{
     test_runner::{Config, TestCaseError},
 };
 use storage::{
-    Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint, NewSession,
-    NewUser, Outcome, Position, Refused, Rules, Seq, Session, SessionId, Store, Timestamp, TokenHash, UserId,
-    Write, Writer,
+    Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint,
+    MessageKinds, NewSession, NewUser, Outcome, Position, Refused, Rules, Seq, Session, SessionId, Store,
+    Timestamp, TokenHash, UserId, Write, Writer,
     copy::{Progress, Report, Step, copy},
     postgres::{PostgresOptions, PostgresStore},
     sqlite::{SqliteOptions, SqliteStore},
@@ -167,6 +167,7 @@ pub(crate) fn a_bit_of_everything() -> Vec<Vec<Write>> {
     let about = |target: u64, what: &str| Action::Edit {
         target: Seq(target),
         body: what.to_owned().into(),
+        fits: MessageKinds::ALL,
     };
     let react = |target: u64, reaction: &str| Action::React {
         target: Seq(target),

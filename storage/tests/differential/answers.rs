@@ -1,7 +1,7 @@
 //! Every question to both stores, with every argument that could matter.
 
 use proptest::{prelude::*, test_runner::TestCaseError};
-use storage::{Direction, Position, Reader, Seq, Snapshot, TokenHash, UserId};
+use storage::{ClientId, Direction, Position, Reader, Seq, Snapshot, TokenHash, UserId};
 
 use crate::histories;
 
@@ -41,7 +41,15 @@ pub(crate) fn compare(left: &mut dyn Reader, right: &mut dyn Reader) -> Result<(
             same!(left, right, tail(&Snapshot::at(Position(since)), limit));
         }
     }
+    for conversation in histories::conversations() {
+        for sender in everyone() {
+            for number in [0, 7, 20, 59] {
+                same!(left, right, made_by(conversation, sender, ClientId([number; 16])));
+            }
+        }
+    }
     for viewer in everyone() {
+        same!(left, right, conversations_of(viewer, &histories::conversations()));
         same!(left, right, sessions(viewer));
         lists(left, right, viewer, position)?;
         for conversation in histories::conversations() {

@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 
 use proptest::{collection::vec, prelude::*};
 use storage::{
-    Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint, NewSession,
-    NewUser, ProfileChange, Revoke, Role, Seq, Session, SessionId, Timestamp, TokenHash, UserId, Write,
+    Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint,
+    MessageKinds, NewSession, NewUser, ProfileChange, Revoke, Role, Seq, Session, SessionId, Timestamp,
+    TokenHash, UserId, Write,
 };
 
 /// Those who have an account from the beginning.
@@ -105,12 +106,18 @@ fn action() -> impl Strategy<Value = Action> {
     let role = prop::sample::select(vec![Role::Member, Role::Admin, Role::Owner]);
     let kind = prop_oneof![20 => 1..=31_u8, 1 => Just(0), 1 => Just(32)];
     let reply_to = prop_oneof![4 => Just(Seq(0)), 1 => seq()];
+    let few = || {
+        vec(0..40_u8, 0..20).prop_map(|kinds| kinds.into_iter().fold(MessageKinds::NONE, MessageKinds::and))
+    };
+    let fits = prop_oneof![4 => Just(MessageKinds::ALL), 1 => few()];
     let expires_at = prop_oneof![4 => Just(Timestamp(0)), 1 => time()];
     prop_oneof![
         16 => (kind, text(), expires_at, reply_to).prop_map(|(kind, body, expires_at, reply_to)| {
             Action::Message { kind, body: body.into(), expires_at, reply_to }
         }),
-        5 => (seq(), text()).prop_map(|(target, body)| Action::Edit { target, body: body.into() }),
+        5 => (seq(), text(), fits).prop_map(|(target, body, fits)| {
+            Action::Edit { target, body: body.into(), fits }
+        }),
         3 => seq().prop_map(|target| Action::Recall { target }),
         5 => (seq(), text(), text()).prop_map(|(target, reaction, body)| {
             Action::React { target, reaction, body: body.into() }

@@ -81,7 +81,7 @@ fn unread_is_right(
     let unread = |event: &&Event| {
         event.kind.is_displayable()
             && event.seq > view.read
-            && event.seq >= view.first
+            && event.seq >= view.joined
             && event.seq <= view.head
     };
     prop_assert_eq!(view.unread, log.iter().filter(unread).count() as u64);

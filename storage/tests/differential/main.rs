@@ -14,6 +14,7 @@ mod invariants;
 mod postgresql;
 #[path = "../ranked/mod.rs"]
 mod ranked;
+mod visible;
 
 use std::collections::BTreeMap;
 
@@ -249,10 +250,10 @@ impl Follower {
         let view = reader.conversation(self.user, id).unwrap().unwrap();
         let forward = storage::Direction::Forward;
         let page = reader
-            .events(self.user, id, view.first, forward, 1, 0)
+            .events(self.user, id, view.joined, forward, 1, 0)
             .unwrap()
             .unwrap();
-        assert_ne!(view.first, Seq(0));
+        assert_ne!(view.joined, Seq(0));
         page.events[0].event.position
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use postgres::{Client, NoTls};
 use storage::{
-    Action, CommitError, ConversationId, Outcome, Refused, Seq, Store, UserId, Write, postgres::PostgresStore,
+    Action, CommitError, ConversationId, MessageKinds, Outcome, Refused, Seq, Store, UserId, Write,
+    postgres::PostgresStore,
 };
 
 use crate::{append, database, group, message, pair, register};
@@ -27,7 +28,16 @@ fn seqs(answers: Result<Vec<Result<Outcome, Refused>>, CommitError>) -> Vec<Resu
 
 fn edit(conversation: ConversationId, request: u64) -> Write {
     let (target, body) = (Seq(1), "edited".into());
-    Write::Append(append(conversation, 1, request, Action::Edit { target, body }))
+    Write::Append(append(
+        conversation,
+        1,
+        request,
+        Action::Edit {
+            target,
+            body,
+            fits: MessageKinds::ALL,
+        },
+    ))
 }
 
 #[test]

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use postgres::{Client, NoTls};
 use services::{Postgres, PostgresSetup};
 use storage::{
-    Action, Append, Claim, CommitError, CursorMove, Doom, Generation, Outcome, ProfileChange, Seq, Snapshot,
-    Store, Testimony, UserId, Write, Writer,
+    Action, Append, Claim, CommitError, CursorMove, Doom, Generation, MessageKinds, Outcome, ProfileChange,
+    Seq, Snapshot, Store, Testimony, UserId, Write, Writer,
     postgres::{PostgresOptions, PostgresStore},
 };
 
@@ -61,6 +61,7 @@ fn others() -> Vec<Write> {
             Action::Edit {
                 target: Seq(1),
                 body: body(),
+                fits: MessageKinds::ALL,
             },
         ),
         action(102, Action::Recall { target: Seq(2) }),
@@ -407,6 +408,7 @@ fn statements_that_went_stale_are_prepared_again() {
             Action::Edit {
                 target: Seq(1),
                 body: Bytes::new(),
+                fits: MessageKinds::ALL,
             },
         );
         writer.commit(&[Write::UpdateProfile(change), edit]).unwrap();

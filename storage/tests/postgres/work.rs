@@ -5,8 +5,8 @@ use bytes::Bytes;
 use postgres::{Client, NoTls};
 use services::{Postgres, PostgresSetup};
 use storage::{
-    Action, ConversationId, CursorMove, Direction, ProfileChange, Reader, Seq, Snapshot, Store, UserId,
-    Write, Writer,
+    Action, ConversationId, CursorMove, Direction, MessageKinds, ProfileChange, Reader, Seq, Snapshot, Store,
+    UserId, Write, Writer,
     postgres::{PostgresOptions, PostgresStore},
 };
 
@@ -352,7 +352,11 @@ fn say(reply_to: Seq) -> Action {
 
 fn edit(target: Seq) -> Action {
     let body = Bytes::from_static(b"edited");
-    Action::Edit { target, body }
+    Action::Edit {
+        target,
+        body,
+        fits: MessageKinds::ALL,
+    }
 }
 
 fn react(target: Seq, reaction: &str) -> Action {

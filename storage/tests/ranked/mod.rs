@@ -15,10 +15,10 @@ use std::{
 
 use parking_lot::Mutex;
 use storage::{
-    Changes, Claim, CommitError, ConversationId, ConversationView, Credentials, CursorView, Direction, Event,
-    EventPage, Fate, Generation, Interval, MemberView, OpenError, Outcome, Position, ReadError, Reader,
-    Refused, Seq, Session, Snapshot, Store, Tail, Testimony, TokenHash, TokenKey, User, UserId, Write,
-    Writer,
+    Changes, Claim, ClientId, CommitError, ConversationId, ConversationView, Credentials, CursorView,
+    Direction, Event, EventPage, Fate, Fingerprint, Generation, Interval, MemberView, OpenError, Outcome,
+    Position, ReadError, Reader, Refused, Seq, Session, Snapshot, Store, Tail, Testimony, TokenHash,
+    TokenKey, User, UserId, Write, Writer,
 };
 
 /// See the module.
@@ -325,6 +325,27 @@ impl Reader for RankedReader {
 
     fn sessions(&mut self, user: UserId) -> Result<Vec<Session>, ReadError> {
         self.reader.sessions(user)
+    }
+
+    fn conversations_of(
+        &mut self,
+        viewer: UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<ConversationView>, ReadError> {
+        let views = self.reader.conversations_of(viewer, conversations)?;
+        let ranks = self.ranks.lock();
+        Ok(views.into_iter().map(|view| ranks.view(view)).collect())
+    }
+
+    fn made_by(
+        &mut self,
+        conversation: ConversationId,
+        sender: UserId,
+        client_id: ClientId,
+    ) -> Result<Option<(Arc<Event>, Fingerprint)>, ReadError> {
+        let found = self.reader.made_by(conversation, sender, client_id)?;
+        let ranks = self.ranks.lock();
+        Ok(found.map(|(event, fingerprint)| (ranks.event(&event), fingerprint)))
     }
 
     fn conversation(

@@ -12,9 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use storage::{
-    Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint, NewSession,
-    NewUser, OpenError, ProfileChange, Role, Rules, Seq, Session, SessionId, Store, Timestamp, TokenHash,
-    UserId, Write,
+    Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint,
+    MessageKinds, NewSession, NewUser, OpenError, ProfileChange, Role, Rules, Seq, Session, SessionId, Store,
+    Timestamp, TokenHash, UserId, Write,
     model::ModelStore,
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };
@@ -248,7 +248,15 @@ impl Chooser {
         match self.random.below(16) {
             0 => {
                 let body = self.body(400);
-                self.append(conversation, user, Action::Edit { target, body })
+                self.append(
+                    conversation,
+                    user,
+                    Action::Edit {
+                        target,
+                        body,
+                        fits: MessageKinds::ALL,
+                    },
+                )
             }
             1 => self.append(conversation, user, Action::Recall { target }),
             2 => {

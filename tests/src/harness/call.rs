@@ -52,6 +52,7 @@ calls! {
     Sync: v1::SyncRequest => v1::SyncResponse,
     ListConversations: v1::ListConversationsRequest => v1::ListConversationsResponse,
     GetConversation: v1::GetConversationRequest => v1::GetConversationResponse,
+    GetConversations: v1::GetConversationsRequest => v1::GetConversationsResponse,
     Delivered: v1::DeliveredRequest => v1::Empty,
     Read: v1::ReadRequest => v1::Empty,
     CreateGroup: v1::CreateGroupRequest => v1::SendResponse,

@@ -1,8 +1,8 @@
 //! What becomes of a node whose follower fails.
 
 use storage::{
-    Changes, Claim, ConversationId, ConversationView, Credentials, Direction, EventPage, Interval,
-    MemberView, Seq, Session, Tail, Testimony, TokenHash, User, UserId,
+    Changes, Claim, ClientId, ConversationId, ConversationView, Credentials, Direction, Event, EventPage,
+    Fingerprint, Interval, MemberView, Seq, Session, Tail, Testimony, TokenHash, User, UserId,
 };
 
 use super::*;
@@ -32,6 +32,8 @@ trap! {
     session_by_token(&TokenHash) -> Option<(Session, User)>;
     sessions(UserId) -> Vec<Session>;
     conversation(UserId, ConversationId) -> Option<ConversationView>;
+    conversations_of(UserId, &[ConversationId]) -> Vec<ConversationView>;
+    made_by(ConversationId, UserId, ClientId) -> Option<(Arc<Event>, Fingerprint)>;
     conversations(UserId, Option<Position>, usize) -> Vec<ConversationView>;
     changes(UserId, &Snapshot, usize) -> Changes;
     events(UserId, ConversationId, Seq, Direction, usize, usize) -> Option<EventPage>;

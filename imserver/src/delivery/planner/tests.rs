@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use storage::{
-    Changes, Claim, ClientId, ConversationView, Credentials, Direction, EventKind, EventPage, GroupChange,
-    MemberView, Position, Session, Tail, Testimony, TokenHash, User,
+    Changes, Claim, ClientId, ConversationView, Credentials, Direction, EventKind, EventPage, Fingerprint,
+    GroupChange, MemberView, Position, Session, Tail, Testimony, TokenHash, User,
 };
 
 use super::*;
@@ -73,7 +73,9 @@ impl Reader for MembersReader {
         session_by_token(&TokenHash) -> Option<(Session, User)>;
         sessions(UserId) -> Vec<Session>;
         conversation(UserId, ConversationId) -> Option<ConversationView>;
-        conversations(UserId, Option<Position>, usize) -> Vec<ConversationView>;
+        conversations_of(UserId, &[ConversationId]) -> Vec<ConversationView>;
+    made_by(ConversationId, UserId, ClientId) -> Option<(Arc<Event>, Fingerprint)>;
+    conversations(UserId, Option<Position>, usize) -> Vec<ConversationView>;
         changes(UserId, &Snapshot, usize) -> Changes;
         events(UserId, ConversationId, Seq, Direction, usize, usize) -> Option<EventPage>;
         members(UserId, ConversationId, UserId, usize) -> Option<Vec<MemberView>>;

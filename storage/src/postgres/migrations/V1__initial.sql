@@ -170,7 +170,8 @@ CREATE TABLE cursors (
 CREATE INDEX cursors_of_conversation ON cursors (conversation, position) WHERE position > 0;
 CREATE INDEX cursors_by_position ON cursors (position) WHERE position > 0;
 
--- Membership intervals. The event by which a member went is repeated here: it is their visible head.
+-- Membership intervals. The event by which a member went is repeated here, it is their visible head, and so is the
+-- group as that event left it: they see nothing of what it became.
 CREATE TABLE members (
     conversation   bigint   NOT NULL,
     user_id        bigint   NOT NULL,
@@ -181,6 +182,8 @@ CREATE TABLE members (
     left_ordinal   bigint,
     left_position  bigint,
     left_at        bigint,
+    left_name      text,
+    left_count     bigint,
     -- No later interval of the same user: users may come and go any number of times, their lists have the newest.
     newest         boolean  NOT NULL DEFAULT true,
     PRIMARY KEY (conversation, user_id, joined_seq)

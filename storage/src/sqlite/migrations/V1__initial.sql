@@ -149,7 +149,8 @@ CREATE TABLE conversations (
 -- As `cursors_moved`.
 CREATE INDEX conversations_by_head ON conversations (head_position);
 
--- Membership intervals. The event by which a member went is repeated here: it is their visible head.
+-- Membership intervals. The event by which a member went is repeated here, it is their visible head, and so is the
+-- group as that event left it: they see nothing of what it became.
 CREATE TABLE members (
     conversation   INTEGER NOT NULL,
     user           INTEGER NOT NULL REFERENCES users (id),
@@ -160,6 +161,8 @@ CREATE TABLE members (
     left_ordinal   INTEGER,
     left_position  INTEGER,
     left_at        INTEGER,
+    left_name      TEXT,
+    left_count     INTEGER,
     -- No later interval of the same user: users may come and go any number of times, their lists have the newest.
     newest         INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (conversation, user, joined_seq)

@@ -117,6 +117,7 @@ impl<'a> Writer<'a> {
             at: Timestamp(0),
             roster: Seq(0),
             sender: UserId(1),
+            client_id: ClientId([0; 16]),
         };
         self.recent.enter(conversation, entry);
         self.open.push((conversation, entry));

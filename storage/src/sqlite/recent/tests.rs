@@ -16,6 +16,7 @@ fn entry(seq: u64, position: u64) -> Entry {
         at: Timestamp(0),
         roster: Seq(0),
         sender: UserId(position % 2),
+        client_id: ClientId([0; 16]),
     }
 }
 

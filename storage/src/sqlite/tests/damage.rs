@@ -251,6 +251,7 @@ fn an_erased_body_is_nowhere_in_the_files() {
     let edit = Action::Edit {
         target: Seq(1),
         body: edited.into(),
+        fits: crate::write::MessageKinds::ALL,
     };
     writer.commit(&[request(4, PAIR, ANN, edit)]).unwrap();
     assert!(holds(&place, b"-secret"), "the test can find what is there");

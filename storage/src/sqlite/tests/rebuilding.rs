@@ -17,6 +17,7 @@ pub(super) fn history() -> (Vec<Write>, Vec<Write>) {
     let edit = |target, body: &'static [u8]| Action::Edit {
         target: Seq(target),
         body: Bytes::from_static(body),
+        fits: crate::write::MessageKinds::ALL,
     };
     let react = |target, reaction: &str| Action::React {
         target: Seq(target),

@@ -207,7 +207,15 @@ fn changing_a_message_again_and_again_costs_no_page_anything() {
         for target in targets() {
             for _ in 0..times {
                 let body = Bytes::from_static(b"edited");
-                world.act(group, ANN, Action::Edit { target, body });
+                world.act(
+                    group,
+                    ANN,
+                    Action::Edit {
+                        target,
+                        body,
+                        fits: crate::write::MessageKinds::ALL,
+                    },
+                );
                 world.act(group, CAT, react(target, "+"));
                 world.act(group, CAT, react(target, ""));
                 world.act(group, CAT, react(target, "-"));

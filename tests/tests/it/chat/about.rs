@@ -1,7 +1,7 @@
 //! Events about messages: edits, recalls, reactions, replies.
 
 use protocol::v1::{self, ErrorCode, EventKind};
-use tests::harness::{Daemon, User, body, refused, text};
+use tests::harness::{Daemon, User, body, message_id, refused, text};
 
 fn one(user: &mut User, conversation: u64, seq: u64) -> v1::Event {
     user.page(conversation, seq, 1).unwrap().events.remove(0)
@@ -201,4 +201,158 @@ fn what_was_said_before_one_came_cannot_be_spoken_about() {
     reply.content.as_mut().unwrap().reply_to = 2;
     assert_eq!(bob.refused(reply), ErrorCode::NotFound);
     bob.about(EventKind::Reaction, group, 4, "x").unwrap();
+}
+
+/// Milliseconds of the server's clock.
+fn server_time(user: &mut User) -> u64 {
+    user.get(v1::Ping {}).server_time_ms
+}
+
+/// An edit with this content.
+fn edit(conversation_id: u64, target_seq: u64, content: v1::Content) -> v1::SendRequest {
+    v1::SendRequest {
+        conversation_id,
+        client_msg_id: message_id(),
+        kind: EventKind::Edit.into(),
+        target_seq,
+        content: Some(content),
+        ..v1::SendRequest::default()
+    }
+}
+
+#[test]
+fn an_edit_lives_no_longer_than_its_message() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    let conversation = ada.direct(bob.id);
+    // The edit must come in time, however busy the machine is.
+    let edited_in_time = [1_000, 8_000, 60_000].into_iter().find_map(|lifetime_ms| {
+        let mut secret = text(conversation, "secret");
+        let expires_at_ms = server_time(&mut ada) + lifetime_ms;
+        secret.content.as_mut().unwrap().expires_at_ms = expires_at_ms;
+        let seq = ada.get(secret).seq;
+        let edited = ada.about(EventKind::Edit, conversation, seq, "worse secret");
+        edited.ok().map(|_| (seq, expires_at_ms))
+    });
+    let (seq, expires_at_ms) = edited_in_time.unwrap();
+    let deadline = std::time::Instant::now() + tests::harness::PATIENCE;
+    while server_time(&mut bob) < expires_at_ms {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    for device in [&mut ada, &mut bob] {
+        let events = device.history(conversation);
+        assert!(
+            events.iter().all(|event| event.expired && event.body.is_none()),
+            "{events:?}"
+        );
+        assert!(events.iter().all(|event| event.revision.is_none()));
+    }
+    assert_eq!(
+        refused(ada.about(EventKind::Edit, conversation, seq, "again")),
+        ErrorCode::Gone
+    );
+    assert_eq!(
+        refused(bob.about(EventKind::Reaction, conversation, seq, "x")),
+        ErrorCode::Gone
+    );
+    ada.about(EventKind::Recall, conversation, seq, "").unwrap();
+    let recalled = bob.history(conversation);
+    let recalled = recalled
+        .iter()
+        .filter(|event| event.seq == seq || event.target_seq == seq);
+    assert_eq!(
+        recalled.filter(|event| event.recalled).count(),
+        2,
+        "the message and its edit"
+    );
+}
+
+#[test]
+fn an_edit_is_checked_as_what_it_replaces() {
+    let daemon = Daemon::start();
+    let [mut ada, bob] = daemon.register_all(["ada", "bob"]);
+    let conversation = ada.direct(bob.id);
+    ada.text(conversation, "text");
+    let blob = || {
+        Some(v1::BlobRef {
+            blob_id: "picture".to_owned(),
+            ..v1::BlobRef::default()
+        })
+    };
+    let image = v1::Content {
+        blob: blob(),
+        ..v1::Content::default()
+    };
+    ada.get(v1::SendRequest {
+        kind: EventKind::Image.into(),
+        content: Some(image.clone()),
+        ..text(conversation, "")
+    });
+    ada.get(v1::SendRequest {
+        kind: EventKind::Custom.into(),
+        ..text(conversation, "anything")
+    });
+    let with_body = |length: usize| v1::Content {
+        body: vec![b'x'; length].into(),
+        ..v1::Content::default()
+    };
+    let mut field = |target, content: v1::Content| {
+        let refusal = ada.ask(edit(conversation, target, content)).unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::Invalid);
+        refusal.field
+    };
+    // A text.
+    assert_eq!(field(1, with_body(44_000)), "content");
+    assert_eq!(field(1, with_body(4_097)), "content");
+    assert_eq!(field(1, with_body(0)), "content");
+    assert_eq!(field(1, image.clone()), "content");
+    let reply = v1::Content {
+        reply_to: 1,
+        ..with_body(3)
+    };
+    assert_eq!(field(1, reply), "content.reply_to");
+    let expiring = v1::Content {
+        expires_at_ms: u64::MAX >> 1,
+        ..with_body(3)
+    };
+    assert_eq!(field(1, expiring), "content.expires_at_ms");
+    // An image.
+    assert_eq!(field(2, with_body(3)), "content");
+    assert_eq!(ada.view(conversation).head_seq, 3, "nothing was stored");
+    ada.get(edit(conversation, 1, with_body(4_096)));
+    let described = v1::Content {
+        blob: blob(),
+        ..with_body(44_000)
+    };
+    ada.get(edit(conversation, 2, described));
+    ada.get(edit(conversation, 3, with_body(0)));
+    ada.get(edit(conversation, 3, image));
+}
+
+#[test]
+fn what_changes_nothing_is_a_conflict() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    let group = ada.group("us", &[bob.id]);
+    ada.text(group, "look");
+    let react = |user: &mut User, what: &str| user.about(EventKind::Reaction, group, 2, what);
+    assert_eq!(refused(react(&mut bob, "")), ErrorCode::Conflict, "there is none");
+    react(&mut bob, "x").unwrap();
+    assert_eq!(refused(react(&mut bob, "x")), ErrorCode::Conflict);
+    react(&mut bob, "y").unwrap();
+    assert_eq!(refused(ada.rename(group, "us")), ErrorCode::Conflict);
+    assert_eq!(refused(ada.add(group, &[bob.id])), ErrorCode::Conflict);
+    let same = ada.set_role(group, bob.id, v1::Role::Member);
+    assert_eq!(refused(same), ErrorCode::Conflict);
+    // Oneself is removed by leaving, and the last owner stays one.
+    assert_eq!(refused(ada.remove(group, ada.id)), ErrorCode::Forbidden);
+    assert_eq!(
+        refused(ada.set_role(group, ada.id, v1::Role::Member)),
+        ErrorCode::Forbidden
+    );
+    assert_eq!(refused(ada.leave(group)), ErrorCode::Forbidden);
+    assert_eq!(ada.view(group).head_seq, 4, "a refusal takes no seq");
+    ada.remove(group, bob.id).unwrap();
+    assert_eq!(refused(react(&mut bob, "z")), ErrorCode::Forbidden);
 }

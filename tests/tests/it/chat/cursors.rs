@@ -163,6 +163,81 @@ fn large_groups_push_receipts_to_nobody_else() {
 }
 
 #[test]
+fn what_was_told_is_answered_at_once() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    let group = ada.group("us", &[bob.id]);
+    let mut seqs = Vec::new();
+    for number in 0..20 {
+        seqs.push(ada.text(group, &number.to_string()).seq);
+    }
+    // Each is asked about long before it is written.
+    for (number, seq) in seqs.iter().enumerate() {
+        bob.get(read(group, *seq));
+        let found = bob.get(v1::GetConversationRequest {
+            conversation_id: group,
+        });
+        let view = found.conversation.unwrap();
+        assert_eq!((view.read_seq, view.delivered_seq), (*seq, *seq));
+        assert_eq!(view.unread, 19 - number as u64);
+        let own = found
+            .cursors
+            .iter()
+            .find(|cursor| cursor.user_id == bob.id)
+            .unwrap();
+        assert_eq!((own.read_seq, own.delivered_seq), (*seq, *seq));
+        let members = bob.get(v1::ListMembersRequest {
+            conversation_id: group,
+            after_user_id: 0,
+            limit: 10,
+        });
+        let own = members
+            .members
+            .iter()
+            .find(|member| member.user_id == bob.id)
+            .unwrap();
+        assert_eq!(own.read_seq, *seq);
+    }
+}
+
+#[test]
+fn a_former_member_reads_for_themselves() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    let mut phone = daemon.login("bob", "phone");
+    let group = ada.group("us", &[bob.id]);
+    ada.text(group, "unread");
+    ada.remove(group, bob.id).unwrap();
+    assert_eq!(bob.view(group).unread, 1);
+    bob.get(read(group, 2));
+    for device in [&mut bob, &mut phone] {
+        assert_eq!(next_cursor(device).read_seq, 2);
+    }
+    assert_eq!(phone.view(group).unread, 0);
+    assert!(
+        !ada.pushes_so_far()
+            .iter()
+            .any(|push| matches!(push, protocol::Push::CursorsPush(_))),
+        "those who are members now are not told"
+    );
+    let synced = ada.get(v1::SyncRequest {
+        limit: 10,
+        ..v1::SyncRequest::default()
+    });
+    assert!(synced.cursors.iter().all(|cursor| cursor.user_id != bob.id));
+    let synced = phone.get(v1::SyncRequest {
+        limit: 10,
+        ..v1::SyncRequest::default()
+    });
+    assert!(
+        synced
+            .cursors
+            .iter()
+            .any(|cursor| cursor.user_id == bob.id && cursor.read_seq == 2)
+    );
+}
+
+#[test]
 fn cursors_survive_a_restart() {
     let mut daemon = Daemon::start();
     let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);

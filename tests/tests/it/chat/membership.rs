@@ -26,6 +26,7 @@ fn a_newcomer_sees_nothing_of_before() {
     assert_eq!(seqs(&mut bob, group), [5, 6]);
     let view = bob.view(group);
     assert_eq!((view.first_seq, view.head_seq, view.unread), (5, 6, 1));
+    assert_eq!((view.joined_ordinal, view.head_ordinal), (3, 4));
     // A page speaks for what is not visible too, so that cursors get past it.
     let page = bob.page(group, 1, 100).unwrap();
     assert_eq!((page.from_seq, page.to_seq, page.head_seq), (1, 6, 6));
@@ -93,8 +94,13 @@ fn someone_who_came_back_sees_two_stretches() {
     let pushed: Vec<u64> = (0..5).map(|_| bob.pushed().seq).collect();
     assert_eq!(pushed, [1, 2, 3, 6, 7]);
     let view = bob.view(group);
-    assert_eq!((view.first_seq, view.head_seq, view.member), (6, 7, true));
+    assert_eq!((view.first_seq, view.head_seq, view.member), (1, 7, true));
     assert_eq!(view.unread, 1, "what was never shown is not unread");
+    assert_eq!((view.joined_ordinal, view.head_ordinal), (3, 4));
+    // A copy of everything begins before the first seq, and is the same as what was pushed.
+    let page = bob.page(group, view.first_seq, 100).unwrap();
+    let mirror: Vec<u64> = page.events.iter().map(|event| event.seq).collect();
+    assert_eq!(mirror, pushed);
     // Small pages get across the gap, forward and backward.
     let mut from = 1;
     let mut seen = Vec::new();
@@ -166,4 +172,87 @@ fn membership_survives_a_restart() {
     assert_eq!(refused(bob.ask(text(group, "not me"))), ErrorCode::Forbidden);
     assert!(bob.pushes_so_far().is_empty());
     assert_eq!(seqs(&mut bob, group), [1, 2]);
+}
+
+/// The group as a former member is shown it, by every question that shows it.
+fn shown(user: &mut User, group: u64) -> v1::Conversation {
+    let view = user.view(group);
+    let list = user.get(v1::ListConversationsRequest {
+        limit: 10,
+        ..v1::ListConversationsRequest::default()
+    });
+    assert_eq!(list.conversations, [view.clone()]);
+    let synced = user.get(v1::SyncRequest {
+        limit: 10,
+        ..v1::SyncRequest::default()
+    });
+    assert_eq!(synced.conversations, [view.clone()]);
+    let several = user.get(v1::GetConversationsRequest {
+        conversation_ids: vec![group],
+    });
+    assert_eq!(several.conversations, [view.clone()]);
+    view
+}
+
+#[test]
+fn a_removed_member_sees_the_group_as_it_was() {
+    let mut daemon = Daemon::start();
+    let [mut ada, mut bob, cyd] = daemon.register_all(["ada", "bob", "cyd"]);
+    let group = ada.group("friends", &[bob.id]);
+    ada.text(group, "with you");
+    let removed = ada.remove(group, bob.id).unwrap();
+    let then = shown(&mut bob, group);
+    assert_eq!(
+        (then.name.as_str(), then.member_count, then.disbanded),
+        ("friends", 1, false)
+    );
+    assert_eq!((then.roster, then.head_seq), (removed.seq, removed.seq));
+    ada.rename(group, "plotters").unwrap();
+    ada.add(group, &[cyd.id]).unwrap();
+    ada.text(group, "without you");
+    ada.disband(group).unwrap();
+    assert_eq!(shown(&mut bob, group), then);
+    let now = shown(&mut ada, group);
+    assert_eq!(
+        (now.name.as_str(), now.member_count, now.disbanded),
+        ("plotters", 2, true)
+    );
+    daemon.restart();
+    assert_eq!(shown(&mut bob.resumed(), group), then, "after a restart as well");
+}
+
+#[test]
+fn conversations_are_asked_for_by_a_list() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob, cyd] = daemon.register_all(["ada", "bob", "cyd"]);
+    let (pair, strange) = (ada.direct(bob.id), bob.direct(cyd.id));
+    let group = ada.group("us", &[bob.id]);
+    ada.text(pair, "hello");
+    bob.text(strange, "psst");
+    let asked = ada.get(v1::GetConversationsRequest {
+        conversation_ids: vec![pair, strange, ada.own(), group, pair],
+    });
+    let ids: Vec<u64> = asked
+        .conversations
+        .iter()
+        .map(|view| view.conversation_id)
+        .collect();
+    assert_eq!(
+        ids,
+        [pair, group],
+        "in the order asked, each once, and only one's own"
+    );
+    assert_eq!(asked.conversations, [ada.view(pair), ada.view(group)]);
+    let one = ada.get(v1::GetConversationRequest {
+        conversation_id: pair,
+    });
+    assert_eq!((asked.epoch, asked.epoch != 0), (one.epoch, true));
+    let nothing = v1::GetConversationsRequest {
+        conversation_ids: vec![],
+    };
+    assert_eq!(ada.refused(nothing), ErrorCode::Invalid);
+    let many = v1::GetConversationsRequest {
+        conversation_ids: vec![pair; 201],
+    };
+    assert_eq!(ada.refused(many), ErrorCode::TooMany);
 }

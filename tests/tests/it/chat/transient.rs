@@ -150,3 +150,81 @@ fn what_passes_is_for_members_only() {
     assert_eq!(ada.refused(typing(group, true)), ErrorCode::Gone);
     assert_eq!(ada.refused(passing(group)), ErrorCode::Gone);
 }
+
+fn at_most_once(send: v1::SendRequest) -> v1::SendRequest {
+    v1::SendRequest {
+        quality: QualityOfService::AtMostOnce.into(),
+        ..send
+    }
+}
+
+#[test]
+fn what_was_stored_is_not_passed_on_again() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    let conversation = ada.direct(bob.id);
+    let send = text(conversation, "stored");
+    let stored = ada.get(send.clone());
+    let again = ada.get(at_most_once(send.clone()));
+    assert_eq!((again.seq, again.duplicate), (stored.seq, true));
+    assert_eq!(
+        (again.ordinal, again.sent_at_ms),
+        (stored.ordinal, stored.sent_at_ms)
+    );
+    let other = v1::SendRequest {
+        client_msg_id: send.client_msg_id,
+        ..text(conversation, "something else")
+    };
+    assert_eq!(ada.refused(at_most_once(other)), ErrorCode::Conflict);
+    assert_eq!(body(&bob.pushed()), "stored");
+    ada.get(at_most_once(text(conversation, "last")));
+    // Nothing was pushed in between.
+    assert!(
+        matches!(bob.conn.push(), Push::TransientPush(push) if push.content.as_ref().unwrap().body == "last")
+    );
+}
+
+#[test]
+fn what_passes_may_be_the_first_thing_between_two() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob, mut cyd] = daemon.register_all(["ada", "bob", "cyd"]);
+    let conversation = ada.direct(bob.id);
+    ada.get(at_most_once(text(conversation, "psst")));
+    assert!(matches!(bob.conn.push(), Push::TransientPush(push) if push.sender_id == ada.id));
+    ada.get(typing(conversation, true));
+    assert!(matches!(bob.conn.push(), Push::TypingPush(push) if push.user_id == ada.id));
+    assert_eq!(
+        cyd.refused(at_most_once(text(conversation, "me too"))),
+        ErrorCode::NotFound
+    );
+    let nobody = ada.direct(9_999);
+    assert_eq!(
+        ada.refused(at_most_once(text(nobody, "hello?"))),
+        ErrorCode::NotFound
+    );
+    assert_eq!(ada.refused(typing(nobody, true)), ErrorCode::NotFound);
+    // It has begun nothing.
+    let get = v1::GetConversationRequest {
+        conversation_id: conversation,
+    };
+    assert_eq!(bob.refused(get), ErrorCode::NotFound);
+}
+
+#[test]
+fn what_passes_replies_to_what_is_there() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    let group = ada.group("us", &[]);
+    ada.text(group, "before bob");
+    ada.add(group, &[bob.id]).unwrap();
+    ada.text(group, "with bob");
+    let reply = |to| {
+        let mut send = at_most_once(text(group, "as for that"));
+        send.content.as_mut().unwrap().reply_to = to;
+        send
+    };
+    for nothing in [1, 2, 3, 5, 1_000] {
+        assert_eq!(bob.refused(reply(nothing)), ErrorCode::NotFound, "{nothing}");
+    }
+    bob.get(reply(4));
+}

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod commands;
+mod moment;
 mod nodes;
 mod past;
 mod postgres;

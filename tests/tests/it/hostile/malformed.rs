@@ -29,6 +29,7 @@ fn an_empty_body_where_fields_are_needed_is_invalid() {
         Command::Sync,
         Command::ListConversations,
         Command::GetConversation,
+        Command::GetConversations,
         Command::Delivered,
         Command::Read,
         Command::CreateGroup,

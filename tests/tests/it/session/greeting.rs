@@ -208,3 +208,44 @@ fn register_request(conn: &mut Connection) -> ErrorCode {
         display_name: String::new(),
     }))
 }
+
+#[test]
+fn a_ping_before_the_hello_has_no_body() {
+    let daemon = Daemon::start();
+    for body in [&b"{}"[..], b"\x0a\x00", b"\xff"] {
+        let mut conn = daemon.connect();
+        conn.write_frame(MessageType::request(Command::Ping.number()), 1, body);
+        assert_eq!(conn.refusal_of(1).code(), ErrorCode::Invalid, "{body:?}");
+        conn.end();
+    }
+    // Later a body is written as the hello said, and fields that nobody knows are passed over.
+    let mut conn = daemon.connect();
+    conn.ask(hello("one")).unwrap();
+    conn.write_frame(MessageType::request(Command::Ping.number()), 7, &b"\x0a\x00"[..]);
+    conn.answer::<v1::Ping>(7).unwrap();
+}
+
+#[test]
+fn a_mistyped_name_does_not_cost_the_connection() {
+    let daemon = Daemon::start();
+    let mut conn = daemon.connect();
+    conn.ask(hello("one")).unwrap();
+    let register = |name: &str, password: &str| v1::RegisterRequest {
+        name: name.to_owned(),
+        password: password.to_owned(),
+        display_name: String::new(),
+    };
+    for (name, password, field) in [
+        ("no name", "long enough", "name"),
+        ("", "long enough", "name"),
+        ("ada", "short", "password"),
+    ] {
+        let refusal = conn.ask(register(name, password)).unwrap_err();
+        assert_eq!(
+            (refusal.code(), refusal.field.as_str()),
+            (ErrorCode::Invalid, field)
+        );
+    }
+    assert_eq!(refused(conn.ask(login("no name"))), ErrorCode::Invalid);
+    conn.ask(register("ada", "long enough")).unwrap();
+}
