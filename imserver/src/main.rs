@@ -170,7 +170,7 @@ fn listen_to_signals() -> Result<Asked, String> {
                     SIGHUP => drop(reload_sender.try_send(())),
                     _ if asked_at.is_none_or(|at| at.elapsed() < SAME_REQUEST) => {
                         asked_at.get_or_insert_with(Instant::now);
-                        drop(sender.try_send(()));
+                        let _ = sender.try_send(());
                     }
                     _ => {
                         log::warn!("signal {signal} again: ending at once");
