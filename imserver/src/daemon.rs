@@ -21,7 +21,7 @@ use storage::{
 
 use crate::{
     cluster::{Cluster, ClusterHandle, Hearing},
-    config::Config,
+    config::{Config, Limits},
     delivery::{Follower, FollowerParts, Outboxes, Planner, Routes},
     ending::{Ending, Interrupters},
     engine,
@@ -36,6 +36,10 @@ use crate::{
 const DESCRIPTORS_RESERVED: u64 = 256;
 /// Connections where the system's limit cannot be read.
 const CONNECTIONS_DEFAULT: usize = 10_000;
+/// Connections that one address may have if nothing is configured, at least.
+const CONNECTIONS_PER_ADDRESS_LEAST: usize = 32;
+/// Users and addresses each whose use of their rates is remembered, at least.
+const ALLOWANCES_LEAST: usize = 65_536;
 /// How often a loop looks after what it missed.
 const TICK: Duration = Duration::from_millis(100);
 /// How long connections get to hear why the process ends when its store cannot be relied upon any more.
@@ -188,6 +192,7 @@ impl Daemon {
             several_writers.then_some(&cache),
             &interrupters,
         )?;
+        let connections_max = connections(config.limits.connections);
         let shared = Arc::new(Shared {
             rules: Rules {
                 // Where several write, an answer is given before it is known what was committed before it.
@@ -208,13 +213,14 @@ impl Daemon {
             // The other half is for frugal answers.
             answers_bytes: config.limits.queued_bytes / (2 * loops),
             groups: RandomState::new(),
-            allowances: Allowances::default(),
+            allowances: Allowances::new(connections_max.max(ALLOWANCES_LEAST)),
+            connections_per_address: share_of_address(&config.limits, connections_max),
             workers: workers.clone(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             config,
         });
-        let server = start_server(&shared, &workers, snapshot, listener)?;
+        let server = start_server(&shared, &workers, connections_max, snapshot, listener)?;
         let cluster = match (medium, hearing) {
             (Some(medium), Some(hearing)) => {
                 let config = &shared.config;
@@ -387,6 +393,7 @@ fn start_workers(
 fn start_server(
     shared: &Arc<Shared>,
     workers: &WorkerPool<Question>,
+    connections_max: usize,
     snapshot: Snapshot,
     listener: Listen,
 ) -> Result<Server<ToLoop>, DaemonError> {
@@ -401,7 +408,7 @@ fn start_server(
         .loops(config.loops())
         .listen(listener)
         .limits(ConnectionLimits {
-            connections: connections(limits.connections),
+            connections: connections_max,
             queued_bytes: limits.queued_bytes / config.loops(),
             ..ConnectionLimits::default()
         })
@@ -439,6 +446,14 @@ fn connections(configured: usize) -> usize {
     descriptor_limit()
         .and_then(|limit| usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED)).ok())
         .map_or(CONNECTIONS_DEFAULT, |limit| limit.clamp(64, 16_000_000))
+}
+
+/// What was configured, or an eighth of all, but so many that somebody at home notices nothing.
+fn share_of_address(limits: &Limits, connections_max: usize) -> usize {
+    match limits.connections_per_address {
+        0 => (connections_max / 8).max(CONNECTIONS_PER_ADDRESS_LEAST),
+        configured => configured,
+    }
 }
 
 /// The limit of open files of this process, raised as far as the system lets it.

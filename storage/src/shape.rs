@@ -70,6 +70,14 @@ impl Shape {
     }
 }
 
+impl ConversationId {
+    /// Whether this user can be a member, as far as the id itself says: only of groups it does not say who is.
+    pub fn may_have(self, user: UserId) -> bool {
+        Shape::of(self)
+            .is_some_and(|shape| shape == Shape::Group || shape.fixed_members().any(|member| member == user))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +92,10 @@ mod tests {
             Some(Shape::Direct(UserId(USER_MASK - 1), UserId(USER_MASK)))
         );
         assert_eq!(Shape::of(ConversationId(GROUP_BIT | 99)), Some(Shape::Group));
+        assert!(direct(2, 5).may_have(UserId(5)) && !direct(2, 5).may_have(UserId(3)));
+        assert!(ConversationId(7).may_have(UserId(7)) && !ConversationId(7).may_have(UserId(8)));
+        assert!(ConversationId(GROUP_BIT | 99).may_have(UserId(3)));
+        assert!(!ConversationId(0).may_have(UserId(0)));
         for wrong in [
             0,
             1 << 31,

@@ -240,7 +240,7 @@ pub struct Limits {
     pub sends_per_second: u32,
     /// Sends a user may make at once beyond that average.
     pub sends_burst: u32,
-    /// Other requests a second and user, on average; and pings of a connection.
+    /// Other requests a second and user, on average; and as many pings. Before a login, of an address.
     pub requests_per_second: u32,
     /// Other requests at once beyond that average.
     pub requests_burst: u32,
@@ -248,6 +248,14 @@ pub struct Limits {
     pub people_per_minute: u32,
     /// People named at once beyond that average.
     pub people_burst: u32,
+    /// Conversations that a user may report as delivered in a second, on average.
+    pub receipts_per_second: u32,
+    /// Conversations reported at once beyond that average.
+    pub receipts_burst: u32,
+    /// Connections from one address at a time. 0: an eighth of all.
+    pub connections_per_address: usize,
+    /// Hellos from one address in a minute, on average and at once. 0: any number.
+    pub hellos_per_address: u32,
     /// Passwords from one address in a minute, on average and at once, to log in or to register. 0: any number.
     pub passwords_per_address: u32,
     /// Passwords for one account in a minute, on average and at once, from anywhere. 0: any number.
@@ -284,6 +292,10 @@ impl Default for Limits {
             requests_burst: 200,
             people_per_minute: 600,
             people_burst: 2_000,
+            receipts_per_second: 500,
+            receipts_burst: 5_000,
+            connections_per_address: 0,
+            hellos_per_address: 3_000,
             passwords_per_address: 30,
             passwords_per_account: 60,
             unknown_commands_per_minute: 20,
@@ -620,6 +632,9 @@ impl Config {
             requests_burst: limits.requests_burst,
             people_per_minute: limits.people_per_minute,
             people_burst: limits.people_burst,
+            receipts_per_second: limits.receipts_per_second,
+            receipts_burst: limits.receipts_burst,
+            hellos_per_minute: limits.hellos_per_address,
             unknown_per_minute: limits.unknown_commands_per_minute,
             capabilities: 0,
             validation: protocol::validate::Limits {

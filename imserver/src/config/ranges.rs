@@ -126,6 +126,15 @@ impl Config {
             small("limits.requests_burst", limits.requests_burst, 1),
             small("limits.people_per_minute", limits.people_per_minute, 1),
             small("limits.people_burst", limits.people_burst, 1),
+            small("limits.receipts_per_second", limits.receipts_per_second, 1),
+            small("limits.receipts_burst", limits.receipts_burst, 1),
+            range(
+                "limits.connections_per_address",
+                limits.connections_per_address as u64,
+                0,
+                16_000_000,
+            ),
+            small("limits.hellos_per_address", limits.hellos_per_address, 0),
             small("limits.passwords_per_address", limits.passwords_per_address, 0),
             small("limits.passwords_per_account", limits.passwords_per_account, 0),
             small(

@@ -17,6 +17,7 @@ use crate::{
     delivery::{Route, encode},
     reply::{Answer, Authenticated, Effect, ReplyTo},
     service::{Question, question::Query, wire},
+    session::{Charge, too_many},
 };
 
 impl Gateway {
@@ -111,6 +112,17 @@ impl Gateway {
             return;
         };
         let id = cx.id();
+        let now_us = self.now_us(cx.now());
+        let is_exempt = cx.conn().session.is_exempt();
+        let allowance = (!is_exempt).then(|| self.shared.allowances.of_user(established.user, now_us));
+        // A resume costs its user a request, on however many connections it is tried.
+        if command == Command::Hello
+            && let Some(allowance) = &allowance
+            && let Err(wait_us) = allowance.take(Charge::Request, now_us, &self.shared.rules)
+        {
+            let refusal = too_many(Charge::Request, wait_us);
+            return self.not_authenticated(cx, seq, &refusal);
+        }
         let route = Route {
             conn: id,
             session: established.session,
@@ -129,12 +141,9 @@ impl Gateway {
         self.shared
             .cluster
             .connected(established.user, established.session, route.since);
-        let now_us = self.now_us(cx.now());
         let conn = cx.conn();
         conn.session.answered(seq);
-        let allowances = &self.shared.allowances;
-        conn.session
-            .authenticated(established, || allowances.of(established.user, now_us));
+        conn.session.authenticated(established, allowance);
         let encoding = conn.session.encoding();
         cx.codec().set_limit(self.shared.config.limits.frame_bytes);
         let limit = self.shared.config.limits.push_queue_bytes;
@@ -177,17 +186,19 @@ impl Gateway {
                 );
             }
             Err(_) => {
-                send_refusal(
-                    cx,
-                    &Refusal::new(ErrorCode::Overloaded, "too many requests wait"),
-                    seq,
-                );
-                let session = &mut cx.conn().session;
-                session.answered(seq);
-                session.not_authenticated();
-                self.resume_if_possible(cx);
+                let refusal = Refusal::new(ErrorCode::Overloaded, "too many requests wait");
+                self.not_authenticated(cx, seq, &refusal);
             }
         }
+    }
+
+    fn not_authenticated(&self, cx: &mut Cx<'_>, seq: u16, refusal: &Refusal) {
+        send_refusal(cx, refusal, seq);
+        let session = &mut cx.conn().session;
+        session.answered(seq);
+        session.not_authenticated();
+        close_if_finished(cx);
+        self.resume_if_possible(cx);
     }
 }
 

@@ -1,9 +1,15 @@
 //! What a loop keeps for one connection.
 
+use std::sync::Arc;
+
+use protocol::Refusal;
 use storage::{SessionId, Snapshot, UserId};
 
 use super::{asks::Asks, park::Parked};
-use crate::{delivery::Behind, session::Session};
+use crate::{
+    delivery::Behind,
+    session::{Allowance, Session},
+};
 
 /// Who a connection is, once authenticated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,6 +25,8 @@ pub struct Established {
 pub struct Connection {
     /// What it may do.
     pub session: Session,
+    /// Why nothing of it is served; it hears that and is closed.
+    pub(super) turned_away: Option<Box<Refusal>>,
     /// A request that found no room; reading is paused until it has.
     pub(super) parked: Option<Box<Parked>>,
     /// Questions that wait for their turn, or for their answers.
@@ -34,10 +42,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A new one.
-    pub fn new(exempt: bool) -> Self {
+    /// A new one, from an address with this allowance if rates apply to it.
+    pub fn new(address: Option<Arc<Allowance>>) -> Self {
         Self {
-            session: Session::new(exempt),
+            session: Session::new(address),
+            turned_away: None,
             parked: None,
             asks: None,
             behind: None,

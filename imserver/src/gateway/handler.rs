@@ -10,7 +10,8 @@ use std::{
 };
 
 use netcore::{
-    CloseReason, ConnCx, ConnId, Eof, Flow, Handler, LoopCx, Peer, Refusal as NotAccepted, WorkerPool,
+    CloseHow, CloseReason, ConnCx, ConnId, Eof, Flow, Handler, LoopCx, Peer, Refusal as NotAccepted,
+    WorkerPool,
 };
 use protocol::{
     Frame, FrameCodec, FrameError, Push, Refusal,
@@ -31,7 +32,7 @@ use crate::{
     recent::Mark,
     reply::Answer,
     service::Question,
-    session::{Allowances, Rules, Verdict},
+    session::{Allowance, Allowances, Rules, Verdict},
     token::Tokens,
 };
 
@@ -45,6 +46,9 @@ pub(super) mod code {
 
 /// Bytes queued for a connection that is not authenticated.
 const PUSH_QUEUE_UNAUTHENTICATED: usize = 16 * 1024;
+
+/// Whoever is turned away at the door is to come back no earlier.
+const TURNED_AWAY_RETRY_MS: u32 = 1_000;
 
 /// What reaches a loop from other threads.
 #[derive(Debug)]
@@ -80,8 +84,10 @@ pub struct Shared {
     pub answers_bytes: usize,
     /// Names groups of connections that share the workers, so that nobody can choose whose group is theirs.
     pub groups: RandomState,
-    /// What users may ask for.
+    /// What users and addresses may ask for.
     pub allowances: Allowances,
+    /// Connections of one address at a time.
+    pub connections_per_address: usize,
     /// Those who answer questions.
     pub workers: WorkerPool<Question>,
     /// The server is going away.
@@ -118,23 +124,31 @@ impl Handler for Gateway {
     type Task = Question;
 
     fn on_accept(&mut self, peer: &Peer) -> Result<(FrameCodec, Connection), NotAccepted> {
-        if self.shared.draining.load(Ordering::Relaxed) {
-            return Err(NotAccepted);
-        }
         let limits = &self.shared.config.limits;
-        let exempt = peer
-            .address
-            .ip()
-            .is_some_and(|ip| limits.exempt.iter().any(|network| network.contains(ip)));
-        Ok((
-            FrameCodec::new(limits.frame_bytes_unauthenticated),
-            Connection::new(exempt),
-        ))
+        let address = self.allowance_of(peer);
+        // One of them is the table's.
+        let of_address = address
+            .as_ref()
+            .map_or(0, |address| Arc::strong_count(address) - 1);
+        let mut conn = Connection::new(address);
+        if self.shared.draining.load(Ordering::Relaxed) {
+            let refusal = Refusal::new(ErrorCode::Draining, "this server is going away");
+            conn.turned_away = Some(Box::new(refusal));
+        } else if of_address > self.shared.connections_per_address {
+            let refusal = Refusal::new(ErrorCode::Overloaded, "too many connections from this address")
+                .with_retry_after_ms(TURNED_AWAY_RETRY_MS);
+            conn.turned_away = Some(Box::new(refusal));
+        }
+        Ok((FrameCodec::new(limits.frame_bytes_unauthenticated), conn))
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_>) {
         let limit = PUSH_QUEUE_UNAUTHENTICATED;
         cx.set_outbound_limit(limit / 4, limit / 2, limit);
+        if let Some(refusal) = cx.conn().turned_away.take() {
+            send_refusal(cx, &refusal, 0);
+            cx.close(code::REFUSED, CloseHow::Flush);
+        }
     }
 
     fn on_frame(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Flow<Self> {
@@ -287,6 +301,19 @@ impl Gateway {
             };
             shared.cluster.away(user, &mark);
         }
+    }
+
+    /// That of a peer's address; `None` if it is exempt from rates.
+    fn allowance_of(&self, peer: &Peer) -> Option<Arc<Allowance>> {
+        let Some(address) = peer.address.ip() else {
+            return Some(Arc::default());
+        };
+        let exempt = &self.shared.config.limits.exempt;
+        if exempt.iter().any(|network| network.contains(address)) {
+            return None;
+        }
+        let now_us = self.now_us(Instant::now());
+        Some(self.shared.allowances.of_address(address, now_us))
     }
 
     pub(super) fn now_us(&self, now: Instant) -> u64 {

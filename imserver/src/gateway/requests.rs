@@ -20,7 +20,8 @@ use crate::{
     clock,
     lane::{Job, SubmitError, Then},
     reply::ReplyTo,
-    service::{Question, append, attempts::network, question::Query},
+    service::{Question, append, question::Query},
+    session::network,
 };
 
 /// Parked requests handled in one turn.
@@ -206,6 +207,10 @@ impl Gateway {
     ) {
         let lane = &self.shared.lane;
         for moved in moves {
+            // Who is no member of a group is found out by the store; of others the id says it.
+            if !moved.conversation.may_have(moved.user) {
+                continue;
+            }
             match lane.lazy().move_cursor(moved, session) {
                 Ok(true) => lane.wake_lazy(),
                 Ok(false) => {}

@@ -1,19 +1,25 @@
 //! What is written lazily: delivered and read cursors, and when sessions were last seen.
 //!
 //! Many moves of one cursor become one. Losing what is here costs a receipt until the device says it again
-//! at its next resume, and never a message.
+//! at its next resume, and never a message. Users share the room: with none left, whoever has most waiting makes some,
+//! and slices are taken of all users in turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use parking_lot::Mutex;
 use storage::{ConversationId, CursorMove, Seq, SessionId, Timestamp, UserId, Write};
 
-/// Cursors that wait, at most; more are refused with RETRY.
+/// Cursors that wait, at most; with more, one of the user who has most is dropped.
 const CURSORS_WAITING_MAX: usize = 65_536;
 /// Cursors written in one slice between appends.
 const CURSORS_PER_WRITE: usize = 256;
+/// Cursors of one user in a slice, while others wait.
+const CURSORS_PER_TURN: usize = 16;
+/// Users with fewer waiting cursors never have one dropped for another user's.
+const MANY_CURSORS: usize = 64;
 
-type Key = (ConversationId, UserId);
+/// By user, so that each one's are together.
+type Key = (UserId, ConversationId);
 
 /// How far a cursor is to move, and whose report goes furthest.
 #[derive(Clone, Copy, Debug)]
@@ -50,26 +56,31 @@ pub struct LazyWrites {
 #[derive(Debug, Default)]
 struct Waiting {
     cursors: BTreeMap<Key, Waits>,
+    /// How many each user has.
+    counts: HashMap<UserId, usize>,
+    /// The users who have many, the most last.
+    many: BTreeSet<(usize, UserId)>,
+    /// Whose turn is next.
+    turn: UserId,
     /// The slice that was taken last, until it is known to be written.
     taken: BTreeMap<Key, Waits>,
     touches: BTreeMap<SessionId, Timestamp>,
 }
 
 impl LazyWrites {
-    /// Merges a move in. `Err` when too many wait; `Ok(true)` when the lane must be told because nothing
-    /// waited before.
+    /// Merges a move in. `Ok(true)` when the lane must be told because nothing waited before.
     ///
     /// # Errors
-    /// [`LazyFull`].
+    /// [`LazyFull`]: too many wait, and none has more than this user, or none has many.
     pub fn move_cursor(&self, moved: CursorMove, reporter: SessionId) -> Result<bool, LazyFull> {
         let mut waiting = self.waiting.lock();
         let was_empty = waiting.is_empty();
-        let key = (moved.conversation, moved.user);
-        if waiting.cursors.len() >= CURSORS_WAITING_MAX && !waiting.cursors.contains_key(&key) {
-            return Err(LazyFull);
+        let key = (moved.user, moved.conversation);
+        if waiting.merge(key, Waits::of(&moved, reporter)) {
+            Ok(was_empty)
+        } else {
+            Err(LazyFull)
         }
-        waiting.merge(key, Waits::of(&moved, reporter));
-        Ok(was_empty)
     }
 
     /// What could not be written waits again, under what has come since; dropped when too many wait.
@@ -78,11 +89,8 @@ impl LazyWrites {
         match write {
             Write::Cursors(moves) => {
                 for moved in moves {
-                    let key = (moved.conversation, moved.user);
-                    let Some(Waits { reporter, .. }) = waiting.taken.remove(&key) else {
-                        continue;
-                    };
-                    if waiting.cursors.len() < CURSORS_WAITING_MAX || waiting.cursors.contains_key(&key) {
+                    let key = (moved.user, moved.conversation);
+                    if let Some(Waits { reporter, .. }) = waiting.taken.remove(&key) {
                         waiting.merge(key, Waits::of(&moved, reporter));
                     }
                 }
@@ -113,7 +121,9 @@ impl LazyWrites {
     pub fn reporters(&self, of: &[(ConversationId, UserId)]) -> Vec<(UserId, SessionId)> {
         let waiting = self.waiting.lock();
         of.iter()
-            .filter_map(|key| Some((key.1, waiting.taken.get(key)?.reporter)))
+            .filter_map(|(conversation, user)| {
+                Some((*user, waiting.taken.get(&(*user, *conversation))?.reporter))
+            })
             .collect()
     }
 
@@ -129,7 +139,7 @@ impl LazyWrites {
             return Vec::new();
         }
         of.filter_map(|conversation| {
-            let key = (conversation, user);
+            let key = (user, conversation);
             let (waits, taken) = (waiting.cursors.get(&key), waiting.taken.get(&key));
             let mut told = *waits.or(taken)?;
             told.merge(*taken.or(waits)?);
@@ -152,20 +162,7 @@ impl LazyWrites {
     pub fn take(&self) -> Vec<Write> {
         let mut waiting = self.waiting.lock();
         let mut writes = Vec::new();
-        let mut moves = Vec::new();
-        waiting.taken.clear();
-        while moves.len() < CURSORS_PER_WRITE
-            && let Some((key, waits)) = waiting.cursors.pop_first()
-        {
-            let ((conversation, user), Waits { delivered, read, .. }) = (key, waits);
-            waiting.taken.insert(key, waits);
-            moves.push(CursorMove {
-                conversation,
-                user,
-                delivered,
-                read,
-            });
-        }
+        let moves = waiting.take_cursors();
         if !moves.is_empty() {
             writes.push(Write::Cursors(moves));
         }
@@ -183,11 +180,85 @@ impl LazyWrites {
 }
 
 impl Waiting {
-    fn merge(&mut self, key: Key, more: Waits) {
-        self.cursors
-            .entry(key)
-            .and_modify(|waits| waits.merge(more))
-            .or_insert(more);
+    /// False if there was no room.
+    fn merge(&mut self, key: Key, more: Waits) -> bool {
+        if let Some(waits) = self.cursors.get_mut(&key) {
+            waits.merge(more);
+            return true;
+        }
+        if self.cursors.len() >= CURSORS_WAITING_MAX && !self.make_room(key.0) {
+            return false;
+        }
+        self.cursors.insert(key, more);
+        let count = self.counts.entry(key.0).or_default();
+        *count += 1;
+        if *count >= MANY_CURSORS {
+            self.many.remove(&(*count - 1, key.0));
+            self.many.insert((*count, key.0));
+        }
+        true
+    }
+
+    /// Drops a cursor of the user who has most, unless that is who wants the room.
+    fn make_room(&mut self, wanted_by: UserId) -> bool {
+        let own = self.counts.get(&wanted_by).copied().unwrap_or_default();
+        let Some((most, user)) = self.many.last().copied() else {
+            return false;
+        };
+        if own >= most {
+            return false;
+        }
+        let last = self.cursors_of(user).next_back();
+        last.is_some_and(|key| self.remove(key).is_some())
+    }
+
+    fn cursors_of(&self, user: UserId) -> impl DoubleEndedIterator<Item = Key> {
+        let range = (user, ConversationId(0))..=(user, ConversationId(u64::MAX));
+        self.cursors.range(range).map(|(key, _)| *key)
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Waits> {
+        let waits = self.cursors.remove(&key)?;
+        if let Some(count) = self.counts.get_mut(&key.0) {
+            let before = *count;
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&key.0);
+            }
+            if self.many.remove(&(before, key.0)) && before > MANY_CURSORS {
+                self.many.insert((before - 1, key.0));
+            }
+        }
+        Some(waits)
+    }
+
+    /// A few of each user in turn, until the slice is full or nothing waits.
+    fn take_cursors(&mut self) -> Vec<CursorMove> {
+        self.taken.clear();
+        let mut moves = Vec::new();
+        while moves.len() < CURSORS_PER_WRITE && !self.cursors.is_empty() {
+            let from = (self.turn, ConversationId(0));
+            let next = self.cursors.range(from..).next().map(|(key, _)| key.0);
+            // Behind the last user the first one follows.
+            let Some(user) = next else {
+                self.turn = UserId(0);
+                continue;
+            };
+            let room = CURSORS_PER_TURN.min(CURSORS_PER_WRITE - moves.len());
+            let keys: Vec<Key> = self.cursors_of(user).take(room).collect();
+            for key in keys {
+                let Some(waits) = self.remove(key) else { continue };
+                self.taken.insert(key, waits);
+                moves.push(CursorMove {
+                    conversation: key.1,
+                    user,
+                    delivered: waits.delivered,
+                    read: waits.read,
+                });
+            }
+            self.turn = UserId(user.0.saturating_add(1));
+        }
+        moves
     }
 
     fn is_empty(&self) -> bool {
@@ -293,6 +364,21 @@ mod tests {
         );
     }
 
+    /// A user's report about one of many conversations.
+    fn about(user: u64, conversation: u64) -> CursorMove {
+        CursorMove {
+            conversation: ConversationId(conversation),
+            ..moved(user, 1, 0)
+        }
+    }
+
+    fn taken(lazy: &LazyWrites) -> Vec<CursorMove> {
+        match lazy.take().pop() {
+            Some(Write::Cursors(moves)) => moves,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn what_waits_is_bounded() {
         let lazy = LazyWrites::default();
@@ -301,5 +387,65 @@ mod tests {
         }
         assert_eq!(lazy.move_cursor(moved(u64::MAX, 1, 0), DEVICE), Err(LazyFull));
         assert_eq!(lazy.move_cursor(moved(1, 2, 0), DEVICE), Ok(false));
+    }
+
+    #[test]
+    fn a_user_who_fills_it_refuses_nobody_else() {
+        const MALLORY: u64 = 1;
+        let lazy = LazyWrites::default();
+        for conversation in 1..=CURSORS_WAITING_MAX as u64 {
+            lazy.move_cursor(about(MALLORY, conversation), DEVICE).unwrap();
+        }
+        let more = about(MALLORY, u64::MAX);
+        assert_eq!(lazy.move_cursor(more, DEVICE), Err(LazyFull));
+        for user in 2..=1_000 {
+            lazy.move_cursor(about(user, 1), DEVICE).unwrap();
+        }
+        let waiting = lazy.waiting.lock();
+        assert_eq!(waiting.cursors.len(), CURSORS_WAITING_MAX);
+        let of_mallory = waiting.counts[&UserId(MALLORY)];
+        assert_eq!(of_mallory, CURSORS_WAITING_MAX - 999);
+        assert!(waiting.many.iter().eq([&(of_mallory, UserId(MALLORY))]));
+        drop(waiting);
+        // A few of mallory's, and then everybody's.
+        let first = taken(&lazy);
+        assert_eq!(first.len(), CURSORS_PER_WRITE);
+        let of_mallory = first.iter().filter(|moved| moved.user == UserId(MALLORY)).count();
+        assert_eq!(of_mallory, CURSORS_PER_TURN);
+    }
+
+    #[test]
+    fn users_with_few_make_no_room_for_each_other() {
+        let lazy = LazyWrites::default();
+        let each = MANY_CURSORS as u64 - 1;
+        let mut user = 0;
+        while lazy.waiting.lock().cursors.len() < CURSORS_WAITING_MAX {
+            user += 1;
+            for conversation in 1..=each {
+                let _ = lazy.move_cursor(about(user, conversation), DEVICE);
+            }
+        }
+        assert_eq!(lazy.move_cursor(about(u64::MAX, 1), DEVICE), Err(LazyFull));
+        assert!(lazy.waiting.lock().many.is_empty());
+    }
+
+    #[test]
+    fn everything_is_taken_once() {
+        let lazy = LazyWrites::default();
+        for user in 1..=40 {
+            for conversation in 1..=user * 5 {
+                lazy.move_cursor(about(user, conversation), DEVICE).unwrap();
+            }
+        }
+        let mut all = Vec::new();
+        while !lazy.is_empty() {
+            all.extend(taken(&lazy).iter().map(|moved| (moved.user, moved.conversation)));
+        }
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!((count, all.len()), (4_100, 4_100));
+        let waiting = lazy.waiting.lock();
+        assert!(waiting.counts.is_empty() && waiting.many.is_empty());
     }
 }

@@ -5,7 +5,7 @@
 //! whether an account exists: every name is counted alike.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use std::{
 use protocol::{Refusal, v1::ErrorCode};
 use storage::ephemeral::{Rate, RateLimits, Taken};
 
-use crate::config::Limits;
+use crate::{config::Limits, session::network};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -71,17 +71,6 @@ impl Attempts {
                 Err(refusal.with_retry_after_ms(wait.max(1)))
             }
         }
-    }
-}
-
-/// What one subscriber has: an address, or with IPv6 a network of 64 bits.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address => address,
     }
 }
 

@@ -18,7 +18,6 @@ use protocol::{
 use storage::{NewUser, Session, TokenHash, User, Write, ephemeral::Lookup};
 
 use super::{
-    attempts::network,
     hashing::{HashJob, Hashed, What},
     question::{UNANSWERED, Worker},
 };
@@ -28,6 +27,7 @@ use crate::{
     gateway::Established,
     lane::{Job, LaneHandle, NewLogin, SubmitError, Then, new_session_job},
     reply::{Authenticated, Effect, ReplyTo},
+    session::network,
     token,
 };
 

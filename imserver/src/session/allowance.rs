@@ -1,26 +1,45 @@
-//! What a user, or a connection that nobody has logged in on, may ask for in a time. A user's connections share it,
-//! and closing them does not renew it. Must never be where the client can drop it.
+//! What a user may ask for in a time, and before it is known who asks, an address. All connections of one share it, and
+//! closing them does not renew it. It is asked by every way in, and must never be where the client can drop it.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicUsize, atomic::Ordering},
+    hash::{BuildHasher, Hash, RandomState},
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
 };
 
 use parking_lot::Mutex;
-use protocol::Command;
 use storage::UserId;
 
-use super::Rules;
-use super::rate::Rate;
+use super::{Rules, rate::Rate};
 
-/// Parts of the table, each with a lock.
+/// Parts of a table, each with a lock.
 const SHARDS: usize = 64;
-/// Entries of a part before those are thrown out that nobody uses and that are full again.
+/// Entries of a part before it is searched for those that can be forgotten.
 const SWEEP_LEAST: usize = 64;
+/// A part that is as large as it may be is searched no more often than this.
+const SWEEP_EVERY_US: u64 = SECOND_US;
 const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;
 
-/// See the module.
+/// What is asked for. Each has a rate of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Charge {
+    /// A message.
+    Send,
+    /// Any other request, whether it can be read or not.
+    Request,
+    /// A ping.
+    Ping,
+    /// A hello.
+    Hello,
+    /// So many people are named for a group.
+    People(usize),
+    /// So many conversations are reported as delivered.
+    Receipts(usize),
+}
+
+/// One user's or one address' allowance.
 #[derive(Debug, Default)]
 pub struct Allowance {
     rates: Mutex<Rates>,
@@ -30,85 +49,183 @@ pub struct Allowance {
 struct Rates {
     sends: Rate,
     requests: Rate,
+    pings: Rate,
+    hellos: Rate,
     people: Rate,
+    receipts: Rate,
 }
 
 impl Allowance {
-    /// Takes one request of this kind.
+    /// Takes what is asked for. More at once than can ever be saved costs all that can.
     ///
     /// # Errors
-    /// It is used up; in so many microseconds there is one again.
-    pub fn take(&self, command: Command, now_us: u64, rules: &Rules) -> Result<(), u64> {
+    /// It is used up; in so many microseconds there is enough again.
+    pub fn take(&self, charge: Charge, now_us: u64, rules: &Rules) -> Result<(), u64> {
+        let a_second = |rate: u32| SECOND_US / u64::from(rate.max(1));
+        let a_minute = |rate: u32| MINUTE_US / u64::from(rate.max(1));
+        let count = |of: usize, burst: u32| u32::try_from(of).unwrap_or(u32::MAX).min(burst);
         let mut rates = self.rates.lock();
-        match command {
-            Command::Send => rates.sends.take(
-                now_us,
-                SECOND_US / u64::from(rules.sends_per_second.max(1)),
+        let (rate, each_us, burst, count) = match charge {
+            Charge::Send => (
+                &mut rates.sends,
+                a_second(rules.sends_per_second),
                 rules.sends_burst,
                 1,
             ),
-            _ => rates.requests.take(
-                now_us,
-                SECOND_US / u64::from(rules.requests_per_second.max(1)),
+            Charge::Request => (
+                &mut rates.requests,
+                a_second(rules.requests_per_second),
                 rules.requests_burst,
                 1,
             ),
-        }
-    }
-
-    /// Takes the naming of so many people for a group.
-    ///
-    /// # Errors
-    /// See [`Allowance::take`].
-    pub fn name(&self, people: usize, now_us: u64, rules: &Rules) -> Result<(), u64> {
-        let each_us = MINUTE_US / u64::from(rules.people_per_minute.max(1));
-        // More at once than can ever be saved cost all that can.
-        let people = u32::try_from(people).unwrap_or(u32::MAX).min(rules.people_burst);
-        self.rates
-            .lock()
-            .people
-            .take(now_us, each_us, rules.people_burst, people)
+            Charge::Ping => (
+                &mut rates.pings,
+                a_second(rules.requests_per_second),
+                rules.requests_burst,
+                1,
+            ),
+            Charge::Hello if rules.hellos_per_minute == 0 => return Ok(()),
+            Charge::Hello => (
+                &mut rates.hellos,
+                a_minute(rules.hellos_per_minute),
+                rules.hellos_per_minute,
+                1,
+            ),
+            Charge::People(of) => (
+                &mut rates.people,
+                a_minute(rules.people_per_minute),
+                rules.people_burst,
+                count(of, rules.people_burst),
+            ),
+            Charge::Receipts(of) => (
+                &mut rates.receipts,
+                a_second(rules.receipts_per_second),
+                rules.receipts_burst,
+                count(of, rules.receipts_burst),
+            ),
+        };
+        rate.take(now_us, each_us, burst, count)
     }
 
     fn is_full(&self, now_us: u64) -> bool {
-        let rates = self.rates.lock();
-        [rates.sends, rates.requests, rates.people]
+        let Rates {
+            sends,
+            requests,
+            pings,
+            hellos,
+            people,
+            receipts,
+        } = *self.rates.lock();
+        [sends, requests, pings, hellos, people, receipts]
             .iter()
             .all(|rate| rate.is_full(now_us))
     }
 }
 
-/// The allowances of those who are connected, and of those who were until theirs is full again.
-#[derive(Debug)]
-pub struct Allowances {
-    shards: Vec<Mutex<HashMap<UserId, Arc<Allowance>>>>,
-    sweep_at: Vec<AtomicUsize>,
-}
-
-impl Default for Allowances {
-    fn default() -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            sweep_at: (0..SHARDS).map(|_| AtomicUsize::new(SWEEP_LEAST)).collect(),
+/// What one subscriber has: an address, or with IPv6 a network of 64 bits.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
+        address => address,
     }
 }
 
+/// The allowances of those who are connected, and of those who were until theirs is full again. Each user has one entry
+/// and each address has one; a flood of addresses takes no user's place.
+#[derive(Debug)]
+pub struct Allowances {
+    users: Table<UserId>,
+    addresses: Table<IpAddr>,
+}
+
 impl Allowances {
-    /// A user's.
-    pub fn of(&self, user: UserId, now_us: u64) -> Arc<Allowance> {
-        let index = (user.0 % SHARDS as u64) as usize;
-        let mut shard = self.shards[index].lock();
-        if shard.len() >= self.sweep_at[index].load(Ordering::Relaxed) {
-            shard.retain(|_, allowance| Arc::strong_count(allowance) > 1 || !allowance.is_full(now_us));
-            self.sweep_at[index].store((2 * shard.len()).max(SWEEP_LEAST), Ordering::Relaxed);
+    /// Of users and of addresses so many each, roughly. Those for whom there is no room share what one of them has.
+    pub fn new(entries_max: usize) -> Self {
+        Self {
+            users: Table::new(entries_max),
+            addresses: Table::new(entries_max),
         }
-        Arc::clone(shard.entry(user).or_default())
+    }
+
+    /// A user's.
+    pub fn of_user(&self, user: UserId, now_us: u64) -> Arc<Allowance> {
+        self.users.of(user, now_us)
+    }
+
+    /// That of an address, or with IPv6 of its network.
+    pub fn of_address(&self, address: IpAddr, now_us: u64) -> Arc<Allowance> {
+        self.addresses.of(network(address), now_us)
+    }
+}
+
+#[derive(Debug)]
+struct Table<K> {
+    hasher: RandomState,
+    shards: Vec<Mutex<Shard<K>>>,
+    shard_max: usize,
+}
+
+#[derive(Debug)]
+struct Shard<K> {
+    entries: HashMap<K, Arc<Allowance>>,
+    /// It is searched when it has so many entries.
+    sweep_at: usize,
+    swept_us: u64,
+    /// Of those for whom there was no room.
+    shared: Arc<Allowance>,
+}
+
+impl<K: Copy + Eq + Hash> Table<K> {
+    fn new(entries_max: usize) -> Self {
+        let shard = || Shard {
+            entries: HashMap::new(),
+            sweep_at: SWEEP_LEAST,
+            swept_us: 0,
+            shared: Arc::default(),
+        };
+        Self {
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
+            shard_max: entries_max.div_ceil(SHARDS).max(SWEEP_LEAST),
+        }
+    }
+
+    fn of(&self, key: K, now_us: u64) -> Arc<Allowance> {
+        let index = self.hasher.hash_one(key) % SHARDS as u64;
+        self.shards[index as usize].lock().of(key, now_us, self.shard_max)
     }
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+    }
+}
+
+impl<K: Copy + Eq + Hash> Shard<K> {
+    fn of(&mut self, key: K, now_us: u64, entries_max: usize) -> Arc<Allowance> {
+        if let Some(allowance) = self.entries.get(&key) {
+            return Arc::clone(allowance);
+        }
+        let len = self.entries.len();
+        let is_pressed = len >= entries_max && now_us >= self.swept_us.saturating_add(SWEEP_EVERY_US);
+        if is_pressed || len >= self.sweep_at && len < entries_max {
+            self.sweep(now_us);
+        }
+        if self.entries.len() >= entries_max {
+            return Arc::clone(&self.shared);
+        }
+        Arc::clone(self.entries.entry(key).or_default())
+    }
+
+    /// Forgets those that nobody uses and that are full again: they are what new ones are.
+    fn sweep(&mut self, now_us: u64) {
+        self.entries
+            .retain(|_, allowance| Arc::strong_count(allowance) > 1 || !allowance.is_full(now_us));
+        self.sweep_at = (2 * self.entries.len()).max(SWEEP_LEAST);
+        self.swept_us = now_us;
     }
 }
 
@@ -123,65 +240,117 @@ mod tests {
             requests_burst: 3,
             people_per_minute: 60,
             people_burst: 100,
+            receipts_per_second: 10,
+            receipts_burst: 1_000,
+            hellos_per_minute: 60,
             ..Config::default().session_rules()
         }
     }
 
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn connections_of_a_user_share_and_new_ones_start_with_what_is_left() {
-        let allowances = Allowances::default();
-        let first = allowances.of(UserId(7), 0);
-        let second = allowances.of(UserId(7), 0);
-        assert!(first.take(Command::Sync, 0, &rules()).is_ok());
-        assert!(second.take(Command::Sync, 0, &rules()).is_ok());
+        let allowances = Allowances::new(1_000);
+        let first = allowances.of_user(UserId(7), 0);
+        let second = allowances.of_user(UserId(7), 0);
+        assert!(first.take(Charge::Request, 0, &rules()).is_ok());
+        assert!(second.take(Charge::Request, 0, &rules()).is_ok());
         drop((first, second));
-        let third = allowances.of(UserId(7), 0);
-        assert!(third.take(Command::History, 0, &rules()).is_ok());
-        assert!(third.take(Command::History, 0, &rules()).is_err());
-        assert!(third.take(Command::Send, 0, &rules()).is_ok(), "another rate");
-        assert!(
+        let third = allowances.of_user(UserId(7), 0);
+        assert!(third.take(Charge::Request, 0, &rules()).is_ok());
+        assert!(third.take(Charge::Request, 0, &rules()).is_err());
+        assert!(third.take(Charge::Send, 0, &rules()).is_ok(), "another rate");
+        let other = allowances.of_user(UserId(8), 0);
+        assert!(other.take(Charge::Request, 0, &rules()).is_ok());
+    }
+
+    #[test]
+    fn an_address_has_one_allowance_and_a_network_of_ipv6_is_one_address() {
+        let allowances = Allowances::new(1_000);
+        for number in 0..60_u16 {
+            let host = format!("2001:db8:1:2::{number:x}");
+            let hello = allowances
+                .of_address(ip(&host), 0)
+                .take(Charge::Hello, 0, &rules());
+            assert!(hello.is_ok(), "{number}");
+        }
+        let hello = |address: &str| {
             allowances
-                .of(UserId(8), 0)
-                .take(Command::Sync, 0, &rules())
-                .is_ok()
-        );
+                .of_address(ip(address), 0)
+                .take(Charge::Hello, 0, &rules())
+        };
+        assert_eq!(hello("2001:db8:1:2:ffff::1"), Err(1_000_000));
+        assert!(hello("2001:db8:1:3::1").is_ok());
+        assert!(hello("192.0.2.1").is_ok());
+        let any = Rules {
+            hellos_per_minute: 0,
+            ..rules()
+        };
+        let address = allowances.of_address(ip("2001:db8:1:2::1"), 0);
+        assert!(address.take(Charge::Hello, 0, &any).is_ok(), "no limit");
     }
 
     #[test]
-    fn people_cost_one_by_one_and_more_than_the_burst_all_of_it() {
+    fn people_and_receipts_cost_one_by_one_and_more_than_the_burst_all_of_it() {
         let allowance = Allowance::default();
-        assert!(allowance.name(60, 0, &rules()).is_ok());
-        assert_eq!(allowance.name(60, 0, &rules()), Err(20_000_000));
-        assert!(allowance.name(60, 20_000_000, &rules()).is_ok());
+        let take = |charge, now| allowance.take(charge, now, &rules());
+        assert!(take(Charge::People(60), 0).is_ok());
+        assert_eq!(take(Charge::People(60), 0), Err(20_000_000));
+        assert!(take(Charge::People(60), 20_000_000).is_ok());
         let rested = 1_000_000_000;
-        assert!(allowance.name(1_000, rested, &rules()).is_ok());
-        assert!(allowance.name(1, rested, &rules()).is_err());
+        assert!(take(Charge::People(1_000), rested).is_ok());
+        assert!(take(Charge::People(1), rested).is_err());
+        assert!(take(Charge::Receipts(1_000), rested).is_ok());
+        assert_eq!(take(Charge::Receipts(1), rested), Err(100_000));
     }
 
     #[test]
-    fn only_what_is_not_full_is_remembered() {
-        let allowances = Allowances::default();
-        let used = allowances.of(UserId(1), 0);
-        assert!(used.name(100, 0, &rules()).is_ok());
+    fn only_what_is_full_again_is_forgotten() {
+        let allowances = Allowances::new(1_000_000);
+        let used = allowances.of_user(UserId(1), 0);
+        assert!(used.take(Charge::People(100), 0, &rules()).is_ok());
         drop(used);
         for user in 2..100_000 {
-            let allowance = allowances.of(UserId(user), 0);
-            assert!(allowance.take(Command::Sync, 0, &rules()).is_ok());
+            let allowance = allowances.of_user(UserId(user), 0);
+            assert!(allowance.take(Charge::Request, 0, &rules()).is_ok());
         }
-        assert_eq!(allowances.len(), 99_999, "nobody's debt is forgotten");
+        assert_eq!(allowances.users.len(), 99_999, "nobody's debt is forgotten");
         for user in 200_000..400_000 {
-            allowances.of(UserId(user), 50_000_000);
+            allowances.of_user(UserId(user), 50_000_000);
         }
-        assert!(
-            allowances.len() <= 2 * SHARDS * SWEEP_LEAST,
-            "{}",
-            allowances.len()
-        );
-        assert!(
-            allowances
-                .of(UserId(1), 50_000_000)
-                .name(60, 50_000_000, &rules())
-                .is_err()
-        );
+        let left = allowances.users.len();
+        assert!(left <= 2 * SHARDS * SWEEP_LEAST, "{left}");
+        let debtor = allowances.of_user(UserId(1), 50_000_000);
+        assert!(debtor.take(Charge::People(60), 50_000_000, &rules()).is_err());
+    }
+
+    #[test]
+    fn a_flood_of_addresses_is_bounded_takes_no_users_place_and_ends_no_debt() {
+        let allowances = Allowances::new(SHARDS * SWEEP_LEAST);
+        let debtor = ip("192.0.2.1");
+        let _ = allowances
+            .of_address(debtor, 0)
+            .take(Charge::People(100), 0, &rules());
+        for number in 0..100_000_u32 {
+            let address = IpAddr::from(number.to_be_bytes());
+            let _ = allowances.of_address(address, 0).take(Charge::Hello, 0, &rules());
+        }
+        assert!(allowances.addresses.len() <= SHARDS * SWEEP_LEAST);
+        let of_debtor = allowances.of_address(debtor, 0);
+        assert!(of_debtor.take(Charge::People(100), 0, &rules()).is_err());
+        let user = allowances.of_user(UserId(1), 0);
+        assert!(user.take(Charge::Request, 0, &rules()).is_ok());
+        assert_eq!(allowances.users.len(), 1);
+        // A second later what they used is there again, and so is their room.
+        let mut shared = 0;
+        for number in 0..1_000_u32 {
+            let address = IpAddr::from((1_000_000 + number).to_be_bytes());
+            let first = allowances.of_address(address, 2_000_000);
+            shared += usize::from(Arc::strong_count(&first) > 2);
+        }
+        assert_eq!(shared, 0, "each has its own");
     }
 }

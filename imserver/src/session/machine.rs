@@ -19,13 +19,12 @@ use protocol::{
     validate,
 };
 
-use super::{allowance::Allowance, rate::Rate};
+use super::allowance::{Allowance, Charge};
 use crate::gateway::Established;
 
 /// Hellos that one connection may say.
 const HELLOS_MAX: u8 = 3;
-const SECOND_US: u64 = 1_000_000;
-const MINUTE_US: u64 = 60 * SECOND_US;
+const MINUTE_US: u64 = 60_000_000;
 
 /// What the configuration says about sessions.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +43,12 @@ pub struct Rules {
     pub people_per_minute: u32,
     /// People named at once.
     pub people_burst: u32,
+    /// Conversations reported as delivered in a second, on average.
+    pub receipts_per_second: u32,
+    /// Conversations reported at once.
+    pub receipts_burst: u32,
+    /// Hellos from one address in a minute, on average and at once. 0: any number.
+    pub hellos_per_minute: u32,
     /// Unknown commands a minute.
     pub unknown_per_minute: u32,
     /// The capabilities that this server has.
@@ -81,17 +86,25 @@ pub struct Session {
     draining: bool,
     /// Sequence numbers of unanswered requests.
     in_flight: Vec<u16>,
-    /// Does not apply where the peer's address is exempt.
-    rates: Option<Box<Rates>>,
+    /// `None` where the peer's address is exempt.
+    rates: Option<Rates>,
     unknown: u32,
     unknown_since_us: u64,
 }
 
-#[derive(Debug, Default)]
+/// Whose allowances a connection uses.
+#[derive(Debug)]
 struct Rates {
-    /// The user's, once that is known.
-    allowance: Arc<Allowance>,
-    pings: Rate,
+    /// Kept as long as the connection is there: so it tells how many connections the address has.
+    address: Arc<Allowance>,
+    /// Once it is known.
+    user: Option<Arc<Allowance>>,
+}
+
+impl Rates {
+    fn allowance(&self) -> &Allowance {
+        self.user.as_ref().unwrap_or(&self.address)
+    }
 }
 
 #[derive(Debug)]
@@ -104,8 +117,8 @@ enum State {
 }
 
 impl Session {
-    /// A new connection's. Rates apply unless `exempt`.
-    pub fn new(exempt: bool) -> Self {
+    /// A new connection's, from an address with this allowance; without one no rates apply.
+    pub fn new(address: Option<Arc<Allowance>>) -> Self {
         Self {
             state: State::Greeting,
             encoding: Encoding::Protobuf,
@@ -113,7 +126,7 @@ impl Session {
             hellos: 0,
             draining: false,
             in_flight: Vec::new(),
-            rates: (!exempt).then(Box::default),
+            rates: address.map(|address| Rates { address, user: None }),
             unknown: 0,
             unknown_since_us: 0,
         }
@@ -204,7 +217,12 @@ impl Session {
         }
         let command = match Command::from_number(kind.command()) {
             Ok(command) => command,
-            Err(unknown) => return self.unknown(&unknown.to_string(), now_us, rules),
+            Err(unknown) => {
+                return match self.charge(Charge::Request, now_us, rules) {
+                    Ok(()) => self.unknown(&unknown.to_string(), now_us, rules),
+                    Err(refusal) => Verdict::Refuse(refusal),
+                };
+            }
         };
         if command.is_push() {
             return protocol_error("only the server sends this");
@@ -249,10 +267,10 @@ impl Session {
     }
 
     /// The check succeeded. From now on the user's allowance counts, if rates apply.
-    pub fn authenticated(&mut self, established: Established, allowance: impl FnOnce() -> Arc<Allowance>) {
+    pub fn authenticated(&mut self, established: Established, allowance: Option<Arc<Allowance>>) {
         self.state = State::Active(established);
         if let Some(rates) = &mut self.rates {
-            rates.allowance = allowance();
+            rates.user = allowance;
         }
     }
 
@@ -357,36 +375,46 @@ impl Session {
         Verdict::Go(request)
     }
 
-    fn within_rate(&mut self, command: Command, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
-        let Some(rates) = &mut self.rates else {
-            return Ok(());
+    fn within_rate(&self, command: Command, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
+        let charge = match command {
+            Command::Hello => Charge::Hello,
+            Command::Ping => Charge::Ping,
+            Command::Send => Charge::Send,
+            _ => Charge::Request,
         };
-        let taken = match command {
-            // Those have a limit of their own.
-            Command::Hello => Ok(()),
-            Command::Ping => {
-                let each_us = SECOND_US / u64::from(rules.requests_per_second.max(1));
-                rates.pings.take(now_us, each_us, rules.requests_burst, 1)
-            }
-            _ => rates.allowance.take(command, now_us, rules),
-        };
-        taken.map_err(|wait_us| too_many("too many requests", wait_us))
+        self.charge(charge, now_us, rules)
     }
 
-    /// Whoever is named for a group costs as much as a request to add them alone.
+    /// What a request names is charged as if it came one by one.
     fn names_few(&self, request: &Request, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
-        let people = match request {
-            Request::CreateGroup(create) => create.user_ids.len(),
-            Request::AddMembers(add) => add.user_ids.len(),
+        let charge = match request {
+            Request::CreateGroup(create) => Charge::People(create.user_ids.len()),
+            Request::AddMembers(add) => Charge::People(add.user_ids.len()),
+            Request::Delivered(delivered) => Charge::Receipts(delivered.up_to.len()),
             _ => return Ok(()),
         };
-        let Some(rates) = &self.rates else { return Ok(()) };
-        let taken = rates.allowance.name(people, now_us, rules);
-        taken.map_err(|wait_us| too_many("too many people were named", wait_us))
+        self.charge(charge, now_us, rules)
+    }
+
+    fn charge(&self, charge: Charge, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
+        let Some(rates) = &self.rates else {
+            return Ok(());
+        };
+        rates
+            .allowance()
+            .take(charge, now_us, rules)
+            .map_err(|wait_us| too_many(charge, wait_us))
     }
 }
 
-fn too_many(message: &str, wait_us: u64) -> Refusal {
+/// The refusal of what an allowance has no room for until so many microseconds have passed.
+pub fn too_many(charge: Charge, wait_us: u64) -> Refusal {
+    let message = match charge {
+        Charge::People(_) => "too many people were named",
+        Charge::Receipts(_) => "too many conversations were reported",
+        Charge::Hello => "too many connections begin",
+        Charge::Send | Charge::Request | Charge::Ping => "too many requests",
+    };
     let wait_ms = u32::try_from(wait_us / 1_000 + 1).unwrap_or(u32::MAX);
     Refusal::new(ErrorCode::RateLimited, message).with_retry_after_ms(wait_ms)
 }

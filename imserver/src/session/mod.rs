@@ -6,8 +6,8 @@ mod allowance;
 mod machine;
 mod rate;
 
-pub use allowance::{Allowance, Allowances};
-pub use machine::{Rules, Session, Verdict};
+pub use allowance::{Allowance, Allowances, Charge, network};
+pub use machine::{Rules, Session, Verdict, too_many};
 pub use rate::Rate;
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ const RULES: Rules = Rules {
     requests_burst: 4,
     people_per_minute: 60,
     people_burst: 5,
+    receipts_per_second: 1,
+    receipts_burst: 3,
+    hellos_per_minute: 60,
     unknown_per_minute: 2,
     capabilities: CAPABILITY_ANSWER_IS_EVENT,
     validation: validate::Limits {
@@ -92,11 +95,11 @@ enum At {
 }
 
 fn session(at: At) -> Session {
-    let mut session = Session::new(true);
+    let mut session = Session::new(None);
     match at {
         At::Greeting => {}
         At::Welcomed => assert_eq!(judge(&mut session, &hello(""), 1), Verdict::Welcome),
-        At::Active => session.authenticated(WHO, Arc::default),
+        At::Active => session.authenticated(WHO, Some(Arc::default())),
     }
     session
 }
@@ -175,7 +178,7 @@ fn one_request_at_a_time_until_authenticated() {
     assert!(!session.must_wait(&RULES));
     assert!(matches!(judge(&mut session, &login(), 3), Verdict::Go(_)));
     session.answered(3);
-    session.authenticated(WHO, Arc::default);
+    session.authenticated(WHO, Some(Arc::default()));
     assert_eq!(session.established(), Some(WHO));
     assert!(!session.must_wait(&RULES));
 }
@@ -237,8 +240,8 @@ fn unknown_commands_are_refused_and_then_too_many() {
 
 #[test]
 fn rates_apply_unless_the_peer_is_exempt() {
-    let mut limited = Session::new(false);
-    limited.authenticated(WHO, Arc::default);
+    let mut limited = Session::new(Some(Arc::default()));
+    limited.authenticated(WHO, Some(Arc::default()));
     for seq in [1, 2] {
         assert!(matches!(judge(&mut limited, &text(b"x"), seq), Verdict::Go(_)));
         limited.answered(seq);

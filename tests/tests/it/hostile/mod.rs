@@ -5,6 +5,7 @@
 mod floods;
 mod frames;
 mod malformed;
+mod rates;
 mod requests;
 mod shares;
 mod splits;

@@ -209,7 +209,7 @@ fn questions_that_have_not_begun_are_refused_when_the_server_goes_away() {
 
 #[test]
 fn wrong_passwords_keep_no_memory() {
-    let mut stage = Stage::with("[server]\nhashers = 1\n");
+    let mut stage = Stage::with("[server]\nhashers = 1\n[timeouts]\nhandshake_ms = 600000\n");
     stage.daemon.register("ada");
     let before = stage.daemon.memory();
     let mut conns: Vec<Connection> = (0..4).map(|_| stage.welcomed()).collect();
