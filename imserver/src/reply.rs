@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use netcore::{ConnId, Permit};
 use protocol::{Encoding, Refusal, Reply, v1::ErrorCode};
-use storage::{Snapshot, TokenHash, User};
+use storage::{Snapshot, Timestamp, TokenHash, User};
 
 use crate::{
     delivery::encode,
@@ -91,6 +91,8 @@ pub struct Authenticated {
     pub checked_at: u64,
     /// Shown once, after register and login.
     pub token: Option<String>,
+    /// When the session was connected, as far as that is stored.
+    pub seen_at: Timestamp,
 }
 
 impl std::fmt::Debug for ReplyTo {

@@ -260,7 +260,7 @@ pub struct ProfileChange {
     pub status: Option<String>,
 }
 
-/// How many sessions a user may have; the least recently seen goes first.
+/// How many sessions a user may have; of those that are not connected the least recently seen goes first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DevicePolicy {
     /// In all.
@@ -294,6 +294,8 @@ pub struct NewSession {
     pub token_hash: TokenHash,
     /// Applied with it: first to the class, then to all. The new session itself always stays.
     pub policy: DevicePolicy,
+    /// The user's sessions that are connected, as far as is known: they go after all others.
+    pub online: Vec<SessionId>,
 }
 
 /// Which sessions of a user to end.

@@ -120,6 +120,7 @@ fn session(user: &User, policy: DevicePolicy) -> Result<(Change, SessionToken), 
         session,
         token_hash: token.hash(),
         policy,
+        online: Vec::new(),
     };
     Ok((Change::CreateSession(new), token))
 }

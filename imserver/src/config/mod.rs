@@ -333,7 +333,7 @@ impl Default for Groups {
     }
 }
 
-/// How many devices of a user may be logged in; the one not seen for longest goes first.
+/// How many devices of a user may be logged in; of those that are not connected the one not seen for longest goes first.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
@@ -345,6 +345,8 @@ pub struct Devices {
     pub desktop: u32,
     /// Browsers.
     pub web: u32,
+    /// When a device was last seen is noted no more often than this. Milliseconds.
+    pub seen_every_ms: u64,
 }
 
 impl Default for Devices {
@@ -354,6 +356,7 @@ impl Default for Devices {
             mobile: 5,
             desktop: 5,
             web: 5,
+            seen_every_ms: 3_600_000,
         }
     }
 }
@@ -612,6 +615,7 @@ impl Config {
             mobile,
             desktop,
             web,
+            ..
         } = self.devices;
         storage::DevicePolicy {
             total,

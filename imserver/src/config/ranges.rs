@@ -166,6 +166,7 @@ impl Config {
             of_device("devices.mobile", devices.mobile),
             of_device("devices.desktop", devices.desktop),
             of_device("devices.web", devices.web),
+            range("devices.seen_every_ms", devices.seen_every_ms, 100, 86_400_000),
             range("timeouts.handshake_ms", timeouts.handshake_ms, 100, 600_000),
             range("timeouts.frame_ms", timeouts.frame_ms, 100, 600_000),
             range(

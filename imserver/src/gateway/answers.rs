@@ -106,6 +106,7 @@ impl Gateway {
             user,
             checked_at,
             token,
+            seen_at,
             ..
         } = authenticated;
         let Some(command) = cx.conn().session.deciding() else {
@@ -144,6 +145,7 @@ impl Gateway {
         let conn = cx.conn();
         conn.session.answered(seq);
         conn.session.authenticated(established, allowance);
+        self.seen_since(conn, seen_at, now_us);
         let encoding = conn.session.encoding();
         cx.codec().set_limit(self.shared.config.limits.frame_bytes);
         let limit = self.shared.config.limits.push_queue_bytes;

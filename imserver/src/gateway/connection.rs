@@ -27,6 +27,8 @@ pub struct Connection {
     pub session: Session,
     /// Why nothing of it is served; it hears that and is closed.
     pub(super) turned_away: Option<Box<Refusal>>,
+    /// From then on, the session is noted as connected once more.
+    pub(super) seen_due_us: u64,
     /// A request that found no room; reading is paused until it has.
     pub(super) parked: Option<Box<Parked>>,
     /// Questions that wait for their turn, or for their answers.
@@ -47,6 +49,7 @@ impl Connection {
         Self {
             session: Session::new(address),
             turned_away: None,
+            seen_due_us: u64::MAX,
             parked: None,
             asks: None,
             behind: None,

@@ -17,7 +17,7 @@ use protocol::{
     Frame, FrameCodec, FrameError, Push, Refusal,
     v1::{self, ErrorCode, GoAwayReason},
 };
-use storage::{SessionId, Snapshot, UserId};
+use storage::{SessionId, Snapshot, Timestamp, UserId};
 
 use super::{
     answers::{close_if_finished, send, send_go_away, send_refusal},
@@ -25,6 +25,7 @@ use super::{
     park::Waiting,
 };
 use crate::{
+    clock,
     cluster::ClusterHandle,
     config::Config,
     delivery::{Delivery, Kick, Outboxes, Routes, encode},
@@ -154,7 +155,11 @@ impl Handler for Gateway {
     fn on_frame(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Flow<Self> {
         let seq = frame.seq;
         let now_us = self.now_us(cx.now());
-        let verdict = cx.conn().session.judge(&frame, now_us, &self.shared.rules);
+        let conn = cx.conn();
+        if now_us >= conn.seen_due_us {
+            self.seen(conn, now_us);
+        }
+        let verdict = conn.session.judge(&frame, now_us, &self.shared.rules);
         match verdict {
             Verdict::Pong => self.pong(cx, seq),
             Verdict::Welcome => self.welcome(cx, seq, None),
@@ -300,6 +305,28 @@ impl Gateway {
                 snapshot,
             };
             shared.cluster.away(user, &mark);
+        }
+    }
+
+    /// A session that was last noted as connected at `seen_at` is here.
+    pub(super) fn seen_since(&self, conn: &mut Connection, seen_at: Timestamp, now_us: u64) {
+        let every_ms = self.shared.config.devices.seen_every_ms;
+        let age_ms = clock::wall().0.saturating_sub(seen_at.0);
+        conn.seen_due_us = now_us.saturating_add(every_ms.saturating_sub(age_ms) * 1_000);
+        if age_ms >= every_ms {
+            self.seen(conn, now_us);
+        }
+    }
+
+    /// Notes that a session is connected. A session that lives says so no more often than is configured, however often it
+    /// connects.
+    fn seen(&self, conn: &mut Connection, now_us: u64) {
+        let every_us = self.shared.config.devices.seen_every_ms * 1_000;
+        conn.seen_due_us = now_us.saturating_add(every_us);
+        if let Some(Established { session, .. }) = conn.session.established()
+            && self.shared.lane.lazy().touch(session, clock::wall())
+        {
+            self.shared.lane.wake_lazy();
         }
     }
 

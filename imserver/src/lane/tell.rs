@@ -220,7 +220,8 @@ impl Teller {
     }
 
     fn session_of(&self, login: NewLogin, user: User) -> Option<Job> {
-        match new_session_job(login, user, self.parts.policy) {
+        // Nobody is online of an account that was just made.
+        match new_session_job(login, user, self.parts.policy, Vec::new()) {
             Ok(job) => Some(job),
             Err((reply, refusal)) => {
                 reply.refuse_and(&refusal, Effect::NotAuthenticated);
@@ -261,6 +262,7 @@ impl Teller {
                 Deliver::Follower(_) => checked_at,
             },
             token: Some(made.token.into_text()),
+            seen_at: clock::wall(),
         });
     }
 }
@@ -277,11 +279,17 @@ const fn is_move(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Cursors(..))
 }
 
-/// Makes the session of a login whose password was right or whose account is new.
+/// Makes the session of a login whose password was right or whose account is new. `online` are the user's sessions that
+/// are connected.
 ///
 /// # Errors
 /// The system has no randomness; here is whom to tell.
-pub fn new_session_job(login: NewLogin, user: User, policy: DevicePolicy) -> Result<Job, (ReplyTo, Refusal)> {
+pub fn new_session_job(
+    login: NewLogin,
+    user: User,
+    policy: DevicePolicy,
+    online: Vec<SessionId>,
+) -> Result<Job, (ReplyTo, Refusal)> {
     let (token, id) =
         match SessionToken::generate().and_then(|token| Ok((token, token::random_session_id()?))) {
             Ok(made) => made,
@@ -304,6 +312,7 @@ pub fn new_session_job(login: NewLogin, user: User, policy: DevicePolicy) -> Res
         session,
         token_hash: token.hash(),
         policy,
+        online,
     });
     let made = NewSessionMade {
         reply: login.reply,

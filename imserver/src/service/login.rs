@@ -15,11 +15,11 @@ use protocol::{
     v1::{Device, ErrorCode, LoginRequest, RegisterRequest},
     validate,
 };
-use storage::{NewUser, Session, TokenHash, User, Write, ephemeral::Lookup};
+use storage::{NewUser, Session, SessionId, TokenHash, User, UserId, Write, ephemeral::Lookup};
 
 use super::{
     hashing::{HashJob, Hashed, What},
-    question::{UNANSWERED, Worker},
+    question::{UNANSWERED, Worker, WorkerContext},
 };
 use crate::{
     clock,
@@ -64,9 +64,6 @@ pub(super) fn check(worker: &mut Worker, token_hash: TokenHash, token: Option<St
     let checked_at = worker.context.routes.revocations();
     match find_session(worker, &token_hash) {
         Ok(Some((session, user))) => {
-            if worker.context.lane.lazy().touch(session.id, clock::wall()) {
-                worker.context.lane.wake_lazy();
-            }
             let established = Established {
                 user: user.id,
                 session: session.id,
@@ -77,6 +74,7 @@ pub(super) fn check(worker: &mut Worker, token_hash: TokenHash, token: Option<St
                 token_hash,
                 checked_at,
                 token,
+                seen_at: session.last_seen_at,
             });
         }
         Ok(None) => {
@@ -185,10 +183,15 @@ fn login(worker: &mut Worker, device: Device, from: Option<IpAddr>, login: Login
         Some(credentials) => (Some(credentials.user), Some(credentials.password_hash)),
         None => (None, None),
     };
-    let lane = worker.context.lane.clone();
-    let config = Arc::clone(&worker.context.config);
+    let context = Arc::clone(&worker.context);
+    // Asked for whom there is not, too: an account cannot be told by the time it takes.
+    let asked = user.as_ref().map_or(UserId(0), |user| user.id);
+    let mut online = context.cluster.sessions_online(asked).unwrap_or_default();
     let then = move |hashed: Hashed| match (hashed, user) {
-        (Hashed::Matches, Some(user)) => make_session(&lane, &config, device, user, reply),
+        (Hashed::Matches, Some(user)) => {
+            context.routes.of(user.id, |route| online.push(route.session));
+            make_session(&context, device, user, online, reply);
+        }
         (hashed, _) => not_hashed(&hashed, reply),
     };
     worker.context.hasher.submit(HashJob {
@@ -231,9 +234,10 @@ fn not_hashed(hashed: &Hashed, reply: ReplyTo) {
     reply.refuse_and(&refusal, Effect::NotAuthenticated);
 }
 
-fn make_session(lane: &LaneHandle, config: &Config, device: Device, user: User, reply: ReplyTo) {
-    match new_session_job(NewLogin { reply, device }, user, config.device_policy()) {
-        Ok(job) => submit(lane, job),
+fn make_session(context: &WorkerContext, device: Device, user: User, online: Vec<SessionId>, reply: ReplyTo) {
+    let policy = context.config.device_policy();
+    match new_session_job(NewLogin { reply, device }, user, policy, online) {
+        Ok(job) => submit(&context.lane, job),
         Err((reply, refusal)) => reply.refuse_and(&refusal, Effect::NotAuthenticated),
     }
 }

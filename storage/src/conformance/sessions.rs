@@ -19,6 +19,7 @@ cases![
     the_class_goes_first,
     the_new_one_always_stays,
     the_least_recently_seen_goes,
+    who_is_online_goes_last,
     one_session_ends,
     the_others_end,
     sessions_are_seen,
@@ -47,6 +48,7 @@ fn new(id: u64, user: UserId, class: DeviceClass, policy: DevicePolicy) -> NewSe
         },
         token_hash: TokenHash(token),
         policy,
+        online: Vec::new(),
     }
 }
 
@@ -205,6 +207,21 @@ fn the_least_recently_seen_goes(world: &mut World) {
     let policy = DevicePolicy { desktop: 2, ..WIDE };
     assert_eq!(displaced(world, 60, DeviceClass::Desktop, policy), [3, 1]);
     assert_eq!(ids(world, ANN), [2, 60]);
+}
+
+fn who_is_online_goes_last(world: &mut World) {
+    world.people();
+    for id in 1..=4 {
+        assert_eq!(displaced(world, id, DeviceClass::Desktop, WIDE), []);
+    }
+    touch(world, &[(3, 50), (4, 40)]);
+    let policy = DevicePolicy { desktop: 2, ..WIDE };
+    let mut fifth = new(5, ANN, DeviceClass::Desktop, policy);
+    // 9 is nobody's.
+    fifth.online = [4, 1, 9].map(SessionId).to_vec();
+    let created = create(world, fifth).expect("a session");
+    assert_eq!(created.displaced, [2, 3, 1].map(SessionId));
+    assert_eq!(ids(world, ANN), [4, 5]);
 }
 
 fn one_session_ends(world: &mut World) {

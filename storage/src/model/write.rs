@@ -159,23 +159,26 @@ impl State {
         }
         self.sessions
             .insert(session.id, (session.clone(), new.token_hash));
-        let mut displaced = self.displace(session, Some(session.class), new.policy.of(session.class));
-        displaced.extend(self.displace(session, None, new.policy.total));
+        let mut displaced = self.displace(new, Some(session.class), new.policy.of(session.class));
+        displaced.extend(self.displace(new, None, new.policy.total));
         Ok(Outcome::Session(SessionCreated { replaced, displaced }))
     }
 
-    /// Ends the user's least recently seen sessions but `new` until at most `limit` are left, of one class
-    /// or of all.
-    fn displace(&mut self, new: &Session, class: Option<DeviceClass>, limit: u32) -> Vec<SessionId> {
+    /// Ends the user's least recently seen sessions but `new`, those that are online last, until at most `limit` are
+    /// left, of one class or of all.
+    fn displace(&mut self, new: &NewSession, class: Option<DeviceClass>, limit: u32) -> Vec<SessionId> {
         let counted = self
-            .sessions_of(new.user)
+            .sessions_of(new.session.user)
             .filter(|session| class.is_none_or(|class| session.class == class))
-            .map(|session| ((session.last_seen_at, session.id), session.id))
+            .map(|session| {
+                let is_online = new.online.contains(&session.id);
+                ((is_online, session.last_seen_at, session.id), session.id)
+            })
             .collect::<BTreeMap<_, _>>();
         let excess = counted.len().saturating_sub(limit as usize);
         let displaced: Vec<SessionId> = counted
             .into_values()
-            .filter(|id| *id != new.id)
+            .filter(|id| *id != new.session.id)
             .take(excess)
             .collect();
         for id in &displaced {

@@ -99,25 +99,38 @@ pub(super) fn create_session(batch: &mut Batch<'_>, new: &NewSession) -> Result<
         .iter()
         .position(|other| other.device_id == session.device_id);
     let replaced = same_device.map(|index| others.remove(index).id);
-    let mut displaced = displace(&mut others, Some(session.class), new.policy.of(session.class));
-    displaced.extend(displace(&mut others, None, new.policy.total));
+    let mut displaced = displace(
+        &mut others,
+        new,
+        Some(session.class),
+        new.policy.of(session.class),
+    );
+    displaced.extend(displace(&mut others, new, None, new.policy.total));
     end(batch, session.user, SessionEnd::Replaced, replaced.as_slice())?;
     end(batch, session.user, SessionEnd::Displaced, &displaced)?;
     Ok(Outcome::Session(SessionCreated { replaced, displaced }))
 }
 
 /// Takes out of a user's other sessions, of one class or of all, the least recently seen until with the new
-/// one there are at most `limit`.
-fn displace(others: &mut Vec<Session>, class: Option<DeviceClass>, limit: u32) -> Vec<SessionId> {
+/// one there are at most `limit`. Those that are connected go after all others.
+fn displace(
+    others: &mut Vec<Session>,
+    new: &NewSession,
+    class: Option<DeviceClass>,
+    limit: u32,
+) -> Vec<SessionId> {
     let counts = |session: &Session| class.is_none_or(|class| session.class == class);
-    let mut counted: Vec<(Timestamp, SessionId)> = others
+    let mut counted: Vec<(bool, Timestamp, SessionId)> = others
         .iter()
         .filter(|session| counts(session))
-        .map(|session| (session.last_seen_at, session.id))
+        .map(|session| {
+            let is_online = new.online.contains(&session.id);
+            (is_online, session.last_seen_at, session.id)
+        })
         .collect();
     counted.sort_unstable();
     let excess = (counted.len() + 1).saturating_sub(limit as usize);
-    let displaced: Vec<SessionId> = counted.into_iter().take(excess).map(|(_, id)| id).collect();
+    let displaced: Vec<SessionId> = counted.into_iter().take(excess).map(|(.., id)| id).collect();
     others.retain(|session| !displaced.contains(&session.id));
     displaced
 }

@@ -156,6 +156,7 @@ pub(crate) fn a_bit_of_everything() -> Vec<Vec<Write>> {
                 last_seen_at: Timestamp(u64::MAX),
             },
             token_hash: TokenHash([u8::try_from(id).unwrap(); 32]),
+            online: Vec::new(),
             policy: DevicePolicy {
                 total: 9,
                 mobile: 9,

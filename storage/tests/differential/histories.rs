@@ -174,8 +174,9 @@ fn session(id: impl Strategy<Value = SessionId>) -> impl Strategy<Value = NewSes
         desktop: each,
         web: each,
     });
-    (id, 1..4_u64, text(), class, 0..12_u8, time(), policy).prop_map(
-        |(id, user, device_id, class, token, at, policy)| NewSession {
+    let online = prop::collection::vec(0..8_u64, 0..4);
+    (id, 1..4_u64, text(), class, 0..12_u8, time(), policy, online).prop_map(
+        |(id, user, device_id, class, token, at, policy, online)| NewSession {
             session: Session {
                 id,
                 user: UserId(user),
@@ -187,6 +188,7 @@ fn session(id: impl Strategy<Value = SessionId>) -> impl Strategy<Value = NewSes
             },
             token_hash: TokenHash([token; 32]),
             policy,
+            online: online.into_iter().map(SessionId).collect(),
         },
     )
 }

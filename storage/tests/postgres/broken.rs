@@ -66,6 +66,7 @@ pub(crate) fn session(id: u64) -> Write {
         },
         token_hash: storage::TokenHash(token),
         policy,
+        online: Vec::new(),
     })
 }
 

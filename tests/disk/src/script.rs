@@ -364,6 +364,7 @@ impl Chooser {
                 last_seen_at: at,
             },
             token_hash: TokenHash([(self.number % 8) as u8; 32]),
+            online: Vec::new(),
             policy: DevicePolicy {
                 total: 4,
                 mobile: 4,

@@ -154,6 +154,7 @@ fn a_bit_that_flips_at_rest_is_found_or_changes_nothing() {
             last_seen_at: Timestamp(2),
         },
         token_hash: crate::TokenHash([6; 32]),
+        online: Vec::new(),
         policy: crate::DevicePolicy {
             total: 9,
             mobile: 9,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::{Push, v1};
-use tests::harness::{Cluster, ClusterSetup, Daemon, Incoming, User, body};
+use tests::harness::{Cluster, ClusterSetup, Daemon, Incoming, User, body, hello, login};
 
 use super::until;
 
@@ -261,4 +261,58 @@ fn nodes_are_listed_and_go_with_their_process() {
     cluster.nodes[1].ask_to_end();
     assert!(cluster.nodes[1].ended().success());
     assert_eq!(listed(&cluster).len(), 1);
+}
+
+/// A desktop's session on a node.
+fn desktop(node: &Daemon, device: &str) -> User {
+    let mut conn = node.connect();
+    let mut hello = hello(device);
+    if let Some(device) = &mut hello.device {
+        device.class = v1::DeviceClass::Desktop.into();
+    }
+    conn.ask(hello).unwrap();
+    let session = conn.ask(login("ann")).unwrap();
+    User::of(node.address(), conn, device, session)
+}
+
+#[test]
+fn a_device_in_use_on_one_node_stays_when_another_logs_in_elsewhere() {
+    let setups = [
+        ClusterSetup::nodes(2),
+        // Without a Redis, what the nodes know of each other's devices is when they were last seen.
+        ClusterSetup::nodes(2)
+            .config("[devices]\nseen_every_ms = 100\n")
+            .without_redis(),
+    ];
+    for setup in setups {
+        let cluster = setup.start();
+        let mut ann = cluster.nodes[0].register("ann");
+        let mut in_use = desktop(&cluster.nodes[1], "in-use");
+        // With ann's first these are as many as there may be.
+        let unused: Vec<User> = (2..=4)
+            .map(|number| desktop(&cluster.nodes[1], &format!("device-{number}")))
+            .collect();
+        let unused: Vec<u64> = unused.into_iter().map(|user| user.session).collect();
+        until("the others are away, and the one in use was seen since", || {
+            in_use.get(v1::Ping {});
+            let sessions = ann.get(v1::ListDevicesRequest {}).sessions;
+            let (away, others): (Vec<_>, Vec<_>) = sessions
+                .into_iter()
+                .partition(|session| unused.contains(&session.session_id));
+            let last = away.iter().map(|session| session.last_seen_at_ms).max();
+            away.iter().all(|session| !session.online)
+                && others
+                    .iter()
+                    .filter(|session| session.session_id == in_use.session)
+                    .all(|session| session.online || Some(session.last_seen_at_ms) > last)
+        });
+        desktop(&cluster.nodes[0], "device-6");
+        in_use.get(v1::ListDevicesRequest {});
+        let sessions = ann.get(v1::ListDevicesRequest {}).sessions;
+        let ids: Vec<u64> = sessions.iter().map(|session| session.session_id).collect();
+        assert!(
+            ids.contains(&in_use.session) && !ids.contains(&unused[0]),
+            "{ids:?}"
+        );
+    }
 }

@@ -1,7 +1,9 @@
 //! Several devices and sessions of one person.
 
+use std::time::Instant;
+
 use protocol::v1::{self, DeviceClass, ErrorCode, GoAwayReason};
-use tests::harness::{Daemon, Incoming, Setup, User, hello, login, refused};
+use tests::harness::{Daemon, Incoming, PATIENCE, Setup, User, hello, login, refused};
 
 fn login_as(daemon: &Daemon, device: &str, class: DeviceClass) -> User {
     let mut conn = daemon.connect();
@@ -198,4 +200,83 @@ fn all_devices_together_have_a_limit() {
     for user in [&mut web, &mut phone] {
         assert_eq!(user.get(v1::ListDevicesRequest {}).sessions.len(), 2);
     }
+}
+
+/// When this session was last seen, and whether it is online.
+fn seen(user: &mut User, session: u64) -> (u64, bool) {
+    let sessions = user.get(v1::ListDevicesRequest {}).sessions;
+    let found = sessions.iter().find(|other| other.session_id == session);
+    found
+        .map(|session| (session.last_seen_at_ms, session.online))
+        .unwrap()
+}
+
+#[test]
+fn a_device_is_seen_as_long_as_it_lives() {
+    let daemon = Setup::config("[devices]\nseen_every_ms = 100\n").start();
+    let mut ada = daemon.register("ada");
+    let mut other = daemon.login("ada", "second");
+    let (first, _) = seen(&mut ada, other.session);
+    let mut last = first;
+    let until = Instant::now() + PATIENCE;
+    for _ in 0..2 {
+        let before = last;
+        while last == before {
+            assert!(Instant::now() < until, "it is not seen");
+            other.get(v1::Ping {});
+            (last, _) = seen(&mut ada, other.session);
+        }
+        assert!(last >= before + 100, "{before}, then {last}");
+    }
+}
+
+#[test]
+fn coming_back_is_noted_no_more_often_than_living() {
+    let daemon = Daemon::start();
+    let mut ada = daemon.register("ada");
+    let mut other = daemon.login("ada", "second");
+    let (first, _) = seen(&mut ada, other.session);
+    for _ in 0..5 {
+        other = other.resumed();
+    }
+    // What is written lazily is written before what was asked for later.
+    let direct = ada.own();
+    ada.text(direct, "hello");
+    ada.get(v1::ReadRequest {
+        conversation_id: direct,
+        seq: 1,
+    });
+    let until = Instant::now() + PATIENCE;
+    while ada.view(direct).read_seq < 1 {
+        assert!(Instant::now() < until);
+    }
+    assert_eq!(seen(&mut ada, other.session), (first, true));
+}
+
+#[test]
+fn the_device_in_use_stays_when_another_one_logs_in() {
+    let daemon = Daemon::start();
+    daemon.register("ada");
+    let mut oldest = login_as(&daemon, "oldest", DeviceClass::Desktop);
+    let mut others: Vec<User> = (2..=5)
+        .map(|number| login_as(&daemon, &format!("device-{number}"), DeviceClass::Desktop))
+        .collect();
+    let mut unused = others.remove(1);
+    unused.conn.finish();
+    unused.conn.end();
+    let until = Instant::now() + PATIENCE;
+    while seen(&mut oldest, unused.session).1 {
+        assert!(Instant::now() < until, "it stays online");
+    }
+    let mut sixth = login_as(&daemon, "device-6", DeviceClass::Desktop);
+    assert_eq!(
+        refused(daemon.connect().ask(unused.hello_again())),
+        ErrorCode::Unauthenticated
+    );
+    for user in others.iter_mut().chain([&mut oldest, &mut sixth]) {
+        user.get(v1::Ping {});
+    }
+    // Where all are in use, it is the one that was not seen for longest.
+    login_as(&daemon, "device-7", DeviceClass::Desktop);
+    assert_eq!(oldest.conn.go_away().reason(), GoAwayReason::Displaced);
 }
