@@ -1,6 +1,9 @@
 //! Refusals: the error codes with the class, and the hint when to come back, that belong to each.
 
-use crate::v1::{Error, ErrorClass, ErrorCode};
+use crate::{
+    v1::{Error, ErrorClass, ErrorCode},
+    validate::is_control,
+};
 
 /// Bytes of an error's message, at most: some repeat a piece of what was refused, which may be long.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 256;
@@ -21,9 +24,10 @@ pub struct Refusal(pub Error);
 
 impl Refusal {
     /// A refusal with the class and the retry-after that the code usually has. A message of more than
-    /// [`ERROR_MESSAGE_BYTES_MAX`] is cut.
+    /// [`ERROR_MESSAGE_BYTES_MAX`] is cut, and control characters in it are replaced: a message may repeat a piece of what
+    /// was refused, and goes to screens and logs.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let mut message = message.into();
+        let mut message = shown(message.into());
         message.truncate(message.floor_char_boundary(ERROR_MESSAGE_BYTES_MAX));
         Self(Error {
             code: code.into(),
@@ -42,7 +46,7 @@ impl Refusal {
     /// Names the field to blame.
     #[must_use]
     pub fn with_field(mut self, field: &str) -> Self {
-        self.0.field = field.to_owned();
+        self.0.field = shown(field.to_owned());
         self
     }
 
@@ -76,6 +80,15 @@ impl Refusal {
             | ErrorCode::ResourceExhausted => Blame::Server,
             _ => Blame::Client,
         }
+    }
+}
+
+/// As it may stand on a screen.
+fn shown(text: String) -> String {
+    if text.contains(is_control) {
+        text.replace(is_control, "\u{FFFD}")
+    } else {
+        text
     }
 }
 

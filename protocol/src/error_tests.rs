@@ -92,3 +92,16 @@ fn a_long_message_is_cut_between_characters() {
     let long = Refusal::new(ErrorCode::Invalid, "€".repeat(1_000));
     assert_eq!(long.0.message, "€".repeat(ERROR_MESSAGE_BYTES_MAX / 3));
 }
+
+#[test]
+fn a_message_echoes_nothing_that_changes_a_screen() {
+    let echoed = "unknown field `\u{1b}[31m\r\n\u{9b}\u{202e}\u{2066}\u{7f}\0`, expected `x`";
+    let refusal = Refusal::new(ErrorCode::Invalid, echoed);
+    let marks = "\u{fffd}".repeat(7);
+    let shown = format!("unknown field `\u{fffd}[31m{marks}`, expected `x`");
+    assert_eq!(refusal.0.message, shown);
+    assert_eq!(
+        Refusal::new(ErrorCode::Invalid, "größer 好").0.message,
+        "größer 好"
+    );
+}

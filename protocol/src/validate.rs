@@ -481,10 +481,12 @@ fn group_name(name: &str) -> Result<(), Refusal> {
 /// Refuses C0 and C1 controls, the Unicode line and paragraph separators, the characters that embed, override or
 /// isolate a direction of writing, and the byte order mark.
 fn no_controls(field: &str, text: &str) -> Result<(), Refusal> {
-    let refused = |c: char| {
-        c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
-    };
-    refuse_if(text.chars().any(refused), field, "has a control character")
+    refuse_if(text.chars().any(is_control), field, "has a control character")
+}
+
+/// What changes how a terminal or a screen shows what stands around it.
+pub(crate) fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
 fn user(field: &str, id: u64) -> Result<(), Refusal> {

@@ -8,6 +8,7 @@ mod cursors;
 mod job;
 mod run;
 mod tell;
+mod turn;
 
 pub use cursors::{LazyFull, LazyWrites};
 pub use job::{Job, NewLogin, NewSessionMade, Then};

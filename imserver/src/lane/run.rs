@@ -1,7 +1,6 @@
 //! A lane's thread: drain, commit, answer, push.
 
 use std::{
-    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -22,6 +21,7 @@ use super::{
     cursors::LazyWrites,
     job::{Job, Then},
     tell::{Deliver, Teller, refuse_all},
+    turn::Turn,
 };
 use crate::{
     cluster::ClusterHandle,
@@ -256,7 +256,7 @@ impl Lanes {
                 fatal: parts.fatal.clone(),
                 places,
                 given_up: Arc::clone(&given_up),
-                waiting: VecDeque::new(),
+                waiting: Turn::default(),
                 failing_since: None,
                 lazy_retry: LAZY_RETRY.0,
             };
@@ -305,7 +305,7 @@ struct Running {
     /// There is no time left.
     given_up: Arc<AtomicBool>,
     /// Taken out of the queue, or come out of the last batch: they go into the next one.
-    waiting: VecDeque<Job>,
+    waiting: Turn,
     failing_since: Option<Instant>,
 }
 
@@ -326,15 +326,15 @@ impl Running {
                 self.take(order);
             }
             if self.given_up.load(Ordering::Relaxed) {
-                let thens = self.waiting.drain(..).map(|job| job.then).collect();
+                let thens = self.waiting.take_all().into_iter().map(|job| job.then).collect();
                 let refusal = Refusal::new(ErrorCode::Draining, "this server is going away");
                 refuse_all(thens, &refusal);
                 lazy_due = None;
                 continue;
             }
-            let count = self.waiting.len().min(self.writer.batch_size(self.batch_max));
-            let jobs = self.waiting.drain(..count);
-            let (mut writes, thens): (Vec<Write>, Vec<Then>) = jobs.map(|job| (job.write, job.then)).unzip();
+            let jobs = self.waiting.take(self.writer.batch_size(self.batch_max));
+            let jobs = jobs.into_iter().map(|job| (job.write, job.then));
+            let (mut writes, thens): (Vec<Write>, Vec<Then>) = jobs.unzip();
             if lazy_due.is_none() && self.lazy_waits() {
                 lazy_due = Some(Instant::now() + LAZY_DELAY);
             }

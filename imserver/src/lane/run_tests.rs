@@ -1,5 +1,7 @@
 //! How much goes into a batch, and what those hear whose batch was refused.
 
+use std::collections::VecDeque;
+
 use storage::{NewUser, Outcome, Refused, Rules, Store, Timestamp, model::ModelStore};
 
 use super::*;

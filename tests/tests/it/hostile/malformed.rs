@@ -311,3 +311,32 @@ fn what_the_server_decides_cannot_be_forged() {
     assert_eq!(body(&event), "from ada, surely");
     stage.still_serves();
 }
+
+#[test]
+fn what_was_refused_is_not_echoed_to_a_terminal() {
+    let mut stage = Stage::new();
+    let ada = stage.daemon.register("ada");
+    let mut conn = stage.daemon.connect();
+    conn.encoding = Encoding::Json;
+    conn.ask(ada.hello_again()).unwrap();
+    let hostile = "\\u001b[31m\\u009b\\r\\n\\u202e\\u2066\\u007f\\u0000 \u{9b}\u{202e}\u{7f}";
+    let bodies = [
+        format!("{{\"conversation_id\": \"{hostile}\"}}"),
+        format!("{{\"{hostile}\": 1}}"),
+        format!("{{\"direction\": \"{hostile}\"}}"),
+        format!("{{\"limit\": \"{hostile}\"}}"),
+        format!("{{\"limit\": [\"{hostile}\"]}}"),
+        format!("\"{hostile}\""),
+        hostile.to_owned(),
+    ];
+    for (seq, body) in (9_000..).zip(bodies) {
+        conn.write_frame(MessageType::request(Command::History.number()), seq, body.clone());
+        let refusal = conn.refusal_of(seq);
+        let is_bad = |c: char| {
+            c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+        };
+        let said = format!("{}{}", refusal.message, refusal.field);
+        assert!(!said.contains(is_bad), "{body:?}: {said:?}");
+    }
+    stage.still_serves();
+}
