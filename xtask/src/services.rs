@@ -28,6 +28,19 @@ const INSTALLERS: [(&str, &[&[&str]]); 3] = [
     ("apk", &[&["add", "postgresql", "redis"]]),
 ];
 
+/// Programs of others that single tests try the product with, each with its package where apt-get finds it. Without
+/// one its test is left out, and says so.
+const CLIENTS: [(&str, &str); 5] = [
+    ("pgbouncer", "pgbouncer"),
+    ("redis-benchmark", "redis-tools"),
+    ("curl", "curl"),
+    ("ab", "apache2-utils"),
+    ("wrk", "wrk"),
+];
+
+/// Where programs are that are not for everybody's search path.
+const SYSTEM_PROGRAMS: &str = "/usr/sbin";
+
 /// The servers of one run, ended when dropped: after failed tests, and after failures of ours.
 #[derive(Debug)]
 pub(crate) struct Services {
@@ -46,6 +59,7 @@ impl Services {
         if let Some(error) = missing(redis_wanted) {
             return Err(Failure::new(error.to_string()));
         }
+        provide_clients(workspace);
         let failed = |error: ServiceError| Failure::new(error.to_string());
         Ok(Self {
             postgres: postgres_wanted
@@ -68,6 +82,41 @@ impl Services {
     }
 }
 
+/// Installs the programs that single tests want, as far as we may, and names those that stay missing.
+fn provide_clients(workspace: &Workspace) {
+    let absent =
+        || -> Vec<&(&str, &str)> { CLIENTS.iter().filter(|(program, _)| !is_there(program)).collect() };
+    let missing = absent();
+    if !missing.is_empty() && is_root(workspace) && has(workspace, "apt-get") {
+        let mut command = workspace.command("apt-get");
+        command
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(missing.iter().map(|(_, package)| package))
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        // Nothing of the suite fails without them.
+        let _ = process::run(&mut command);
+    }
+    for (program, package) in absent() {
+        eprintln!(
+            "{program} is missing, and what is tried with it is left out: install the package {package}"
+        );
+    }
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut directories = std::env::split_paths(&path).chain([SYSTEM_PROGRAMS.into()]);
+    directories.any(|directory| directory.join(program).is_file())
+}
+
+fn is_root(workspace: &Workspace) -> bool {
+    process::answer(workspace.command("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+}
+
+fn has(workspace: &Workspace, program: &str) -> bool {
+    process::answer(workspace.command(program).arg("--version")).is_some()
+}
+
 /// What is not installed. Tests that stop their server start one of their own, and every test asks PostgreSQL for
 /// a database with its programs: so a server that the environment names does not replace them.
 fn missing(redis_wanted: bool) -> Option<ServiceError> {
@@ -77,11 +126,8 @@ fn missing(redis_wanted: bool) -> Option<ServiceError> {
 
 /// Installs both with the system's installer, if we are root; else the caller says what is missing.
 fn install(workspace: &Workspace) -> Result<()> {
-    let is_root = process::answer(workspace.command("id").arg("-u")).is_some_and(|id| id.trim() == "0");
-    let found = INSTALLERS
-        .iter()
-        .find(|(program, _)| process::answer(workspace.command(program).arg("--version")).is_some());
-    let Some((program, calls)) = found.filter(|_| is_root) else {
+    let found = INSTALLERS.iter().find(|(program, _)| has(workspace, program));
+    let Some((program, calls)) = found.filter(|_| is_root(workspace)) else {
         return Ok(());
     };
     for arguments in *calls {

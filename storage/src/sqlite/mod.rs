@@ -29,6 +29,7 @@ mod reader;
 mod rebuild;
 mod recent;
 mod replay;
+mod room;
 mod row;
 mod schema;
 mod scrub;
@@ -153,7 +154,12 @@ impl SqliteStore {
     /// # Errors
     /// Another process has it open, it is not this program's or of a newer version, it is damaged or what is left of
     /// one, or the file system does not give what durability rests on.
-    pub fn open(mut options: SqliteOptions) -> Result<Self, OpenError> {
+    pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
+        let path = options.path.clone();
+        Self::open_as_it_is(options).map_err(|error| room::explained(error, &path))
+    }
+
+    fn open_as_it_is(mut options: SqliteOptions) -> Result<Self, OpenError> {
         profile::check_version()?;
         let lock = Lock::take(&options.path)?;
         options.path = lock.path().to_owned();

@@ -76,6 +76,14 @@ impl Postgres {
     }
 }
 
+/// The pooler of connections to PostgreSQL, if it is installed.
+pub(crate) fn pgbouncer() -> Option<PathBuf> {
+    let mut directories = search_path();
+    directories.push(PathBuf::from("/usr/sbin"));
+    let mut paths = directories.iter().map(|directory| directory.join("pgbouncer"));
+    paths.find(|path| path.is_file())
+}
+
 /// The server of Redis.
 pub(crate) fn redis() -> Result<PathBuf> {
     redis_in(&search_path())

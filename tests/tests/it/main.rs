@@ -14,6 +14,7 @@ mod im;
 mod past;
 mod pipelined;
 mod restart;
+mod running;
 mod session;
 mod starting;
 mod torture;

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::command::{Command, Span, Spans};
-use crate::reply::{Reply, ReplyTooLong};
+use crate::reply::{Reply, ReplyTooLong, Version};
 use bytes::BytesMut;
 use netcore::codec::{Codec, Decoded};
 use std::num::NonZeroUsize;
@@ -56,7 +56,7 @@ pub(crate) enum ProtocolError {
 
 impl Codec for Resp {
     type In<'a> = Command<'a>;
-    type Out = Reply;
+    type Out = Answer;
     type Error = Failed;
 
     fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<Command<'a>>, Failed> {
@@ -78,9 +78,16 @@ impl Codec for Resp {
         }
     }
 
-    fn encode(&self, reply: &Reply, dst: &mut BytesMut) -> Result<(), Failed> {
-        Ok(reply.encode(dst)?)
+    fn encode(&self, answer: &Answer, dst: &mut BytesMut) -> Result<(), Failed> {
+        Ok(answer.reply.encode(answer.version, dst)?)
     }
+}
+
+/// A reply, and the version that its client speaks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    pub(crate) version: Version,
 }
 
 /// Why a connection cannot go on, or a reply cannot be sent.

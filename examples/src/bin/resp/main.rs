@@ -1,4 +1,4 @@
-//! A key-value server that Redis clients can use: strings, lists, sets and hashes in memory, with expiry.
+//! A key-value server that Redis clients can use: strings, lists, sets, sorted sets and hashes in memory, with expiry.
 //!
 //! `resp --listen 127.0.0.1:7600` prints `listening on ADDRESS` and serves until it is ended. All data belongs to
 //! the one event loop, so no command ever waits for a lock; nothing is written to a disk. A command goes this
@@ -12,14 +12,14 @@ mod reply;
 mod store;
 
 use clap::Parser;
-use codec::{Failed, Resp};
+use codec::{Answer, Failed, Resp};
 use command::Command;
 use commands::{Context, Failure};
 use netcore::{
     CloseReason, ConnCx, Flow, Handler, LoopCx, NoTask, Outbound, Peer, Reason, Refusal, SendError, Server,
     Timeouts,
 };
-use reply::{REPLY_BYTES_MAX, Reply};
+use reply::{REPLY_BYTES_MAX, Reply, Version};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -59,12 +59,12 @@ struct KeyValue {
 
 impl Handler for KeyValue {
     type Codec = Resp;
-    type Conn = ();
+    type Conn = Version;
     type Msg = ();
     type Task = NoTask;
 
-    fn on_accept(&mut self, _peer: &Peer) -> Result<(Resp, ()), Refusal> {
-        Ok((Resp::default(), ()))
+    fn on_accept(&mut self, _peer: &Peer) -> Result<(Resp, Version), Refusal> {
+        Ok((Resp::default(), Version::Two))
     }
 
     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, command: Command<'_>) -> Flow<Self> {
@@ -77,14 +77,22 @@ impl Handler for KeyValue {
             now: cx.now(),
         };
         let reply = commands::run(&mut context, &command);
-        let sent = match cx.send(&reply) {
+        if let Reply::Hello(version) = reply {
+            *cx.conn() = version;
+        }
+        let version = *cx.conn();
+        let leaves = matches!(reply, Reply::Goodbye);
+        let sent = match cx.send(&Answer { reply, version }) {
             // Nothing of it was queued.
-            Err(SendError::Encode) => cx.send(&Reply::Failure(Failure::ReplyTooLong)),
+            Err(SendError::Encode) => {
+                let reply = Reply::Failure(Failure::ReplyTooLong);
+                cx.send(&Answer { reply, version })
+            }
             sent => sent,
         };
         match sent {
             Err(_) => Flow::Close(REPLY_REFUSED),
-            Ok(_) if matches!(reply, Reply::Goodbye) => Flow::Close(QUIT),
+            Ok(_) if leaves => Flow::Close(QUIT),
             Ok(_) => Flow::Continue,
         }
     }
@@ -96,7 +104,9 @@ impl Handler for KeyValue {
     fn on_closing(&mut self, cx: &mut ConnCx<'_, Self>, why: &Reason<Self>) {
         if let CloseReason::Protocol(Failed::Protocol(error)) = why {
             // It may not fit any more; the connection ends either way.
-            let _ = cx.send(&Reply::ProtocolError(error.to_string()));
+            let reply = Reply::ProtocolError(error.to_string());
+            let version = *cx.conn();
+            let _ = cx.send(&Answer { reply, version });
         }
     }
 }

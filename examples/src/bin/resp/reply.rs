@@ -1,4 +1,4 @@
-//! Owns what a client is told, and how that is written in RESP2. Must never write more than a reply may have.
+//! Owns what a client is told, and how that is written in RESP2 and RESP3. Must never write more than a reply may have.
 
 use crate::commands::Failure;
 use crate::store::Shared;
@@ -7,6 +7,16 @@ use std::io::Write as _;
 
 /// The longest reply.
 pub(crate) const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The version of the protocol that a client asked for with `HELLO`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Version {
+    /// What every client speaks.
+    #[default]
+    Two,
+    /// It tells maps, sets and what is missing from arrays and strings.
+    Three,
+}
 
 /// The answer to one command. What is stored is shared, not copied: its reference counts belong to the loop.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +39,17 @@ pub(crate) enum Reply {
     Array(Vec<Option<Shared>>),
     /// No array.
     NullArray,
+    /// Keys and values in turn.
+    Map(Vec<Option<Shared>>),
+    /// Strings in no order.
+    Members(Vec<Option<Shared>>),
+    /// Strings with numbers; in pairs where the client asked for several.
+    Scored {
+        members: Vec<(Shared, f64)>,
+        several: bool,
+    },
+    /// From here on this version is spoken.
+    Hello(Version),
 }
 
 /// A reply longer than [`REPLY_BYTES_MAX`].
@@ -51,7 +72,11 @@ impl Reply {
     }
 
     /// Appends the reply to `dst`.
-    pub(crate) fn encode(&self, dst: &mut BytesMut) -> Result<(), ReplyTooLong> {
+    pub(crate) fn encode(&self, version: Version, dst: &mut BytesMut) -> Result<(), ReplyTooLong> {
+        let kind = |three: u8| match version {
+            Version::Two => b'*',
+            Version::Three => three,
+        };
         match self {
             Self::Status(word) => put_status(word, dst),
             Self::Goodbye => put_status("OK", dst),
@@ -59,22 +84,99 @@ impl Reply {
             Self::ProtocolError(what) => put_error(&format!("ERR Protocol error: {what}"), dst),
             Self::Integer(value) => put_number(b':', *value, dst),
             Self::Bulk(value) => put_bulk(value, dst),
-            Self::Null => dst.extend_from_slice(b"$-1\r\n"),
-            Self::NullArray => dst.extend_from_slice(b"*-1\r\n"),
-            Self::Array(values) => return put_array(values, dst),
+            Self::Null => put_null(version, dst),
+            Self::NullArray => dst.extend_from_slice(match version {
+                Version::Two => b"*-1\r\n",
+                Version::Three => b"_\r\n",
+            }),
+            Self::Array(values) => return put_array(b'*', values.len(), values, version, dst),
+            Self::Members(values) => return put_array(kind(b'~'), values.len(), values, version, dst),
+            Self::Map(values) => {
+                let count = match version {
+                    Version::Two => values.len(),
+                    Version::Three => values.len() / 2,
+                };
+                return put_array(kind(b'%'), count, values, version, dst);
+            }
+            Self::Scored { members, several } => return put_scored(members, *several, version, dst),
+            Self::Hello(spoken) => put_hello(*spoken, dst),
         }
         Ok(())
     }
 }
 
-/// Checks the length as it goes, so that a huge reply is given up early instead of being written whole.
-fn put_array(values: &[Option<Shared>], dst: &mut BytesMut) -> Result<(), ReplyTooLong> {
+fn put_null(version: Version, dst: &mut BytesMut) {
+    dst.extend_from_slice(match version {
+        Version::Two => b"$-1\r\n",
+        Version::Three => b"_\r\n",
+    });
+}
+
+/// What clients read of it is the version.
+fn put_hello(version: Version, dst: &mut BytesMut) {
+    let (kind, count, proto) = match version {
+        Version::Two => (b'*', 14, 2),
+        Version::Three => (b'%', 7, 3),
+    };
+    put_number(kind, count, dst);
+    for (key, value) in [
+        ("server", "redis"),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("mode", "standalone"),
+        ("role", "master"),
+    ] {
+        put_bulk(key.as_bytes(), dst);
+        put_bulk(value.as_bytes(), dst);
+    }
+    for (key, value) in [("proto", proto), ("id", 1)] {
+        put_bulk(key.as_bytes(), dst);
+        put_number(b':', value, dst);
+    }
+    put_bulk(b"modules", dst);
+    put_number(b'*', 0, dst);
+}
+
+/// In pairs only where both the version and the question ask for it.
+fn put_scored(
+    members: &[(Shared, f64)],
+    several: bool,
+    version: Version,
+    dst: &mut BytesMut,
+) -> Result<(), ReplyTooLong> {
     let before = dst.len();
-    put_number(b'*', i64::try_from(values.len()).unwrap_or(i64::MAX), dst);
+    let paired = several && version == Version::Three;
+    let count = if paired { members.len() } else { members.len() * 2 };
+    put_number(b'*', i64::try_from(count).unwrap_or(i64::MAX), dst);
+    for (member, score) in members {
+        if paired {
+            put_number(b'*', 2, dst);
+        }
+        put_bulk(member, dst);
+        match version {
+            Version::Two => put_bulk(score.to_string().as_bytes(), dst),
+            Version::Three => dst.extend_from_slice(format!(",{score}\r\n").as_bytes()),
+        }
+        if dst.len() - before > REPLY_BYTES_MAX {
+            return Err(ReplyTooLong);
+        }
+    }
+    Ok(())
+}
+
+/// Checks the length as it goes, so that a huge reply is given up early instead of being written whole.
+fn put_array(
+    kind: u8,
+    count: usize,
+    values: &[Option<Shared>],
+    version: Version,
+    dst: &mut BytesMut,
+) -> Result<(), ReplyTooLong> {
+    let before = dst.len();
+    put_number(kind, i64::try_from(count).unwrap_or(i64::MAX), dst);
     for value in values {
         match value {
             Some(value) => put_bulk(value, dst),
-            None => dst.extend_from_slice(b"$-1\r\n"),
+            None => put_null(version, dst),
         }
         if dst.len() - before > REPLY_BYTES_MAX {
             return Err(ReplyTooLong);

@@ -21,11 +21,81 @@ pub(crate) enum Value {
     List(List),
     Set(Box<Set>),
     Hash(Box<Hash>),
+    Sorted(Box<Sorted>),
 }
 
 pub(crate) type List = VecDeque<Shared>;
 pub(crate) type Set = HashSet<Shared>;
 pub(crate) type Hash = HashMap<Shared, Shared>;
+
+/// Members in the order of their scores, and of their bytes where those are alike.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted {
+    scores: HashMap<Shared, Score>,
+    order: BTreeSet<(Score, Shared)>,
+}
+
+/// A number that is one, in its order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Score(f64);
+
+impl Score {
+    /// `None` for what is no number.
+    pub(crate) fn new(value: f64) -> Option<Self> {
+        // There is one zero.
+        (!value.is_nan()).then_some(Self(value + 0.0))
+    }
+
+    pub(crate) const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl Eq for Score {}
+
+impl Ord for Score {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Score {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Sorted {
+    pub(crate) fn len(&self) -> usize {
+        self.scores.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Shared> {
+        self.scores.keys()
+    }
+
+    pub(crate) fn score(&self, member: &[u8]) -> Option<Score> {
+        self.scores.get(member).copied()
+    }
+
+    /// Gives a member a score; true if it is new.
+    pub(crate) fn insert(&mut self, member: Shared, score: Score) -> bool {
+        let before = self.scores.insert(Shared::clone(&member), score);
+        if let Some(before) = before {
+            self.order.remove(&(before, Shared::clone(&member)));
+        }
+        self.order.insert((score, member));
+        before.is_none()
+    }
+
+    /// Takes the member with the lowest score out.
+    pub(crate) fn pop_first(&mut self) -> Option<(Shared, Score)> {
+        let (score, member) = self.order.pop_first()?;
+        self.scores.remove(&member);
+        Some((member, score))
+    }
+}
 
 /// The key holds a value of another type than the command works on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -323,6 +393,30 @@ impl Collection for Hash {
 
     fn is_empty(&self) -> bool {
         self.is_empty()
+    }
+}
+
+impl Collection for Sorted {
+    fn of(value: &Value) -> Option<&Self> {
+        match value {
+            Value::Sorted(sorted) => Some(sorted),
+            _ => None,
+        }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self> {
+        match value {
+            Value::Sorted(sorted) => Some(sorted),
+            _ => None,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::Sorted(Box::new(self))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.scores.is_empty()
     }
 }
 

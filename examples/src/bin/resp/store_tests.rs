@@ -14,6 +14,10 @@ fn recount(store: &Store) -> usize {
                 .iter()
                 .map(|(field, value)| text(field) + text(value) + MEMBER_OVERHEAD_BYTES)
                 .sum(),
+            Value::Sorted(sorted) => sorted
+                .members()
+                .map(|member| 2 * (text(member) + MEMBER_OVERHEAD_BYTES))
+                .sum(),
         }
     };
     let entries = store.entries.iter();

@@ -30,7 +30,32 @@ pub(super) fn scard(context: &mut Context<'_>, command: &Command<'_>) -> Outcome
 pub(super) fn smembers(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     let set = context.store.read::<Set>(context.now, command.argument(1))?;
     let members = set.into_iter().flatten().cloned().map(Some);
-    Ok(Reply::Array(members.collect()))
+    Ok(Reply::Members(members.collect()))
+}
+
+/// Takes members out, whichever come first.
+pub(super) fn spop(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
+    let several = command.len() > 2;
+    let count = if several {
+        super::count(command.argument(2))?
+    } else {
+        1
+    };
+    let popped = context
+        .store
+        .update(context.now, command.argument(1), |set: &mut Set, bytes| {
+            let members: Vec<Shared> = set.iter().take(count).cloned().collect();
+            for member in &members {
+                set.remove(member);
+                *bytes -= member.len() + MEMBER_OVERHEAD_BYTES;
+            }
+            members
+        })?;
+    Ok(if several {
+        Reply::Members(popped.into_iter().map(Some).collect())
+    } else {
+        Reply::bulk(popped.first())
+    })
 }
 
 pub(super) fn hset(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
@@ -66,5 +91,5 @@ pub(super) fn hgetall(context: &mut Context<'_>, command: &Command<'_>) -> Outco
     let hash = context.store.read::<Hash>(context.now, command.argument(1))?;
     let pairs = hash.into_iter().flatten();
     let both = pairs.flat_map(|(field, value)| [field, value]);
-    Ok(Reply::Array(both.map(|text| Some(Shared::clone(text))).collect()))
+    Ok(Reply::Map(both.map(|text| Some(Shared::clone(text))).collect()))
 }

@@ -27,6 +27,7 @@ pub(super) fn type_of(context: &mut Context<'_>, command: &Command<'_>) -> Outco
         Some(Value::List(_)) => "list",
         Some(Value::Set(_)) => "set",
         Some(Value::Hash(_)) => "hash",
+        Some(Value::Sorted(_)) => "zset",
     };
     Ok(Reply::Status(name))
 }

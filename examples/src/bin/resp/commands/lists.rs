@@ -1,6 +1,6 @@
 //! Owns the commands on lists. Must never go through a list further than what was asked for.
 
-use super::{Context, Failure, Outcome, integer};
+use super::{Context, Outcome, integer};
 use crate::command::Command;
 use crate::reply::Reply;
 use crate::store::{List, MEMBER_OVERHEAD_BYTES, Shared};
@@ -27,12 +27,17 @@ fn push(context: &mut Context<'_>, command: &Command<'_>, place: fn(&mut List, S
 }
 
 pub(super) fn lpop(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
+    pop(context, command, List::pop_front)
+}
+
+pub(super) fn rpop(context: &mut Context<'_>, command: &Command<'_>) -> Outcome {
+    pop(context, command, List::pop_back)
+}
+
+fn pop(context: &mut Context<'_>, command: &Command<'_>, place: fn(&mut List) -> Option<Shared>) -> Outcome {
     let count = match command.len() {
         2 => None,
-        _ => {
-            let count = integer(command.argument(2))?;
-            Some(usize::try_from(count).map_err(|_| Failure::NotPositive)?)
-        }
+        _ => Some(super::count(command.argument(2))?),
     };
     let popped = context
         .store
@@ -40,7 +45,8 @@ pub(super) fn lpop(context: &mut Context<'_>, command: &Command<'_>) -> Outcome 
             if list.is_empty() {
                 return None;
             }
-            let items: Vec<_> = list.drain(..count.unwrap_or(1).min(list.len())).collect();
+            let taken = count.unwrap_or(1).min(list.len());
+            let items: Vec<_> = std::iter::from_fn(|| place(list)).take(taken).collect();
             *bytes -= items.iter().map(|item| cost(item)).sum::<usize>();
             Some(items)
         })?;

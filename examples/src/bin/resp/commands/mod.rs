@@ -5,6 +5,7 @@ mod collections;
 mod keys;
 mod lists;
 mod server;
+mod sorted;
 mod strings;
 #[cfg(test)]
 mod tests;
@@ -39,8 +40,12 @@ pub(crate) enum Failure {
     ExpireTime(&'static str),
     #[error("OOM command not allowed when used memory > 'maxmemory'.")]
     Memory,
+    #[error("ERR value is not a valid float")]
+    NotFloat,
     #[error("ERR value is not an integer or out of range")]
     NotInteger,
+    #[error("NOPROTO unsupported protocol version")]
+    NoProtocol,
     #[error("ERR value is out of range, must be positive")]
     NotPositive,
     #[error("ERR increment or decrement would overflow")]
@@ -113,6 +118,7 @@ fn find(name: &[u8]) -> Option<Entry> {
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
     let (arity, adds, run): (Arity, bool, Run) = match &*lower {
+        b"client" => (AtLeast(2), false, server::client),
         b"command" => (AtLeast(1), false, server::command),
         b"config" => (AtLeast(2), false, server::config),
         b"dbsize" => (Exactly(1), false, server::dbsize),
@@ -123,6 +129,7 @@ fn find(name: &[u8]) -> Option<Entry> {
         b"expire" => (Exactly(3), false, keys::expire),
         b"flushall" | b"flushdb" => (Between(1, 2), false, server::flush),
         b"get" => (Exactly(2), false, strings::get),
+        b"hello" => (AtLeast(1), false, server::hello),
         b"hget" => (Exactly(3), false, collections::hget),
         b"hgetall" => (Exactly(2), false, collections::hgetall),
         b"hset" => (AtLeast(4), true, collections::hset),
@@ -137,14 +144,20 @@ fn find(name: &[u8]) -> Option<Entry> {
         b"mset" => (AtLeast(3), true, strings::mset),
         b"ping" => (Between(1, 2), false, server::ping),
         b"quit" => (AtLeast(1), false, server::quit),
+        b"rpop" => (Between(2, 3), false, lists::rpop),
         b"rpush" => (AtLeast(3), true, lists::rpush),
         b"sadd" => (AtLeast(3), true, collections::sadd),
         b"scard" => (Exactly(2), false, collections::scard),
         b"select" => (Exactly(2), false, server::select),
         b"set" => (AtLeast(3), true, strings::set),
         b"smembers" => (Exactly(2), false, collections::smembers),
+        b"spop" => (Between(2, 3), false, collections::spop),
         b"ttl" => (Exactly(2), false, keys::ttl),
         b"type" => (Exactly(2), false, keys::type_of),
+        b"zadd" => (AtLeast(4), true, sorted::zadd),
+        b"zcard" => (Exactly(2), false, sorted::zcard),
+        b"zpopmin" => (Between(2, 3), false, sorted::zpopmin),
+        b"zscore" => (Exactly(3), false, sorted::zscore),
         _ => return None,
     };
     Some(Entry { arity, adds, run })
@@ -173,6 +186,11 @@ fn unknown(command: &Command<'_>) -> Failure {
 fn quoted(argument: &[u8]) -> String {
     let beginning = argument.get(..QUOTED_BYTES_MAX).unwrap_or(argument);
     String::from_utf8_lossy(beginning).into_owned()
+}
+
+/// How many of something an argument asks for.
+fn count(argument: &[u8]) -> Result<usize, Failure> {
+    usize::try_from(integer(argument)?).map_err(|_| Failure::NotPositive)
 }
 
 /// The integer an argument is. There is one way only to write each.

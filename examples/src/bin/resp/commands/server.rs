@@ -2,7 +2,7 @@
 
 use super::{Context, Failure, Outcome, integer, quoted};
 use crate::command::Command;
-use crate::reply::Reply;
+use crate::reply::{Reply, Version};
 
 /// The settings that clients ask for, as they are here: nothing is written to a disk.
 const SETTINGS: [(&str, &str); 3] = [("save", ""), ("appendonly", "no"), ("databases", "1")];
@@ -72,9 +72,43 @@ pub(super) fn config(_: &mut Context<'_>, command: &Command<'_>) -> Outcome {
     };
     let found = SETTINGS.iter().filter(|(name, _)| asked(name));
     let both = found.flat_map(|(name, value)| [name, value]);
-    Ok(Reply::Array(
+    Ok(Reply::Map(
         both.map(|text| Some(text.as_bytes().into())).collect(),
     ))
+}
+
+/// `HELLO [version [AUTH user password] [SETNAME name]]`: how clients of today begin. There are no passwords here.
+pub(super) fn hello(_: &mut Context<'_>, command: &Command<'_>) -> Outcome {
+    let version = match command.argument(1) {
+        b"" | b"2" => Version::Two,
+        b"3" => Version::Three,
+        _ => return Err(Failure::NoProtocol),
+    };
+    let mut options = command.arguments_from(2);
+    while let Some(option) = options.next() {
+        let values = if option.eq_ignore_ascii_case(b"auth") {
+            2
+        } else if option.eq_ignore_ascii_case(b"setname") {
+            1
+        } else {
+            return Err(Failure::Syntax);
+        };
+        for _ in 0..values {
+            options.next().ok_or(Failure::Syntax)?;
+        }
+    }
+    Ok(Reply::Hello(version))
+}
+
+/// Clients say what they are called, and ask it.
+pub(super) fn client(_: &mut Context<'_>, command: &Command<'_>) -> Outcome {
+    let subcommand = command.argument(1);
+    match subcommand.to_ascii_lowercase().as_slice() {
+        b"setname" | b"setinfo" | b"no-evict" | b"no-touch" => Ok(Reply::OK),
+        b"getname" => Ok(Reply::Null),
+        b"id" => Ok(Reply::Integer(1)),
+        _ => Err(Failure::UnknownSubcommand(quoted(subcommand))),
+    }
 }
 
 /// Clients ask for descriptions of the commands to help their users, and go on without.

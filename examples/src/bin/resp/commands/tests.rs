@@ -1,6 +1,6 @@
 use super::*;
 use crate::codec::Resp;
-use crate::reply::ReplyTooLong;
+use crate::reply::{ReplyTooLong, Version};
 use bytes::BytesMut;
 use netcore::codec::{Codec, Decoded};
 use std::time::Duration;
@@ -9,11 +9,13 @@ use std::time::Duration;
 struct World {
     store: Store,
     now: Instant,
+    version: Version,
 }
 
 impl World {
     fn new() -> Self {
         Self {
+            version: Version::Two,
             store: Store::new(usize::MAX),
             now: Instant::now(),
         }
@@ -30,7 +32,7 @@ impl World {
         };
         let mut reply = BytesMut::new();
         run(&mut context, &frame)
-            .encode(&mut reply)
+            .encode(self.version, &mut reply)
             .expect("a short reply");
         String::from_utf8(reply.to_vec()).expect("text")
     }
@@ -357,7 +359,9 @@ fn what_is_left_counts_as_if_nothing_else_had_been_there() {
 fn a_reply_that_repeats_what_was_sent_stays_one_line() {
     let failure = Failure::UnknownSubcommand("a\r\n+OK".to_owned());
     let mut bytes = BytesMut::new();
-    Reply::Failure(failure).encode(&mut bytes).expect("a short reply");
+    Reply::Failure(failure)
+        .encode(Version::Two, &mut bytes)
+        .expect("a short reply");
     assert_eq!(&bytes[..], b"-ERR unknown subcommand 'a  +OK'\r\n");
 }
 
@@ -365,6 +369,81 @@ fn a_reply_that_repeats_what_was_sent_stays_one_line() {
 fn a_reply_has_a_limit() {
     let long: crate::store::Shared = vec![0; REPLY_BYTES_MAX / 4].into();
     let reply = |count: usize| Reply::Array(vec![Some(long.clone()); count]);
-    assert_eq!(reply(3).encode(&mut BytesMut::new()), Ok(()));
-    assert_eq!(reply(4).encode(&mut BytesMut::new()), Err(ReplyTooLong));
+    assert_eq!(reply(3).encode(Version::Two, &mut BytesMut::new()), Ok(()));
+    assert_eq!(
+        reply(4).encode(Version::Two, &mut BytesMut::new()),
+        Err(ReplyTooLong)
+    );
+}
+
+#[test]
+fn sorted_sets() {
+    World::new().script(
+        "ZADD z 2 b 1 a 1.5 c => :3
+         ZADD z 3 b -0 d => :1
+         ZADD z x e => -ERR value is not a valid float
+         ZADD z nan e => -ERR value is not a valid float
+         ZADD z 1 => -ERR wrong number of arguments for 'zadd' command
+         ZADD z 1 a 2 => -ERR wrong number of arguments for 'zadd' command
+         ZCARD z => :4
+         ZSCORE z b => $1 3
+         ZSCORE z x => $-1
+         TYPE z => +zset
+         ZPOPMIN z => *2 $1 d $1 0
+         ZPOPMIN z 2 => *4 $1 a $1 1 $1 c $3 1.5
+         ZPOPMIN z 9 => *2 $1 b $1 3
+         ZPOPMIN z => *0
+         EXISTS z => :0
+         GET z => $-1
+         SET t v => +OK
+         ZADD t 1 a => -WRONGTYPE Operation against a key holding the wrong kind of value",
+    );
+}
+
+#[test]
+fn members_and_items_are_taken_out() {
+    let mut world = World::new();
+    world.script(
+        "RPUSH l a b c => :3
+         RPOP l => $1 c
+         RPOP l 5 => *2 $1 b $1 a
+         RPOP l => $-1
+         RPOP l 1 => *-1
+         SADD s a => :1
+         SPOP s => $1 a
+         SPOP s => $-1
+         SPOP s 2 => *0
+         SPOP s -1 => -ERR value is out of range, must be positive",
+    );
+    assert_eq!((world.store.len(), world.store.bytes()), (0, 0));
+}
+
+#[test]
+fn clients_begin_with_hello() {
+    let mut world = World::new();
+    assert!(world.ask("HELLO").starts_with("*14\r\n$6\r\nserver\r\n"));
+    assert!(world.ask("hello 2 setname me").contains("$5\r\nproto\r\n:2\r\n"));
+    world.version = Version::Three;
+    let hello = world.ask("HELLO 3 AUTH default secret");
+    assert!(hello.starts_with("%7\r\n") && hello.contains("$5\r\nproto\r\n:3\r\n"));
+    world.script(
+        "HELLO 4 => -NOPROTO unsupported protocol version
+         HELLO three => -NOPROTO unsupported protocol version
+         HELLO 3 AUTH me => -ERR syntax error
+         HELLO 3 NAME me => -ERR syntax error
+         CLIENT SETINFO LIB-NAME x => +OK
+         CLIENT KILL x => -ERR unknown subcommand 'KILL'
+         GET x => _
+         LPOP x 1 => _
+         MSET a 1 => +OK
+         MGET a x => *2 $1 1 _
+         HSET h f v => :1
+         HGETALL h => %1 $1 f $1 v
+         SADD s m => :1
+         SMEMBERS s => ~1 $1 m
+         ZADD z 1.5 a 2 b 3 c => :3
+         ZPOPMIN z => *2 $1 a ,1.5
+         ZPOPMIN z 2 => *2 *2 $1 b ,2 *2 $1 c ,3
+         CONFIG GET save => %1 $4 save $0",
+    );
 }
