@@ -7,8 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use imserver::{
     command,
     config::{Config, Flags},
@@ -29,7 +28,7 @@ const EXIT_STORE_FAILED: u8 = 70;
 const SAME_REQUEST: Duration = Duration::from_millis(250);
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = Flags::of_this_process();
     match run(&flags) {
         Ok(code) => code,
         Err(message) => {
@@ -163,14 +162,18 @@ fn listen_to_signals() -> Result<Asked, String> {
         .name("signals".to_owned())
         .spawn(move || {
             let mut asked_at: Option<Instant> = None;
+            // What was asked for before and not done yet is asked for once.
+            let ask = |sender: &Sender<()>| {
+                let _ = sender.try_send(());
+            };
             for signal in signals.forever() {
                 match signal {
-                    SIGUSR1 => drop(status_sender.try_send(())),
-                    SIGHUP if terminal.has_hung_up() => drop(sender.try_send(())),
-                    SIGHUP => drop(reload_sender.try_send(())),
+                    SIGUSR1 => ask(&status_sender),
+                    SIGHUP if terminal.has_hung_up() => ask(&sender),
+                    SIGHUP => ask(&reload_sender),
                     _ if asked_at.is_none_or(|at| at.elapsed() < SAME_REQUEST) => {
                         asked_at.get_or_insert_with(Instant::now);
-                        let _ = sender.try_send(());
+                        ask(&sender);
                     }
                     _ => {
                         log::warn!("signal {signal} again: ending at once");

@@ -441,7 +441,11 @@ pub fn new_account_name(field: &str, name: &str) -> Result<(), Refusal> {
     )
 }
 
-fn new_password(password: &str) -> Result<(), Refusal> {
+/// Checks a password that is to be an account's.
+///
+/// # Errors
+/// It is too short or too long; the refusal is about `password`.
+pub fn new_password(password: &str) -> Result<(), Refusal> {
     bytes_at_most("password", password.as_bytes(), PASSWORD_BYTES_MAX)?;
     let chars = canonical_password(password).chars().count();
     if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&chars) {

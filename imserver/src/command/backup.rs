@@ -28,10 +28,18 @@ pub(super) fn restore(
 ) -> Result<(), DaemonError> {
     embedded(config, "restore it with the tools of PostgreSQL")?;
     let file = config.sqlite_file();
-    if let Some(directory) = file.parent() {
+    let directory = file
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty());
+    let made = directory.filter(|directory| !directory.exists());
+    if let Some(directory) = made {
         crate::engine::create_private(directory)?;
     }
-    let contents = backup::restore(&arguments.from, &file).map_err(open_error)?;
+    let contents = backup::restore(&arguments.from, &file).map_err(|error| {
+        // Only if nothing is in it.
+        let _ = made.map(std::fs::remove_dir);
+        open_error(error)
+    })?;
     say(output, "checked and restored", contents)
 }
 

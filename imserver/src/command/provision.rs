@@ -89,6 +89,9 @@ fn hash_of(file: &Path) -> Result<String, DaemonError> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| DaemonError(format!("cannot read {}: {error}", file.display())))?;
     let password = text.trim_end_matches(['\r', '\n']);
+    // What nobody could register with is no password here either.
+    protocol::validate::new_password(password)
+        .map_err(|refusal| DaemonError(format!("the password in {}: {refusal}", file.display())))?;
     Hashing::default()
         .hash(&protocol::validate::canonical_password(password))
         .ok_or_else(|| DaemonError("the password cannot be hashed".to_owned()))

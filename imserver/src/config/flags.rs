@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use clap::{CommandFactory, FromArgMatches, builder::Resettable};
+
 use super::{Config, ConfigError, Level, SecretUrl};
 
 /// An instant-messaging server in one binary.
@@ -17,7 +19,7 @@ pub struct Flags {
     pub config: Option<PathBuf>,
 
     /// Address and port to serve on; port 0 takes any free one [default: 127.0.0.1:7400].
-    #[arg(long, value_name = "ADDR", env = "IMSERVER_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "IMSERVER_LISTEN", value_parser = address)]
     pub listen: Option<SocketAddr>,
 
     /// Where to store: sqlite:PATH or postgres://USER@HOST/DATABASE [default: sqlite in the data directory].
@@ -63,7 +65,33 @@ pub struct Flags {
     pub check_config: bool,
 }
 
+/// An address to listen on.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "write the IP address of this machine and a port, as 127.0.0.1:7400 or [::1]:7400".to_owned()
+    })
+}
+
 impl Flags {
+    /// Reads the command line and the environment; ends the process with a message where they are wrong. A variable that is
+    /// set to nothing, as in `IMSERVER_LISTEN=`, means the default.
+    pub fn of_this_process() -> Self {
+        let mut command = Self::command();
+        let is_set_to_nothing = |argument: &clap::Arg| {
+            let value = argument.get_env().and_then(std::env::var_os);
+            value.is_some_and(|value| value.is_empty())
+        };
+        let without: Vec<clap::Id> = command
+            .get_arguments()
+            .filter(|argument| is_set_to_nothing(argument))
+            .map(|argument| argument.get_id().clone())
+            .collect();
+        for argument in without {
+            command = command.mut_arg(argument, |argument| argument.env(Resettable::Reset));
+        }
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// Flags win over the file.
     pub(super) fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
         if let Some(listen) = self.listen {
@@ -79,6 +107,9 @@ impl Flags {
             config.server.node.clone_from(node);
         }
         if let Some(data_dir) = &self.data_dir {
+            if data_dir.as_os_str().is_empty() {
+                return Err(ConfigError("the data directory has no name".to_owned()));
+            }
             config.store.data_dir.clone_from(data_dir);
         }
         if let Some(level) = self.log_level {

@@ -11,6 +11,8 @@ mod network;
 mod ranges;
 
 use std::{
+    fs::File,
+    io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -22,6 +24,9 @@ pub use engine::{SecretUrl, StoreUrl};
 pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore};
 pub use network::Network;
 pub use ranges::Range;
+
+/// Bytes of a configuration file, at most.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Everything that can be set. See `docs/OPERATIONS.md` for the same list with advice.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -54,6 +59,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Address and port of the protocol. Port 0: any free one. Default `127.0.0.1:7400`.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// This node's name, shown to clients and in logs. Empty: [`Config::name_node`] makes one.
     pub node: String,
@@ -478,8 +484,14 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError(format!("cannot read configuration {}: {error}", path.display())))?;
+        let wrong = |what: &str| ConfigError(format!("cannot read configuration {}: {what}", path.display()));
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+        read.map_err(|error| wrong(&error.to_string()))?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(wrong(&format!("it is larger than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text"))?;
         Self::parse(&text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
     }
 
@@ -664,6 +676,11 @@ impl Config {
     pub const fn drain(&self) -> Duration {
         Duration::from_millis(self.timeouts.drain_ms)
     }
+}
+
+fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    flags::address(&text).map_err(serde::de::Error::custom)
 }
 
 /// The key that a line sets, with its section, if it sets one.

@@ -131,7 +131,7 @@ fn a_configuration_is_refused_with_the_key_that_is_wrong() {
             "timeouts.idle_ms",
         ),
         ("[server]\nlisten = \"nowhere\"\n", "line 2"),
-        ("[server]\nnode = \"\"\n", "server.node"),
+        ("[server]\nnode = \"two words\"\n", "server.node"),
         ("[groups]\nmembers = 1\n", "groups.members"),
         ("[devices]\ntotal = 0\n", "devices.total"),
         ("[log]\nlevel = \"loud\"\n", "line 2"),

@@ -83,7 +83,7 @@ const ODDITIES: [Odd; 84] = [
     odd(&["--log-level", "loud"], 2, &["loud", "debug"]),
     odd(&["--node", "two words", "--check-config"], 1, &["server.node"]),
     odd(&["--node", "", "--check-config"], 0, &["configuration ok"]),
-    odd(&["--data-dir", ""], 1, &["data directory"]),
+    odd(&["--data-dir", ""], 2, &["--data-dir"]),
     odd(&["--data-dir", "/proc/nothing"], 1, &["/proc/nothing"]),
     odd(&["--data-dir", "DIR/imserver.toml"], 1, &["DIR/imserver.toml"]),
     odd(
@@ -126,7 +126,7 @@ const ODDITIES: [Odd; 84] = [
     ),
     // The file itself.
     odd(&["--config", "DIR/none.toml"], 1, &["DIR/none.toml"]),
-    odd(&["--config", ""], 1, &["configuration"]),
+    odd(&["--config", ""], 2, &["--config"]),
     odd(&["--config", "DIR"], 1, &["DIR"]),
     odd(&["--config", "/dev/zero"], 1, &["/dev/zero", "larger"]),
     file(b"\xff\xfe[server]\n", 1, &["imserver.toml", "UTF-8"]),
@@ -297,7 +297,7 @@ const ODDITIES: [Odd; 84] = [
     odd(
         &["backup", "--to", "DIR/b.db", "--data-dir", "DIR/d"],
         1,
-        &["there is no store", "DIR/d"],
+        &["there is no such file", "DIR/d"],
     ),
     odd(
         &["restore", "--from", "DIR/b.db", "--data-dir", "DIR/d"],
