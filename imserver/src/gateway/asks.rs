@@ -152,7 +152,15 @@ impl Gateway {
     }
 
     /// Asks as many of the waiting questions as there is room for.
+    #[inline]
     pub(super) fn ask_more(&mut self, cx: &mut Cx<'_>) {
+        // Nearly always: whoever only writes has none.
+        if cx.conn().asks.is_some() {
+            self.ask_waiting(cx);
+        }
+    }
+
+    fn ask_waiting(&mut self, cx: &mut Cx<'_>) {
         while cx.conn().asks.is_some() && !cx.is_closing() {
             let limits = &self.shared.config.limits;
             let (id, held) = (cx.id(), cx.loop_cx().queued_bytes() + self.promised);
@@ -211,6 +219,7 @@ impl Gateway {
     }
 
     /// A request was answered, which may have been a question.
+    #[inline]
     pub(super) fn answered(&mut self, cx: &mut Cx<'_>, seq: u16) {
         let conn = cx.conn();
         conn.session.answered(seq);

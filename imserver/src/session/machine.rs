@@ -18,12 +18,15 @@ use protocol::{
     v1::{Device, ErrorCode},
     validate,
 };
+use smallvec::SmallVec;
 
 use super::allowance::{Allowance, Charge};
 use crate::gateway::Established;
 
 /// Hellos that one connection may say.
 const HELLOS_MAX: u8 = 3;
+/// Unanswered requests whose numbers need no memory of their own: whoever waits for each answer has one.
+const IN_FLIGHT_INLINE: usize = 8;
 const MINUTE_US: u64 = 60_000_000;
 
 /// What the configuration says about sessions.
@@ -85,7 +88,7 @@ pub struct Session {
     hellos: u8,
     draining: bool,
     /// Sequence numbers of unanswered requests.
-    in_flight: Vec<u16>,
+    in_flight: SmallVec<[u16; IN_FLIGHT_INLINE]>,
     /// `None` where the peer's address is exempt.
     rates: Option<Rates>,
     unknown: u32,
@@ -125,7 +128,7 @@ impl Session {
             answer_is_event: false,
             hellos: 0,
             draining: false,
-            in_flight: Vec::new(),
+            in_flight: SmallVec::new(),
             rates: address.map(|address| Rates { address, user: None }),
             unknown: 0,
             unknown_since_us: 0,
@@ -184,7 +187,7 @@ impl Session {
     }
 
     /// Requests without an answer yet.
-    pub const fn in_flight(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
@@ -260,9 +263,9 @@ impl Session {
         if let Some(index) = self.in_flight.iter().position(|other| *other == seq) {
             self.in_flight.swap_remove(index);
         }
-        if self.in_flight.is_empty() {
+        if self.in_flight.is_empty() && self.in_flight.spilled() {
             // An idle session keeps no buffer.
-            self.in_flight = Vec::new();
+            self.in_flight = SmallVec::new();
         }
     }
 
