@@ -3,6 +3,7 @@
 //! It owns the list of questions. It must never ask about names of the past: epochs and generations are judged apart.
 
 use std::{
+    collections::{BTreeSet, HashSet},
     fmt,
     hash::{DefaultHasher, Hasher as _},
     sync::Arc,
@@ -54,6 +55,17 @@ pub fn text(reader: &mut dyn Reader, questions: &Questions) -> Result<String, Re
     Ok(text)
 }
 
+/// The questions to which two stores give other answers, by their [texts](text); each once.
+pub fn differing(one: &str, other: &str) -> Vec<String> {
+    let question = |line: &str| line.split(": ").next().unwrap_or_default().to_owned();
+    let (lines, others): (HashSet<&str>, HashSet<&str>) = (one.lines().collect(), other.lines().collect());
+    let differing: BTreeSet<String> = lines
+        .symmetric_difference(&others)
+        .map(|line| question(line))
+        .collect();
+    differing.into_iter().collect()
+}
+
 /// The newest position a store has.
 ///
 /// # Errors
@@ -63,33 +75,43 @@ pub fn position(reader: &mut dyn Reader) -> Result<Position, ReadError> {
 }
 
 fn ask(reader: &mut dyn Reader, questions: &Questions, to: &mut dyn fmt::Write) -> Result<(), ReadError> {
-    let mut say = |what: &dyn fmt::Debug| {
-        let _ = writeln!(to, "{what:?}");
+    let mut say = |question: &str, what: &dyn fmt::Debug| {
+        let _ = writeln!(to, "{question}: {what:?}");
     };
-    say(&reader.snapshot()?);
+    say("the newest position", &reader.snapshot()?);
     let users = reader.users(&questions.users)?;
     for user in &users {
-        say(&reader.credentials(&user.name)?);
-        say(&reader.user_by_name(&user.name)?);
+        say("an account by its name", &reader.credentials(&user.name)?);
+        say("a user by name", &reader.user_by_name(&user.name)?);
     }
-    say(&users);
+    say("users by id", &users);
     for token in &questions.tokens {
-        say(&reader.session_by_token(token)?);
+        say("a session by its token", &reader.session_by_token(token)?);
     }
     let mut tail = reader.tail(&Snapshot::default(), usize::MAX)?;
     for event in std::mem::take(&mut tail.events) {
-        say(&brief(&event));
+        say("an event of the tail", &brief(&event));
     }
-    say(&tail);
+    say("cursors of the tail", &tail);
     for viewer in &questions.users {
-        say(&reader.sessions(*viewer)?);
-        say(&reader.conversations(*viewer, None, usize::MAX)?);
-        say(&reader.changes(*viewer, &Snapshot::default(), usize::MAX)?);
+        say("sessions of a user", &reader.sessions(*viewer)?);
+        say(
+            "conversations of a user",
+            &reader.conversations(*viewer, None, usize::MAX)?,
+        );
+        say(
+            "changes for a user",
+            &reader.changes(*viewer, &Snapshot::default(), usize::MAX)?,
+        );
     }
     for conversation in &questions.conversations {
-        say(&reader.intervals(*conversation, Seq(0))?);
+        say(
+            "intervals of a conversation",
+            &reader.intervals(*conversation, Seq(0))?,
+        );
         for viewer in &questions.users {
-            say(&reader.members(*viewer, *conversation, UserId(0), usize::MAX)?);
+            let members = reader.members(*viewer, *conversation, UserId(0), usize::MAX)?;
+            say("members of a conversation", &members);
             let (from, all) = (Seq(1), usize::MAX);
             let page = reader.events(*viewer, *conversation, from, Direction::Forward, all, all)?;
             let Some(mut page) = page else { continue };
@@ -98,13 +120,14 @@ fn ask(reader: &mut dyn Reader, questions: &Questions, to: &mut dyn fmt::Write) 
                     body: short(&revision.body),
                     ..revision
                 });
-                say(&EventView {
+                let brief = EventView {
                     event: Arc::new(brief(&view.event)),
                     revision,
                     ..view
-                });
+                };
+                say("an event of a page", &brief);
             }
-            say(&page);
+            say("a page", &page);
         }
     }
     Ok(())
