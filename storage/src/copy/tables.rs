@@ -11,6 +11,8 @@ pub(super) enum Kind {
     Flag,
     Text,
     Bytes,
+    /// Sixteen bytes there; the first sixteen of its column here, where a sum is behind them.
+    Fingerprint,
     /// Ids of users: four bytes each there, an array here.
     Users,
     /// A number that is another one in every store.
@@ -24,7 +26,7 @@ impl Kind {
             Self::Small => Type::INT2,
             Self::Flag => Type::BOOL,
             Self::Text => Type::TEXT,
-            Self::Bytes => Type::BYTEA,
+            Self::Bytes | Self::Fingerprint => Type::BYTEA,
             Self::Users => Type::INT8_ARRAY,
         }
     }
@@ -231,7 +233,7 @@ pub(super) const EVENTS: Table = Table {
         number("roster"),
         number("sender"),
         column("client_id", Kind::Bytes),
-        column("fingerprint", Kind::Bytes),
+        renamed("proof", "fingerprint", Kind::Fingerprint),
         number("at"),
         column("kind", Kind::Small),
         column("recalled", Kind::Flag),

@@ -41,6 +41,9 @@ impl Value {
                 Self::Text(Cow::into_owned(kept))
             }
             (Kind::Bytes, ValueRef::Blob(bytes)) => Self::Bytes(bytes.to_vec()),
+            (Kind::Fingerprint, ValueRef::Blob(bytes)) => {
+                Self::Bytes(bytes.first_chunk::<16>().ok_or_else(wrong)?.to_vec())
+            }
             (Kind::Users, ValueRef::Blob(bytes)) => {
                 let (ids, rest) = bytes.as_chunks::<4>();
                 if !rest.is_empty() {
@@ -59,7 +62,7 @@ impl Value {
             Kind::Small => row.try_get::<_, Option<i16>>(column)?.map(Self::Small),
             Kind::Flag => row.try_get::<_, Option<bool>>(column)?.map(Self::Flag),
             Kind::Text => row.try_get::<_, Option<String>>(column)?.map(Self::Text),
-            Kind::Bytes => row.try_get::<_, Option<Vec<u8>>>(column)?.map(Self::Bytes),
+            Kind::Bytes | Kind::Fingerprint => row.try_get::<_, Option<Vec<u8>>>(column)?.map(Self::Bytes),
             Kind::Users => row.try_get::<_, Option<Vec<i64>>>(column)?.map(Self::Numbers),
         }
         .unwrap_or(Self::Null))

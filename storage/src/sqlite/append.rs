@@ -7,8 +7,9 @@ use super::{
     derive,
     failure::{Failure, Stop},
     group,
-    lookup::{self, Head, Stay},
+    lookup::{self, Head},
     moment::Moment,
+    state::{self, Stay},
     writer::Batch,
 };
 use crate::{
@@ -114,7 +115,7 @@ impl<'a> Case<'a> {
                 if !fits.has(event.kind.number()) {
                     return Err(Refused::Unfit.into());
                 }
-                let counts = lookup::counts(self.moment.connection, self.append.conversation, *target)?;
+                let counts = state::counts_of(self.moment.connection, self.append.conversation, *target)?;
                 if counts.edits >= u64::from(self.rules.message_edits_max) {
                     return Err(Refused::LimitReached.into());
                 }
@@ -171,7 +172,7 @@ impl<'a> Case<'a> {
     pub(super) fn stay(&self) -> Result<Stay, Stop> {
         let head = self.head.ok_or(Refused::NotFound)?;
         let append = self.append;
-        let stay = lookup::newest_stay(self.moment.connection, append.conversation, append.sender)?
+        let stay = state::newest_stay(self.moment.connection, append.conversation, append.sender)?
             .ok_or(Refused::NotFound)?;
         if stay.left.is_some() {
             return Err(Refused::Forbidden.into());
@@ -185,7 +186,14 @@ impl<'a> Case<'a> {
     /// A displayable message that the sender can see.
     fn target(&self, target: Seq) -> Result<Event, Stop> {
         let (connection, append) = (self.moment.connection, self.append);
-        let entry = lookup::event_at(&self.moment, append.conversation, target)?.ok_or(Refused::NotFound)?;
+        let Some(entry) = lookup::event_at(&self.moment, append.conversation, target)? else {
+            let exists = self.head.is_some_and(|head| (1..=head.seq.0).contains(&target.0));
+            return Err(if exists {
+                Failure::damaged("a seq below the head has no event").into()
+            } else {
+                Refused::NotFound.into()
+            });
+        };
         let visible = entry.event.kind.is_displayable()
             && lookup::sees(connection, append.conversation, append.sender, target)?;
         if visible {
@@ -203,7 +211,7 @@ impl<'a> Case<'a> {
             return Err(Refused::NothingToDo.into());
         }
         if present.is_none() {
-            let counts = lookup::counts(connection, append.conversation, target)?;
+            let counts = state::counts_of(connection, append.conversation, target)?;
             if counts.reactions >= u64::from(self.rules.message_reactions_max) {
                 return Err(Refused::LimitReached.into());
             }

@@ -12,6 +12,8 @@ use super::{
     failure::Failure,
     recent::{Entry, Recent},
     row::{self, Parameters, first, sql},
+    state::{self, Head},
+    sum,
 };
 use crate::types::{ClientId, ConversationId, Event, Position, Seq, UserId};
 
@@ -339,10 +341,18 @@ fn write_rows(
 
 fn move_head(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
     let entry = &newest.entry;
+    let head = Head {
+        conversation: newest.conversation,
+        seq: entry.seq,
+        ordinal: entry.ordinal,
+        position: entry.position,
+        at: entry.at,
+        roster: entry.roster,
+    };
     let changed = connection
         .prepare_cached(
             "UPDATE conversations SET head_seq = ?2, head_ordinal = ?3, head_position = ?4, head_at = ?5,
-                                      roster = ?6
+                                      roster = ?6, head_sum = ?7
              WHERE id = ?1 AND head_seq <= ?2",
         )?
         .execute([
@@ -352,6 +362,7 @@ fn move_head(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
             sql(entry.position.0),
             sql(entry.at.0),
             sql(entry.roster.0),
+            sql(sum::of_head(&head)),
         ])?;
     if changed == 0 {
         // Written before, with a later head; or there is no such conversation.
@@ -367,32 +378,16 @@ fn move_head(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
 
 /// Who sends has read, and has, what was there. That moves no `position`: others infer it from the event.
 fn move_sender(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
-    let values = [
-        sql(newest.conversation.0),
-        sql(newest.entry.sender.0),
-        sql(newest.entry.seq.0),
-        sql(newest.entry.ordinal),
-    ];
-    // Not one statement for both: that keeps a journal of its own, with a copy of every page it writes.
-    let moved = connection
-        .prepare_cached(
-            "UPDATE cursors SET delivered = max(delivered, ?3), read = max(read, ?3),
-                                read_ordinal = max(read_ordinal, ?4)
-             WHERE conversation = ?1 AND user = ?2",
-        )?
-        .execute(values)?;
-    if moved == 0 {
-        connection
-            .prepare_cached(
-                "INSERT INTO cursors (conversation, user, delivered, read, read_ordinal, position)
-                 VALUES (?1, ?2, ?3, ?3, ?4, 0)",
-            )?
-            .execute(values)?;
+    let (conversation, user) = (newest.conversation, newest.entry.sender);
+    let before = state::cursor_of(connection, conversation, user)?;
+    let after = before.with_sent(Some(&newest.entry));
+    if after == before {
+        return Ok(());
     }
-    Ok(())
+    state::move_cursor(connection, &after)
 }
 
-pub(super) fn one_row(changed: usize, otherwise: &str) -> Result<(), Failure> {
+fn one_row(changed: usize, otherwise: &str) -> Result<(), Failure> {
     if changed == 1 {
         Ok(())
     } else {

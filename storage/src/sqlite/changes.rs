@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use rusqlite::Row;
+
 use super::{
     failure::Failure,
     lookup,
     moment::Moment,
     row::{self, collect, first, sql},
+    state::{self, CURSOR_COLUMNS, Cursor, HEAD_COLUMNS, cursor_columns, head_columns},
     views,
 };
 use crate::{
@@ -104,12 +107,41 @@ fn changed_at_all(moment: &Moment<'_>, since: Position) -> Result<Option<BTreeSe
         return Ok(None);
     };
     let mut changed: BTreeSet<ConversationId> = recent.into_iter().collect();
-    let mut statement = moment
-        .connection
-        .prepare_cached("SELECT id FROM conversations WHERE head_position > ?1 LIMIT ?2")?;
+    let entry = |row: &Row<'_>| -> Result<ConversationId, Failure> {
+        let head = state::head(row, 0)?;
+        agrees(row::position(row, HEAD_COLUMNS)? == head.position)?;
+        Ok(head.conversation)
+    };
+    // The last one that did not change proves that the seek passed none.
+    let mut statement = moment.connection.prepare_cached(concat!(
+        "SELECT ",
+        head_columns!(),
+        ", i.head_position FROM conversations i INDEXED BY conversations_by_head
+            LEFT JOIN conversations c ON c.id = i.id
+          WHERE i.head_position <= ?1 ORDER BY i.head_position DESC LIMIT 1"
+    ))?;
+    first(statement.query([row::bound(since.0)])?, entry)?;
+    let mut statement = moment.connection.prepare_cached(concat!(
+        "SELECT ",
+        head_columns!(),
+        ", i.head_position FROM conversations i INDEXED BY conversations_by_head
+            LEFT JOIN conversations c ON c.id = i.id
+          WHERE i.head_position > ?1 ORDER BY i.head_position LIMIT ?2"
+    ))?;
     let rows = statement.query([row::bound(since.0), row::limit(CHANGED_MAX + 1)])?;
-    changed.extend(collect(rows, |row| row::conversation_id(row, 0))?);
+    changed.extend(collect(rows, entry)?);
     Ok((changed.len() <= CHANGED_MAX).then_some(changed))
+}
+
+/// An entry of an index says what its row says.
+fn agrees(agrees: bool) -> Result<(), Failure> {
+    if agrees {
+        Ok(())
+    } else {
+        Err(Failure::damaged(
+            "an index has another place for a row than the row",
+        ))
+    }
 }
 
 /// It is cheaper to look at so many conversations than at all that the user ever was a member of.
@@ -160,30 +192,103 @@ fn cursors_between(
     until: Position,
     limit: usize,
 ) -> Result<Vec<CursorView>, Failure> {
-    let mut statement = moment.connection.prepare_cached(
-        // Of members to members, and one's own.
-        "SELECT k.conversation, k.user, k.delivered, k.read, k.position
-         FROM members m INDEXED BY members_newest
-            CROSS JOIN cursors k INDEXED BY cursors_by_position ON k.conversation = m.conversation
-         WHERE m.user = ?1 AND m.newest = 1 AND m.left_seq IS NULL
-           AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
-           AND EXISTS (SELECT 1 FROM members n INDEXED BY members_now
-                       WHERE n.conversation = k.conversation AND n.user = k.user AND n.left_seq IS NULL)
-         UNION ALL
-         SELECT k.conversation, k.user, k.delivered, k.read, k.position
-         FROM members m INDEXED BY members_newest
-            CROSS JOIN cursors k ON k.conversation = m.conversation AND k.user = ?1
-         WHERE m.user = ?1 AND m.newest = 1 AND m.left_seq IS NOT NULL
-           AND k.position > 0 AND k.position > ?2 AND k.position <= ?3
-         ORDER BY 5, 1, 2 LIMIT ?4",
-    )?;
-    let key = [
-        sql(viewer.0),
-        row::bound(since.0),
-        row::bound(until.0),
-        row::limit(limit),
-    ];
-    collect(statement.query(key)?, |row| views::cursor(row, moment))
+    // Conversation by conversation, of each the first ones: no more than that may be among the first ones of all.
+    let mut found = Vec::new();
+    let key = |cursor: &CursorView| (cursor.position, cursor.conversation, cursor.user);
+    for (_, stay) in views::placed(moment, viewer)? {
+        let conversation = stay.conversation;
+        if stay.left.is_none() {
+            moved_in(moment, conversation, since, until, limit, &mut found)?;
+        } else {
+            let own = state::cursor_of(moment.connection, conversation, viewer)?;
+            if own.position > since && own.position <= until {
+                found.push(views::cursor(own, moment)?);
+            }
+        }
+        if found.len() / 2 > limit {
+            found.sort_unstable_by_key(key);
+            found.truncate(limit);
+        }
+    }
+    found.sort_unstable_by_key(key);
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// Adds the first cursors of a conversation's members that moved in this span.
+fn moved_in(
+    moment: &Moment<'_>,
+    conversation: ConversationId,
+    since: Position,
+    until: Position,
+    limit: usize,
+    found: &mut Vec<CursorView>,
+) -> Result<(), Failure> {
+    let key = [sql(conversation.0), row::bound(since.0)];
+    let mut before = moment.connection.prepare_cached(concat!(
+        "SELECT ",
+        cursor_columns!(),
+        ", i.position FROM cursors i INDEXED BY cursors_by_position
+            LEFT JOIN cursors k ON k.conversation = i.conversation AND k.user = i.user
+          WHERE i.position > 0 AND (i.conversation, i.position) <= (?1, ?2)
+          ORDER BY i.conversation DESC, i.position DESC LIMIT 1"
+    ))?;
+    first(before.query(key)?, moved)?;
+    // Up to the first one that is not of it: an entry that was damaged would be that one.
+    let mut beyond = moment.connection.prepare_cached(concat!(
+        "SELECT ",
+        cursor_columns!(),
+        ", i.position FROM cursors i INDEXED BY cursors_by_position
+            LEFT JOIN cursors k ON k.conversation = i.conversation AND k.user = i.user
+          WHERE i.position > 0 AND (i.conversation, i.position) > (?1, ?2)
+          ORDER BY i.conversation, i.position"
+    ))?;
+    let mut rows = beyond.query(key)?;
+    let enough = found.len().saturating_add(limit);
+    while found.len() < enough
+        && let Some(row) = rows.next()?
+    {
+        let cursor = moved(row)?;
+        if cursor.conversation != conversation || cursor.position > until {
+            break;
+        }
+        if lookup::member(moment.connection, conversation, cursor.user)?.is_some() {
+            found.push(views::cursor(cursor, moment)?);
+        }
+    }
+    Ok(())
+}
+
+/// Reads a cursor, and its place in an index behind it.
+fn moved(row: &Row<'_>) -> Result<Cursor, Failure> {
+    let cursor = state::cursor(row, 0)?;
+    agrees(row::position(row, CURSOR_COLUMNS)? == cursor.position)?;
+    Ok(cursor)
+}
+
+/// Cursors that moved beyond `since`, at most so many and one more, the first ones first.
+pub(super) fn moved_beyond(
+    moment: &Moment<'_>,
+    since: Position,
+    most: usize,
+) -> Result<Vec<CursorView>, Failure> {
+    let mut before = moment.connection.prepare_cached(concat!(
+        "SELECT ",
+        cursor_columns!(),
+        ", i.position FROM cursors i INDEXED BY cursors_moved
+            LEFT JOIN cursors k ON k.conversation = i.conversation AND k.user = i.user
+          WHERE i.position > 0 AND i.position <= ?1 ORDER BY i.position DESC LIMIT 1"
+    ))?;
+    first(before.query([row::bound(since.0)])?, moved)?;
+    let mut beyond = moment.connection.prepare_cached(concat!(
+        "SELECT ",
+        cursor_columns!(),
+        ", i.position FROM cursors i INDEXED BY cursors_moved
+            LEFT JOIN cursors k ON k.conversation = i.conversation AND k.user = i.user
+          WHERE i.position > 0 AND i.position > ?1 ORDER BY i.position LIMIT ?2"
+    ))?;
+    let rows = beyond.query([row::bound(since.0), row::limit(most.saturating_add(1))])?;
+    collect(rows, |row| views::cursor(moved(row)?, moment))
 }
 
 /// Every cursor that moved beyond `since` and that the user is shown, unless more moved in the store than are worth
@@ -193,12 +298,7 @@ fn moved_at_all(
     viewer: UserId,
     since: Position,
 ) -> Result<Option<Vec<CursorView>>, Failure> {
-    let mut statement = moment.connection.prepare_cached(
-        "SELECT conversation, user, delivered, read, position FROM cursors
-         WHERE position > ?1 AND position > 0 LIMIT ?2",
-    )?;
-    let rows = statement.query([row::bound(since.0), row::limit(CHANGED_MAX + 1)])?;
-    let moved = collect(rows, |row| views::cursor(row, moment))?;
+    let moved = moved_beyond(moment, since, CHANGED_MAX)?;
     if moved.len() > CHANGED_MAX || !fewer_than_memberships(moment, viewer, moved.len())? {
         return Ok(None);
     }

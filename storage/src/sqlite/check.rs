@@ -8,10 +8,11 @@ use rusqlite::Connection;
 
 use super::{
     failure::Failure,
-    past,
     profile::{cannot_open, connect_raw},
     replay::Replay,
     row::{self, LogEntry, event_columns, session_columns, sql, user_columns},
+    standing,
+    state::{self, cursor_columns, head_columns},
     sum,
 };
 use crate::{error::OpenError, types::Position};
@@ -49,6 +50,7 @@ pub(super) fn derived_at_start(connection: &Connection, path: &Path) -> Result<(
 fn derived(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     in_one_moment(connection, path, |connection| {
         index_is_whole(connection)?;
+        state_is_whole(connection)?;
         people_are_whole(connection)
     })?;
     // On a connection of its own, see there.
@@ -107,7 +109,7 @@ fn refused(path: &Path, failure: &Failure) -> OpenError {
 
 /// Every event is what was written, and none is missing: together they make the chain that the store has.
 fn log_is_whole(connection: &Connection) -> Result<(), Failure> {
-    let standing = past::standing(connection)?;
+    let standing = standing::read(connection)?;
     let mut chain = 0;
     let last = walk(connection, Position(0), u64::MAX, |entry| {
         chain = sum::chained(chain, &entry.event, entry.fingerprint);
@@ -164,8 +166,24 @@ fn people_are_whole(connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Cursors and heads are what was written; everything else of the state is compared with what the log makes.
+fn state_is_whole(connection: &Connection) -> Result<(), Failure> {
+    let mut statement = connection.prepare(concat!("SELECT ", cursor_columns!(), " FROM cursors k"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        state::cursor(row, 0)?;
+    }
+    let mut statement = connection.prepare(concat!("SELECT ", head_columns!(), " FROM conversations c"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        state::head(row, 0)?;
+    }
+    Ok(())
+}
+
 /// The index leads to every event up to the watermark, and to nothing else; and no conversation has a hole.
 fn index_is_whole(connection: &Connection) -> Result<(), Failure> {
+    let watermark = standing::watermark(connection)?.to_string();
     for (wrong, sql) in [
         (
             "conversations have holes",
@@ -175,14 +193,14 @@ fn index_is_whole(connection: &Connection) -> Result<(), Failure> {
         (
             "events are not found by their seq",
             "SELECT count(*) FROM events e LEFT JOIN event_seqs s ON s.conversation = e.conversation AND s.seq = e.seq
-             WHERE s.position IS NOT e.position AND e.position <= (SELECT watermark FROM store)",
+             WHERE s.position IS NOT e.position AND e.position <= ?1",
         ),
         (
             "events are not found by their client id",
             "SELECT count(*) FROM events e
                     LEFT JOIN requests r ON r.client_id = e.client_id AND r.conversation = e.conversation
                                             AND r.sender = e.sender
-             WHERE r.position IS NOT e.position AND e.position <= (SELECT watermark FROM store)",
+             WHERE r.position IS NOT e.position AND e.position <= ?1",
         ),
         (
             "places are of no event",
@@ -191,6 +209,11 @@ fn index_is_whole(connection: &Connection) -> Result<(), Failure> {
         (
             "requests are of no event",
             "SELECT (SELECT count(*) FROM requests) > (SELECT count(*) FROM events)",
+        ),
+        (
+            "members have no cursor",
+            "SELECT count(*) FROM members m LEFT JOIN cursors k ON k.conversation = m.conversation AND k.user = m.user
+             WHERE k.user IS NULL",
         ),
         (
             "cursors are of no event",
@@ -202,7 +225,8 @@ fn index_is_whole(connection: &Connection) -> Result<(), Failure> {
                    OR coalesce(e.ordinal, 0) <> k.read_ordinal",
         ),
     ] {
-        let count: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        let sql = sql.replace("?1", &watermark);
+        let count: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
         if count != 0 {
             return Err(Failure::damaged(format!("{count} {wrong}")));
         }
@@ -211,7 +235,7 @@ fn index_is_whole(connection: &Connection) -> Result<(), Failure> {
 }
 
 fn newest_are_whole(connection: &Connection) -> Result<(), Failure> {
-    let position = past::standing(connection)?.position.0;
+    let position = standing::read(connection)?.position.0;
     let after = Position(position.saturating_sub(EVENTS_AT_START));
     walk(connection, after, u64::MAX, |_| Ok(())).map(drop)
 }

@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use rusqlite::Connection;
-
 use super::{
     failure::{Failure, Stop},
-    lookup::{self, Cursor},
+    lookup,
     moment::Moment,
-    row::sql,
+    state::{self, Cursor},
     writer::Batch,
 };
 use crate::{
@@ -30,7 +28,7 @@ pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Ou
         if position == Position(0) {
             position = batch.next_position();
         }
-        store(batch.connection, wanted, &cursor, position)?;
+        state::move_cursor(batch.connection, &Cursor { position, ..cursor })?;
         let new = CursorMove {
             delivered: cursor.delivered,
             read: cursor.read,
@@ -47,11 +45,11 @@ pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Ou
 
 /// Where a cursor would be after a move, if that is elsewhere, and whether the move goes beyond what there is.
 fn moved_to(moment: &Moment<'_>, wanted: &CursorMove) -> Result<(Option<Cursor>, bool), Failure> {
-    let Some(stay) = lookup::newest_stay(moment.connection, wanted.conversation, wanted.user)? else {
+    let Some(stay) = state::newest_stay(moment.connection, wanted.conversation, wanted.user)? else {
         return Ok((None, false));
     };
-    let (head, head_ordinal) = match stay.left {
-        Some(left) => left,
+    let (head, head_ordinal) = match &stay.left {
+        Some(left) => (left.seq, left.ordinal),
         None => lookup::head(moment, wanted.conversation)?
             .map(|head| (head.seq, head.ordinal))
             .ok_or_else(|| Failure::damaged("a conversation with members has no head"))?,
@@ -74,30 +72,7 @@ fn moved_to(moment: &Moment<'_>, wanted: &CursorMove) -> Result<(Option<Cursor>,
         delivered,
         read,
         read_ordinal,
+        ..old
     };
     Ok((Some(cursor), is_beyond))
-}
-
-fn store(
-    connection: &Connection,
-    of: &CursorMove,
-    cursor: &Cursor,
-    position: Position,
-) -> Result<(), Failure> {
-    connection
-        .prepare_cached(
-            "INSERT INTO cursors (conversation, user, delivered, read, read_ordinal, position)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT DO UPDATE SET delivered = excluded.delivered, read = excluded.read,
-                                       read_ordinal = excluded.read_ordinal, position = excluded.position",
-        )?
-        .execute([
-            sql(of.conversation.0),
-            sql(of.user.0),
-            sql(cursor.delivered.0),
-            sql(cursor.read.0),
-            sql(cursor.read_ordinal),
-            sql(position.0),
-        ])?;
-    Ok(())
 }

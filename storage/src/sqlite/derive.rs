@@ -5,11 +5,11 @@
 use rusqlite::Connection;
 
 use super::{
-    behind::one_row,
     failure::Failure,
     log, lookup,
     moment::Moment,
-    row::{self, collect, role_number, sql},
+    row::sql,
+    state::{self, EDITS, Edit, Edits, Head, Left, Reaction, Rest, Stay},
 };
 use crate::{
     shape::Shape,
@@ -21,7 +21,25 @@ pub(super) fn apply(moment: &Moment<'_>, event: &Event, reaction: &str) -> Resul
     if event.kind == EventKind::Recall {
         erase(moment, event)?;
     }
-    apply_state(moment.connection, event, reaction)
+    apply_state(moment.connection, event, reaction)?;
+    begin_cursors(moment.connection, event)
+}
+
+/// Whoever becomes a member gets a cursor. They are no part of the state: what their users moved is in no event.
+fn begin_cursors(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    if event.seq == Seq(1)
+        && let Some(shape) = Shape::of(event.conversation)
+    {
+        for user in shape.fixed_members() {
+            state::begin_cursor(connection, event.conversation, user)?;
+        }
+    }
+    if matches!(event.kind, EventKind::GroupCreated | EventKind::MembersAdded) {
+        for user in event.change.iter().flat_map(|change| &change.users) {
+            state::begin_cursor(connection, event.conversation, *user)?;
+        }
+    }
+    Ok(())
 }
 
 /// The same, but for the erasing of what was recalled: it changes the tables of the state alone.
@@ -50,24 +68,27 @@ pub(super) fn clear(connection: &Connection) -> Result<(), Failure> {
 fn create_conversation(connection: &Connection, event: &Event) -> Result<(), Failure> {
     let shape = Shape::of(event.conversation)
         .ok_or_else(|| Failure::damaged("an event's conversation has an impossible id"))?;
-    connection
-        .prepare_cached(
-            "INSERT INTO conversations (id, name, disbanded, member_count, head_seq, head_ordinal,
-                                        head_position, head_at, roster)
-             VALUES (?1, '', 0, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute((
-            sql(event.conversation.0),
-            shape.fixed_members().count() as i64,
-            sql(event.seq.0),
-            sql(event.ordinal),
-            sql(event.position.0),
-            sql(event.at.0),
-            sql(event.roster.0),
-        ))?;
+    let head = Head {
+        conversation: event.conversation,
+        seq: event.seq,
+        ordinal: event.ordinal,
+        position: event.position,
+        at: event.at,
+        roster: event.roster,
+    };
+    let fixed = shape.fixed_members().count() as u64;
+    let rest = Rest {
+        conversation: event.conversation,
+        name: String::new(),
+        disbanded: false,
+        member_count: fixed,
+        stays: fixed,
+    };
+    state::create_conversation(connection, &head, &rest)?;
     for user in shape.fixed_members() {
+        state::count_memberships(connection, user, 0, 1)?;
         // Nothing was displayed before the first event, whatever that is.
-        join(connection, event, user, Role::Member, 0)?;
+        join(connection, event, user, Role::Member, 0, None)?;
     }
     Ok(())
 }
@@ -78,48 +99,34 @@ fn join(
     user: UserId,
     role: Role,
     joined_ordinal: u64,
+    before: Option<&Stay>,
 ) -> Result<(), Failure> {
-    connection
-        .prepare_cached(
-            "INSERT INTO members (conversation, user, joined_seq, joined_ordinal, role)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute([
-            sql(event.conversation.0),
-            sql(user.0),
-            sql(event.seq.0),
-            sql(joined_ordinal),
-            role_number(role),
-        ])?;
-    Ok(())
+    let stay = Stay {
+        conversation: event.conversation,
+        user,
+        joined: event.seq,
+        joined_ordinal,
+        role,
+        left: None,
+        is_newest: true,
+        previous: before.map_or(Seq(0), |before| before.joined),
+    };
+    state::insert_stay(connection, &stay)
 }
 
 fn add_edit(connection: &Connection, event: &Event) -> Result<(), Failure> {
-    connection
-        .prepare_cached("INSERT INTO edits (conversation, target, seq, position) VALUES (?1, ?2, ?3, ?4)")?
-        .execute([
-            sql(event.conversation.0),
-            sql(event.target.0),
-            sql(event.seq.0),
-            sql(event.position.0),
-        ])?;
-    count_message(connection, event, 1, 0)
-}
-
-/// So many more edits and reactions of the message that an event is about; or less.
-fn count_message(connection: &Connection, event: &Event, edits: i64, reactions: i64) -> Result<(), Failure> {
-    connection
-        .prepare_cached(
-            "INSERT INTO message_counts (conversation, message, edits, reactions) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET edits = edits + excluded.edits, reactions = reactions + excluded.reactions",
-        )?
-        .execute([
-            sql(event.conversation.0),
-            sql(event.target.0),
-            edits,
-            reactions,
-        ])?;
-    Ok(())
+    let mut counts = state::counts_of(connection, event.conversation, event.target)?;
+    let edit = Edit {
+        conversation: event.conversation,
+        target: event.target,
+        seq: event.seq,
+        position: event.position,
+        previous: counts.last_edit,
+    };
+    state::insert_edit(connection, &edit)?;
+    counts.edits += 1;
+    counts.last_edit = event.seq;
+    state::store_counts(connection, &counts)
 }
 
 fn erase(moment: &Moment<'_>, event: &Event) -> Result<(), Failure> {
@@ -127,10 +134,15 @@ fn erase(moment: &Moment<'_>, event: &Event) -> Result<(), Failure> {
         .ok_or_else(|| Failure::damaged("what was recalled is not in the log"))?;
     let connection = moment.connection;
     log::erase(connection, position)?;
-    let mut statement =
-        connection.prepare_cached("SELECT position FROM edits WHERE conversation = ?1 AND target = ?2")?;
+    let counts = state::counts_of(connection, event.conversation, event.target)?;
+    let mut statement = connection.prepare_cached(EDITS)?;
     let key = [sql(event.conversation.0), sql(event.target.0)];
-    for edit in collect(statement.query(key)?, |row| row::position(row, 0))? {
+    let mut edits = Edits::new(statement.query(key)?, &counts);
+    let mut positions = Vec::new();
+    while let Some(edit) = edits.next()? {
+        positions.push(edit.position);
+    }
+    for edit in positions {
         log::erase(connection, edit)?;
     }
     Ok(())
@@ -147,16 +159,21 @@ fn react(connection: &Connection, event: &Event, reaction: &str) -> Result<(), F
         .execute(key)? as i64;
     let now = i64::from(!reaction.is_empty());
     if now > 0 {
-        connection
-            .prepare_cached(
-                "INSERT INTO reactions (conversation, target, user, seq, reaction) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute((key.0, key.1, key.2, sql(event.seq.0), reaction))?;
+        let reaction = Reaction {
+            conversation: event.conversation,
+            target: event.target,
+            user: event.sender,
+            seq: event.seq,
+            reaction,
+        };
+        state::insert_reaction(connection, &reaction)?;
     }
     if now == before {
         return Ok(());
     }
-    count_message(connection, event, 0, now - before)
+    let mut counts = state::counts_of(connection, event.conversation, event.target)?;
+    counts.reactions = counts.reactions.wrapping_add_signed(now - before);
+    state::store_counts(connection, &counts)
 }
 
 fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
@@ -165,29 +182,37 @@ fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
         .as_ref()
         .ok_or_else(|| Failure::damaged("a group event does not say what changed"))?;
     if let Some(name) = &change.name {
-        connection
-            .prepare_cached("UPDATE conversations SET name = ?2 WHERE id = ?1")?
-            .execute((sql(event.conversation.0), name))?;
+        state::change_conversation(connection, event.conversation, |rest| rest.name.clone_from(name))?;
     }
     match event.kind {
         EventKind::GroupCreated | EventKind::MembersAdded => {
             for user in &change.users {
-                if event.kind == EventKind::MembersAdded {
-                    supersede_stay(connection, event, *user)?;
-                }
+                let before = if event.kind == EventKind::MembersAdded {
+                    supersede_stay(connection, event, *user)?
+                } else {
+                    None
+                };
                 let founder = event.kind == EventKind::GroupCreated && *user == event.sender;
                 let role = if founder { Role::Owner } else { Role::Member };
-                join(connection, event, *user, role, event.ordinal)?;
-                count_group(connection, *user, 1)?;
+                state::count_memberships(connection, *user, 1, i64::from(before.is_none()))?;
+                join(connection, event, *user, role, event.ordinal, before.as_ref())?;
             }
-            count_members(connection, event, change.users.len() as i64)
+            let more = change.users.len() as u64;
+            state::change_conversation(connection, event.conversation, |rest| {
+                rest.member_count += more;
+                rest.stays += more;
+            })?;
+            Ok(())
         }
         EventKind::MemberRemoved | EventKind::MemberLeft => {
             // Whoever goes sees the group without them.
-            count_members(connection, event, -(change.users.len() as i64))?;
+            let less = change.users.len() as u64;
+            let then = state::change_conversation(connection, event.conversation, |rest| {
+                rest.member_count = rest.member_count.saturating_sub(less);
+            })?;
             for user in &change.users {
-                leave(connection, event, *user)?;
-                count_group(connection, *user, -1)?;
+                leave(connection, event, *user, &then)?;
+                state::count_memberships(connection, *user, -1, 0)?;
             }
             Ok(())
         }
@@ -206,70 +231,46 @@ fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
 }
 
 /// An earlier stay of the user, if there is one, is not the newest any more.
-fn supersede_stay(connection: &Connection, event: &Event, user: UserId) -> Result<(), Failure> {
-    connection
-        .prepare_cached("UPDATE members SET newest = 0 WHERE user = ?2 AND conversation = ?1 AND newest = 1")?
-        .execute([sql(event.conversation.0), sql(user.0)])?;
-    Ok(())
+fn supersede_stay(connection: &Connection, event: &Event, user: UserId) -> Result<Option<Stay>, Failure> {
+    let before = state::newest_stay(connection, event.conversation, user)?;
+    if let Some(before) = &before {
+        let superseded = Stay {
+            is_newest: false,
+            ..before.clone()
+        };
+        state::update_stay(connection, &superseded)?;
+    }
+    Ok(before)
 }
 
-fn leave(connection: &Connection, event: &Event, user: UserId) -> Result<(), Failure> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE members INDEXED BY members_now
-             SET left_seq = ?3, left_ordinal = ?4, left_position = ?5, left_at = ?6,
-                 (left_name, left_count) = (SELECT name, member_count FROM conversations WHERE id = ?1)
-             WHERE conversation = ?1 AND user = ?2 AND left_seq IS NULL",
-        )?
-        .execute([
-            sql(event.conversation.0),
-            sql(user.0),
-            sql(event.seq.0),
-            sql(event.ordinal),
-            sql(event.position.0),
-            sql(event.at.0),
-        ])?;
-    one_row(changed, "someone went who was no member")
+fn stay_now(connection: &Connection, event: &Event, user: UserId, otherwise: &str) -> Result<Stay, Failure> {
+    let stay = lookup::member(connection, event.conversation, user)?;
+    stay.ok_or_else(|| Failure::damaged(otherwise))
+}
+
+fn leave(connection: &Connection, event: &Event, user: UserId, then: &Rest) -> Result<(), Failure> {
+    let mut stay = stay_now(connection, event, user, "someone went who was no member")?;
+    stay.left = Some(Left {
+        seq: event.seq,
+        ordinal: event.ordinal,
+        position: event.position,
+        at: event.at,
+        name: then.name.clone(),
+        member_count: then.member_count,
+    });
+    state::update_stay(connection, &stay)
 }
 
 fn set_role(connection: &Connection, event: &Event, user: UserId, role: Role) -> Result<(), Failure> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE members INDEXED BY members_now SET role = ?3
-             WHERE conversation = ?1 AND user = ?2 AND left_seq IS NULL",
-        )?
-        .execute([sql(event.conversation.0), sql(user.0), role_number(role)])?;
-    one_row(changed, "someone got a role who was no member")
-}
-
-fn count_members(connection: &Connection, event: &Event, more: i64) -> Result<(), Failure> {
-    connection
-        .prepare_cached("UPDATE conversations SET member_count = member_count + ?2 WHERE id = ?1")?
-        .execute([sql(event.conversation.0), more])?;
-    Ok(())
-}
-
-fn count_group(connection: &Connection, user: UserId, more: i64) -> Result<(), Failure> {
-    connection
-        .prepare_cached(
-            "INSERT INTO group_counts (user, groups) VALUES (?1, ?2)
-             ON CONFLICT DO UPDATE SET groups = groups + excluded.groups",
-        )?
-        .execute([sql(user.0), more])?;
-    Ok(())
+    let mut stay = stay_now(connection, event, user, "someone got a role who was no member")?;
+    stay.role = role;
+    state::update_stay(connection, &stay)
 }
 
 fn disband(connection: &Connection, event: &Event) -> Result<(), Failure> {
-    let group = [sql(event.conversation.0)];
-    connection
-        .prepare_cached("UPDATE conversations SET disbanded = 1 WHERE id = ?1")?
-        .execute(group)?;
-    connection
-        .prepare_cached(
-            "UPDATE group_counts SET groups = groups - 1 WHERE user IN
-                (SELECT user FROM members INDEXED BY members_now
-                 WHERE conversation = ?1 AND left_seq IS NULL)",
-        )?
-        .execute(group)?;
+    state::change_conversation(connection, event.conversation, |rest| rest.disbanded = true)?;
+    for member in state::members_of(connection, event.conversation)? {
+        state::count_memberships(connection, member.user, -1, 0)?;
+    }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{
     append::{Case, Draft},
     failure::{Failure, Stop},
-    lookup::{self, Head, Stay},
-    row::{self, first, sql},
+    lookup::{self, Head},
+    state::{self, Stay},
 };
 use crate::{
     error::Refused,
@@ -168,20 +168,12 @@ fn room_for(case: &Case<'_>, new: &BTreeSet<UserId>, present: u64) -> Result<(),
 }
 
 fn groups(case: &Case<'_>, user: UserId) -> Result<u64, Failure> {
-    let mut statement = case
-        .moment
-        .connection
-        .prepare_cached("SELECT groups FROM group_counts WHERE user = ?1")?;
-    let found = first(statement.query([sql(user.0)])?, |row| row::number(row, 0))?;
-    Ok(found.unwrap_or(0))
+    Ok(state::memberships_of(case.moment.connection, user)?.groups)
 }
 
+/// How many owners the group has.
 fn owners(case: &Case<'_>) -> Result<u64, Failure> {
-    let mut statement = case.moment.connection.prepare_cached(
-        "SELECT count(*) FROM members INDEXED BY members_now
-         WHERE conversation = ?1 AND left_seq IS NULL AND role = ?2",
-    )?;
-    let key = [sql(case.append.conversation.0), row::role_number(Role::Owner)];
-    let found = first(statement.query(key)?, |row| row::number(row, 0))?;
-    Ok(found.unwrap_or(0))
+    let members = state::members_of(case.moment.connection, case.append.conversation)?;
+    let owners = members.iter().filter(|stay| stay.role == Role::Owner);
+    Ok(owners.count() as u64)
 }

@@ -10,8 +10,7 @@ use rusqlite::{CachedStatement, Connection};
 use super::{
     failure::Failure,
     lookup,
-    row::{Parameters, role_number, sql, users_to_blob},
-    sum,
+    row::{Parameters, proof, role_number, sql, users_to_blob},
 };
 use crate::types::{Event, EventKind, Fingerprint, Position};
 
@@ -66,9 +65,9 @@ impl<'c> Log<'c> {
         let statement = match &mut self.one {
             Some(statement) => statement,
             none => none.insert(self.connection.prepare_cached(
-                "INSERT INTO events (position, conversation, seq, ordinal, roster, sender, client_id, fingerprint,
-                                     at, kind, target, expires_at, recalled, users, role, text, body, sum)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
+                "INSERT INTO events (position, conversation, seq, ordinal, roster, sender, client_id, proof,
+                                     at, kind, target, expires_at, recalled, users, role, text, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)",
             )?),
         };
         let change = event.change.as_ref();
@@ -77,14 +76,13 @@ impl<'c> Log<'c> {
             None => (!reaction.is_empty()).then_some(reaction),
         };
         let mut parameters = Parameters::of(statement);
-        bind_first(&mut parameters, event, fingerprint)?;
+        bind_first(&mut parameters, event, &proof(event, fingerprint, reaction))?;
         parameters.bind(sql(event.target.0))?;
         parameters.bind(sql(event.expires_at.0))?;
         parameters.bind(change.map(|change| users_to_blob(&change.users)))?;
         parameters.bind(change.and_then(|change| change.role).map(role_number))?;
         parameters.bind(text)?;
         parameters.bind(&event.body[..])?;
-        parameters.bind(sql(sum::of_event(event, fingerprint, reaction)))?;
         statement.raw_execute()?;
         Ok(())
     }
@@ -96,23 +94,22 @@ impl<'c> Log<'c> {
             Some(statement) => statement,
             none => none.insert(self.connection.prepare_cached(
                 "INSERT OR FAIL INTO events (position, conversation, seq, ordinal, roster, sender, client_id,
-                                             fingerprint, at, kind, target, expires_at, recalled, body, sum)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?),
-                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?)",
+                                             proof, at, kind, target, expires_at, recalled, body)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?),
+                        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?)",
             )?),
         };
         let mut parameters = Parameters::of(statement);
         for (event, fingerprint) in &self.waiting {
-            bind_first(&mut parameters, event, *fingerprint)?;
+            bind_first(&mut parameters, event, &proof(event, *fingerprint, ""))?;
             parameters.bind(sql(event.expires_at.0))?;
             parameters.bind(&event.body[..])?;
-            parameters.bind(sql(sum::of_event(event, *fingerprint, "")))?;
         }
         statement.raw_execute()?;
         self.waiting.clear();
@@ -126,20 +123,16 @@ pub(super) fn erase(connection: &Connection, position: Position) -> Result<(), F
     entry.event.body = Bytes::new();
     entry.event.recalled = true;
     connection
-        .prepare_cached("UPDATE events SET body = x'', recalled = 1, sum = ?2 WHERE position = ?1")?
-        .execute([
+        .prepare_cached("UPDATE events SET body = x'', recalled = 1, proof = ?2 WHERE position = ?1")?
+        .execute((
             sql(position.0),
-            sql(sum::of_event(&entry.event, entry.fingerprint, &entry.reaction)),
-        ])?;
+            proof(&entry.event, entry.fingerprint, &entry.reaction),
+        ))?;
     Ok(())
 }
 
 /// Binds the columns from `position` to `kind`.
-fn bind_first(
-    parameters: &mut Parameters<'_, '_>,
-    event: &Event,
-    fingerprint: Fingerprint,
-) -> Result<(), Failure> {
+fn bind_first(parameters: &mut Parameters<'_, '_>, event: &Event, proof: &[u8]) -> Result<(), Failure> {
     parameters.bind(sql(event.position.0))?;
     parameters.bind(sql(event.conversation.0))?;
     parameters.bind(sql(event.seq.0))?;
@@ -147,7 +140,7 @@ fn bind_first(
     parameters.bind(sql(event.roster.0))?;
     parameters.bind(sql(event.sender.0))?;
     parameters.bind(event.client_id.0)?;
-    parameters.bind(fingerprint.0)?;
+    parameters.bind(proof)?;
     parameters.bind(sql(event.at.0))?;
     parameters.bind(event.kind.number())
 }

@@ -7,10 +7,10 @@ use super::{
     moment::Moment,
     recent::Entry,
     row::{self, LogEntry, event_columns, first, session_columns, sql, user_columns},
+    standing,
+    state::{self, Cursor, Stay, reaction_columns},
 };
-use crate::page::Counts;
-use crate::types::{ClientId, ConversationId, Event, Position, Role, Seq, Session, Timestamp, User, UserId};
-pub(super) use crate::visible::Cursor;
+use crate::types::{ClientId, ConversationId, Event, Position, Seq, Session, Timestamp, User, UserId};
 
 /// A conversation's newest state.
 #[derive(Clone, Copy, Debug)]
@@ -37,55 +37,27 @@ impl Head {
 }
 
 pub(super) fn head(moment: &Moment<'_>, id: ConversationId) -> Result<Option<Head>, Failure> {
-    let mut statement = moment.connection.prepare_cached(
-        "SELECT head_seq, head_ordinal, head_at, roster, member_count, disbanded FROM conversations WHERE id = ?1",
-    )?;
-    let head = first(statement.query([sql(id.0)])?, |row| {
-        Ok(Head {
-            seq: row::seq(row, 0)?,
-            ordinal: row::number(row, 1)?,
-            at: row::time(row, 2)?,
-            roster: row::seq(row, 3)?,
-            member_count: row::number(row, 4)?,
-            disbanded: row::flag(row, 5)?,
-        })
-    })?;
-    Ok(match (head, moment.recent.newest(id)?) {
-        (Some(head), Some(newest)) => Some(Head {
+    let Some((head, rest)) = state::conversation_of(moment.connection, id)? else {
+        return Ok(None);
+    };
+    let head = Head {
+        seq: head.seq,
+        ordinal: head.ordinal,
+        at: head.at,
+        roster: head.roster,
+        member_count: rest.member_count,
+        disbanded: rest.disbanded,
+    };
+    Ok(Some(match moment.recent.newest(id)? {
+        None => head,
+        Some(newest) => Head {
             seq: newest.seq,
             ordinal: newest.ordinal,
             at: newest.at,
             roster: newest.roster,
             ..head
-        }),
-        (head, _) => head,
-    })
-}
-
-/// A user's newest membership interval.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stay {
-    pub(super) role: Role,
-    /// The event by which they went, and the ordinal there.
-    pub(super) left: Option<(Seq, u64)>,
-}
-
-pub(super) fn newest_stay(
-    connection: &Connection,
-    conversation: ConversationId,
-    user: UserId,
-) -> Result<Option<Stay>, Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT role, left_seq IS NULL, coalesce(left_seq, 0), coalesce(left_ordinal, 0) FROM members
-         WHERE conversation = ?1 AND user = ?2 ORDER BY joined_seq DESC LIMIT 1",
-    )?;
-    first(statement.query([sql(conversation.0), sql(user.0)])?, |row| {
-        let left = (row::seq(row, 2)?, row::number(row, 3)?);
-        Ok(Stay {
-            role: row::role(row, 0)?,
-            left: (!row::flag(row, 1)?).then_some(left),
-        })
-    })
+        },
+    }))
 }
 
 /// A member now.
@@ -94,7 +66,7 @@ pub(super) fn member(
     conversation: ConversationId,
     user: UserId,
 ) -> Result<Option<Stay>, Failure> {
-    Ok(newest_stay(connection, conversation, user)?.filter(|stay| stay.left.is_none()))
+    Ok(state::newest_stay(connection, conversation, user)?.filter(|stay| stay.left.is_none()))
 }
 
 /// Any of the user's intervals covers this seq.
@@ -104,36 +76,8 @@ pub(super) fn sees(
     user: UserId,
     seq: Seq,
 ) -> Result<bool, Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT left_seq IS NULL OR left_seq >= ?3 FROM members
-         WHERE conversation = ?1 AND user = ?2 AND joined_seq <= ?3 ORDER BY joined_seq DESC LIMIT 1",
-    )?;
-    let found = first(
-        statement.query([sql(conversation.0), sql(user.0), row::bound(seq.0)])?,
-        |row| row::flag(row, 0),
-    )?;
-    Ok(found == Some(true))
-}
-
-/// How many edits and reactions a message has.
-pub(super) fn counts(
-    connection: &Connection,
-    conversation: ConversationId,
-    message: Seq,
-) -> Result<Counts, Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT edits, reactions FROM message_counts WHERE conversation = ?1 AND message = ?2",
-    )?;
-    let found = first(
-        statement.query([sql(conversation.0), row::bound(message.0)])?,
-        |row| {
-            Ok(Counts {
-                edits: row::number(row, 0)?,
-                reactions: row::number(row, 1)?,
-            })
-        },
-    )?;
-    Ok(found.unwrap_or_default())
+    let stay = state::stay_at(connection, conversation, user, seq)?;
+    Ok(stay.is_some_and(|stay| stay.left.is_none_or(|left| left.seq >= seq)))
 }
 
 /// The user's reaction to the message, if they have one.
@@ -143,17 +87,20 @@ pub(super) fn reaction_of(
     message: Seq,
     user: UserId,
 ) -> Result<Option<String>, Failure> {
-    let mut statement = connection.prepare_cached(
-        "SELECT reaction FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3",
-    )?;
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        reaction_columns!(),
+        " FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3"
+    ))?;
     let key = [sql(conversation.0), row::bound(message.0), sql(user.0)];
-    first(statement.query(key)?, |row| Ok(row.get(0)?))
+    first(statement.query(key)?, |row| {
+        Ok(state::reaction(row)?.reaction.to_owned())
+    })
 }
 
 /// A conversation's name now.
 pub(super) fn name(connection: &Connection, conversation: ConversationId) -> Result<Option<String>, Failure> {
-    let mut statement = connection.prepare_cached("SELECT name FROM conversations WHERE id = ?1")?;
-    first(statement.query([sql(conversation.0)])?, |row| Ok(row.get(0)?))
+    Ok(state::conversation_of(connection, conversation)?.map(|(_, rest)| rest.name))
 }
 
 /// Where in the log an event is.
@@ -259,27 +206,20 @@ impl Cursor {
             delivered: self.delivered.max(sent.seq),
             read: self.read.max(sent.seq),
             read_ordinal: self.read_ordinal.max(sent.ordinal),
+            ..self
         })
     }
 }
 
+/// The cursor of somebody who is or was a member.
 pub(super) fn cursor(
     moment: &Moment<'_>,
     conversation: ConversationId,
     user: UserId,
 ) -> Result<Cursor, Failure> {
-    let mut statement = moment.connection.prepare_cached(
-        "SELECT delivered, read, read_ordinal FROM cursors WHERE conversation = ?1 AND user = ?2",
-    )?;
-    let found = first(statement.query([sql(conversation.0), sql(user.0)])?, |row| {
-        Ok(Cursor {
-            delivered: row::seq(row, 0)?,
-            read: row::seq(row, 1)?,
-            read_ordinal: row::number(row, 2)?,
-        })
-    })?;
+    let found = state::cursor_of(moment.connection, conversation, user)?;
     let sent = moment.recent.sent(conversation, user)?;
-    Ok(found.unwrap_or_default().with_sent(sent.as_ref()))
+    Ok(found.with_sent(sent.as_ref()))
 }
 
 pub(super) fn user(connection: &Connection, id: UserId) -> Result<Option<User>, Failure> {
@@ -288,13 +228,20 @@ pub(super) fn user(connection: &Connection, id: UserId) -> Result<Option<User>, 
         user_columns!(),
         " FROM users u WHERE u.id = ?1"
     ))?;
-    first(statement.query([sql(id.0)])?, |row| row::user(row, 0))
+    let found = first(statement.query([sql(id.0)])?, |row| row::user(row, 0))?;
+    if found.is_none() {
+        state::prove_absence(
+            connection,
+            "SELECT 1 FROM users INDEXED BY users_again_by_id WHERE id = ?1",
+            [sql(id.0)],
+            || format!("user {}", id.0),
+        )?;
+    }
+    Ok(found)
 }
 
 pub(super) fn user_exists(connection: &Connection, id: UserId) -> Result<bool, Failure> {
-    let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1)")?;
-    let found = first(statement.query([sql(id.0)])?, |row| row::flag(row, 0))?;
-    Ok(found == Some(true))
+    Ok(user(connection, id)?.is_some())
 }
 
 /// A user's sessions, by id.
@@ -302,9 +249,18 @@ pub(super) fn sessions(connection: &Connection, user: UserId) -> Result<Vec<Sess
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         session_columns!(),
-        " FROM sessions s WHERE s.user = ?1"
+        " FROM sessions s INDEXED BY sessions_by_device WHERE s.user = ?1"
     ))?;
     let mut sessions = row::collect(statement.query([sql(user.0)])?, row::session)?;
+    let mut statement = connection
+        .prepare_cached("SELECT count(*) FROM sessions INDEXED BY sessions_again_by_user WHERE user = ?1")?;
+    let count = first(statement.query([sql(user.0)])?, |row| row::number(row, 0))?;
+    if count != Some(sessions.len() as u64) {
+        return Err(Failure::damaged(format!(
+            "sessions of user {} are missing",
+            user.0
+        )));
+    }
     // Not by SQL: ids above 2^63 are negative there.
     sessions.sort_by_key(|session| session.id);
     Ok(sessions)
@@ -312,7 +268,5 @@ pub(super) fn sessions(connection: &Connection, user: UserId) -> Result<Vec<Sess
 
 /// The newest position given.
 pub(super) fn position(connection: &Connection) -> Result<Position, Failure> {
-    let mut statement = connection.prepare_cached("SELECT position FROM store")?;
-    first(statement.query([])?, |row| row::position(row, 0))?
-        .ok_or_else(|| Failure::damaged("the table `store` is empty"))
+    Ok(standing::read(connection)?.position)
 }

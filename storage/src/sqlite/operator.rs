@@ -11,7 +11,7 @@ use super::{
     names::{self, Found},
     past,
     profile::{self, Use},
-    schema,
+    schema, standing,
 };
 use crate::{error::OpenError, past::PastReport};
 
@@ -53,7 +53,7 @@ pub fn begin_past(path: &Path, why: &str) -> Result<PastReport, OpenError> {
     files::refuse_damaged(lock.path())?;
     let (files, connection) = open(lock)?;
     past::begin_anew(&connection, files.identity(), why)?;
-    let standing = past::standing(&connection).map_err(refused(path))?;
+    let standing = standing::read(&connection).map_err(refused(path))?;
     files.witness.begin(&standing).map_err(|error| {
         OpenError(format!(
             "the witness of {} cannot be written: {error}",

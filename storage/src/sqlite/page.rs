@@ -8,11 +8,12 @@ use super::{
     failure::Failure,
     lookup,
     moment::Moment,
-    row::{self, collect, sql},
+    row::{self, collect, first, sql},
+    state::{self, Counts, EDITS, Edits, counts_columns, reaction_columns},
     stays::{self, Stays},
 };
 use crate::{
-    page::{Counts, Filling, Stay, Stretch, Walk, asked},
+    page::{Filling, Stay, Stretch, Walk, asked},
     read::{Direction, EventPage, EventView, ReactionView, RevisionView},
     types::{ConversationId, Event, EventKind, Position, Seq, UserId},
 };
@@ -31,7 +32,7 @@ pub(super) fn read(moment: &Moment<'_>, wanted: &Wanted) -> Result<Option<EventP
     let Some(newest) = stays::newest(moment, wanted.conversation, wanted.viewer)? else {
         return Ok(None);
     };
-    let head = newest.seen.last;
+    let head = newest.stay.seen.last;
     let asked = asked(wanted.from, wanted.direction, head);
     let stays = Stays::new(moment, wanted.conversation, wanted.viewer, newest);
     // One more than there is room for, to know that the page ends before it.
@@ -80,7 +81,8 @@ impl Reading<'_> {
                 Direction::Backward => seen.last - passed,
             };
             self.check_place(&event, seq)?;
-            let counts = of_all.get(&event.seq).copied().unwrap_or_default();
+            let none = Counts::none(event.conversation, event.seq);
+            let counts = of_all.get(&event.seq).copied().unwrap_or(none);
             // Whoever was not away since sees all edits and reactions.
             let looked_through = if stay.open {
                 0
@@ -93,14 +95,14 @@ impl Reading<'_> {
             let revision = if counts.edits == 0 {
                 None
             } else {
-                self.revision(&event)?
+                self.revision(&event, &counts)?
             };
             let (reactions, reactions_total) = if counts.reactions == 0 {
                 (Vec::new(), 0)
             } else if stay.open {
-                (self.newest_reactions(&event)?, counts.reactions)
+                (self.newest_reactions(&counts)?, counts.reactions)
             } else {
-                self.seen_reactions(&event)?
+                self.seen_reactions(&counts)?
             };
             let view = EventView {
                 event: Arc::new(event),
@@ -128,41 +130,46 @@ impl Reading<'_> {
 
     /// Of those messages that have edits or reactions.
     fn counts(&self, seqs: Stretch) -> Result<HashMap<Seq, Counts>, Failure> {
-        let mut statement = self.moment.connection.prepare_cached(
-            "SELECT message, edits, reactions FROM message_counts
-             WHERE conversation = ?1 AND message BETWEEN ?2 AND ?3",
-        )?;
         let key = [
             sql(self.wanted.conversation.0),
             row::bound(seqs.first),
             row::bound(seqs.last),
         ];
+        let mut statement = self.moment.connection.prepare_cached(concat!(
+            "SELECT ",
+            counts_columns!(),
+            " FROM message_counts n WHERE n.conversation = ?1 AND n.message BETWEEN ?2 AND ?3"
+        ))?;
         let mut rows = statement.query(key)?;
         let mut counts = HashMap::new();
         while let Some(row) = rows.next()? {
-            let of_one = Counts {
-                edits: row::number(row, 1)?,
-                reactions: row::number(row, 2)?,
-            };
-            counts.insert(row::seq(row, 0)?, of_one);
+            let of_one = state::counts(row)?;
+            counts.insert(of_one.message, of_one);
+        }
+        let mut statement = self.moment.connection.prepare_cached(
+            "SELECT count(*) FROM message_counts INDEXED BY message_counts_again
+             WHERE conversation = ?1 AND message BETWEEN ?2 AND ?3",
+        )?;
+        if first(statement.query(key)?, |row| row::number(row, 0))? != Some(counts.len() as u64) {
+            return Err(Failure::damaged(format!(
+                "numbers of edits and reactions in conversation {} are missing",
+                self.wanted.conversation.0
+            )));
         }
         Ok(counts)
     }
 
     /// The newest edit that the viewer may see.
-    fn revision(&mut self, event: &Event) -> Result<Option<RevisionView>, Failure> {
+    fn revision(&mut self, event: &Event, counts: &Counts) -> Result<Option<RevisionView>, Failure> {
         if event.recalled {
             return Ok(None);
         }
-        let mut statement = self.moment.connection.prepare_cached(
-            "SELECT seq, position FROM edits WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC",
-        )?;
-        let mut rows = statement.query([sql(event.conversation.0), sql(event.seq.0)])?;
-        while let Some(row) = rows.next()? {
-            let seq = row::seq(row, 0)?;
-            if self.stays.see(seq)? {
-                let position = row::position(row, 1)?;
-                return self.edit(event, position, seq).map(Some);
+        let mut statement = self.moment.connection.prepare_cached(EDITS)?;
+        let rows = statement.query([sql(event.conversation.0), sql(event.seq.0)])?;
+        let mut edits = Edits::new(rows, counts);
+        while let Some(edit) = edits.next()? {
+            if self.stays.see(edit.seq)? {
+                return self.edit(event, edit.position, edit.seq).map(Some);
             }
         }
         Ok(None)
@@ -180,45 +187,65 @@ impl Reading<'_> {
     }
 
     /// The reactions to list where the viewer sees all.
-    fn newest_reactions(&self, event: &Event) -> Result<Vec<ReactionView>, Failure> {
-        let mut statement = self.moment.connection.prepare_cached(
-            "SELECT seq, user, reaction FROM reactions
-             WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC LIMIT ?3",
-        )?;
+    fn newest_reactions(&self, counts: &Counts) -> Result<Vec<ReactionView>, Failure> {
+        let mut statement = self.moment.connection.prepare_cached(concat!(
+            "SELECT ",
+            reaction_columns!(),
+            " FROM reactions WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC LIMIT ?3"
+        ))?;
         let key = [
-            sql(event.conversation.0),
-            sql(event.seq.0),
+            sql(counts.conversation.0),
+            sql(counts.message.0),
             row::limit(EventView::REACTIONS_MAX),
         ];
-        collect(statement.query(key)?, reaction)
+        let listed = collect(statement.query(key)?, reaction)?;
+        let expected = counts.reactions.min(EventView::REACTIONS_MAX as u64);
+        all_of(listed.len() as u64, expected, counts)?;
+        Ok(listed)
     }
 
     /// The reactions to list of those that the viewer may see, and how many these are.
-    fn seen_reactions(&mut self, event: &Event) -> Result<(Vec<ReactionView>, u64), Failure> {
-        let mut statement = self.moment.connection.prepare_cached(
-            "SELECT seq, user, reaction FROM reactions
-             WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC",
-        )?;
-        let mut rows = statement.query([sql(event.conversation.0), sql(event.seq.0)])?;
-        let (mut listed, mut total) = (Vec::new(), 0);
+    fn seen_reactions(&mut self, counts: &Counts) -> Result<(Vec<ReactionView>, u64), Failure> {
+        let mut statement = self.moment.connection.prepare_cached(concat!(
+            "SELECT ",
+            reaction_columns!(),
+            " FROM reactions WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC"
+        ))?;
+        let mut rows = statement.query([sql(counts.conversation.0), sql(counts.message.0)])?;
+        let (mut listed, mut seen, mut all) = (Vec::new(), 0, 0);
         while let Some(row) = rows.next()? {
-            if self.stays.see(row::seq(row, 0)?)? {
-                total += 1;
+            let reaction = reaction(row)?;
+            all += 1;
+            if self.stays.see(reaction.seq)? {
+                seen += 1;
                 if listed.len() < EventView::REACTIONS_MAX {
-                    listed.push(reaction(row)?);
+                    listed.push(reaction);
                 }
             }
         }
-        Ok((listed, total))
+        all_of(all, counts.reactions, counts)?;
+        Ok((listed, seen))
     }
 }
 
 fn reaction(row: &rusqlite::Row<'_>) -> Result<ReactionView, Failure> {
+    let reaction = state::reaction(row)?;
     Ok(ReactionView {
-        seq: row::seq(row, 0)?,
-        user: row::user_id(row, 1)?,
-        reaction: row.get(2)?,
+        seq: reaction.seq,
+        user: reaction.user,
+        reaction: reaction.reaction.to_owned(),
     })
+}
+
+/// As many reactions were found as there are.
+fn all_of(found: u64, expected: u64, counts: &Counts) -> Result<(), Failure> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Failure::damaged(format!(
+        "message {} of conversation {} has {found} reactions of {expected}",
+        counts.message.0, counts.conversation.0
+    )))
 }
 
 /// Where the events of a stretch are, in the direction of reading: those that the index has, and the newest, which it

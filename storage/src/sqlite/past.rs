@@ -11,6 +11,7 @@ use super::{
     failure::Failure,
     files::{FileIdentity, Files},
     row::{self, collect, event_columns, first, sql},
+    standing::{self, Standing},
     sum::{self, Sum},
     witness::Said,
 };
@@ -20,19 +21,6 @@ use crate::{
     types::Position,
 };
 
-/// How far the store has got: what every transaction finds, or does not write.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Standing {
-    pub(super) log_id: u64,
-    pub(super) generation: Generation,
-    /// Transactions of all generations, also of such as take no position.
-    pub(super) commits: u64,
-    /// The newest position given.
-    pub(super) position: Position,
-    /// The [chain](sum::chained) over the log.
-    pub(super) chain: u64,
-}
-
 /// The past that a process lives in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Past {
@@ -40,21 +28,6 @@ pub(super) struct Past {
     pub(super) key: TokenKey,
     /// When this process began.
     pub(super) standing: Standing,
-}
-
-pub(super) fn standing(connection: &Connection) -> Result<Standing, Failure> {
-    let mut statement =
-        connection.prepare_cached("SELECT log_id, generation, commits, position, chain FROM store")?;
-    first(statement.query([])?, |row| {
-        Ok(Standing {
-            log_id: row::number(row, 0)?,
-            generation: Generation(row::number(row, 1)?),
-            commits: row::number(row, 2)?,
-            position: row::position(row, 3)?,
-            chain: row::number(row, 4)?,
-        })
-    })?
-    .ok_or_else(|| Failure::damaged("the table `store` is empty"))
 }
 
 /// The names of a past that begins.
@@ -93,14 +66,22 @@ pub(super) fn found(
 ) -> Result<(), OpenError> {
     let (key, generation) = (draw_key()?, draw_generation()?);
     let insert = || -> Result<(), Failure> {
+        let standing = Standing {
+            log_id: identity.log_id,
+            generation,
+            commits: 1,
+            position: Position(0),
+            chain: 0,
+        };
         connection.execute(
-            "INSERT INTO store (id, epoch, log_id, token_key, generation, commits, position, chain, watermark)
-             VALUES (1, ?1, ?2, ?3, ?4, 1, 0, 0, 0)",
+            "INSERT INTO store (id, epoch, log_id, token_key, generation, commits, position, chain, sum, watermark)
+             VALUES (1, ?1, ?2, ?3, ?4, 1, 0, 0, ?5, 0)",
             (
                 sql(identity.epoch),
                 sql(identity.log_id),
                 key.0,
                 sql(generation.0),
+                sql(sum::of_standing(&standing)),
             ),
         )?;
         enter(connection, generation, file, "the store was made", false)
@@ -277,10 +258,12 @@ pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, 
             match reason(&finding) {
                 None => {
                     end(&transaction, last.generation)?;
-                    transaction.execute(
-                        "UPDATE store SET generation = ?1, commits = commits + 1",
-                        [sql(generation.0)],
-                    )?;
+                    let after = Standing {
+                        generation,
+                        commits: before.commits + 1,
+                        ..before
+                    };
+                    standing::advance(&transaction, &before, &after)?;
                     enter(&transaction, generation, files.identity(), "a start", false)?;
                 }
                 Some(why) => replace(&transaction, &drawn, files.identity(), &why, true)?,
@@ -344,14 +327,17 @@ fn replace(
     why: &str,
     unconfirmed: bool,
 ) -> Result<(), Failure> {
+    let before = standing::read(connection)?;
+    let after = Standing {
+        log_id: drawn.identity.log_id,
+        generation: drawn.generation,
+        commits: before.commits + 1,
+        ..before
+    };
+    standing::advance(connection, &before, &after)?;
     connection.execute(
-        "UPDATE store SET epoch = ?1, log_id = ?2, token_key = ?3, generation = ?4, commits = commits + 1",
-        (
-            sql(drawn.identity.epoch),
-            sql(drawn.identity.log_id),
-            drawn.key.0,
-            sql(drawn.generation.0),
-        ),
+        "UPDATE store SET epoch = ?1, token_key = ?2",
+        (sql(drawn.identity.epoch), drawn.key.0),
     )?;
     enter(connection, drawn.generation, file, why, unconfirmed)
 }
@@ -372,7 +358,7 @@ pub(super) fn abandon(connection: &mut Connection, lived_in: u64, why: &str) -> 
     let drawn = Drawn::new()?;
     let mut work = || -> Result<(), Failure> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if standing(&transaction)?.log_id == lived_in {
+        if standing::read(&transaction)?.log_id == lived_in {
             let file = newest(&transaction)?.file;
             replace(&transaction, &drawn, file, why, true)?;
         }
@@ -383,7 +369,7 @@ pub(super) fn abandon(connection: &mut Connection, lived_in: u64, why: &str) -> 
 
 /// The past as the store has it.
 pub(super) fn read(connection: &Connection) -> Result<Past, Failure> {
-    let standing = standing(connection)?;
+    let standing = standing::read(connection)?;
     let mut statement = connection.prepare("SELECT epoch, log_id, token_key FROM store")?;
     first(statement.query([])?, |row| {
         Ok(Past {
@@ -400,7 +386,7 @@ pub(super) fn read(connection: &Connection) -> Result<Past, Failure> {
 
 /// See [`Reader::testimony`](crate::Reader::testimony). To be called within a transaction.
 pub(super) fn testimony(connection: &Connection, claim: Claim) -> Result<Testimony, Failure> {
-    let now = standing(connection)?;
+    let now = standing::read(connection)?;
     let ends = connection
         .prepare_cached("SELECT ends FROM generations WHERE id = ?1 AND log_id = ?2")?
         .query_row([sql(claim.generation.0), sql(now.log_id)], |row| {

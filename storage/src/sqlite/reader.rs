@@ -8,12 +8,10 @@ use rusqlite::Connection;
 use super::{
     Files, changes,
     failure::Failure,
-    lookup,
-    moment::Moment,
-    page, past,
+    lookup, members, page, past,
     recent::{Question, Recent},
-    row::{self, SESSION_COLUMNS, USER_COLUMNS, collect, first, session_columns, sql, user_columns},
-    tail, views,
+    row::{self, SESSION_COLUMNS, USER_COLUMNS, first, session_columns, user_columns},
+    state, tail, views,
 };
 use crate::{
     error::ReadError,
@@ -100,6 +98,16 @@ impl Reader for SqliteReader {
                     password_hash: row.get(USER_COLUMNS)?,
                 })
             })?;
+            match &found {
+                Some(found) if found.user.name == name => {}
+                Some(_) => return Err(Failure::damaged("an index has another name for a user")),
+                None => state::prove_absence(
+                    &reader.connection,
+                    "SELECT 1 FROM users INDEXED BY users_again_by_name WHERE name = ?1",
+                    [name],
+                    || format!("the user {name}"),
+                )?,
+            }
             Ok(found)
         })
     }
@@ -111,11 +119,22 @@ impl Reader for SqliteReader {
                 session_columns!(),
                 ", ",
                 user_columns!(),
-                " FROM sessions s JOIN users u ON u.id = s.user WHERE s.token_hash = ?1"
+                " FROM sessions s LEFT JOIN users u ON u.id = s.user WHERE s.token_hash = ?1"
             ))?;
             let found = first(statement.query([token.0])?, |row| {
+                if row::token_hash(row)? != *token {
+                    return Err(Failure::damaged("an index has another token for a session"));
+                }
                 Ok((row::session(row)?, row::user(row, SESSION_COLUMNS)?))
             })?;
+            if found.is_none() {
+                state::prove_absence(
+                    &reader.connection,
+                    "SELECT 1 FROM sessions INDEXED BY sessions_again_by_token WHERE token_hash = ?1",
+                    [token.0],
+                    || "a session".to_owned(),
+                )?;
+            }
             Ok(found)
         })
     }
@@ -218,30 +237,14 @@ impl Reader for SqliteReader {
             if lookup::member(moment.connection, conversation, viewer)?.is_none() {
                 return Ok(None);
             }
-            Ok(Some(members(&moment, conversation, after, limit.max(1))?))
+            members::page(&moment, conversation, after, limit.max(1)).map(Some)
         })
     }
 
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.answer(|reader| {
-            let mut statement = reader.connection.prepare_cached(
-                "SELECT user, joined_seq, 1, 0 FROM members INDEXED BY members_now
-                 WHERE conversation = ?1 AND left_seq IS NULL
-                 UNION ALL
-                 SELECT user, joined_seq, 0, left_seq FROM members INDEXED BY members_left
-                 WHERE conversation = ?1 AND left_seq IS NOT NULL AND left_seq >= ?2
-                 ORDER BY 1, 2",
-            )?;
-            let rows = statement.query([sql(conversation.0), row::bound(from.0)])?;
-            let intervals = collect(rows, |row| {
-                let left = row::seq(row, 3)?;
-                Ok(Interval {
-                    user: row::user_id(row, 0)?,
-                    joined: row::seq(row, 1)?,
-                    left: (!row::flag(row, 2)?).then_some(left),
-                })
-            })?;
-            Ok(intervals)
+            let question = reader.ask()?;
+            members::intervals(&question.moment(), conversation, from)
         })
     }
 
@@ -251,33 +254,4 @@ impl Reader for SqliteReader {
             tail::read(&question.moment(), since.floor(), limit.max(1))
         })
     }
-}
-
-fn members(
-    moment: &Moment<'_>,
-    conversation: ConversationId,
-    after: UserId,
-    limit: usize,
-) -> Result<Vec<MemberView>, Failure> {
-    let senders = moment.recent.senders(conversation)?;
-    let mut statement = moment.connection.prepare_cached(concat!(
-        "SELECT ",
-        user_columns!(),
-        ", m.role, m.joined_seq, coalesce(c.delivered, 0), coalesce(c.read, 0)
-         FROM members m INDEXED BY members_now CROSS JOIN users u ON u.id = m.user
-              LEFT JOIN cursors c ON c.conversation = m.conversation AND c.user = m.user
-         WHERE m.conversation = ?1 AND m.user > ?2 AND m.left_seq IS NULL ORDER BY m.user LIMIT ?3"
-    ))?;
-    let key = [sql(conversation.0), row::bound(after.0), row::limit(limit)];
-    collect(statement.query(key)?, |row| {
-        let user = row::user(row, 0)?;
-        let sent = senders.get(&user.id).map_or(Seq(0), |sent| sent.seq);
-        Ok(MemberView {
-            role: row::role(row, USER_COLUMNS)?,
-            joined: row::seq(row, USER_COLUMNS + 1)?,
-            delivered: row::seq(row, USER_COLUMNS + 2)?.max(sent),
-            read: row::seq(row, USER_COLUMNS + 3)?.max(sent),
-            user,
-        })
-    })
 }

@@ -13,6 +13,7 @@ use super::{
     moment::Moment,
     recent::{Recent, Seen},
     row::{self, LogEntry, event_columns, first, sql},
+    standing,
 };
 
 /// Events replayed in one transaction.
@@ -54,20 +55,13 @@ pub(super) fn catch_up(connection: &Connection, path: &Path) -> Result<(), Failu
         done = replay_slice(&transaction, done, anew)?;
         // The state of a store that is made anew counts only as a whole: whoever is interrupted begins again.
         if !anew {
-            set_watermark(&transaction, done)?;
+            standing::set_watermark(&transaction, done)?;
         }
         transaction.commit()?;
         // Nothing else copies the write-ahead log yet.
         checkpoint::finish_copying(connection)?;
     }
-    set_watermark(connection, progress.position)
-}
-
-fn set_watermark(connection: &Connection, watermark: u64) -> Result<(), Failure> {
-    connection
-        .prepare_cached("UPDATE store SET watermark = ?1")?
-        .execute([sql(watermark)])?;
-    Ok(())
+    standing::set_watermark(connection, progress.position)
 }
 
 /// Returns the position of the last event applied.
@@ -109,14 +103,11 @@ fn index(connection: &Connection, mut entries: Vec<&LogEntry>) -> Result<(), Fai
 }
 
 fn progress(connection: &Connection) -> Result<Progress, Failure> {
-    let mut statement = connection
-        .prepare("SELECT position, watermark, (SELECT coalesce(max(position), 0) FROM events) FROM store")?;
-    first(statement.query([])?, |row| {
-        Ok(Progress {
-            position: row::number(row, 0)?,
-            watermark: row::number(row, 1)?,
-            newest_event: row::number(row, 2)?,
-        })
-    })?
-    .ok_or_else(|| Failure::damaged("the table `store` is empty"))
+    let mut statement = connection.prepare("SELECT coalesce(max(position), 0) FROM events")?;
+    let newest_event = first(statement.query([])?, |row| row::number(row, 0))?;
+    Ok(Progress {
+        position: standing::read(connection)?.position.0,
+        watermark: standing::watermark(connection)?,
+        newest_event: newest_event.unwrap_or(0),
+    })
 }

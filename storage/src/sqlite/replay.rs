@@ -9,16 +9,19 @@ use crate::types::{Event, Position};
 /// The tables that [`derive::apply_state`] writes, with the columns that follow from events alone: heads are written
 /// behind the log.
 const TABLES: [(&str, &str); 6] = [
-    ("conversations", "id, name, disbanded, member_count"),
+    ("conversations", "id, name, disbanded, member_count, stays, sum"),
     (
         "members",
         "conversation, user, joined_seq, joined_ordinal, role, left_seq, left_ordinal, left_position, left_at, \
-         left_name, left_count, newest",
+         left_name, left_count, newest, previous, sum",
     ),
-    ("group_counts", "user, groups"),
-    ("edits", "conversation, target, seq, position"),
-    ("reactions", "conversation, target, user, seq, reaction"),
-    ("message_counts", "conversation, message, edits, reactions"),
+    ("group_counts", "user, groups, conversations, sum"),
+    ("edits", "conversation, target, seq, position, sum"),
+    ("reactions", "conversation, target, user, seq, reaction, sum"),
+    (
+        "message_counts",
+        "conversation, message, edits, reactions, last_edit, sum",
+    ),
 ];
 
 /// A replay on a connection of its own, which must not be used for anything else afterwards: names of tables mean the

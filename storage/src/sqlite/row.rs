@@ -113,7 +113,7 @@ fn class(row: &Row<'_>, column: usize) -> Result<DeviceClass, Failure> {
 macro_rules! event_columns {
     () => {
         "e.position, e.conversation, e.seq, e.ordinal, e.roster, e.sender, e.client_id, e.at, e.kind, \
-         e.target, e.expires_at, e.recalled, e.users, e.role, e.text, e.body, e.fingerprint, e.sum"
+         e.target, e.expires_at, e.recalled, e.users, e.role, e.text, e.body, e.proof"
     };
 }
 pub(super) use event_columns;
@@ -164,18 +164,42 @@ pub(super) fn event(row: &Row<'_>) -> Result<LogEntry, Failure> {
         expires_at: time(row, 10)?,
         recalled: flag(row, 11)?,
     };
+    let (fingerprint, sum) = proven_by(row, 16)?;
     let entry = LogEntry {
         event,
-        fingerprint: Fingerprint(row.get(16)?),
+        fingerprint,
         reaction,
     };
-    if number(row, 17)? != sum::of_event(&entry.event, entry.fingerprint, &entry.reaction) {
+    if sum != sum::of_event(&entry.event, entry.fingerprint, &entry.reaction) {
         return Err(Failure::damaged(format!(
             "the event at position {} is not what was written",
             entry.event.position.0
         )));
     }
     Ok(entry)
+}
+
+/// The column `proof` of an event: its request's fingerprint, and the sum of its row.
+pub(super) fn proof(event: &Event, fingerprint: Fingerprint, reaction: &str) -> [u8; 24] {
+    let mut proof = [0; 24];
+    proof[..16].copy_from_slice(&fingerprint.0);
+    proof[16..].copy_from_slice(&sum::of_event(event, fingerprint, reaction).to_le_bytes());
+    proof
+}
+
+fn proven_by(row: &Row<'_>, column: usize) -> Result<(Fingerprint, u64), Failure> {
+    let proof = row.get_ref(column)?.as_blob().map_err(conversion)?;
+    let parts = (proof.first_chunk::<16>(), proof.last_chunk::<8>());
+    match parts {
+        (Some(fingerprint), Some(sum)) if proof.len() == 24 => {
+            Ok((Fingerprint(*fingerprint), u64::from_le_bytes(*sum)))
+        }
+        _ => Err(Failure::damaged("what proves an event has another length")),
+    }
+}
+
+pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, Failure> {
+    row.get_ref(column)?.as_str().map_err(conversion)
 }
 
 pub(super) fn blob(row: &Row<'_>, column: usize) -> Result<Bytes, Failure> {

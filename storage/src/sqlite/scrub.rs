@@ -9,9 +9,8 @@ use rusqlite::Connection;
 use super::{
     check,
     failure::Failure,
-    past,
     row::{self, LogEntry, first, session_columns, sql, user_columns},
-    sum,
+    standing, sum,
 };
 use crate::types::{Event, EventKind, Position, UserId};
 
@@ -121,13 +120,7 @@ fn each(
 }
 
 fn log(connection: &Connection, after: Position, mut chain: u64, most: u64) -> Result<Stage, Failure> {
-    let watermark = first(
-        connection
-            .prepare_cached("SELECT watermark FROM store")?
-            .query([])?,
-        |row| row::position(row, 0),
-    )?;
-    let (watermark, mut count) = (watermark.unwrap_or_default(), 0);
+    let (watermark, mut count) = (Position(standing::watermark(connection)?), 0);
     let after = check::walk(connection, after, most, |entry| {
         chain = sum::chained(chain, &entry.event, entry.fingerprint);
         count += 1;
@@ -140,7 +133,7 @@ fn log(connection: &Connection, after: Position, mut chain: u64, most: u64) -> R
         return Ok(Stage::Log { after, chain });
     }
     // The end of the log in this very moment.
-    if chain != past::standing(connection)?.chain {
+    if chain != standing::read(connection)?.chain {
         return Err(Failure::damaged("events are missing from the log"));
     }
     Ok(Stage::Users { after: i64::MIN })

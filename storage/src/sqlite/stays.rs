@@ -4,7 +4,8 @@
 use super::{
     failure::Failure,
     moment::Moment,
-    row::{self, first, sql},
+    row::{self, sql},
+    state::{self, stay_columns},
 };
 use crate::{
     page::{Stay, Stretch, Walk},
@@ -17,28 +18,49 @@ pub(super) fn newest(
     moment: &Moment<'_>,
     conversation: ConversationId,
     viewer: UserId,
-) -> Result<Option<Stay>, Failure> {
-    let mut statement = moment.connection.prepare_cached(
-        "SELECT m.joined_seq, coalesce(m.left_seq, c.head_seq), m.left_seq IS NULL
-         FROM members m JOIN conversations c ON c.id = m.conversation
-         WHERE m.conversation = ?1 AND m.user = ?2 ORDER BY m.joined_seq DESC LIMIT 1",
-    )?;
-    let found = first(statement.query([sql(conversation.0), sql(viewer.0)])?, |row| {
-        Ok(Stay {
+) -> Result<Option<Newest>, Failure> {
+    let Some(newest) = state::newest_stay(moment.connection, conversation, viewer)? else {
+        return Ok(None);
+    };
+    let last = match &newest.left {
+        Some(left) => left.seq,
+        None => match moment.recent.newest(conversation)? {
+            Some(newest) => newest.seq,
+            None => {
+                state::conversation_that_is(moment.connection, conversation)?
+                    .0
+                    .seq
+            }
+        },
+    };
+    Ok(Some(Newest {
+        stay: Stay {
             seen: Stretch {
-                first: row::number(row, 0)?,
-                last: row::number(row, 1)?,
+                first: newest.joined.0,
+                last: last.0,
             },
-            open: row::flag(row, 2)?,
-        })
-    })?;
-    let Some(mut stay) = found else { return Ok(None) };
-    if stay.open
-        && let Some(newest) = moment.recent.newest(conversation)?
-    {
-        stay.seen.last = newest.seq.0;
+            open: newest.left.is_none(),
+        },
+        previous: newest.previous,
+    }))
+}
+
+/// A newest stay, and where the one before it begins, 0 if there is none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newest {
+    pub(super) stay: Stay,
+    previous: Seq,
+}
+
+/// A stay that is not the newest, so it ended.
+fn ended(stay: &state::Stay) -> Result<Stretch, Failure> {
+    match &stay.left {
+        Some(left) if !stay.is_newest => Ok(Stretch {
+            first: stay.joined.0,
+            last: left.seq.0,
+        }),
+        _ => Err(state::damaged_stays(stay.conversation, stay.user)),
     }
-    Ok(Some(stay))
 }
 
 /// A viewer's stays in one conversation.
@@ -47,6 +69,8 @@ pub(super) struct Stays<'a> {
     conversation: ConversationId,
     viewer: UserId,
     newest: Stay,
+    /// Where the stay before that begins.
+    previous: Seq,
     /// The stretch that was looked up last, and whether the viewer sees it.
     known: Option<(Stretch, bool)>,
 }
@@ -56,13 +80,14 @@ impl<'a> Stays<'a> {
         moment: &'a Moment<'a>,
         conversation: ConversationId,
         viewer: UserId,
-        newest: Stay,
+        newest: Newest,
     ) -> Self {
         Self {
             moment,
             conversation,
             viewer,
-            newest,
+            newest: newest.stay,
+            previous: newest.previous,
             known: None,
         }
     }
@@ -76,18 +101,22 @@ impl<'a> Stays<'a> {
             }
         }
         let mut statement = self.moment.connection.prepare_cached(match direction {
-            Direction::Forward => {
-                "SELECT joined_seq, left_seq FROM members
-                 WHERE conversation = ?1 AND user = ?2 AND joined_seq < ?4 AND joined_seq >= coalesce(
+            Direction::Forward => concat!(
+                "SELECT ",
+                stay_columns!(),
+                " FROM members m
+                  WHERE m.conversation = ?1 AND m.user = ?2 AND m.joined_seq < ?4 AND m.joined_seq >= coalesce(
                     (SELECT joined_seq FROM members WHERE conversation = ?1 AND user = ?2 AND joined_seq <= ?3
                      ORDER BY joined_seq DESC LIMIT 1), 0)
-                 ORDER BY joined_seq"
-            }
-            Direction::Backward => {
-                "SELECT joined_seq, left_seq FROM members
-                 WHERE conversation = ?1 AND user = ?2 AND joined_seq < ?4 AND joined_seq <= ?3
-                 ORDER BY joined_seq DESC"
-            }
+                  ORDER BY m.joined_seq"
+            ),
+            Direction::Backward => concat!(
+                "SELECT ",
+                stay_columns!(),
+                " FROM members m
+                  WHERE m.conversation = ?1 AND m.user = ?2 AND m.joined_seq < ?4 AND m.joined_seq <= ?3
+                  ORDER BY m.joined_seq DESC"
+            ),
         })?;
         let mut rows = statement.query([
             sql(self.conversation.0),
@@ -95,19 +124,55 @@ impl<'a> Stays<'a> {
             row::bound(from),
             row::bound(self.newest.seen.first),
         ])?;
+        // Each stay names the one before it, so none can be missing unnoticed.
+        let mut last: Option<state::Stay> = None;
         while let Some(row) = rows.next()? {
-            let seen = Stretch {
-                first: row::number(row, 0)?,
-                last: row::number(row, 1)?,
+            let stay = state::stay(row, 0)?;
+            let is_next = match (direction, &last) {
+                (Direction::Forward, None) => stay.joined.0 <= from || stay.previous == Seq(0),
+                (Direction::Forward, Some(before)) => stay.previous == before.joined,
+                (Direction::Backward, None) => self.is_last_before(&stay, from)?,
+                (Direction::Backward, Some(after)) => after.previous == stay.joined,
             };
+            if !is_next {
+                return Err(state::damaged_stays(self.conversation, self.viewer));
+            }
+            let seen = ended(&stay)?;
+            last = Some(stay);
             if !walk.pass(Stay { seen, open: false }) {
                 return Ok(());
             }
+        }
+        let is_whole = match (direction, last) {
+            (Direction::Forward, last) => self.previous == last.map_or(Seq(0), |last| last.joined),
+            (Direction::Backward, Some(first)) => first.previous == Seq(0),
+            (Direction::Backward, None) => self.is_first_after(from)?,
+        };
+        if !is_whole {
+            return Err(state::damaged_stays(self.conversation, self.viewer));
         }
         if direction == Direction::Forward {
             walk.pass(self.newest);
         }
         Ok(())
+    }
+
+    /// The stay that was found is the last one that began before or with a seq.
+    fn is_last_before(&self, stay: &state::Stay, seq: u64) -> Result<bool, Failure> {
+        if seq >= self.newest.seen.first {
+            return Ok(self.previous == stay.joined);
+        }
+        let found = state::stay_at(self.moment.connection, self.conversation, self.viewer, Seq(seq))?;
+        Ok(found.as_ref() == Some(stay))
+    }
+
+    /// No stay began before or with a seq.
+    fn is_first_after(&self, seq: u64) -> Result<bool, Failure> {
+        if seq >= self.newest.seen.first {
+            return Ok(self.previous == Seq(0));
+        }
+        let found = state::stay_at(self.moment.connection, self.conversation, self.viewer, Seq(seq))?;
+        Ok(found.is_none())
     }
 
     /// The viewer sees this seq. Quick for seqs that follow each other, in whichever order.
@@ -127,17 +192,8 @@ impl<'a> Stays<'a> {
 
     /// A stretch around a seq below the newest stay that is seen as a whole, or not at all.
     fn around(&self, seq: Seq) -> Result<(Stretch, bool), Failure> {
-        let mut statement = self.moment.connection.prepare_cached(
-            "SELECT joined_seq, left_seq FROM members WHERE conversation = ?1 AND user = ?2 AND joined_seq <= ?3
-             ORDER BY joined_seq DESC LIMIT 1",
-        )?;
-        let key = [sql(self.conversation.0), sql(self.viewer.0), row::bound(seq.0)];
-        let before = first(statement.query(key)?, |row| {
-            Ok(Stretch {
-                first: row::number(row, 0)?,
-                last: row::number(row, 1)?,
-            })
-        })?;
+        let before = state::stay_at(self.moment.connection, self.conversation, self.viewer, seq)?;
+        let before = before.as_ref().map(ended).transpose()?;
         Ok(match before {
             Some(stay) if stay.has(seq.0) => (stay, true),
             before => {

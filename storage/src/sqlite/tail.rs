@@ -6,12 +6,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use rusqlite::Connection;
 
 use super::{
-    changes::first_of,
+    changes::{self, first_of},
     failure::Failure,
     lookup,
     moment::Moment,
     row::{self, collect, event_columns},
-    views,
 };
 use crate::{
     read::{CursorView, Tail},
@@ -59,11 +58,7 @@ fn events(connection: &Connection, since: Position, limit: usize) -> Result<Vec<
 }
 
 fn cursors(moment: &Moment<'_>, since: Position) -> Result<Vec<CursorView>, Failure> {
-    let mut statement = moment.connection.prepare_cached(
-        "SELECT conversation, user, delivered, read, position FROM cursors
-         WHERE position > ?1 ORDER BY position, conversation, user",
-    )?;
-    collect(statement.query([row::bound(since.0)])?, |row| {
-        views::cursor(row, moment)
-    })
+    let mut moved = changes::moved_beyond(moment, since, usize::MAX)?;
+    moved.sort_unstable_by_key(|cursor| (cursor.position, cursor.conversation, cursor.user));
+    Ok(moved)
 }

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{names, past::Standing, sum::Sum};
+use super::{names, standing::Standing, sum::Sum};
 use crate::{error::OpenError, past::Generation, types::Position};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"imswit01");

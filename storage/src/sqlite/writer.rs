@@ -18,10 +18,10 @@ use super::{
     log::Log,
     lookup::{self, Head},
     moment::Moment,
-    past::{self, Standing},
     people,
     recent::{Recent, Seen},
-    row::{LogEntry, sql},
+    row::LogEntry,
+    standing::{self, Standing},
     sum,
 };
 use crate::{
@@ -258,22 +258,31 @@ impl SqliteWriter {
         Ok(applied.answers)
     }
 
-    /// Sees to it that the store is as this process left it: nobody else writes here.
-    fn find_standing(&mut self) -> Result<Standing, Failure> {
-        let found = past::standing(&self.connection)?;
-        let in_doubt = self.in_doubt.take();
-        if found != self.standing && in_doubt != Some(found) {
-            return Err(Failure::Lost(format!(
-                "another process wrote to the store: it stands at {found:?}, where this one left it at {:?}",
-                self.standing
-            )));
+    /// Whether the last transaction was applied, where that is in doubt, the store itself says.
+    fn settle_doubt(&mut self) -> Result<(), Failure> {
+        if let Some(in_doubt) = self.in_doubt.take()
+            && standing::read(&self.connection)? == in_doubt
+        {
+            self.standing = in_doubt;
         }
-        self.standing = found;
-        Ok(found)
+        Ok(())
     }
 
     fn apply(&mut self, writes: &[Write]) -> Result<Applied, Failure> {
-        let standing = self.find_standing()?;
+        self.settle_doubt()?;
+        // What a transaction writes proves that it found what this process left, in its last statement. One that writes
+        // nothing asks, and so does one that fails: it may have failed of what another process wrote.
+        let applied = self.write_all(writes);
+        match &applied {
+            Ok(applied) if applied.standing != self.standing => {}
+            Err(Failure::Lost(_)) => {}
+            _ => standing::expect(&self.connection, &self.standing)?,
+        }
+        applied
+    }
+
+    fn write_all(&mut self, writes: &[Write]) -> Result<Applied, Failure> {
+        let standing = self.standing;
         let before = standing.position;
         let changes = self.connection.total_changes();
         self.behind.reconcile(before, &self.recent);
@@ -315,7 +324,10 @@ impl SqliteWriter {
             chain,
             ..standing
         };
-        advance(&self.connection, &standing, &after, slice.watermark)?;
+        if let Some(watermark) = slice.watermark {
+            standing::set_watermark(&self.connection, watermark.0)?;
+        }
+        standing::advance(&self.connection, &standing, &after)?;
         Ok(Applied {
             answers,
             slice,
@@ -368,38 +380,5 @@ impl SqliteWriter {
     fn execute(&self, sql: &str) -> Result<(), Failure> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
-    }
-}
-
-/// Moves the store's row from where it must stand.
-fn advance(
-    connection: &Connection,
-    from: &Standing,
-    to: &Standing,
-    watermark: Option<Position>,
-) -> Result<(), Failure> {
-    if let Some(watermark) = watermark {
-        connection
-            .prepare_cached("UPDATE store SET watermark = ?1")?
-            .execute([sql(watermark.0)])?;
-    }
-    // By the row's id, which spares SQLite a list of the rows to change.
-    let moved = connection
-        .prepare_cached(
-            "UPDATE store SET position=?1, chain=?2, commits=?3 WHERE id=1 AND commits=?4 AND position=?5",
-        )?
-        .execute([
-            sql(to.position.0),
-            sql(to.chain),
-            sql(to.commits),
-            sql(from.commits),
-            sql(from.position.0),
-        ])?;
-    if moved == 1 {
-        Ok(())
-    } else {
-        Err(Failure::Lost(
-            "the store did not stand where it was read".to_owned(),
-        ))
     }
 }

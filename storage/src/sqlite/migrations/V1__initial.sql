@@ -1,3 +1,6 @@
+-- Nearly every row has a sum, see `sum.rs`: who reads a row proves it. A row that is not found proves nothing by that, so
+-- where its absence would be an answer it is looked for in a second b-tree, or counted elsewhere.
+--
 -- Numbers of 64 bits are stored by their bits: those that SQL orders (positions, seqs, users, conversations)
 -- stay below 2^63, the others may come out negative.
 
@@ -16,8 +19,13 @@ CREATE TABLE store (
     position   INTEGER NOT NULL,
     -- Over all events, see `sum.rs`.
     chain      INTEGER NOT NULL,
+    -- Of log id, generation, commits, position and chain, see `sum.rs`.
+    sum        INTEGER NOT NULL,
     -- Everything up to this position is in the derived tables. It may be below the newest event's: see `behind.rs`.
-    watermark  INTEGER NOT NULL
+    -- 0 has them made anew.
+    watermark  INTEGER NOT NULL,
+    -- Of the watermark, unless that is 0.
+    watermark_sum INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- The starts of the writer, in their order. Those of one log id are one past.
@@ -52,9 +60,12 @@ CREATE TABLE users (
     password_hash TEXT    NOT NULL,
     version       INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
-    -- Of the row, see `sum.rs`.
     sum           INTEGER NOT NULL
 ) STRICT;
+
+-- Each is the second one of its key: what one does not find, the other one must not find either.
+CREATE INDEX users_again_by_id ON users (id);
+CREATE INDEX users_again_by_name ON users (name);
 
 CREATE TABLE sessions (
     id           INTEGER PRIMARY KEY,
@@ -65,10 +76,13 @@ CREATE TABLE sessions (
     token_hash   BLOB    NOT NULL UNIQUE CHECK (length(token_hash) = 32),
     created_at   INTEGER NOT NULL,
     last_seen_at INTEGER NOT NULL,
-    -- Of the row, see `sum.rs`.
-    sum          INTEGER NOT NULL,
-    UNIQUE (user, device_id)
+    sum          INTEGER NOT NULL
 ) STRICT;
+
+CREATE UNIQUE INDEX sessions_by_device ON sessions (user, device_id);
+-- As those of users.
+CREATE INDEX sessions_again_by_user ON sessions (user);
+CREATE INDEX sessions_again_by_token ON sessions (token_hash);
 
 -- The log ------------------------------------------------------------------------------------------------
 
@@ -81,7 +95,8 @@ CREATE TABLE events (
     roster       INTEGER NOT NULL,
     sender       INTEGER NOT NULL,
     client_id    BLOB    NOT NULL CHECK (length(client_id) = 16),
-    fingerprint  BLOB    NOT NULL CHECK (length(fingerprint) = 16),
+    -- The request's fingerprint, 16 bytes, then the sum of the row as it is, 8 bytes, little-endian.
+    proof        BLOB    NOT NULL CHECK (length(proof) = 24),
     at           INTEGER NOT NULL,
     kind         INTEGER NOT NULL,
     target       INTEGER NOT NULL,
@@ -93,12 +108,10 @@ CREATE TABLE events (
     role         INTEGER,
     -- Group events: a name. Reactions: the reaction.
     text         TEXT,
-    body         BLOB    NOT NULL,
-    -- Of the row as it is, see `sum.rs`.
-    sum          INTEGER NOT NULL
+    body         BLOB    NOT NULL
 ) STRICT;
 
--- How far members have got. What sending implies is derived, the rest is only here.
+-- How far members have got. What sending implies is derived, the rest is only here. Whoever ever was a member has a row.
 CREATE TABLE cursors (
     conversation INTEGER NOT NULL,
     user         INTEGER NOT NULL,
@@ -108,6 +121,7 @@ CREATE TABLE cursors (
     read_ordinal INTEGER NOT NULL,
     -- When it was last moved by its user; 0: never, only by sending.
     position     INTEGER NOT NULL,
+    sum          INTEGER NOT NULL,
     PRIMARY KEY (conversation, user)
 ) STRICT, WITHOUT ROWID;
 
@@ -138,12 +152,18 @@ CREATE TABLE conversations (
     name          TEXT    NOT NULL,
     disbanded     INTEGER NOT NULL,
     member_count  INTEGER NOT NULL,
+    -- Rows that `members` has for it.
+    stays         INTEGER NOT NULL,
+    -- Of all above.
+    sum           INTEGER NOT NULL,
     -- Its newest event.
     head_seq      INTEGER NOT NULL,
     head_ordinal  INTEGER NOT NULL,
     head_position INTEGER NOT NULL,
     head_at       INTEGER NOT NULL,
-    roster        INTEGER NOT NULL
+    roster        INTEGER NOT NULL,
+    -- Of the id and the newest event.
+    head_sum      INTEGER NOT NULL
 ) STRICT;
 
 -- As `cursors_moved`.
@@ -164,7 +184,10 @@ CREATE TABLE members (
     left_name      TEXT,
     left_count     INTEGER,
     -- No later interval of the same user: users may come and go any number of times, their lists have the newest.
-    newest         INTEGER NOT NULL DEFAULT 1,
+    newest         INTEGER NOT NULL,
+    -- Where the user's earlier interval begins; 0: there is none.
+    previous       INTEGER NOT NULL,
+    sum            INTEGER NOT NULL,
     PRIMARY KEY (conversation, user, joined_seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -172,10 +195,12 @@ CREATE UNIQUE INDEX members_newest ON members (user, conversation) WHERE newest 
 CREATE UNIQUE INDEX members_now ON members (conversation, user) WHERE left_seq IS NULL;
 CREATE INDEX members_left ON members (conversation, left_seq) WHERE left_seq IS NOT NULL;
 
--- Groups that have not ended, by member now.
+-- By user: groups that have not ended of which they are a member now, and conversations of which they ever were one.
 CREATE TABLE group_counts (
-    user   INTEGER PRIMARY KEY,
-    groups INTEGER NOT NULL
+    user          INTEGER PRIMARY KEY,
+    groups        INTEGER NOT NULL,
+    conversations INTEGER NOT NULL,
+    sum           INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE edits (
@@ -183,6 +208,8 @@ CREATE TABLE edits (
     target       INTEGER NOT NULL,
     seq          INTEGER NOT NULL,
     position     INTEGER NOT NULL,
+    -- Of the row and of the seq of the edit before it.
+    sum          INTEGER NOT NULL,
     PRIMARY KEY (conversation, target, seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -192,6 +219,7 @@ CREATE TABLE reactions (
     user         INTEGER NOT NULL,
     seq          INTEGER NOT NULL,
     reaction     TEXT    NOT NULL,
+    sum          INTEGER NOT NULL,
     PRIMARY KEY (conversation, target, seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -203,5 +231,11 @@ CREATE TABLE message_counts (
     message      INTEGER NOT NULL,
     edits        INTEGER NOT NULL,
     reactions    INTEGER NOT NULL,
+    -- The seq of the newest edit, 0 without one.
+    last_edit    INTEGER NOT NULL,
+    sum          INTEGER NOT NULL,
     PRIMARY KEY (conversation, message)
 ) STRICT, WITHOUT ROWID;
+
+-- As those of users.
+CREATE INDEX message_counts_again ON message_counts (conversation, message);

@@ -49,8 +49,8 @@ fn a_failure_in_the_middle_leaves_nothing_of_the_batch() {
     let stranger = place.stranger();
     stranger
         .execute(
-            "INSERT INTO events SELECT 7, conversation, 999, ordinal, roster, sender, client_id, fingerprint, at, kind,
-                                       target, expires_at, recalled, users, role, text, body, sum
+            "INSERT INTO events SELECT 7, conversation, 999, ordinal, roster, sender, client_id, proof, at, kind,
+                                       target, expires_at, recalled, users, role, text, body
                                 FROM events WHERE position = 1",
             [],
         )

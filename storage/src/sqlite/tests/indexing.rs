@@ -255,8 +255,8 @@ fn what_was_not_committed_is_not_indexed() {
     let stranger = place.stranger();
     stranger
         .execute(
-            "INSERT INTO events SELECT 6, conversation, 999, ordinal, roster, sender, client_id, fingerprint, at, kind,
-                                       target, expires_at, recalled, users, role, text, body, sum
+            "INSERT INTO events SELECT 6, conversation, 999, ordinal, roster, sender, client_id, proof, at, kind,
+                                       target, expires_at, recalled, users, role, text, body
                                 FROM events WHERE position = 1",
             [],
         )

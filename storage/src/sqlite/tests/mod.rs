@@ -9,6 +9,7 @@ mod opening;
 mod owning;
 mod past;
 mod rebuilding;
+mod sums;
 mod wal;
 mod work;
 

@@ -1,7 +1,10 @@
 //! What is derived, made again from the log.
 
 use super::*;
-use crate::{ConversationView, EventView, Interval, MemberView, Position, Role};
+use crate::{
+    ConversationView, EventView, Interval, MemberView, Position, Role,
+    sqlite::{standing, state::Head, sum},
+};
 
 const CAT: UserId = UserId(3);
 
@@ -149,6 +152,34 @@ fn all_of_it_over_what_is_there() {
     assert_eq!(look(&place), before);
 }
 
+/// Gives the heads that were written here their sums.
+fn prove_heads(connection: &Connection) {
+    let mut statement = connection
+        .prepare("SELECT id, head_seq, head_ordinal, head_position, head_at, roster FROM conversations")
+        .unwrap();
+    let heads = statement
+        .query_map([], |row| {
+            let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            Ok(Head {
+                conversation: ConversationId(number(0)?),
+                seq: Seq(number(1)?),
+                ordinal: number(2)?,
+                position: Position(number(3)?),
+                at: Timestamp(number(4)?),
+                roster: Seq(number(5)?),
+            })
+        })
+        .unwrap();
+    for head in heads.map(Result::unwrap) {
+        connection
+            .execute(
+                "UPDATE conversations SET head_sum = ?2 WHERE id = ?1",
+                [head.conversation.0, sum::of_head(&head)].map(u64::cast_signed),
+            )
+            .unwrap();
+    }
+}
+
 /// As after a crash: the index was written up to some event, and of those after it in part.
 #[test]
 fn what_is_missing_of_the_index() {
@@ -158,9 +189,7 @@ fn what_is_missing_of_the_index() {
     let before = look(&place);
     for watermark in 1..before.position.0 {
         let stranger = place.stranger();
-        stranger
-            .execute("UPDATE store SET watermark = ?1", [watermark.cast_signed()])
-            .unwrap();
+        standing::set_watermark(&stranger, watermark).unwrap();
         for table in ["event_seqs", "requests"] {
             stranger
                 .execute(
@@ -178,6 +207,7 @@ fn what_is_missing_of_the_index() {
                       ORDER BY seq DESC LIMIT 1)",
             )
             .unwrap();
+        prove_heads(&stranger);
         drop(stranger);
         assert_eq!(look(&place), before, "after {watermark}");
     }
@@ -193,8 +223,9 @@ fn two_events_with_one_seq_are_damage() {
     drop(place.with_messages(3));
     let stranger = place.stranger();
     stranger
-        .execute_batch("UPDATE events SET seq = 2 WHERE position = 3; UPDATE store SET watermark = 1")
+        .execute_batch("UPDATE events SET seq = 2 WHERE position = 3")
         .unwrap();
+    standing::set_watermark(&stranger, 1).unwrap();
     let refusal = place.refusal();
     assert!(refusal.contains("damaged"), "{refusal}");
 }

@@ -1,0 +1,178 @@
+//! Rows of conversations: the head, which every event moves, and the rest have a sum each.
+
+use rusqlite::{Connection, Row};
+
+use super::{prove, prove_absence};
+use crate::{
+    sqlite::{
+        failure::Failure,
+        row::{self, first, sql},
+        sum,
+    },
+    types::{ConversationId, Position, Seq, Timestamp},
+};
+
+/// A conversation's newest event, as far as the index has got.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::sqlite) struct Head {
+    pub(in crate::sqlite) conversation: ConversationId,
+    pub(in crate::sqlite) seq: Seq,
+    pub(in crate::sqlite) ordinal: u64,
+    pub(in crate::sqlite) position: Position,
+    pub(in crate::sqlite) at: Timestamp,
+    pub(in crate::sqlite) roster: Seq,
+}
+
+/// The columns that [`head`] reads, of `conversations c`.
+macro_rules! head_columns {
+    () => {
+        "c.id, c.head_seq, c.head_ordinal, c.head_position, c.head_at, c.roster, c.head_sum"
+    };
+}
+pub(in crate::sqlite) use head_columns;
+
+/// How many columns [`head_columns`] are.
+pub(in crate::sqlite) const HEAD_COLUMNS: usize = 7;
+
+/// Reads [`head_columns`] from the column `at` on.
+pub(in crate::sqlite) fn head(row: &Row<'_>, at: usize) -> Result<Head, Failure> {
+    let head = Head {
+        conversation: row::conversation_id(row, at)?,
+        seq: row::seq(row, at + 1)?,
+        ordinal: row::number(row, at + 2)?,
+        position: row::position(row, at + 3)?,
+        at: row::time(row, at + 4)?,
+        roster: row::seq(row, at + 5)?,
+    };
+    prove(row, at + 6, sum::of_head(&head), || {
+        format!("the head of conversation {}", head.conversation.0)
+    })?;
+    Ok(head)
+}
+
+/// What a conversation's row has but its head.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::sqlite) struct Rest {
+    pub(in crate::sqlite) conversation: ConversationId,
+    pub(in crate::sqlite) name: String,
+    pub(in crate::sqlite) disbanded: bool,
+    pub(in crate::sqlite) member_count: u64,
+    /// Membership intervals that it has.
+    pub(in crate::sqlite) stays: u64,
+}
+
+/// The columns that [`rest`] reads, of `conversations c`.
+macro_rules! rest_columns {
+    () => {
+        "c.id, c.name, c.disbanded, c.member_count, c.stays, c.sum"
+    };
+}
+
+/// Reads [`rest_columns`] from the column `at` on.
+pub(in crate::sqlite) fn rest(row: &Row<'_>, at: usize) -> Result<Rest, Failure> {
+    let rest = Rest {
+        conversation: row::conversation_id(row, at)?,
+        name: row.get(at + 1)?,
+        disbanded: row::flag(row, at + 2)?,
+        member_count: row::number(row, at + 3)?,
+        stays: row::number(row, at + 4)?,
+    };
+    prove(row, at + 5, sum::of_rest(&rest), || {
+        format!("conversation {}", rest.conversation.0)
+    })?;
+    Ok(rest)
+}
+
+/// A conversation, which must be there if anybody ever was a member of it.
+pub(in crate::sqlite) fn conversation_of(
+    connection: &Connection,
+    id: ConversationId,
+) -> Result<Option<(Head, Rest)>, Failure> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        head_columns!(),
+        ", ",
+        rest_columns!(),
+        " FROM conversations c WHERE c.id = ?1"
+    ))?;
+    let found = first(statement.query([sql(id.0)])?, |row| {
+        Ok((head(row, 0)?, rest(row, HEAD_COLUMNS)?))
+    })?;
+    if found.is_none() {
+        prove_absence(
+            connection,
+            "SELECT 1 FROM members m WHERE m.conversation = ?1 LIMIT 1",
+            [sql(id.0)],
+            || format!("conversation {}", id.0),
+        )?;
+    }
+    Ok(found)
+}
+
+/// The same where there is a member.
+pub(in crate::sqlite) fn conversation_that_is(
+    connection: &Connection,
+    id: ConversationId,
+) -> Result<(Head, Rest), Failure> {
+    conversation_of(connection, id)?
+        .ok_or_else(|| Failure::damaged(format!("conversation {} has members and no row", id.0)))
+}
+
+/// Writes a new conversation.
+pub(in crate::sqlite) fn create_conversation(
+    connection: &Connection,
+    head: &Head,
+    rest: &Rest,
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO conversations (id, name, disbanded, member_count, stays, sum, head_seq, head_ordinal,
+                                        head_position, head_at, roster, head_sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute((
+            sql(head.conversation.0),
+            &rest.name,
+            rest.disbanded,
+            sql(rest.member_count),
+            sql(rest.stays),
+            sql(sum::of_rest(rest)),
+            sql(head.seq.0),
+            sql(head.ordinal),
+            sql(head.position.0),
+            sql(head.at.0),
+            sql(head.roster.0),
+            sql(sum::of_head(head)),
+        ))?;
+    Ok(())
+}
+
+/// Changes what a conversation's row has but its head, and returns it.
+pub(in crate::sqlite) fn change_conversation(
+    connection: &Connection,
+    id: ConversationId,
+    change: impl FnOnce(&mut Rest),
+) -> Result<Rest, Failure> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        rest_columns!(),
+        " FROM conversations c WHERE c.id = ?1"
+    ))?;
+    let found = first(statement.query([sql(id.0)])?, |row| rest(row, 0))?;
+    let mut rest = found.ok_or_else(|| Failure::damaged("a conversation changed that is not there"))?;
+    change(&mut rest);
+    connection
+        .prepare_cached(
+            "UPDATE conversations SET name = ?2, disbanded = ?3, member_count = ?4, stays = ?5, sum = ?6
+             WHERE id = ?1",
+        )?
+        .execute((
+            sql(id.0),
+            &rest.name,
+            rest.disbanded,
+            sql(rest.member_count),
+            sql(rest.stays),
+            sql(sum::of_rest(&rest)),
+        ))?;
+    Ok(rest)
+}
