@@ -174,7 +174,7 @@ fn session(id: impl Strategy<Value = SessionId>) -> impl Strategy<Value = NewSes
         desktop: each,
         web: each,
     });
-    let online = prop::collection::vec(0..8_u64, 0..4);
+    let online = vec(0..8_u64, 0..4);
     (id, 1..4_u64, text(), class, 0..12_u8, time(), policy, online).prop_map(
         |(id, user, device_id, class, token, at, policy, online)| NewSession {
             session: Session {

@@ -30,6 +30,7 @@ fn world() -> Place {
             desktop: 9,
             web: 9,
         },
+        online: Vec::new(),
     });
     let moved = Write::Cursors(vec![CursorMove {
         conversation: PAIR,
