@@ -4,13 +4,13 @@
 // In tests a failed unwrap is the failing assertion, also in what they share.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::LazyLock;
+use std::{collections::HashSet, sync::LazyLock};
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
     Command, Decode, ERROR_MESSAGE_BYTES_MAX, Encoding, Frame, FrameCodec, HEADER_BYTES, Push, Refusal,
     Reply, Request, Split, USER_ID_MAX, encode_error, limits,
-    v1::{self, ErrorCode},
+    v1::{self, ErrorCode, EventKind, QualityOfService},
     validate,
 };
 use serde_json::Value;
@@ -124,7 +124,248 @@ fn check_examples(document: &str) -> usize {
 
 #[test]
 fn the_examples_are_what_the_code_sends() {
-    assert!(check_examples(DOCUMENT) >= 25);
+    assert!(check_examples(DOCUMENT) >= 45);
+}
+
+/// The examples by their kind, each with its frame.
+fn examples() -> Vec<(String, Frame)> {
+    let blocks = blocks(DOCUMENT).into_iter();
+    let wire = blocks.filter_map(|(kind, hex)| Some((kind.strip_prefix("wire ")?.to_owned(), hex)));
+    wire.map(|(kind, hex)| (kind, one_frame(&bytes_of(&hex))))
+        .collect()
+}
+
+/// What a client author needs to see once: every push, and each way of saying something in a conversation.
+#[test]
+fn there_is_an_example_of_everything_that_is_hard_to_imagine() {
+    let (mut pushes, mut commands, mut sent, mut happened) =
+        (HashSet::new(), HashSet::new(), HashSet::new(), HashSet::new());
+    for (kind, frame) in examples() {
+        let command = Command::from_number(frame.kind.command());
+        match kind.as_str() {
+            "push" => {
+                let command = command.unwrap();
+                pushes.insert(command);
+                if let Push::EventsPush(page) = Push::decode(command, Encoding::Protobuf, frame.body).unwrap()
+                {
+                    happened.extend(page.events.iter().map(v1::Event::kind));
+                }
+            }
+            "request" => {
+                let command = command.unwrap();
+                commands.insert(command);
+                if let Request::Send(send) = Request::decode(command, Encoding::Protobuf, frame.body).unwrap()
+                {
+                    sent.insert((send.kind(), send.quality()));
+                }
+            }
+            _ => {}
+        }
+    }
+    for push in Command::ALL.iter().filter(|command| command.is_push()) {
+        // They say nothing that the schema does not, or are in the appendix alone.
+        let obvious = matches!(push, Command::GoAway | Command::TypingPush);
+        assert!(obvious || pushes.contains(push), "no example of {}", push.name());
+    }
+    for command in [
+        Command::Hello,
+        Command::Register,
+        Command::Send,
+        Command::History,
+        Command::Sync,
+        Command::ListConversations,
+        Command::GetConversations,
+        Command::Delivered,
+        Command::CreateGroup,
+        Command::Typing,
+    ] {
+        assert!(commands.contains(&command), "no example of {}", command.name());
+    }
+    for kind in [
+        EventKind::Text,
+        EventKind::Edit,
+        EventKind::Reaction,
+        EventKind::GroupCreated,
+    ] {
+        assert!(happened.contains(&kind), "no example of {kind:?}");
+    }
+    assert!(sent.contains(&(EventKind::Edit, QualityOfService::ExactlyOnce)));
+    assert!(
+        sent.iter()
+            .any(|(_, quality)| *quality == QualityOfService::AtMostOnce)
+    );
+}
+
+/// An event as a client puts it together that has sent `request` and got `answer`.
+fn put_together(request: v1::SendRequest, answer: &v1::SendResponse, user: u64) -> v1::Event {
+    v1::Event {
+        conversation_id: answer.conversation_id,
+        seq: answer.seq,
+        ordinal: answer.ordinal,
+        roster: answer.roster,
+        sender_id: user,
+        sent_at_ms: answer.sent_at_ms,
+        kind: request.kind,
+        client_msg_id: request.client_msg_id,
+        body: Some(v1::EventBody {
+            content: request.content,
+            group: None,
+            reaction: request.reaction,
+        }),
+        ..v1::Event::default()
+    }
+}
+
+/// Each request to send a message is answered with what its event has, also where that is pushed.
+#[test]
+fn an_answer_and_its_request_make_the_event() {
+    let mut made = Vec::new();
+    let mut pushed = Vec::new();
+    let mut asked: Option<(u16, v1::SendRequest)> = None;
+    for (kind, frame) in examples() {
+        let Ok(command) = Command::from_number(frame.kind.command()) else {
+            continue;
+        };
+        match kind.as_str() {
+            "request" if command == Command::Send => {
+                match Request::decode(command, Encoding::Protobuf, frame.body).unwrap() {
+                    Request::Send(send) => asked = Some((frame.seq, send)),
+                    _ => unreachable!(),
+                }
+            }
+            "reply" if command == Command::Send => {
+                let Reply::Send(answer) = Reply::decode(command, Encoding::Protobuf, frame.body).unwrap()
+                else {
+                    unreachable!()
+                };
+                let (seq, send) = asked.take().unwrap();
+                assert_eq!(seq, frame.seq, "an answer follows its request");
+                if validate::is_displayable(send.kind()) && answer.seq > 0 {
+                    made.push(put_together(send, &answer, 1));
+                }
+            }
+            "push" if command == Command::EventsPush => {
+                if let Push::EventsPush(page) = Push::decode(command, Encoding::Protobuf, frame.body).unwrap()
+                {
+                    pushed.extend(page.events);
+                }
+            }
+            _ => {}
+        }
+    }
+    let shown: Vec<v1::Event> = blocks(DOCUMENT)
+        .into_iter()
+        .filter(|(kind, _)| *kind == "json event")
+        .map(|(_, text)| serde_json::from_str(&text).unwrap())
+        .collect();
+    assert_eq!((made.len(), shown.len()), (2, 1));
+    assert!(pushed.contains(&made[0]), "as it was pushed");
+    assert_eq!(made[1], shown[0], "as the document puts it together");
+}
+
+/// Every word in code type and capitals is a name of the schema or a constant: a code that does not exist is in no
+/// table and in no sentence.
+#[test]
+fn every_name_in_capitals_is_known() {
+    let schema = Schema::read();
+    let mut known: HashSet<String> = HashSet::new();
+    for (enumeration, names) in &schema.enumerations {
+        let mut prefix = String::new();
+        for character in enumeration.chars() {
+            if character.is_ascii_uppercase() && !prefix.is_empty() {
+                prefix.push('_');
+            }
+            prefix.push(character.to_ascii_uppercase());
+        }
+        for (name, _) in names {
+            known.insert(name.clone());
+            known.insert(name.strip_prefix(&format!("{prefix}_")).unwrap().to_owned());
+        }
+    }
+    let prose: String = {
+        let mut inside = false;
+        let lines = DOCUMENT.lines().filter(|line| {
+            let fence = line.starts_with("```");
+            inside ^= fence;
+            !inside && !fence
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let sources = [
+        include_str!("../src/validate.rs"),
+        include_str!("../src/limits.rs"),
+    ]
+    .concat();
+    let mut checked = 0;
+    for word in prose.split('`').skip(1).step_by(2) {
+        let is_name = word.len() > 1
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        if is_name {
+            let constant = sources.contains(&format!("pub const {word}:"))
+                || matches!(
+                    word,
+                    "HEADER_BYTES" | "ERROR_MESSAGE_BYTES_MAX" | "USER_ID_MAX" | "IMS1"
+                );
+            assert!(constant || known.contains(word), "nothing is called {word}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 150, "{checked}");
+}
+
+/// What section 2 says of JSON, tried.
+#[test]
+fn json_is_read_as_the_document_says() {
+    let read = |body: &str| {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Request::decode(Command::Send, Encoding::Json, body)
+    };
+    let of = |conversation: &str| match read(&format!(r#"{{"conversation_id":{conversation}}}"#)) {
+        Ok(Request::Send(send)) => Some(send.conversation_id),
+        _ => None,
+    };
+    for ten in ["10", r#""10""#, "10.0", "1e1", r#""1e1""#] {
+        assert!(DOCUMENT.contains("`10.0`, `1e1`") && of(ten) == Some(10), "{ten}");
+    }
+    assert_eq!(of("null"), Some(0));
+    assert_eq!(of("9007199254740994.0"), None, "beyond 2^53");
+    assert_eq!(of("1.5"), None);
+    assert!(read(r#"{"conversationId":1}"#).is_ok(), "camel case");
+    assert!(read(r#"{"no_such_field":1}"#).is_ok(), "unknown fields");
+    assert!(read(r#"{"kind":1,"kind":1}"#).is_err(), "twice");
+    assert!(
+        read(r#"{"kind":"EVENT_KIND_SONG"}"#).is_err(),
+        "a name that is not known"
+    );
+    assert!(read(r#"{"kind":99}"#).is_ok(), "a number is judged later");
+    assert!(read("").is_ok(), "an empty body");
+    for base64 in ["AZt22qgAfD6aESIzRFVmdw==", "AZt22qgAfD6aESIzRFVmdw", "_-4"] {
+        assert!(
+            read(&format!(r#"{{"client_msg_id":"{base64}"}}"#)).is_ok(),
+            "{base64}"
+        );
+    }
+}
+
+/// What section 2 says of protobuf, tried: embedded messages that come twice are merged.
+#[test]
+fn protobuf_messages_merge_and_numbers_count_last() {
+    let body = |text: &[u8]| {
+        let content = [&[0x12, text.len() as u8], text].concat();
+        [&[0x2a, content.len() as u8], &content[..]].concat()
+    };
+    let fallback = [0x2a, 3, 0x32, 1, b'f'];
+    let twice = [&body(b"a")[..], &fallback, &[0x18, 1, 0x18, 2]].concat();
+    let Request::Send(send) = Request::decode(Command::Send, Encoding::Protobuf, twice.into()).unwrap()
+    else {
+        panic!("a send")
+    };
+    let content = send.content.unwrap();
+    assert_eq!((&content.body[..], content.fallback.as_str()), (&b"a"[..], "f"));
+    assert_eq!(send.kind, 2, "the last counts");
 }
 
 #[test]
