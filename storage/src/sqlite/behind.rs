@@ -5,6 +5,8 @@
 //!
 //! Nothing in here may be needed to know what was committed: the log says that.
 
+use std::sync::Arc;
+
 use foldhash::HashMap;
 use rusqlite::{CachedStatement, Connection};
 
@@ -57,7 +59,8 @@ type Request = (ClientId, ConversationId, UserId);
 #[derive(Debug)]
 struct Generation {
     by_place: Vec<Indexed>,
-    by_client_id: Vec<Indexed>,
+    /// Readers look here, too: what the index has by place has left what they unite with it.
+    by_client_id: Arc<[Indexed]>,
     /// Rows written and committed: first by place, then by client id.
     places_done: usize,
     requests_done: usize,
@@ -138,7 +141,7 @@ impl Behind {
     }
 
     /// Begins a generation when enough events have come together. All that was entered must be committed.
-    pub(super) fn prepare(&mut self) {
+    pub(super) fn prepare(&mut self, recent: &Recent) {
         if self.generation.is_some() || self.pending.len() < self.size {
             return;
         }
@@ -151,6 +154,8 @@ impl Behind {
         by_place.sort_by_key(|indexed| indexed.conversation);
         // By the id alone and as a number, which is quicker to compare; the order of equal ones does not matter.
         by_client_id.sort_unstable_by_key(|indexed| u128::from_be_bytes(indexed.entry.client_id.0));
+        let by_client_id: Arc<[Indexed]> = by_client_id.into();
+        recent.index_begins(Arc::clone(&by_client_id));
         self.generation = Some(Generation {
             by_place,
             by_client_id,
@@ -204,6 +209,7 @@ impl Behind {
         generation.requests_done += slice.requests;
         if slice.watermark.is_some() {
             self.generation = None;
+            recent.index_is_complete();
         }
     }
 }

@@ -162,26 +162,6 @@ pub(super) fn position_by_request(
     )
 }
 
-/// What the same request made before, for readers.
-pub(super) fn event_by_request(
-    moment: &Moment<'_>,
-    conversation: ConversationId,
-    sender: UserId,
-    client_id: ClientId,
-) -> Result<Option<LogEntry>, Failure> {
-    let position = match moment.recent.made_by(conversation, sender, client_id)? {
-        Some(entry) => Some(entry.position),
-        None => position_by_request(moment.connection, conversation, sender, client_id)?,
-    };
-    let Some(position) = position else { return Ok(None) };
-    let entry = event(moment.connection, position)?;
-    let event = &entry.event;
-    if (event.conversation, event.sender, event.client_id) != (conversation, sender, client_id) {
-        return Err(Failure::damaged("the event of a request is that of another one"));
-    }
-    Ok(Some(entry))
-}
-
 /// Displayable messages up to and including this seq.
 pub(super) fn ordinal_at(
     moment: &Moment<'_>,

@@ -176,8 +176,8 @@ impl Reader for SqliteReader {
         client_id: ClientId,
     ) -> Result<Option<(Arc<Event>, Fingerprint)>, ReadError> {
         self.answer(|reader| {
-            let question = reader.ask()?;
-            let found = lookup::event_by_request(&question.moment(), conversation, sender, client_id)?;
+            let request = (conversation, sender, client_id);
+            let found = Question::event_by_request(&reader.recent, &mut reader.connection, request)?;
             Ok(found.map(|entry| (Arc::new(entry.event), entry.fingerprint)))
         })
     }

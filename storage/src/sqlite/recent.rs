@@ -14,13 +14,14 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     ops::RangeInclusive,
+    sync::Arc,
 };
 
 use parking_lot::RwLock;
 
 pub(super) use question::Question;
 
-use super::failure::Failure;
+use super::{behind::Indexed, failure::Failure};
 use crate::{
     read::Direction,
     types::{ClientId, ConversationId, Position, Seq, Timestamp, UserId},
@@ -58,10 +59,32 @@ struct State {
     forgotten: u64,
 }
 
+/// The events whose index is being written, by client id: those that have left the rest because their places are
+/// written are found here until their client ids are.
+#[derive(Clone, Debug, Default)]
+struct Indexing {
+    by_client_id: Option<Arc<[Indexed]>>,
+    /// How often an index was completed before.
+    completed: u64,
+}
+
+impl Indexing {
+    fn made_by(&self, conversation: ConversationId, sender: UserId, client_id: ClientId) -> Option<Entry> {
+        let all = self.by_client_id.as_deref()?;
+        let first = all.partition_point(|indexed| indexed.entry.client_id.0 < client_id.0);
+        let same = all.iter().skip(first);
+        let mut same = same.take_while(|indexed| indexed.entry.client_id == client_id);
+        let found =
+            same.find(|indexed| indexed.conversation == conversation && indexed.entry.sender == sender);
+        found.map(|indexed| indexed.entry)
+    }
+}
+
 /// Shared by a store's writer and its readers.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     state: RwLock<State>,
+    indexing: RwLock<Indexing>,
 }
 
 impl Recent {
@@ -95,6 +118,18 @@ impl Recent {
             state.conversations.remove(&conversation);
         }
         state.entries -= taken;
+    }
+
+    /// The index of these is written from now on. All of them are committed.
+    pub(super) fn index_begins(&self, by_client_id: Arc<[Indexed]>) {
+        self.indexing.write().by_client_id = Some(by_client_id);
+    }
+
+    /// All of it is committed.
+    pub(super) fn index_is_complete(&self) {
+        let mut indexing = self.indexing.write();
+        indexing.by_client_id = None;
+        indexing.completed += 1;
     }
 
     /// A slice of the index was committed: of these conversations, everything up to these seqs.

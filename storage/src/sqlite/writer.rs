@@ -286,7 +286,7 @@ impl SqliteWriter {
         let before = standing.position;
         let changes = self.connection.total_changes();
         self.behind.reconcile(before, &self.recent);
-        self.behind.prepare();
+        self.behind.prepare(&self.recent);
         let mut batch = Batch {
             connection: &self.connection,
             rules: self.rules,

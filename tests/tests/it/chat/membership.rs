@@ -181,16 +181,16 @@ fn shown(user: &mut User, group: u64) -> v1::Conversation {
         limit: 10,
         ..v1::ListConversationsRequest::default()
     });
-    assert_eq!(list.conversations, [view.clone()]);
+    assert_eq!(list.conversations, std::slice::from_ref(&view));
     let synced = user.get(v1::SyncRequest {
         limit: 10,
         ..v1::SyncRequest::default()
     });
-    assert_eq!(synced.conversations, [view.clone()]);
+    assert_eq!(synced.conversations, std::slice::from_ref(&view));
     let several = user.get(v1::GetConversationsRequest {
         conversation_ids: vec![group],
     });
-    assert_eq!(several.conversations, [view.clone()]);
+    assert_eq!(several.conversations, std::slice::from_ref(&view));
     view
 }
 
