@@ -496,7 +496,7 @@ fn every_other_number_is_listed() {
         }
     }
     for (name, number) in &schema.enumerations["EventKind"] {
-        let kind = v1::EventKind::try_from(*number).unwrap();
+        let kind = EventKind::try_from(*number).unwrap();
         let displayable = if validate::is_displayable(kind) {
             "yes"
         } else {
