@@ -1,4 +1,4 @@
-//! The PostgreSQL and the Redis that one run of the suite shares: installed where they are missing and we may,
+//! The PostgreSQL and the Redis that one run of the suite shares, and the terminal of its tests: installed where they are missing and we may,
 //! started before the tests, ended after them. It must never use a server that it was not told of, nor any port
 //! that a package's own service listens on.
 
@@ -6,7 +6,7 @@ use crate::process::{self, Failure, Outcome, Result, Workspace};
 use ::services::{POSTGRES_VARIABLE, Postgres, REDIS_VARIABLE, Redis, ServiceError};
 use std::process::Command;
 
-/// What installs the two, the first that is there: asking nothing, and nothing beyond what is needed.
+/// What installs the three, the first that is there: asking nothing, and nothing beyond what is needed.
 const INSTALLERS: [(&str, &[&[&str]]); 3] = [
     (
         "apt-get",
@@ -18,14 +18,15 @@ const INSTALLERS: [(&str, &[&[&str]]); 3] = [
                 "--no-install-recommends",
                 "postgresql",
                 "redis-server",
+                "tmux",
             ],
         ],
     ),
     (
         "dnf",
-        &[&["install", "--assumeyes", "postgresql-server", "redis"]],
+        &[&["install", "--assumeyes", "postgresql-server", "redis", "tmux"]],
     ),
-    ("apk", &[&["add", "postgresql", "redis"]]),
+    ("apk", &[&["add", "postgresql", "redis", "tmux"]]),
 ];
 
 /// Programs of others that single tests try the product with, each with its package where apt-get finds it. Without
@@ -121,10 +122,11 @@ fn has(workspace: &Workspace, program: &str) -> bool {
 /// a database with its programs: so a server that the environment names does not replace them.
 fn missing(redis_wanted: bool) -> Option<ServiceError> {
     let redis = || redis_wanted.then(::services::find_redis)?.err();
-    ::services::find_postgres().err().or_else(redis)
+    let tmux = || ::services::find_tmux().err();
+    ::services::find_postgres().err().or_else(redis).or_else(tmux)
 }
 
-/// Installs both with the system's installer, if we are root; else the caller says what is missing.
+/// Installs them with the system's installer, if we are root; else the caller says what is missing.
 fn install(workspace: &Workspace) -> Result<()> {
     let found = INSTALLERS.iter().find(|(program, _)| has(workspace, program));
     let Some((program, calls)) = found.filter(|_| is_root(workspace)) else {
@@ -142,7 +144,7 @@ fn attempt(command: &mut Command) -> Result<()> {
     match process::run(command)? {
         Outcome::Passed => Ok(()),
         Outcome::Failed => Err(Failure::new(
-            "the installation failed: install PostgreSQL and Redis yourself and try again",
+            "the installation failed: install PostgreSQL, Redis and tmux yourself and try again",
         )),
     }
 }

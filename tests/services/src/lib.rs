@@ -39,6 +39,14 @@ pub fn find_redis() -> Result<(), ServiceError> {
     programs::redis().map(drop)
 }
 
+/// The program tmux, the terminal of tests; else the sentence that says what to install.
+///
+/// # Errors
+/// It is not here.
+pub fn find_tmux() -> Result<std::path::PathBuf, ServiceError> {
+    programs::tmux()
+}
+
 /// A server that could not be started, asked or ended, as a sentence for whoever runs the tests, with the
 /// server's own last words where it had any.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

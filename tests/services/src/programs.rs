@@ -101,6 +101,19 @@ fn redis_in(search: &[PathBuf]) -> Result<PathBuf> {
         })
 }
 
+/// The terminal in which the full screen of `im` is driven.
+pub(crate) fn tmux() -> Result<PathBuf> {
+    tmux_in(&search_path())
+}
+
+fn tmux_in(search: &[PathBuf]) -> Result<PathBuf> {
+    search
+        .iter()
+        .map(|directory| directory.join("tmux"))
+        .find(|path| path.is_file())
+        .ok_or_else(|| ServiceError::new("tmux is missing: install the package `tmux`"))
+}
+
 fn search_path() -> Vec<PathBuf> {
     let path: OsString = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).collect()
@@ -155,6 +168,11 @@ mod tests {
         let error = redis_in(&search).expect_err("nothing here");
         assert!(
             error.to_string().contains("install the package `redis-server`"),
+            "{error}"
+        );
+        let error = tmux_in(&search).expect_err("nothing here");
+        assert!(
+            error.to_string().contains("install the package `tmux`"),
             "{error}"
         );
     }

@@ -17,5 +17,6 @@ mod restart;
 mod running;
 mod session;
 mod starting;
+mod terminal;
 mod torture;
 mod traffic;

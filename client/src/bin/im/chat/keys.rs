@@ -8,8 +8,9 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
     command::{self, Command},
+    effect::Effect,
     input::LINE_BYTES_MAX,
-    state::{Effect, State, TYPING_SENT_MS},
+    state::{State, TYPING_SENT_MS},
 };
 use crate::{message, terminal::Input};
 

@@ -13,10 +13,12 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use super::{
     Chat, End, KEY_WAIT, Turn,
     command::HELP,
+    effect::Answer,
     now_ms,
-    state::{Answer, Connection, State},
+    state::{Connection, State},
 };
 use crate::{
+    context::CALL_TIMEOUT,
     failure::Failure,
     message,
     terminal::{Input, Keyboard, Signal, Signals},
@@ -37,7 +39,8 @@ struct Typed {
     line: String,
     pasted: bool,
     entered: VecDeque<(String, bool)>,
-    ended: bool,
+    /// Since when there is no more to come.
+    ended: Option<Instant>,
 }
 
 impl Typed {
@@ -63,7 +66,7 @@ impl Typed {
                 if !self.line.is_empty() {
                     self.enter();
                 }
-                self.ended = true;
+                self.ended = Some(Instant::now());
             }
             Input::Key(_) | Input::PasteTooLong(_) | Input::Focus(_) => {}
         }
@@ -102,7 +105,7 @@ impl Chat<'_> {
                 Some(Signal::Stop) => crate::terminal::end_by(signal_hook::consts::SIGTSTP),
                 _ => {}
             }
-            let inputs = if typed.ended {
+            let inputs = if typed.ended.is_some() {
                 Vec::new()
             } else {
                 keyboard.next(KEY_WAIT)
@@ -111,11 +114,12 @@ impl Chat<'_> {
             if self.enter_lines(&mut typed)? == Turn::Leave {
                 return Ok(End::Wanted);
             }
-            if typed.ended && typed.entered.is_empty() {
+            let waited = typed.ended.is_some_and(|since| since.elapsed() >= CALL_TIMEOUT);
+            if typed.ended.is_some() && (waited || (typed.entered.is_empty() && self.is_ready())) {
                 self.drain(&mut lines)?;
                 return Ok(End::Wanted);
             }
-            if typed.ended {
+            if typed.ended.is_some() {
                 std::thread::park_timeout(KEY_WAIT);
             }
             let mut events = Vec::new();
@@ -151,6 +155,12 @@ impl Chat<'_> {
         while self.is_ready()
             && let Some((line, pasted)) = typed.entered.pop_front()
         {
+            if !pasted && matches!(line.trim(), "/quit" | "/q") {
+                // What was said before it still goes out.
+                typed.ended = Some(Instant::now());
+                typed.entered.clear();
+                break;
+            }
             let effects = self.state.enter_line(&line, pasted);
             if std::mem::take(&mut self.state.help) {
                 for (keys, meaning) in HELP.iter().filter(|(keys, _)| keys.starts_with('/')) {
@@ -172,7 +182,7 @@ impl Chat<'_> {
 
     /// What was entered last is waited for, then everything is said.
     fn drain(&mut self, lines: &mut Lines) -> Result<(), Failure> {
-        let until = Instant::now() + crate::context::CALL_TIMEOUT;
+        let until = Instant::now() + CALL_TIMEOUT;
         while Instant::now() < until {
             let busy = self.worker.is_busy();
             let mut events = Vec::new();

@@ -1,6 +1,7 @@
 //! The chat: a state, its view, and the loop that feeds one and draws the other.
 
 mod command;
+mod effect;
 mod input;
 mod keys;
 mod layout;
@@ -21,7 +22,14 @@ use std::{
 
 use client::{Device, Update, sync::Start};
 use protocol::{ClientMessageId, v1};
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui::{
+    Terminal,
+    backend::CrosstermBackend,
+    crossterm::{
+        execute,
+        terminal::{Clear, ClearType},
+    },
+};
 
 use crate::{
     context::{CALL_TIMEOUT, Context},
@@ -34,7 +42,8 @@ use crate::{
 };
 
 use self::{
-    state::{Answer, Effect, State},
+    effect::{Answer, Effect},
+    state::State,
     worker::Worker,
 };
 
@@ -111,33 +120,70 @@ pub(crate) fn run(context: &mut Context, linear: bool) -> Result<(), Failure> {
     }
 }
 
+/// What is on the screen, so that only what differs is written. It never asks the terminal anything: the answer would come
+/// among the keys.
+struct Canvas {
+    terminal: Terminal<CrosstermBackend<std::io::Stdout>>,
+    size: (u16, u16),
+}
+
+impl Canvas {
+    fn new() -> std::io::Result<Self> {
+        let terminal = Terminal::new(CrosstermBackend::new(std::io::stdout()))?;
+        let size = terminal.size()?;
+        Ok(Self {
+            terminal,
+            size: (size.width, size.height),
+        })
+    }
+
+    /// Nothing of what is on the screen counts any more.
+    fn begin_again(&mut self) -> std::io::Result<()> {
+        *self = Self::new()?;
+        execute!(std::io::stdout(), Clear(ClearType::All))
+    }
+
+    /// Columns and lines of the terminal.
+    fn fit(&mut self) -> std::io::Result<(u16, u16)> {
+        let size = self.terminal.size()?;
+        if (size.width, size.height) != self.size {
+            self.begin_again()?;
+        }
+        Ok(self.size)
+    }
+
+    fn draw(&mut self, state: &State) -> std::io::Result<()> {
+        self.terminal.draw(|frame| view::draw(state, frame)).map(drop)
+    }
+}
+
 impl Chat<'_> {
     fn converse_on_screen(&mut self) -> Result<End, Failure> {
         let signals = Signals::take()?;
         let screen = Screen::enter()?;
         let mut keyboard = Keyboard::open()?;
-        let mut terminal = Terminal::new(CrosstermBackend::new(std::io::stdout()))?;
+        let mut terminal = Canvas::new()?;
         loop {
             match signals.next() {
                 Some(Signal::End(signal)) => return Ok(End::Signal(signal)),
                 Some(Signal::Stop) => {
                     screen.stop()?;
-                    terminal.clear()?;
+                    terminal.begin_again()?;
                     self.dirty = true;
                 }
                 Some(Signal::Continued) => {
                     screen.take_again()?;
-                    terminal.clear()?;
+                    terminal.begin_again()?;
                     self.dirty = true;
                 }
                 Some(Signal::Resized) => self.dirty = true,
                 None => {}
             }
             if std::mem::take(&mut self.dirty) {
-                let size = terminal.size()?;
-                let effects = self.state.handle_size(size.width, size.height);
+                let (width, height) = terminal.fit()?;
+                let effects = self.state.handle_size(width, height);
                 self.carry_out(effects)?;
-                terminal.draw(|frame| view::draw(&self.state, frame))?;
+                terminal.draw(&self.state)?;
                 let effects = self.state.handle_drawn();
                 self.dirty |= !effects.is_empty();
                 self.carry_out(effects)?;
@@ -147,10 +193,10 @@ impl Chat<'_> {
                 let effects = self.state.handle_input(input);
                 match self.carry_out(effects)? {
                     Turn::Nothing => {}
-                    Turn::Redraw => terminal.clear()?,
+                    Turn::Redraw => terminal.begin_again()?,
                     Turn::Stop => {
                         screen.stop()?;
-                        terminal.clear()?;
+                        terminal.begin_again()?;
                     }
                     Turn::Leave => return Ok(End::Wanted),
                 }

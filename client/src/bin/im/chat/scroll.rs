@@ -4,9 +4,10 @@ use protocol::v1;
 use ratatui::text::Line;
 
 use super::{
+    effect::Effect,
     layout,
     room::{Anchor, Room},
-    state::{Connection, Effect, State},
+    state::{Connection, State},
     view,
 };
 

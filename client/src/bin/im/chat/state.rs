@@ -14,6 +14,7 @@ use protocol::{
 use ratatui::style::{Color, Style};
 
 use super::{
+    effect::{Answer, Effect},
     input::Line,
     layout::BOLD,
     room::{Pending, Room},
@@ -28,90 +29,6 @@ pub(super) const TYPING_SENT_MS: u64 = 3_000;
 const CONVERSATIONS_MAX: usize = 2_000;
 /// Conversations in which somebody is seen to type.
 const TYPISTS_MAX: usize = 256;
-
-/// What the state wants done.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Effect {
-    /// Events before this seq; 0: the newest.
-    LoadHistory {
-        conversation: u64,
-        before: u64,
-    },
-    /// What the server knows about it: name, counts, how far its members are.
-    LoadConversation {
-        conversation: u64,
-    },
-    LoadNames(Vec<u64>),
-    Send(Box<v1::SendRequest>),
-    MarkRead {
-        conversation: u64,
-        seq: u64,
-    },
-    Typing {
-        conversation: u64,
-    },
-    /// Open the conversation with this user, and say this there.
-    FindUser {
-        name: String,
-        text: String,
-    },
-    CreateGroup {
-        name: String,
-        members: Vec<String>,
-    },
-    AddMembers {
-        conversation: u64,
-        members: Vec<String>,
-    },
-    Leave {
-        conversation: u64,
-    },
-    /// Draw all of it again.
-    Redraw,
-    Stop,
-    Quit,
-}
-
-/// What an effect brought.
-#[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Conversations(Vec<v1::Conversation>),
-    Conversation {
-        conversation: Box<v1::Conversation>,
-        cursors: Vec<v1::Cursor>,
-    },
-    Page {
-        conversation: u64,
-        page: v1::Page,
-    },
-    PageFailed {
-        conversation: u64,
-        reason: String,
-    },
-    Users(Vec<v1::User>),
-    Found {
-        user: v1::User,
-        text: String,
-    },
-    NamesFailed,
-    /// The server was not told.
-    NotRead {
-        conversation: u64,
-    },
-    Opened {
-        conversation: u64,
-        name: String,
-    },
-    Sent {
-        request: Box<v1::SendRequest>,
-        sent: v1::SendResponse,
-    },
-    NotSent {
-        request: Box<v1::SendRequest>,
-        reason: String,
-    },
-    Note(String),
-}
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Connection {
@@ -442,10 +359,10 @@ impl State {
             room.apply(event);
         }
         self.touch(conversation, event.sent_at_ms);
-        let mine = event.sender_id == self.names.me();
+        let me = self.names.me();
         let mut effects = Vec::new();
         if let Some(row) = self.row(conversation) {
-            row.unread.take_event(event, mine);
+            row.unread.take_event(event, me);
         }
         if self.names.is_nameless_group(conversation) && self.names.ask_once(conversation) {
             effects.push(Effect::LoadConversation { conversation });

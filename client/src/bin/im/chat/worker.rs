@@ -17,7 +17,7 @@ use protocol::{
     v1::{self, Direction, ErrorCode},
 };
 
-use super::state::{Answer, Effect};
+use super::effect::{Answer, Effect};
 use crate::failure::Failure;
 
 /// Effects that wait, and answers that wait to be taken.
