@@ -38,7 +38,7 @@ pub(crate) enum Command {
 }
 
 /// Shown by `/help`.
-pub(crate) const HELP: [(&str, &str); 24] = [
+pub(crate) const HELP: [(&str, &str); 22] = [
     ("/msg @user [text]", "open a conversation, say something"),
     ("/group name user...", "create a group"),
     ("/add user...", "add members to this group"),
@@ -58,14 +58,12 @@ pub(crate) const HELP: [(&str, &str); 24] = [
     ("Alt-Enter, Ctrl-J", "another line in the same message"),
     ("Ctrl-W, Ctrl-U", "delete a word, delete to the start"),
     ("Ctrl-L, Ctrl-Z", "draw the screen again, stop"),
-    ("a paste", "is text: nothing in it is obeyed or sent"),
-    ("\u{2026}  \u{2717}", "being sent, refused"),
     (
-        "\u{2713} \u{2713}\u{2713} \u{25cf}",
-        "stored, delivered to all, read by all",
+        "\u{2026} \u{2713} \u{2713}\u{2713} \u{25cf}",
+        "being sent, stored, delivered to all, read by all",
     ),
     ("(3) beside a name", "messages that you have not read"),
-    ("any key", "close this help"),
+    ("any key", "the rest of this help, or back"),
 ];
 
 /// Understands a line that was typed.

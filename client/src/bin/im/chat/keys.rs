@@ -11,6 +11,7 @@ use super::{
     effect::Effect,
     input::LINE_BYTES_MAX,
     state::{State, TYPING_SENT_MS},
+    view,
 };
 use crate::{message, terminal::Input};
 
@@ -26,6 +27,7 @@ impl State {
             Input::Paste(text) => {
                 self.note = None;
                 self.help = false;
+                self.help_page = 0;
                 if !self.input_mut().paste(&text) {
                     self.refuse_length(text.len());
                 }
@@ -56,7 +58,13 @@ impl State {
         if !matches!(key.code, KeyCode::Char('c' | 'q') if control) {
             self.warned = false;
         }
-        if std::mem::take(&mut self.help) {
+        if self.help {
+            let pages = view::help_pages(self.size.0, self.size.1);
+            self.help_page += 1;
+            if self.help_page >= pages {
+                self.help = false;
+                self.help_page = 0;
+            }
             return Vec::new();
         }
         match key.code {

@@ -175,6 +175,10 @@ impl State {
         if room.loading || room.loaded_from == 0 || self.selected != Some(conversation) {
             return Vec::new();
         }
+        // Every event takes a line at least.
+        if !room.seeks_unread && (!room.has_more() || room.shown().take(height).count() >= height) {
+            return Vec::new();
+        }
         let heights = self.heights(room, width);
         let read = room.new_after.unwrap_or(0);
         let unread_is_here = room.loaded_from <= read.saturating_add(1);

@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) connection: Connection,
     pub(crate) note: Option<String>,
     pub(crate) help: bool,
+    /// Which part of it, where the screen is too small for all.
+    pub(super) help_page: usize,
     pub(crate) server: String,
     pub(crate) zone: TimeZone,
     /// Names have colours.
@@ -89,6 +91,7 @@ impl State {
             connection: Connection::Connecting,
             note: None,
             help: false,
+            help_page: 0,
             server,
             zone,
             colours: false,

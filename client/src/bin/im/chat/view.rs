@@ -67,7 +67,7 @@ pub(crate) fn draw(state: &State, frame: &mut Frame<'_>) {
     draw_input(state, frame, areas.input);
     draw_status(state, frame, areas.status);
     if state.help {
-        draw_help(frame);
+        draw_help(state, frame);
     }
 }
 
@@ -222,29 +222,56 @@ fn draw_status(state: &State, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
-fn draw_help(frame: &mut Frame<'_>) {
+/// Below this many columns what a key does stands below the key.
+const HELP_COLUMNS_FROM: u16 = 72;
+const HELP_COLUMNS: u16 = 78;
+
+fn help_lines(width: u16) -> Vec<Line<'static>> {
+    let lines = HELP.iter().flat_map(|(keys, meaning)| {
+        if width < HELP_COLUMNS_FROM {
+            vec![
+                Line::styled(format!(" {keys}"), BOLD),
+                Line::raw(format!("   {meaning}")),
+            ]
+        } else {
+            vec![Line::from(vec![
+                Span::styled(format!(" {} ", message::pad(keys, 22)), BOLD),
+                Span::raw(*meaning),
+            ])]
+        }
+    });
+    lines.collect()
+}
+
+/// Lines of the help that fit at once.
+fn help_height(height: u16) -> usize {
+    usize::from(height.saturating_sub(2)).max(1)
+}
+
+/// How many screens the help takes.
+pub(super) fn help_pages(width: u16, height: u16) -> usize {
+    help_lines(width).len().div_ceil(help_height(height))
+}
+
+fn draw_help(state: &State, frame: &mut Frame<'_>) {
     let area = frame.area();
-    let height = u16::try_from(HELP.len())
+    let shown = help_height(area.height);
+    let lines: Vec<Line<'_>> = help_lines(area.width)
+        .into_iter()
+        .skip(state.help_page.saturating_mul(shown))
+        .take(shown)
+        .collect();
+    let height = u16::try_from(lines.len())
         .unwrap_or(u16::MAX)
         .saturating_add(2)
         .min(area.height);
-    let width = 78.min(area.width);
+    let width = HELP_COLUMNS.min(area.width);
     let window = Rect::new(
         area.x + (area.width - width) / 2,
         area.y + (area.height - height) / 2,
         width,
         height,
     );
-    let keys_columns = if width < 60 { 18 } else { 22 };
-    let lines: Vec<Line<'_>> = HELP
-        .iter()
-        .map(|(keys, meaning)| {
-            Line::from(vec![
-                Span::styled(format!(" {} ", message::pad(keys, keys_columns)), BOLD),
-                Span::raw(*meaning),
-            ])
-        })
-        .collect();
     frame.render_widget(Clear, window);
     frame.render_widget(
         Paragraph::new(lines).block(Block::bordered().title(" help ")),

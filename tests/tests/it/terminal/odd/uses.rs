@@ -116,7 +116,7 @@ pub(super) const USES: &[Use] = &[
     },
     ends(
         "nobody listens there",
-        &["--server", "127.0.0.1:1", "send", "@bob", "x", "--timeout", "0.2"],
+        &["--server", "127.0.0.1:1", "send", "@bob", "x", "--timeout", "2"],
         &[3],
         "reached",
     ),

@@ -80,6 +80,26 @@ fn it_can_be_drawn_at_any_size() {
 }
 
 #[test]
+fn the_help_is_whole_at_every_size() {
+    for (width, height) in [(40, 12), (80, 24), (200, 50)] {
+        let mut state = state();
+        state.handle_size(width, height);
+        press(&mut state, KeyCode::F(1));
+        let mut shown = String::new();
+        while state.help {
+            shown.push_str(&screen(&state, width, height).join("\n"));
+            press(&mut state, KeyCode::F(1));
+        }
+        for (keys, meaning) in super::super::command::HELP {
+            assert!(
+                shown.contains(keys) && shown.contains(&meaning[..20.min(meaning.len())]),
+                "{keys}"
+            );
+        }
+    }
+}
+
+#[test]
 fn on_a_narrow_terminal_the_status_says_what_the_list_would() {
     let mut state = state();
     open(&mut state, vec![text(with_bob(), 1, BOB, "hello")]);
