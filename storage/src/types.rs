@@ -179,7 +179,7 @@ pub struct Event {
     pub sender: UserId,
     /// The request that made it.
     pub client_id: ClientId,
-    /// When, by the server's clock, never before the event ahead of it in the conversation.
+    /// When, by the server's clock, which may have been wrong: it orders nothing.
     pub at: Timestamp,
     /// What it is.
     pub kind: EventKind,

@@ -102,7 +102,7 @@ pub struct Append {
     pub client_id: ClientId,
     /// Over all of it.
     pub fingerprint: Fingerprint,
-    /// The wall clock. The event's time is this or, if later, that of the event ahead of it.
+    /// The wall clock, which is the event's time.
     pub at: Timestamp,
     /// What.
     pub action: Action,

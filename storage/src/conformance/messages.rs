@@ -22,7 +22,7 @@ cases![
     groups_take_messages_of_members,
     message_kinds_are_1_to_31,
     seqs_and_ordinals_have_no_holes,
-    time_never_goes_back,
+    a_clock_that_was_wrong_dates_one_message_alone,
     an_event_says_all_about_itself,
     a_repeated_request_meets_itself,
     a_repeated_request_meets_itself_within_a_batch,
@@ -158,17 +158,50 @@ fn seqs_and_ordinals_have_no_holes(world: &mut World) {
     assert_eq!(world.position(), last.position);
 }
 
-fn time_never_goes_back(world: &mut World) {
+fn a_clock_that_was_wrong_dates_one_message_alone(world: &mut World) {
     world.people();
-    for (at, expected) in [(50, 50), (40, 50), (60, 60), (0, 60)] {
+    const TEN_YEARS: u64 = 10 * 365 * 86_400_000;
+    // One after the other, and in one batch.
+    for at in [50, 50 + TEN_YEARS, 60, 0] {
         let mut request = world.request(PAIR, ANN, message(""));
         request.at = Timestamp(at);
         let event = world.append(request).expect("appended").event;
-        assert_eq!(event.at, Timestamp(expected));
+        assert_eq!(event.at, Timestamp(at));
+        assert_eq!(world.view(ANN, PAIR).last_at, Timestamp(at));
     }
-    let mut elsewhere = world.request(OWN, ANN, message(""));
-    elsewhere.at = Timestamp(7);
-    assert_eq!(world.append(elsewhere).expect("appended").event.at, Timestamp(7));
+    let times = [70, 70 + TEN_YEARS, 80, 79, u64::MAX, 81];
+    let batch: Vec<Write> = times
+        .iter()
+        .map(|at| {
+            let mut request = world.request(PAIR, BOB, message(""));
+            request.at = Timestamp(*at);
+            Write::Append(request)
+        })
+        .collect();
+    for (outcome, at) in world.commit(&batch).into_iter().zip(times) {
+        let Ok(Outcome::Appended(appended)) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(appended.event.at, Timestamp(at));
+    }
+    let page = world.page(ANN, PAIR);
+    let kept = page.events.iter().map(|shown| shown.event.at.0);
+    assert_eq!(
+        kept.collect::<Vec<_>>(),
+        [
+            50,
+            50 + TEN_YEARS,
+            60,
+            0,
+            70,
+            70 + TEN_YEARS,
+            80,
+            79,
+            u64::MAX,
+            81
+        ]
+    );
+    assert_eq!(world.view(ANN, PAIR).last_at, Timestamp(81));
 }
 
 fn an_event_says_all_about_itself(world: &mut World) {

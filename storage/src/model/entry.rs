@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::Refused,
     shape::Shape,
-    types::{Event, EventKind, GroupChange, Role, Seq, Timestamp},
+    types::{Event, EventKind, GroupChange, Role, Seq},
     write::{Append, Appended, Outcome},
 };
 
@@ -42,7 +42,7 @@ impl State {
             },
             sender: append.sender,
             client_id: append.client_id,
-            at: append.at.max(last.map_or(Timestamp(0), |last| last.at)),
+            at: append.at,
             kind,
             target: draft.target,
             body: draft.body.clone(),

@@ -16,7 +16,6 @@ use crate::types::{
 pub(super) struct Head {
     pub(super) seq: Seq,
     pub(super) ordinal: u64,
-    pub(super) at: Timestamp,
     pub(super) roster: Seq,
     pub(super) member_count: u64,
     pub(super) disbanded: bool,
@@ -55,7 +54,7 @@ pub(super) fn facts(
     target: Seq,
 ) -> Result<Facts, Failure> {
     let found = session.first(
-        "SELECT c.head_seq, c.head_ordinal, c.head_at, c.roster, c.member_count, c.disbanded,
+        "SELECT c.head_seq, c.head_ordinal, c.roster, c.member_count, c.disbanded,
                 m.role, m.left_seq IS NOT NULL, t.sender, t.recalled, coalesce(n.edits, 0), coalesce(n.reactions, 0),
                 t.kind, t.expires_at
          FROM (VALUES (1)) one
@@ -75,31 +74,30 @@ pub(super) fn facts(
         Some(_) => Some(Head {
             seq: row::seq(&row, 0)?,
             ordinal: row::number(&row, 1)?,
-            at: row::time(&row, 2)?,
-            roster: row::seq(&row, 3)?,
-            member_count: row::number(&row, 4)?,
-            disbanded: row::flag(&row, 5)?,
+            roster: row::seq(&row, 2)?,
+            member_count: row::number(&row, 3)?,
+            disbanded: row::flag(&row, 4)?,
         }),
     };
-    let stay = match get::<Option<i16>>(&row, 6)? {
+    let stay = match get::<Option<i16>>(&row, 5)? {
         None => None,
         Some(role) => Some(Stay {
             role: row::role_of(role)?,
-            is_over: row::flag(&row, 7)?,
+            is_over: row::flag(&row, 6)?,
         }),
     };
-    let target = match get::<Option<i64>>(&row, 8)? {
+    let target = match get::<Option<i64>>(&row, 7)? {
         None => None,
         Some(sender) => Some(Target {
             sender: UserId(sender.cast_unsigned()),
-            recalled: row::flag(&row, 9)?,
+            recalled: row::flag(&row, 8)?,
             counts: Counts {
-                edits: row::number(&row, 10)?,
-                reactions: row::number(&row, 11)?,
+                edits: row::number(&row, 9)?,
+                reactions: row::number(&row, 10)?,
             },
-            kind: u8::try_from(get::<i16>(&row, 12)?)
+            kind: u8::try_from(get::<i16>(&row, 11)?)
                 .map_err(|_| Failure::damaged("a message has an impossible kind"))?,
-            expires_at: row::time(&row, 13)?,
+            expires_at: row::time(&row, 12)?,
         }),
     };
     Ok(Facts { head, stay, target })

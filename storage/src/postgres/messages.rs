@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::Refused,
     shape::Shape,
-    types::{Event, EventKind, Position, Seq, Timestamp},
+    types::{Event, EventKind, Position, Seq},
     write::{Action, Append, Appended, Outcome, Write},
 };
 
@@ -32,11 +32,9 @@ struct Columns<'a> {
     ends: Vec<i32>,
     /// For each conversation and sender, in this order: the last row.
     lasts: Vec<i32>,
-    /// For each row: the number of its conversation, its own among those of the conversation, and the latest time
-    /// among them up to it.
+    /// For each row: the number of its conversation, and its own among those of the conversation.
     groups: Vec<i32>,
     ranks: Vec<i64>,
-    latests: Vec<i64>,
     indexes: Vec<i64>,
     conversations: Vec<i64>,
     senders: Vec<i64>,
@@ -57,13 +55,10 @@ impl<'a> Columns<'a> {
         let mut columns = Self::with_capacity(appends.len());
         let mut pairs = Vec::with_capacity(appends.len());
         for of_one in appends.chunk_by(|(_, one), (_, next)| one.conversation == next.conversation) {
-            let mut latest = Timestamp(0);
             for ((place, append), rank) in of_one.iter().zip(1..) {
-                latest = latest.max(append.at);
                 columns.push(*place, append)?;
                 columns.groups.push(number(columns.ids.len() + 1));
                 columns.ranks.push(rank);
-                columns.latests.push(sql(latest.0));
                 pairs.push((
                     sql(append.conversation.0),
                     sql(append.sender.0),
@@ -91,7 +86,6 @@ impl<'a> Columns<'a> {
             lasts: Vec::new(),
             groups: Vec::with_capacity(rows),
             ranks: Vec::with_capacity(rows),
-            latests: Vec::with_capacity(rows),
             indexes: Vec::with_capacity(rows),
             conversations: Vec::with_capacity(rows),
             senders: Vec::with_capacity(rows),
@@ -169,14 +163,12 @@ pub(super) fn append(
     let columns = Columns::of(&appends)?;
     let life = session.life();
     let rows = session.query(
-        "SELECT * FROM append_in_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-                                         $20)",
+        "SELECT * FROM append_in_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
         &[
             &columns.ids,
             &columns.ends,
             &columns.groups,
             &columns.ranks,
-            &columns.latests,
             &columns.lasts,
             &columns.indexes,
             &columns.conversations,
@@ -205,27 +197,24 @@ fn read(appends: &[Placed<'_>], columns: &Columns<'_>, rows: &[Row]) -> Result<V
     let (all, known) = rows.split_first().ok_or_else(unanswered)?;
     let heads = Heads::read(all)?;
     let verdicts: Vec<i32> = get(all, 2)?;
-    let (new_ranks, new_latests): (Option<Vec<i64>>, Option<Vec<i64>>) = (get(all, 7)?, get(all, 8)?);
+    let new_ranks: Option<Vec<i64>> = get(all, 6)?;
     let ranks = new_ranks.as_ref().unwrap_or(&columns.ranks);
-    let latests = new_latests.as_ref().unwrap_or(&columns.latests);
     let appended = verdicts.iter().filter(|verdict| **verdict == 0).count();
-    if get::<i64>(all, 1)? != row::limit(appended)
-        || [verdicts.len(), ranks.len(), latests.len()] != [appends.len(); 3]
-    {
+    if get::<i64>(all, 1)? != row::limit(appended) || [verdicts.len(), ranks.len()] != [appends.len(); 2] {
         return Err(unanswered());
     }
     let mut known = known.iter();
     let mut answers = Vec::with_capacity(appends.len());
-    let followed = columns.groups.iter().zip(ranks).zip(latests);
-    for (((place, append), verdict), ((group, rank), latest)) in appends.iter().zip(verdicts).zip(followed) {
+    let followed = columns.groups.iter().zip(ranks);
+    for (((place, append), verdict), (group, rank)) in appends.iter().zip(verdicts).zip(followed) {
         let event = match verdict {
-            0 => Ok(heads.follow(*place, append, *group, *rank, *latest)?),
+            0 => Ok(heads.follow(*place, append, *group, *rank)?),
             1 => {
                 let row = known.next().ok_or_else(unanswered)?;
-                if get::<i32>(row, 9)? != number(answers.len() + 1) {
+                if get::<i32>(row, 7)? != number(answers.len() + 1) {
                     return Err(Failure::damaged("a message was answered in another's place"));
                 }
-                Ok(row::event(row, 10)?)
+                Ok(row::event(row, 8)?)
             }
             2 => Err(Refused::Conflict),
             3 => Err(Refused::NotFound),
@@ -250,7 +239,6 @@ struct Heads {
     base: Option<i64>,
     seqs: Vec<Option<i64>>,
     ordinals: Vec<Option<i64>>,
-    ats: Vec<Option<i64>>,
     rosters: Vec<Option<i64>>,
 }
 
@@ -260,20 +248,12 @@ impl Heads {
             base: get(row, 0)?,
             seqs: get(row, 3)?,
             ordinals: get(row, 4)?,
-            ats: get(row, 5)?,
-            rosters: get(row, 6)?,
+            rosters: get(row, 5)?,
         })
     }
 
     /// The event that this append became: the function computes it alike.
-    fn follow(
-        &self,
-        place: usize,
-        append: &Append,
-        group: i32,
-        rank: i64,
-        latest: i64,
-    ) -> Result<Event, Failure> {
+    fn follow(&self, place: usize, append: &Append, group: i32, rank: i64) -> Result<Event, Failure> {
         let Action::Message {
             kind,
             body,
@@ -292,7 +272,6 @@ impl Heads {
             .base
             .ok_or_else(|| Failure::damaged("a message was appended to nothing"))?;
         let next = |head: i64| head.saturating_add(rank).cast_unsigned();
-        let head_at = Timestamp(of_conversation(&self.ats)?.cast_unsigned());
         Ok(Event {
             position: Position(base.saturating_add(row::limit(place)).cast_unsigned()),
             conversation: append.conversation,
@@ -301,7 +280,7 @@ impl Heads {
             roster: Seq(of_conversation(&self.rosters)?.cast_unsigned()),
             sender: append.sender,
             client_id: append.client_id,
-            at: head_at.max(Timestamp(latest.cast_unsigned())),
+            at: append.at,
             kind: EventKind::Message(*kind),
             target: Seq(0),
             body: body.clone(),

@@ -252,7 +252,7 @@ fn enter(
         },
         sender: append.sender,
         client_id: append.client_id,
-        at: append.at.max(head.map_or(Timestamp(0), |head| head.at)),
+        at: append.at,
         kind: draft.kind,
         target: draft.target,
         body: draft.body,

@@ -10,14 +10,13 @@ use super::{
     standing,
     state::{self, Cursor, Stay, reaction_columns},
 };
-use crate::types::{ClientId, ConversationId, Event, Position, Seq, Session, Timestamp, User, UserId};
+use crate::types::{ClientId, ConversationId, Event, Position, Seq, Session, User, UserId};
 
 /// A conversation's newest state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) seq: Seq,
     pub(super) ordinal: u64,
-    pub(super) at: Timestamp,
     pub(super) roster: Seq,
     pub(super) member_count: u64,
     pub(super) disbanded: bool,
@@ -29,7 +28,6 @@ impl Head {
         Self {
             seq: event.seq,
             ordinal: event.ordinal,
-            at: event.at,
             roster: event.roster,
             ..self
         }
@@ -43,7 +41,6 @@ pub(super) fn head(moment: &Moment<'_>, id: ConversationId) -> Result<Option<Hea
     let head = Head {
         seq: head.seq,
         ordinal: head.ordinal,
-        at: head.at,
         roster: head.roster,
         member_count: rest.member_count,
         disbanded: rest.disbanded,
@@ -53,7 +50,6 @@ pub(super) fn head(moment: &Moment<'_>, id: ConversationId) -> Result<Option<Hea
         Some(newest) => Head {
             seq: newest.seq,
             ordinal: newest.ordinal,
-            at: newest.at,
             roster: newest.roster,
             ..head
         },

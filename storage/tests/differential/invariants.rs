@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{prelude::*, test_runner::TestCaseError};
-use storage::{ConversationId, Direction, Event, EventKind, Reader, Seq, Timestamp, UserId};
+use storage::{ConversationId, Direction, Event, EventKind, Reader, Seq, UserId};
 
 use crate::histories;
 
@@ -49,7 +49,7 @@ fn whole_log(reader: &mut dyn Reader, conversation: ConversationId) -> Vec<Event
 
 fn log_is_right(log: &[Event]) -> Result<(), TestCaseError> {
     let mut requests = BTreeSet::new();
-    let (mut ordinal, mut roster, mut at) = (0, Seq(0), Timestamp(0));
+    let (mut ordinal, mut roster) = (0, Seq(0));
     for (index, event) in log.iter().enumerate() {
         prop_assert_eq!(event.seq, Seq(index as u64 + 1), "a hole");
         ordinal += u64::from(event.kind.is_displayable());
@@ -58,8 +58,6 @@ fn log_is_right(log: &[Event]) -> Result<(), TestCaseError> {
             roster = event.seq;
         }
         prop_assert_eq!(event.roster, roster);
-        prop_assert!(event.at >= at);
-        at = event.at;
         prop_assert!(requests.insert((event.sender, event.client_id)), "stored twice");
         prop_assert!(!event.recalled || event.body.is_empty());
         if event.kind == EventKind::Recall {

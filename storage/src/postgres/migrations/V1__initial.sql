@@ -274,7 +274,6 @@ $function$;
 -- For each row; they are sorted by conversation, those of one conversation by their place in the batch:
 --   groups    the number of its conversation in `ids`
 --   ranks     its number among those of its conversation
---   latests   the latest time among those of its conversation up to it
 --   indexes   its place in the batch
 --   lows, highs   the two of a 1:1 conversation (both the same for a user's own log), the sender among them; 0, 0 for
 --             a group; -1, -1 where the sender can never write
@@ -287,17 +286,17 @@ $function$;
 --   base      the position of the batch's first place, if something was appended
 --   appended  how many events were written
 --   verdicts  of each row: 0 appended, 1 appended before, 2 conflict, 3 not found, 4 forbidden, 5 gone
---   head_seqs, head_ordinals, head_ats, rosters   of each conversation, before the batch
---   new_ranks, new_latests   if not all rows were appended: `ranks` and `latests` among those that were
+--   head_seqs, head_ordinals, rosters   of each conversation, before the batch
+--   new_ranks   if not all rows were appended: `ranks` among those that were
 -- After it, for each row that was appended before, in their order, one with its number and the event as it is stored.
 CREATE FUNCTION append_in_order(
-    ids bigint[], ends integer[], groups integer[], ranks bigint[], latests bigint[], lasts integer[],
+    ids bigint[], ends integer[], groups integer[], ranks bigint[], lasts integer[],
     indexes bigint[], conversations_ bigint[], senders bigint[], lows bigint[], highs bigint[], client_ids bytea[],
     fingerprints bytea[], times bigint[], kinds smallint[], replies bigint[], expiries bigint[], bodies bytea[],
     generation_ bigint, started_ timestamptz
 ) RETURNS TABLE (
-    base bigint, appended bigint, verdicts integer[], head_seqs bigint[], head_ordinals bigint[], head_ats bigint[],
-    rosters bigint[], new_ranks bigint[], new_latests bigint[], known_row integer, e_position bigint,
+    base bigint, appended bigint, verdicts integer[], head_seqs bigint[], head_ordinals bigint[],
+    rosters bigint[], new_ranks bigint[], known_row integer, e_position bigint,
     e_conversation bigint, e_seq bigint, e_ordinal bigint, e_roster bigint, e_sender bigint, e_client_id bytea,
     e_at bigint, e_kind smallint, e_target bigint, e_expires_at bigint, e_recalled boolean, e_users bigint[],
     e_role smallint, e_label text, e_body bytea
@@ -310,8 +309,6 @@ SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_has
 AS $function$
 #variable_conflict use_column
 DECLARE
-    -- Times are ordered without their sign.
-    sign_bit CONSTANT bigint := (-9223372036854775807) - 1;
     total CONSTANT integer := cardinality(indexes);
     all_found boolean;
     -- Some verdict is not 0.
@@ -320,7 +317,6 @@ DECLARE
     others integer[];
     others_verdicts integer[];
     rank bigint;
-    latest bigint;
     moved bigint;
     past_offset bigint;
 BEGIN
@@ -341,16 +337,16 @@ BEGIN
         ON CONFLICT DO NOTHING;
     END IF;
     -- What is locked comes back as it is now, not as it was before the lock was waited for.
-    SELECT array_agg(c.head_seq), array_agg(c.head_ordinal), array_agg(c.head_at), array_agg(c.roster)
-    INTO head_seqs, head_ordinals, head_ats, rosters
-    FROM (SELECT c.head_seq, c.head_ordinal, c.head_at, c.roster FROM conversations c
+    SELECT array_agg(c.head_seq), array_agg(c.head_ordinal), array_agg(c.roster)
+    INTO head_seqs, head_ordinals, rosters
+    FROM (SELECT c.head_seq, c.head_ordinal, c.roster FROM conversations c
           WHERE c.id = ANY (ids) ORDER BY c.id FOR NO KEY UPDATE) c;
     all_found := coalesce(cardinality(head_seqs), 0) = cardinality(ids);
     IF NOT all_found THEN
         -- Again with a gap for each that there is not: these are numbered like `ids`.
         SELECT array_agg(c.head_seq ORDER BY i.place), array_agg(c.head_ordinal ORDER BY i.place),
-            array_agg(c.head_at ORDER BY i.place), array_agg(c.roster ORDER BY i.place)
-        INTO head_seqs, head_ordinals, head_ats, rosters
+            array_agg(c.roster ORDER BY i.place)
+        INTO head_seqs, head_ordinals, rosters
         FROM unnest(ids) WITH ORDINALITY AS i (id, place)
             LEFT JOIN LATERAL (SELECT * FROM conversations c WHERE c.id = i.id LIMIT 1) c ON true;
     END IF;
@@ -411,14 +407,11 @@ BEGIN
         FOR n IN 1 .. total LOOP
             IF groups[n] IS DISTINCT FROM groups[n - 1] THEN
                 rank := 0;
-                latest := NULL;
                 ends[groups[n]] := NULL;
             END IF;
             IF verdicts[n] = 0 THEN
                 rank := rank + 1;
-                latest := greatest(latest, times[n] # sign_bit);
                 ranks[n] := rank;
-                latests[n] := latest # sign_bit;
                 ends[groups[n]] := n;
             END IF;
         END LOOP;
@@ -426,7 +419,6 @@ BEGIN
             SELECT max(n) FROM generate_series(1, total) AS n WHERE verdicts[n] = 0
             GROUP BY conversations_[n], senders[n] ORDER BY conversations_[n], senders[n]);
         new_ranks := ranks;
-        new_latests := latests;
     END IF;
 
     -- What is refused takes no number.
@@ -437,13 +429,13 @@ BEGIN
                         target, expires_at, body)
     SELECT conversations_[n], head_seqs[groups[n]] + ranks[n], base + indexes[n], head_ordinals[groups[n]] + ranks[n],
         rosters[groups[n]], senders[n], client_ids[n], fingerprints[n],
-        greatest(head_ats[groups[n]] # sign_bit, latests[n] # sign_bit) # sign_bit, kinds[n], 0, expiries[n], bodies[n]
+        times[n], kinds[n], 0, expiries[n], bodies[n]
     FROM generate_series(1, total) AS n WHERE verdicts[n] = 0;
     GET DIAGNOSTICS appended = ROW_COUNT;
 
     UPDATE conversations c
     SET head_seq = c.head_seq + ranks[n], head_ordinal = c.head_ordinal + ranks[n], head_position = base + indexes[n],
-        head_at = greatest(c.head_at # sign_bit, latests[n] # sign_bit) # sign_bit
+        head_at = times[n]
     FROM unnest(ends) AS n WHERE verdicts[n] = 0 AND c.id = conversations_[n];
 
     IF 0 = ANY (head_seqs) THEN
@@ -478,7 +470,7 @@ BEGIN
     IF mixed THEN
         RETURN QUERY
         SELECT NULL::bigint, NULL::bigint, NULL::integer[], NULL::bigint[], NULL::bigint[], NULL::bigint[],
-            NULL::bigint[], NULL::bigint[], NULL::bigint[], n, e.position, e.conversation, e.seq, e.ordinal, e.roster,
+            NULL::bigint[], n, e.position, e.conversation, e.seq, e.ordinal, e.roster,
             e.sender, e.client_id, e.at, e.kind, e.target, e.expires_at, e.recalled, e.users, e.role, e.label, e.body
         FROM generate_series(1, total) AS n CROSS JOIN LATERAL (
             SELECT * FROM events e
