@@ -10,7 +10,7 @@ use super::{
     check,
     failure::Failure,
     row::{self, LogEntry, first, session_columns, sql, user_columns},
-    standing, sum,
+    standing, state, sum,
 };
 use crate::types::{Event, EventKind, Position, UserId};
 
@@ -160,8 +160,19 @@ fn check_index(connection: &Connection, entry: &LogEntry) -> Result<(), Failure>
     )))
 }
 
-/// What follows from the event is there.
+/// What follows from the event is there, and is what was written.
 fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    state::conversation_that_is(connection, event.conversation)?;
+    state::newest_stay(connection, event.conversation, event.sender)?;
+    state::cursor_of(connection, event.conversation, event.sender)?;
+    if matches!(event.kind, EventKind::Edit | EventKind::Reaction) {
+        state::counts_of(connection, event.conversation, event.target)?;
+    }
+    for user in event.change.iter().flat_map(|change| &change.users) {
+        state::newest_stay(connection, event.conversation, *user)?;
+        state::cursor_of(connection, event.conversation, *user)?;
+        state::memberships_of(connection, *user)?;
+    }
     let key = [sql(event.conversation.0), sql(event.seq.0)];
     let whole = match event.kind {
         EventKind::Edit => {
@@ -267,6 +278,11 @@ mod tests {
             "DELETE FROM requests WHERE position = 7",
             "UPDATE users SET password_hash = 'x' WHERE id = 2",
             "UPDATE users SET id = 9 WHERE id = 3",
+            "UPDATE cursors SET read = read - 1 WHERE user = 1",
+            "DELETE FROM cursors WHERE user = 1",
+            "UPDATE conversations SET head_at = head_at + 1",
+            "UPDATE conversations SET stays = stays + 1",
+            "UPDATE members SET role = 1 WHERE user = 1",
         ] {
             let place = Place::new();
             let store = place.with_messages(20);
