@@ -172,8 +172,8 @@ impl Cast {
     fn new(config: &str) -> Self {
         let daemon = Setup::config(config).start();
         let [owner, admin, member, former, stranger] =
-            daemon.register_all(["owner", "admin", "member", "former", "stranger"]);
-        let [other_admin, other_member] = daemon.register_all(["admin2", "member2"]).map(|user| user.id);
+            daemon.register_all(["olga", "agnes", "mary", "fiona", "stella"]);
+        let [other_admin, other_member] = daemon.register_all(["anton", "mark"]).map(|user| user.id);
         Self {
             daemon,
             owner,
