@@ -86,6 +86,8 @@ struct Lines {
     /// What was said last about the connection, the open conversation and whatever else there was to say.
     connection: Option<Connection>,
     selected: Option<u64>,
+    /// Since when another one is open whose name is not known.
+    opened: Option<Instant>,
     note: Option<String>,
     /// The conversation whose last messages are still to be said.
     recent: Option<u64>,
@@ -111,11 +113,12 @@ impl Chat<'_> {
                 keyboard.next(KEY_WAIT)
             };
             inputs.into_iter().for_each(|input| typed.take(input));
-            if self.enter_lines(&mut typed)? == Turn::Leave {
+            if self.enter_lines(&mut typed, &mut lines)? == Turn::Leave {
                 return Ok(End::Wanted);
             }
             let waited = typed.ended.is_some_and(|since| since.elapsed() >= CALL_TIMEOUT);
-            if typed.ended.is_some() && (waited || (typed.entered.is_empty() && self.is_ready())) {
+            let said = lines.selected == self.state.selected && lines.recent.is_none();
+            if typed.ended.is_some() && (waited || (typed.entered.is_empty() && self.is_ready() && said)) {
                 self.drain(&mut lines)?;
                 return Ok(End::Wanted);
             }
@@ -151,7 +154,7 @@ impl Chat<'_> {
     }
 
     /// Enters what waits, as far as it can be known where it goes.
-    fn enter_lines(&mut self, typed: &mut Typed) -> Result<Turn, Failure> {
+    fn enter_lines(&mut self, typed: &mut Typed, lines: &mut Lines) -> Result<Turn, Failure> {
         while self.is_ready()
             && let Some((line, pasted)) = typed.entered.pop_front()
         {
@@ -170,6 +173,7 @@ impl Chat<'_> {
             if self.carry_out(effects)? == Turn::Leave {
                 return Ok(Turn::Leave);
             }
+            self.print(lines)?;
         }
         Ok(Turn::Nothing)
     }
@@ -218,7 +222,11 @@ impl Chat<'_> {
             lines.connection = Some(self.state.connection.clone());
             self.print_line(&format!("* {said}"))?;
         }
-        if lines.selected != self.state.selected {
+        if lines.selected == self.state.selected {
+            lines.opened = None;
+        } else if self.is_named(self.state.selected.unwrap_or(0))
+            || lines.opened.get_or_insert_with(Instant::now).elapsed() >= NAME_WAIT
+        {
             lines.selected = self.state.selected;
             lines.recent = self.state.selected;
             if let Some(conversation) = self.state.selected {
@@ -239,11 +247,8 @@ impl Chat<'_> {
         }
         while let Some((event, since)) = lines.waiting.front() {
             let names = &self.state.names;
-            let known = message::people(event)
-                .into_iter()
-                .all(|user| names.knows_user(user))
-                && !names.is_nameless_group(event.conversation_id)
-                && names.knows_user(names.peer(event.conversation_id));
+            let mut people = message::people(event).into_iter();
+            let known = people.all(|user| names.knows_user(user)) && self.is_named(event.conversation_id);
             if !known && since.elapsed() < NAME_WAIT {
                 break;
             }
@@ -252,6 +257,11 @@ impl Chat<'_> {
             }
         }
         Ok(())
+    }
+
+    fn is_named(&self, conversation: u64) -> bool {
+        let names = &self.state.names;
+        !names.is_nameless_group(conversation) && names.knows_user(names.peer(conversation))
     }
 
     /// The last messages of a conversation that was opened, once they are there.

@@ -404,7 +404,7 @@ pub(super) const USES: &[Use] = &[
     Use {
         what: "a chat with nonsense from a pipe",
         arguments: &["chat", "--linear"],
-        stdin: "/nonsense\n\u{1b}[A\u{1b}[200~never closed\n\0\u{7f}\u{9b}\n",
+        stdin: "/nonsense\n/msg\n\u{1b}[A\u{1b}[200~never closed\n\0\u{7f}\u{9b}\n",
         codes: &[0],
         says: "/nonsense is no command",
         ..PLAIN
