@@ -103,8 +103,7 @@ fn a_page_without_messages_leaves_no_blank_room() {
     let mut state = state();
     open(&mut state, vec![]);
     state.names.learn_group(a_group(), "team", 1);
-    event(&mut state, text(a_group(), 200, BOB, "."));
-    state.rooms.remove(&a_group());
+    state.handle_update(&Update::Conversations(vec![listed(a_group(), 200, 200, 0)]));
     press(&mut state, KeyCode::Tab);
     let reaction = |seq| v1::Event {
         kind: EventKind::Reaction.into(),
