@@ -173,10 +173,12 @@ pub(super) const LIES: &[Lie] = &[
         arguments: &["whoami"],
         tell: |stream| {
             honest(stream, |request| match request {
-                Request::GetUsers(_) => vec![Saying::Refuse(Refusal::new(
-                    ErrorCode::Forbidden,
-                    "\u{1b}[2J\u{202e}\nim: all is well",
-                ))],
+                Request::GetUsers(_) => {
+                    let mut refusal = Refusal::new(ErrorCode::Forbidden, "");
+                    // As only a server can write it that does not use this crate.
+                    "\u{1b}[2J\u{202e}\nim: all is well".clone_into(&mut refusal.0.message);
+                    vec![Saying::Refuse(refusal)]
+                }
                 _ => Vec::new(),
             });
         },
