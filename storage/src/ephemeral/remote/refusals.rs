@@ -30,7 +30,7 @@ impl Refusal {
         }
         let of_several = error.clone().into_server_errors();
         let first = of_several.as_ref().and_then(|errors| errors.first());
-        let code = error.code().or(first.map(|(_, error)| error.code()));
+        let code = error.code().or_else(|| first.map(|(_, error)| error.code()));
         let kind = match (code, error.kind()) {
             // A script that is not known there is sent again, and no error.
             (Some("NOSCRIPT"), _) => return None,

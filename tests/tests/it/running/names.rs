@@ -1,7 +1,14 @@
 //! Names of accounts and groups through every way in, and passwords as they are typed.
 
 use protocol::v1::{self, ErrorCode};
-use tests::harness::{Daemon, hello, message_id};
+use tests::harness::{Connection, Daemon, hello, message_id};
+
+/// A connection that has greeted.
+fn greeted(daemon: &Daemon) -> Connection {
+    let mut conn = daemon.connect();
+    conn.ask(hello("first")).unwrap();
+    conn
+}
 
 fn register(
     daemon: &Daemon,
@@ -9,9 +16,7 @@ fn register(
     password: &str,
     display_name: &str,
 ) -> Result<v1::Session, v1::Error> {
-    let mut conn = daemon.connect();
-    conn.ask(hello("first")).unwrap();
-    conn.ask(v1::RegisterRequest {
+    greeted(daemon).ask(v1::RegisterRequest {
         name: name.to_owned(),
         password: password.to_owned(),
         display_name: display_name.to_owned(),
