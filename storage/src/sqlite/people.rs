@@ -6,6 +6,7 @@ use super::{
     failure::{Failure, Stop},
     lookup,
     row::{self, first, session_class, session_columns, sql},
+    state::prove_absence,
     sum,
 };
 use crate::{
@@ -19,15 +20,25 @@ const USERS_END: u64 = 1 << 31;
 
 pub(super) fn create_user(connection: &Connection, new: &NewUser) -> Result<Outcome, Stop> {
     let mut statement = connection.prepare_cached(
-        "SELECT (SELECT coalesce(max(id), 0) + 1 FROM users), EXISTS (SELECT 1 FROM users WHERE name = ?1)",
+        "SELECT (SELECT coalesce(max(id), 0) + 1 FROM users), EXISTS (SELECT 1 FROM users WHERE name = ?1),
+                (SELECT coalesce(max(id), 0) + 1 FROM users INDEXED BY users_again_by_id)",
     )?;
     let found = first(statement.query([&new.name])?, |row| {
-        Ok((row::user_id(row, 0)?, row::flag(row, 1)?))
+        Ok((row::user_id(row, 0)?, row::flag(row, 1)?, row::user_id(row, 2)?))
     })?;
-    let (id, taken) = found.ok_or_else(|| Failure::damaged("no answer about the users"))?;
+    let (id, taken, again) = found.ok_or_else(|| Failure::damaged("no answer about the users"))?;
     if taken {
         return Err(Refused::NameTaken.into());
     }
+    if id != again {
+        return Err(Failure::damaged("the newest user is not found").into());
+    }
+    prove_absence(
+        connection,
+        "SELECT 1 FROM users INDEXED BY users_again_by_name WHERE name = ?1",
+        [&new.name],
+        || format!("the user {}", new.name),
+    )?;
     if id.0 >= USERS_END {
         return Err(Refused::LimitReached.into());
     }
