@@ -35,8 +35,13 @@ pub trait Writer: Send {
 pub struct Rules {
     /// Members of a group, at most, its owners included.
     pub group_members_max: u32,
-    /// Groups a user is a member of, at most; those that were disbanded do not count.
+    /// Whoever is a member of so many groups makes no more; those that were disbanded do not count.
     pub groups_per_user_max: u32,
+    /// Whoever is a member of so many groups is not put into more by others. Less than
+    /// [`Rules::groups_per_user_max`], it leaves them what is between the two, whatever others do.
+    pub groups_put_into_max: u32,
+    /// Whoever left a group is not put back by others before. Milliseconds.
+    pub put_back_after_ms: u64,
     /// Any member may add members; else admins and owners only.
     pub members_may_add: bool,
     /// Edits of a message, at most: a recall erases all of them in one transaction.
@@ -56,7 +61,9 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             group_members_max: 2_000,
-            groups_per_user_max: 1_000,
+            groups_per_user_max: 2_000,
+            groups_put_into_max: 1_000,
+            put_back_after_ms: 0,
             members_may_add: true,
             message_edits_max: Self::MESSAGE_EDITS_MAX,
             message_reactions_max: Self::MESSAGE_REACTIONS_MAX,
@@ -163,7 +170,8 @@ pub enum Action {
         /// First members; duplicates and the creator are passed over.
         members: Vec<UserId>,
     },
-    /// `NotFound` if any user does not exist, `LimitReached`, `NothingToDo` if all are members already.
+    /// `NotFound` if any user does not exist, `NothingToDo` if all are members already, `Forbidden` if one of them left
+    /// too short a time ago, `LimitReached`.
     AddMembers {
         /// Duplicates and those who are members already are passed over.
         users: Vec<UserId>,

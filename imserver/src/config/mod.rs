@@ -320,8 +320,13 @@ impl Default for Limits {
 pub struct Groups {
     /// Members of a group.
     pub members: u32,
-    /// Groups of a user.
+    /// Whoever is in so many groups makes no more.
     pub per_user: u32,
+    /// Whoever is in so many groups is not put into more by others. At most `per_user`; what is between the two is left
+    /// to them, whatever others do.
+    pub put_into: u32,
+    /// Whoever left a group is not put back by others before. Milliseconds.
+    pub put_back_after_ms: u64,
     /// Any member may add others; else admins and owners only.
     pub members_may_add: bool,
     /// Groups larger than this show no typing and push no receipts of others.
@@ -332,7 +337,9 @@ impl Default for Groups {
     fn default() -> Self {
         Self {
             members: 2_000,
-            per_user: 1_000,
+            per_user: 2_000,
+            put_into: 1_000,
+            put_back_after_ms: 86_400_000,
             members_may_add: true,
             receipts_up_to: 100,
         }
@@ -666,6 +673,12 @@ impl Config {
         storage::Rules {
             group_members_max: self.groups.members,
             groups_per_user_max: self.groups.per_user,
+            groups_put_into_max: if self.groups.put_into < self.groups.per_user {
+                self.groups.put_into
+            } else {
+                self.groups.per_user
+            },
+            put_back_after_ms: self.groups.put_back_after_ms,
             members_may_add: self.groups.members_may_add,
             message_edits_max: storage::Rules::MESSAGE_EDITS_MAX,
             message_reactions_max: storage::Rules::MESSAGE_REACTIONS_MAX,

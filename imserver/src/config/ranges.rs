@@ -156,6 +156,13 @@ impl Config {
         vec![
             range("groups.members", u64::from(groups.members), 2, MILLION),
             range("groups.per_user", u64::from(groups.per_user), 1, MILLION),
+            range("groups.put_into", u64::from(groups.put_into), 1, MILLION),
+            range(
+                "groups.put_back_after_ms",
+                groups.put_back_after_ms,
+                0,
+                31_536_000_000,
+            ),
             range(
                 "groups.receipts_up_to",
                 u64::from(groups.receipts_up_to),

@@ -15,8 +15,10 @@ cases![
     a_group_s_id_is_taken_once,
     a_group_needs_a_group_s_id,
     a_full_group with Rules { group_members_max: 3, ..super::RULES },
-    a_user_with_enough_groups with Rules { groups_per_user_max: 2, ..super::RULES },
-    ended_groups_count_for_nobody with Rules { groups_per_user_max: 1, ..super::RULES },
+    a_user_with_enough_groups with Rules { groups_per_user_max: 2, groups_put_into_max: 2, ..super::RULES },
+    ended_groups_count_for_nobody with Rules { groups_per_user_max: 1, groups_put_into_max: 1, ..super::RULES },
+    others_do_not_use_up_ones_own_groups with Rules { groups_per_user_max: 3, groups_put_into_max: 2, ..super::RULES },
+    who_left_is_not_put_back_at_once with Rules { put_back_after_ms: 1_000, ..super::RULES },
     members_are_added,
     who_is_a_member_is_not_added,
     only_admins_add_where_the_rules_say_so with Rules { members_may_add: false, ..super::RULES },
@@ -151,6 +153,39 @@ fn ended_groups_count_for_nobody(world: &mut World) {
     world.act(group(1), ANN, Action::Disband);
     world.act(group(2), BOB, create(&[ANN, CAT]));
     world.refuse(group(3), CAT, create(&[]), Refused::LimitReached);
+}
+
+fn others_do_not_use_up_ones_own_groups(world: &mut World) {
+    world.people();
+    world.act(group(1), ANN, create(&[BOB]));
+    world.act(group(2), CAT, create(&[BOB]));
+    world.refuse(group(3), ANN, create(&[BOB]), Refused::LimitReached);
+    world.act(group(3), ANN, create(&[]));
+    world.refuse(group(3), ANN, add(&[CAT, BOB]), Refused::LimitReached);
+    // What others did leaves these.
+    world.act(group(4), BOB, create(&[CAT]));
+    world.refuse(group(5), BOB, create(&[]), Refused::LimitReached);
+    world.act(group(2), BOB, Action::Leave);
+    world.refuse(group(3), ANN, add(&[BOB]), Refused::LimitReached);
+    world.act(group(5), BOB, create(&[]));
+}
+
+fn who_left_is_not_put_back_at_once(world: &mut World) {
+    world.people();
+    world.group_of(&[BOB, CAT]);
+    let left = world.act(GROUP, BOB, Action::Leave).at.0;
+    world.act(GROUP, ANN, Action::RemoveMember { user: CAT });
+    // Who was removed is not who went.
+    world.act(GROUP, ANN, add(&[CAT]));
+    let try_at = |world: &mut World, at: u64| {
+        let mut append = world.request(GROUP, ANN, add(&[DAN, BOB]));
+        append.at = crate::Timestamp(at);
+        world.append(append).map(|_| ())
+    };
+    assert_eq!(try_at(world, left), Err(Refused::Forbidden));
+    assert_eq!(try_at(world, left + 999), Err(Refused::Forbidden));
+    assert_eq!(try_at(world, left + 1_000), Ok(()));
+    assert_eq!(world.view(BOB, GROUP).member_count, 4);
 }
 
 fn members_are_added(world: &mut World) {

@@ -50,7 +50,9 @@ pub fn run(make: impl Fn(Rules) -> Box<dyn Store>) {
 /// The rules where they do not matter.
 const RULES: Rules = Rules {
     group_members_max: 2_000,
-    groups_per_user_max: 1_000,
+    groups_per_user_max: 2_000,
+    groups_put_into_max: 1_000,
+    put_back_after_ms: 0,
     members_may_add: true,
     message_edits_max: Rules::MESSAGE_EDITS_MAX,
     message_reactions_max: Rules::MESSAGE_REACTIONS_MAX,

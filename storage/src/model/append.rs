@@ -224,7 +224,7 @@ impl State {
         if users.iter().any(|user| !self.exists(*user)) {
             return Err(Refused::NotFound);
         }
-        self.room_for(&users, 0)?;
+        self.room_for(&users, 0, Some(append.sender))?;
         Ok(Draft::group(
             EventKind::GroupCreated,
             GroupChange {
@@ -253,7 +253,12 @@ impl State {
         if new.is_empty() {
             return Err(Refused::NothingToDo);
         }
-        self.room_for(&new, conversation.members().count())?;
+        let left_lately =
+            |user: &UserId| conversation.left_lately(*user, append.at, self.rules.put_back_after_ms);
+        if new.iter().any(left_lately) {
+            return Err(Refused::Forbidden);
+        }
+        self.room_for(&new, conversation.members().count(), None)?;
         Ok(Draft::group(
             EventKind::MembersAdded,
             GroupChange {
@@ -264,9 +269,21 @@ impl State {
     }
 
     /// Room in a group of `present` members for these, and in their lists of groups for it.
-    fn room_for(&self, new: &BTreeSet<UserId>, present: usize) -> Result<(), Refused> {
+    fn room_for(
+        &self,
+        new: &BTreeSet<UserId>,
+        present: usize,
+        founder: Option<UserId>,
+    ) -> Result<(), Refused> {
         let full = present + new.len() > self.rules.group_members_max as usize;
-        let busy = |user: &UserId| self.groups_of(*user) >= self.rules.groups_per_user_max as usize;
+        let busy = |user: &UserId| {
+            let most = if founder == Some(*user) {
+                self.rules.groups_per_user_max
+            } else {
+                self.rules.groups_put_into_max
+            };
+            self.groups_of(*user) >= most as usize
+        };
         if full || new.iter().any(busy) {
             return Err(Refused::LimitReached);
         }

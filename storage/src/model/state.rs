@@ -6,7 +6,7 @@ use crate::{
     shape::Shape,
     types::{
         ClientId, ConversationId, Credentials, Event, EventKind, Fingerprint, Position, Role, Seq, Session,
-        SessionId, TokenHash, UserId,
+        SessionId, Timestamp, TokenHash, UserId,
     },
     write::Rules,
 };
@@ -124,6 +124,15 @@ impl Conversation {
     /// The newest stay, over or not.
     pub(super) fn newest_stay(&self, user: UserId) -> Option<&Stay> {
         self.stays.iter().rev().find(|stay| stay.user == user)
+    }
+
+    /// Whether a user left by themselves so short a time before `at`.
+    pub(super) fn left_lately(&self, user: UserId, at: Timestamp, within_ms: u64) -> bool {
+        let left = self.newest_stay(user).and_then(|stay| self.entry(stay.left?));
+        left.is_some_and(|entry| {
+            let event = &entry.event;
+            event.kind == EventKind::MemberLeft && at.0 < event.at.0.saturating_add(within_ms)
+        })
     }
 
     /// The first stay of all.

@@ -70,7 +70,7 @@ fn create<'a>(
     }
     let users: BTreeSet<UserId> = members.iter().copied().chain([case.append.sender]).collect();
     all_exist(batch, &users)?;
-    room_for(batch, &users, 0)?;
+    room_for(batch, &users, 0, Some(case.append.sender))?;
     let change = GroupChange {
         users: users.into_iter().collect(),
         role: None,
@@ -94,7 +94,8 @@ fn add<'a>(case: &Case<'a>, batch: &mut Batch<'_>, users: &[UserId]) -> Result<D
     if new.is_empty() {
         return Err(Refused::NothingToDo.into());
     }
-    room_for(batch, &new, head.member_count)?;
+    left_before(case, batch, &new)?;
+    room_for(batch, &new, head.member_count, None)?;
     let change = GroupChange {
         users: new.into_iter().collect(),
         ..GroupChange::default()
@@ -176,19 +177,56 @@ fn all_exist(batch: &mut Batch<'_>, users: &BTreeSet<UserId>) -> Result<(), Stop
     }
 }
 
-/// Room in a group of `present` members for these, and in their lists of groups for it.
-fn room_for(batch: &mut Batch<'_>, new: &BTreeSet<UserId>, present: u64) -> Result<(), Stop> {
+/// Nobody is put back who left a short time ago.
+fn left_before(case: &Case<'_>, batch: &mut Batch<'_>, users: &BTreeSet<UserId>) -> Result<(), Stop> {
+    let pause_ms = batch.rules.put_back_after_ms;
+    if pause_ms == 0 {
+        return Ok(());
+    }
+    let left = batch.session.query(
+        "SELECT m.left_at FROM unnest($2::bigint[]) AS u (id) CROSS JOIN LATERAL (
+            SELECT m.left_seq, m.left_at FROM members m WHERE m.conversation = $1 AND m.user_id = u.id
+            ORDER BY m.joined_seq DESC LIMIT 1) m CROSS JOIN LATERAL (
+            SELECT e.kind FROM events e WHERE e.conversation = $1 AND e.seq = m.left_seq LIMIT 1) e
+         WHERE e.kind = $3",
+        &[
+            &sql(case.append.conversation.0),
+            &numbers(users),
+            &i16::from(EventKind::MemberLeft.number()),
+        ],
+    )?;
+    for row in &left {
+        let at = row::time(row, 0)?;
+        if case.append.at.0 < at.0.saturating_add(pause_ms) {
+            return Err(Refused::Forbidden.into());
+        }
+    }
+    Ok(())
+}
+
+/// Room in a group of `present` members for these, and in their lists of groups for it. Who makes it may be in more
+/// groups than those who are put into it.
+fn room_for(
+    batch: &mut Batch<'_>,
+    new: &BTreeSet<UserId>,
+    present: u64,
+    founder: Option<UserId>,
+) -> Result<(), Stop> {
     let rules = batch.rules;
     if present + new.len() as u64 > u64::from(rules.group_members_max) {
         return Err(Refused::LimitReached.into());
     }
     // Whoever has no row yet is in no group.
-    let most = i64::from(rules.groups_per_user_max);
+    let put_into = i64::from(rules.groups_put_into_max);
+    let own = i64::from(rules.groups_per_user_max);
     let busy = batch.session.first(
-        "SELECT 1 FROM group_counts WHERE user_id = ANY ($1) AND groups >= $2 LIMIT 1",
-        &[&numbers(new), &most],
+        "SELECT 1 FROM group_counts
+         WHERE user_id = ANY ($1) AND groups >= CASE WHEN user_id = $4::bigint THEN $3::bigint ELSE $2::bigint END LIMIT 1",
+        &[&numbers(new), &put_into, &own, &founder.map(|user| sql(user.0))],
     )?;
-    if busy.is_some() || most == 0 {
+    let is_put_into = new.iter().any(|user| founder != Some(*user));
+    let none = put_into == 0 && is_put_into || own == 0 && founder.is_some();
+    if busy.is_some() || none {
         return Err(Refused::LimitReached.into());
     }
     Ok(())

@@ -63,7 +63,7 @@ fn create<'a>(case: &Case<'a>, name: &str, members: &[UserId]) -> Result<Draft<'
     }
     let users: BTreeSet<UserId> = members.iter().copied().chain([case.append.sender]).collect();
     all_exist(case, &users)?;
-    room_for(case, &users, 0)?;
+    room_for(case, &users, 0, Some(case.append.sender))?;
     let change = GroupChange {
         users: users.into_iter().collect(),
         role: None,
@@ -89,7 +89,8 @@ fn add<'a>(case: &Case<'a>, users: &[UserId]) -> Result<Draft<'a>, Stop> {
     if new.is_empty() {
         return Err(Refused::NothingToDo.into());
     }
-    room_for(case, &new, head.member_count)?;
+    left_before(case, &new)?;
+    room_for(case, &new, head.member_count, None)?;
     let change = GroupChange {
         users: new.into_iter().collect(),
         ..GroupChange::default()
@@ -153,14 +154,47 @@ fn all_exist(case: &Case<'_>, users: &BTreeSet<UserId>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Room in a group of `present` members for these, and in their lists of groups for it.
-fn room_for(case: &Case<'_>, new: &BTreeSet<UserId>, present: u64) -> Result<(), Stop> {
+/// Nobody is put back who left a short time ago.
+fn left_before(case: &Case<'_>, users: &BTreeSet<UserId>) -> Result<(), Stop> {
+    let pause_ms = case.rules.put_back_after_ms;
+    if pause_ms == 0 {
+        return Ok(());
+    }
+    let (connection, append) = (case.moment.connection, case.append);
+    for user in users {
+        let stay = lookup::newest_stay(connection, append.conversation, *user)?;
+        let Some((left, _)) = stay.and_then(|stay| stay.left) else {
+            continue;
+        };
+        let entry = lookup::event_at(&case.moment, append.conversation, left)?
+            .ok_or_else(|| Failure::damaged("the event by which a member went is not in the log"))?;
+        let event = &entry.event;
+        if event.kind == EventKind::MemberLeft && append.at.0 < event.at.0.saturating_add(pause_ms) {
+            return Err(Refused::Forbidden.into());
+        }
+    }
+    Ok(())
+}
+
+/// Room in a group of `present` members for these, and in their lists of groups for it. Who makes it may be in more
+/// groups than those who are put into it.
+fn room_for(
+    case: &Case<'_>,
+    new: &BTreeSet<UserId>,
+    present: u64,
+    founder: Option<UserId>,
+) -> Result<(), Stop> {
     let rules = &case.rules;
     if present + new.len() as u64 > u64::from(rules.group_members_max) {
         return Err(Refused::LimitReached.into());
     }
     for user in new {
-        if groups(case, *user)? >= u64::from(rules.groups_per_user_max) {
+        let most = if founder == Some(*user) {
+            rules.groups_per_user_max
+        } else {
+            rules.groups_put_into_max
+        };
+        if groups(case, *user)? >= u64::from(most) {
             return Err(Refused::LimitReached.into());
         }
     }

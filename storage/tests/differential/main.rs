@@ -31,7 +31,9 @@ use storage::{
 /// Small enough that limits are met.
 const RULES: Rules = Rules {
     group_members_max: 4,
-    groups_per_user_max: 2,
+    groups_per_user_max: 3,
+    groups_put_into_max: 2,
+    put_back_after_ms: 2,
     members_may_add: true,
     message_edits_max: 2,
     message_reactions_max: 3,

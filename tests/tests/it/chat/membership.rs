@@ -4,7 +4,7 @@ use protocol::{
     Push,
     v1::{self, ErrorCode, EventKind},
 };
-use tests::harness::{Daemon, User, refused, text};
+use tests::harness::{Daemon, Setup, User, message_id, refused, text};
 
 fn seqs(user: &mut User, conversation: u64) -> Vec<u64> {
     user.history(conversation).iter().map(|event| event.seq).collect()
@@ -81,7 +81,7 @@ fn a_removed_member_gets_the_removal_and_nothing_after() {
 
 #[test]
 fn someone_who_came_back_sees_two_stretches() {
-    let daemon = Daemon::start();
+    let daemon = Setup::config("[groups]\nput_back_after_ms = 0\n").start();
     let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
     let group = ada.group("us", &[bob.id]);
     ada.text(group, "first time"); // 2
@@ -255,4 +255,32 @@ fn conversations_are_asked_for_by_a_list() {
         conversation_ids: vec![pair; 201],
     };
     assert_eq!(ada.refused(many), ErrorCode::TooMany);
+}
+
+#[test]
+fn who_left_is_not_put_back_at_once_but_who_was_removed_is() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob, cyd, dan] = daemon.register_all(["ada", "bob", "cyd", "dan"]);
+    let group = ada.group("us", &[bob.id, cyd.id]);
+    bob.leave(group).unwrap();
+    ada.remove(group, cyd.id).unwrap();
+    assert_eq!(refused(ada.add(group, &[dan.id, bob.id])), ErrorCode::Forbidden);
+    ada.add(group, &[dan.id, cyd.id]).unwrap();
+    assert!(!bob.view(group).member);
+}
+
+#[test]
+fn others_do_not_use_up_the_groups_that_one_can_make() {
+    let daemon = Setup::config("[groups]\nper_user = 3\nput_into = 2\n").start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    for _ in 0..2 {
+        ada.group("for bob", &[bob.id]);
+    }
+    let more = v1::CreateGroupRequest {
+        client_msg_id: message_id(),
+        name: "more".to_owned(),
+        user_ids: vec![bob.id],
+    };
+    assert_eq!(refused(ada.ask(more)), ErrorCode::LimitReached);
+    bob.group("my own", &[]);
 }
