@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::Refused,
     shape::Shape,
-    types::{EventKind, GroupChange, Role, UserId},
+    types::{EventKind, GroupChange, Role, Seq, UserId},
     write::Action,
 };
 
@@ -81,15 +81,20 @@ fn add<'a>(case: &Case<'a>, users: &[UserId]) -> Result<Draft<'a>, Stop> {
     let (head, _) = group_as(case, least)?;
     let mut new: BTreeSet<UserId> = users.iter().copied().collect();
     all_exist(case, &new)?;
-    for user in users {
-        if member(case, *user)?.is_some() {
-            new.remove(user);
+    let mut went = Vec::new();
+    for user in new.clone() {
+        match state::newest_stay(case.moment.connection, case.append.conversation, user)? {
+            None => {}
+            Some(Stay { left: Some(left), .. }) => went.push(left.seq),
+            Some(_) => {
+                new.remove(&user);
+            }
         }
     }
     if new.is_empty() {
         return Err(Refused::NothingToDo.into());
     }
-    left_before(case, &new)?;
+    left_before(case, &went)?;
     room_for(case, &new, head.member_count, None)?;
     let change = GroupChange {
         users: new.into_iter().collect(),
@@ -154,19 +159,15 @@ fn all_exist(case: &Case<'_>, users: &BTreeSet<UserId>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Nobody is put back who left a short time ago.
-fn left_before(case: &Case<'_>, users: &BTreeSet<UserId>) -> Result<(), Stop> {
+/// Nobody is put back who went by one of these events, if they left by themselves and a short time ago.
+fn left_before(case: &Case<'_>, went: &[Seq]) -> Result<(), Stop> {
     let pause_ms = case.rules.put_back_after_ms;
     if pause_ms == 0 {
         return Ok(());
     }
-    let (connection, append) = (case.moment.connection, case.append);
-    for user in users {
-        let stay = lookup::newest_stay(connection, append.conversation, *user)?;
-        let Some((left, _)) = stay.and_then(|stay| stay.left) else {
-            continue;
-        };
-        let entry = lookup::event_at(&case.moment, append.conversation, left)?
+    let append = case.append;
+    for seq in went {
+        let entry = lookup::event_at(&case.moment, append.conversation, *seq)?
             .ok_or_else(|| Failure::damaged("the event by which a member went is not in the log"))?;
         let event = &entry.event;
         if event.kind == EventKind::MemberLeft && append.at.0 < event.at.0.saturating_add(pause_ms) {

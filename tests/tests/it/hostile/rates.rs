@@ -25,7 +25,6 @@ fn delivered(conversations: impl Iterator<Item = u64>) -> v1::DeliveredRequest {
     let up_to = conversations.map(|conversation_id| v1::Head {
         conversation_id,
         seq: 1,
-        ..v1::Head::default()
     });
     v1::DeliveredRequest {
         up_to: up_to.collect(),
