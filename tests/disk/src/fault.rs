@@ -70,6 +70,8 @@ pub fn environment(
     let mut variables = vec![
         ("LD_PRELOAD".to_owned(), library().into()),
         ("FAULT_DIR".to_owned(), directory.into()),
+        // The daemon starts itself once more without it, and what it starts is not watched.
+        ("GLIBC_TUNABLES".to_owned(), "".into()),
     ];
     variables.extend(record.map(|record| ("FAULT_TRACE".to_owned(), record.into())));
     variables.extend(fault.map(|fault| ("FAULT".to_owned(), fault.to_string().into())));

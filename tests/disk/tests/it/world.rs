@@ -236,7 +236,7 @@ impl Traffic<'_> {
                 client_msg_id: message_id(),
                 kind: EventKind::Reaction.into(),
                 target_seq: ack.seq,
-                reaction: "+".to_owned(),
+                reaction: format!("{number}"),
                 ..v1::SendRequest::default()
             },
             _ => text(conversation, &format!("message {number} {}", "x".repeat(padding))),
