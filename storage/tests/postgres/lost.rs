@@ -330,7 +330,7 @@ fn every_transaction_compares_generation_and_start() {
             "SELECT offset_in(GENERATION, STARTED) FROM store",
             "SELECT present_in(GENERATION, STARTED) FROM store",
             "SELECT append_in_order('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-                '{}', '{}', '{}', '{}', GENERATION, STARTED) FROM store",
+                '{}', '{}', '{}', GENERATION, STARTED) FROM store",
         ] {
             let sql = call.replace("GENERATION", generation).replace("STARTED", started);
             assert_eq!(code(&mut admin, &sql).as_deref(), wanted, "{sql}");

@@ -311,7 +311,7 @@ impl World {
                 10,
                 OWNER,
                 Action::Rename {
-                    name: "other".to_owned(),
+                    name: format!("the other {when}"),
                 },
             ),
         ] {
