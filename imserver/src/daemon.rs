@@ -429,12 +429,10 @@ fn start_server(
         })
         .tick(Some(TICK))
         .workers(workers.clone())
-        .start(
-            move |loop_id, remote| -> Result<Gateway, std::convert::Infallible> {
-                made.outboxes.connect(remote);
-                Ok(Gateway::new(Arc::clone(&made), loop_id.index(), snapshot.clone()))
-            },
-        )
+        .start(move |loop_id, remote| {
+            made.outboxes.connect(remote);
+            Gateway::new(Arc::clone(&made), loop_id.index(), snapshot.clone())
+        })
         .map_err(|error| cannot_listen(&error))
 }
 

@@ -5,6 +5,7 @@ use crate::address::Origin;
 use crate::admission::Admission;
 use crate::config::{Accept, Budgets, Limits, Outbound, Pinning, Settings, Timeouts};
 use crate::context::Spans;
+use crate::factory::{BoxError, FactoryResult};
 use crate::handler::Handler;
 use crate::id::LoopId;
 use crate::limits::LOOPS_MAX;
@@ -22,13 +23,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// Why a server did not start. Nothing of it is left running.
 ///
 /// ```
 /// use netcore::{Server, StartError};
-/// use std::convert::Infallible;
 /// # use netcore::codec::LengthPrefixed;
 /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
 /// # struct Echo;
@@ -49,7 +47,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// let started = Server::builder::<Echo>()
 ///     .loops(1)
 ///     .listen(taken.local_addr()?)
-///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo));
+///     .start(|_loop, _remote| Echo);
 /// match started {
 ///     Err(StartError::Bind { on, .. }) => assert_eq!(on, taken.local_addr()?.to_string()),
 ///     Err(error) => return Err(error.into()),
@@ -103,7 +101,6 @@ pub enum StartError {
 ///
 /// ```
 /// # use netcore::{Accept, Budgets, Counters, Limits, Outbound, Pinning, Server, Timeouts};
-/// # use std::convert::Infallible;
 /// # use std::net::SocketAddr;
 /// # use std::sync::Arc;
 /// # use std::time::Duration;
@@ -135,7 +132,7 @@ pub enum StartError {
 ///     .mailbox(10_000, 10_000)
 ///     .tick(Some(Duration::from_secs(1)))
 ///     .observer(counters.clone())
-///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+///     .start(|_loop, _remote| Echo)?;
 /// assert_eq!((server.local_addrs().len(), server.remote().loop_count()), (1, 2));
 /// # Ok::<_, netcore::StartError>(())
 /// ```
@@ -287,7 +284,6 @@ impl<H: Handler> Builder<H> {
     /// ```
     /// # use netcore::Task;
     /// use netcore::{Server, WorkerPool};
-    /// use std::convert::Infallible;
     ///
     /// /// A [`Task`], which the handler `Directory` gives in `Flow::Offload`.
     /// struct Lookup { account: u64 }
@@ -315,10 +311,10 @@ impl<H: Handler> Builder<H> {
     /// #     }
     /// # }
     ///
-    /// let pool = WorkerPool::builder().threads(1).start(|_thread| Ok::<_, Infallible>(()))?;
+    /// let pool = WorkerPool::builder().threads(1).start(|_thread| ())?;
     /// let server = Server::builder::<Directory>()
     ///     .workers(pool.clone())
-    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Directory))?;
+    ///     .start(|_loop, _remote| Directory)?;
     /// // First who submits, then the pool, so that everything that was accepted is done.
     /// server.shutdown();
     /// pool.shutdown();
@@ -330,7 +326,8 @@ impl<H: Handler> Builder<H> {
         self
     }
 
-    /// Binds the addresses and starts the loops. `make_handler` is called once on the thread of each loop.
+    /// Binds the addresses and starts the loops. `make_handler` is called once on the thread of each loop; it returns
+    /// the handler, or a [`Result`] with it.
     ///
     /// # Errors
     /// The first thing that went wrong; see [`StartError`].
@@ -366,13 +363,13 @@ impl<H: Handler> Builder<H> {
     /// # drop(server);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
-    pub fn start<F, E>(self, make_handler: F) -> Result<Server<H::Msg>, StartError>
+    pub fn start<F, R>(self, make_handler: F) -> Result<Server<H::Msg>, StartError>
     where
-        F: Fn(LoopId, &Remote<H::Msg>) -> Result<H, E> + Send + Sync + 'static,
-        E: Into<BoxError>,
+        F: Fn(LoopId, &Remote<H::Msg>) -> R + Send + Sync + 'static,
+        R: FactoryResult<H>,
     {
         let make_handler: Arc<MakeHandler<H>> =
-            Arc::new(move |loop_id, remote| make_handler(loop_id, remote).map_err(Into::into));
+            Arc::new(move |loop_id, remote| make_handler(loop_id, remote).into_result());
         self.start_boxed(&make_handler)
     }
 

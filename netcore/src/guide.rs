@@ -9,7 +9,6 @@
 //! ```
 //! use netcore::codec::Delimited;
 //! use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal, Server};
-//! use std::convert::Infallible;
 //! use std::net::SocketAddr;
 //!
 //! struct Echo;
@@ -35,7 +34,7 @@
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let server = Server::builder::<Echo>()
 //!         .listen("127.0.0.1:0".parse::<SocketAddr>()?)
-//!         .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+//!         .start(|_loop, _remote| Echo)?;
 //!     println!("listening on {}", server.local_addrs()[0]);
 //!     # Ok(())
 //! }
@@ -62,7 +61,6 @@
 //! use bytes::{Bytes, BytesMut};
 //! use netcore::codec::{Codec, Delimited};
 //! use netcore::{CloseHow, ConnCx, ConnId, Flow, Handler, LoopCx, NoTask, Peer, Reason, Refusal, Server};
-//! use std::convert::Infallible;
 //! use std::net::SocketAddr;
 //!
 //! const LINE_MAX: u32 = 1024;
@@ -126,7 +124,7 @@
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let server = Server::builder::<Chat>()
 //!         .listen("127.0.0.1:0".parse::<SocketAddr>()?)
-//!         .start(|_loop, _remote| Ok::<_, Infallible>(Chat))?;
+//!         .start(|_loop, _remote| Chat)?;
 //!     # use std::io::{BufRead, BufReader, Write};
 //!     # // What was posted to another loop before somebody joined may still reach them: other lines are passed over.
 //!     # let hear = |reader: &mut BufReader<std::net::TcpStream>, wanted: &str| -> std::io::Result<()> {

@@ -139,7 +139,7 @@ pub type Reason<H> = CloseReason<<<H as Handler>::Codec as Codec>::Error>;
 /// # let server = netcore::Server::builder::<Usher>()
 /// #     .loops(1)
 /// #     .listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
-/// #     .start(|_loop, _remote| Ok::<_, std::convert::Infallible>(Usher { seats: 0 }))?;
+/// #     .start(|_loop, _remote| Usher { seats: 0 })?;
 /// # for seat in 1..=2 {
 /// #     let mut client = std::net::TcpStream::connect(server.local_addrs()[0])?;
 /// #     client.write_all(&[0; 4])?;
@@ -165,9 +165,13 @@ pub trait Handler: Sized + 'static {
     /// A connection was accepted. Nothing has been read, nothing can be sent. Behind a proxy that is trusted to
     /// tell the client's address, it has told it; a TLS handshake is still to come.
     ///
+    /// By default it is not wanted: a program that only connects to others implements no `on_accept`.
+    ///
     /// # Errors
     /// The connection is not wanted and is closed at once.
-    fn on_accept(&mut self, peer: &Peer) -> Result<(Self::Codec, Self::Conn), Refusal>;
+    fn on_accept(&mut self, _peer: &Peer) -> Result<(Self::Codec, Self::Conn), Refusal> {
+        Err(Refusal)
+    }
 
     /// The connection is ready: frames can be sent.
     fn on_open(&mut self, _cx: &mut ConnCx<'_, Self>) {}
@@ -216,7 +220,7 @@ pub trait Handler: Sized + 'static {
     /// # let server = netcore::Server::builder::<Guard>()
     /// #     .loops(1)
     /// #     .listen(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
-    /// #     .start(|_loop, _remote| Ok::<_, std::convert::Infallible>(Guard))?;
+    /// #     .start(|_loop, _remote| Guard)?;
     /// # let mut client = std::net::TcpStream::connect(server.local_addrs()[0])?;
     /// # let mut received = [0; 16];
     /// # client.read_exact(&mut received)?;
@@ -403,7 +407,7 @@ pub trait Handler: Sized + 'static {
     /// #         idle: std::time::Duration::from_millis(10),
     /// #         ..netcore::Timeouts::default()
     /// #     })
-    /// #     .start(|_loop, _remote| Ok::<_, std::convert::Infallible>(Strict))?;
+    /// #     .start(|_loop, _remote| Strict)?;
     /// # let mut client = std::net::TcpStream::connect(server.local_addrs()[0])?;
     /// # let mut received = [0; 16];
     /// # client.read_exact(&mut received)?;

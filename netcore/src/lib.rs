@@ -52,6 +52,8 @@ mod builder;
 #[cfg(feature = "reactor")]
 mod context;
 #[cfg(feature = "reactor")]
+mod factory;
+#[cfg(feature = "reactor")]
 pub mod guide;
 #[cfg(feature = "reactor")]
 mod handler;
@@ -80,6 +82,7 @@ pub use {
     admission::{Admission, Refused},
     builder::{Builder, StartError},
     context::{ConnCx, Connect, ConnectError, Delivery, LoopCx, TooManyGroups, TooManyTimers},
+    factory::FactoryResult,
     handler::{Eof, Flow, Handler, Reason, Refusal},
     id::{ConnId, LoopId},
     listen::Listen,

@@ -119,7 +119,6 @@ impl Listen {
     /// ```
     /// use netcore::{Address, Listen, Server};
     /// use std::os::unix::net::UnixStream;
-    /// # use std::convert::Infallible;
     /// # use netcore::codec::LengthPrefixed;
     /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
     /// # struct Echo;
@@ -141,7 +140,7 @@ impl Listen {
     /// let server = Server::builder::<Echo>()
     ///     .loops(1)
     ///     .listen(Listen::unix(&path, Some(0o660)))
-    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    ///     .start(|_loop, _remote| Echo)?;
     /// assert_eq!(server.addresses(), [Address::Unix(Some(path.as_path().into()))]);
     /// UnixStream::connect(&path)?;
     /// server.shutdown();
@@ -214,7 +213,6 @@ impl Listen {
     /// use netcore::tls::{ClientCertificates, TlsServer};
     /// use netcore::{Listen, Server};
     /// # use netcore::tls::TlsClient;
-    /// # use std::convert::Infallible;
     /// # use std::io::{Read, Write};
     /// # use std::net::{SocketAddr, TcpStream};
     /// # use netcore::codec::LengthPrefixed;
@@ -244,7 +242,7 @@ impl Listen {
     /// let address = SocketAddr::from(([127, 0, 0, 1], 0));
     /// let server = Server::builder::<Echo>()
     ///     .listen(Listen::from(address).tls(tls.clone()))
-    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    ///     .start(|_loop, _remote| Echo)?;
     /// // Later the certificate is renewed, for connections that come from then on.
     /// tls.replace_by(&TlsServer::from_pem(&new_chain, &new_key, ClientCertificates::Unwanted, &[])?);
     /// # let config = TlsClient::config_from_pem(&new_chain, None, &[])?;

@@ -203,7 +203,6 @@ impl Counters {
     ///
     /// ```
     /// use netcore::{Counters, Server};
-    /// # use std::convert::Infallible;
     /// # use std::io::{Read, Write};
     /// # use std::net::{SocketAddr, TcpStream};
     /// # use std::sync::Arc;
@@ -228,7 +227,7 @@ impl Counters {
     ///     .loops(2)
     ///     .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
     ///     .observer(counters.clone())
-    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    ///     .start(|_loop, _remote| Echo)?;
     /// let mut client = TcpStream::connect(server.local_addrs()[0])?;
     /// client.write_all(b"\0\0\0\x02hi")?;
     /// client.read_exact(&mut [0; 6])?;

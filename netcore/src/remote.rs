@@ -53,7 +53,6 @@ pub struct Remote<M> {
 ///
 /// ```
 /// use netcore::{PostError, Server};
-/// # use std::convert::Infallible;
 /// # use std::sync::mpsc;
 /// # use netcore::codec::LengthPrefixed;
 /// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
@@ -76,7 +75,7 @@ pub struct Remote<M> {
 /// # let (to, told) = mpsc::sync_channel(10);
 /// # let server = Server::builder::<Collector>()
 /// #     .loops(2)
-/// #     .start(move |_loop, _remote| Ok::<_, Infallible>(Collector(to.clone())))?;
+/// #     .start(move |_loop, _remote| Collector(to.clone()))?;
 /// # let _ = told;
 ///
 /// let remote = server.remote().clone();
@@ -123,7 +122,6 @@ impl<M> fmt::Debug for PostError<M> {
 ///
 /// ```
 /// use netcore::{ReserveError, Server};
-/// # use std::convert::Infallible;
 /// # use netcore::codec::LengthPrefixed;
 /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
 /// # struct Echo;
@@ -143,7 +141,7 @@ impl<M> fmt::Debug for PostError<M> {
 /// let server = Server::builder::<Echo>()
 ///     .loops(1)
 ///     .mailbox(10, 1)
-///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+///     .start(|_loop, _remote| Echo)?;
 /// for loop_id in server.remote().loops() {
 ///     let permit = server.remote().reserve(loop_id)?;
 ///     assert_eq!(server.remote().reserve(loop_id).err(), Some(ReserveError::Full));
@@ -200,7 +198,6 @@ impl<M> Remote<M> {
     ///
     /// ```
     /// use netcore::Server;
-    /// use std::convert::Infallible;
     /// use std::sync::mpsc;
     /// # use netcore::codec::LengthPrefixed;
     /// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
@@ -225,7 +222,7 @@ impl<M> Remote<M> {
     /// let (to, told) = mpsc::sync_channel(10);
     /// let server = Server::builder::<Collector>()
     ///     .loops(2)
-    ///     .start(move |_loop, _remote| Ok::<_, Infallible>(Collector(to.clone())))?;
+    ///     .start(move |_loop, _remote| Collector(to.clone()))?;
     /// let remote = server.remote().clone();
     /// let poster = std::thread::spawn(move || remote.loops().try_for_each(|to| remote.post(to, 7)));
     /// assert!(poster.join().is_ok_and(|posted| posted.is_ok()));
@@ -401,7 +398,6 @@ impl<M> Remote<M> {
     ///
     /// ```
     /// use netcore::Server;
-    /// # use std::convert::Infallible;
     /// # use std::sync::mpsc;
     /// # use netcore::codec::LengthPrefixed;
     /// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
@@ -424,7 +420,7 @@ impl<M> Remote<M> {
     /// # let (to, told) = mpsc::sync_channel(10);
     /// # let server = Server::builder::<Collector>()
     /// #     .loops(2)
-    /// #     .start(move |_loop, _remote| Ok::<_, Infallible>(Collector(to.clone())))?;
+    /// #     .start(move |_loop, _remote| Collector(to.clone()))?;
     ///
     /// for loop_id in server.remote().loops() {
     ///     // First the place, then the work: its result cannot be refused any more.
@@ -488,7 +484,6 @@ impl<M> Remote<M> {
 ///
 /// ```
 /// use netcore::{HeldWakes, Server};
-/// # use std::convert::Infallible;
 /// # use std::sync::mpsc;
 /// # use netcore::codec::LengthPrefixed;
 /// # use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal};
@@ -511,7 +506,7 @@ impl<M> Remote<M> {
 /// # let (to, told) = mpsc::sync_channel(10);
 /// # let server = Server::builder::<Collector>()
 /// #     .loops(2)
-/// #     .start(move |_loop, _remote| Ok::<_, Infallible>(Collector(to.clone())))?;
+/// #     .start(move |_loop, _remote| Collector(to.clone()))?;
 ///
 /// let wakes: HeldWakes<u32> = server.remote().hold_wakes();
 /// for number in 0..3 {

@@ -93,7 +93,6 @@ impl Server<()> {
     ///
     /// ```
     /// use netcore::Server;
-    /// # use std::convert::Infallible;
     /// # use std::net::SocketAddr;
     /// # use netcore::codec::LengthPrefixed;
     /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
@@ -113,7 +112,7 @@ impl Server<()> {
     ///
     /// let server = Server::builder::<Echo>()
     ///     .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
-    ///     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    ///     .start(|_loop, _remote| Echo)?;
     /// assert_ne!(server.local_addrs()[0].port(), 0);
     /// server.shutdown();
     /// # Ok::<_, netcore::StartError>(())
@@ -214,7 +213,6 @@ impl<M> Server<M> {
     /// use std::time::Duration;
     /// # use netcore::Server;
     /// # use std::net::{SocketAddr, TcpStream};
-    /// # use std::convert::Infallible;
     /// # use std::io::Write;
     /// # use netcore::codec::LengthPrefixed;
     /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
@@ -236,7 +234,7 @@ impl<M> Server<M> {
     /// # }
     /// # let server = Server::builder::<Echo>()
     /// #     .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
-    /// #     .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+    /// #     .start(|_loop, _remote| Echo)?;
     /// # let mut client = TcpStream::connect(server.local_addrs()[0])?;
     /// # client.write_all(b"\0\0\0\x02hi")?;
     /// # client.read_exact(&mut [0; 6])?;

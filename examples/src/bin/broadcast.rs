@@ -7,7 +7,6 @@ use bytes::BytesMut;
 use clap::Parser;
 use netcore::codec::{Codec, Delimited};
 use netcore::{ConnCx, Flow, Handler, NoTask, Outbound, Peer, Refusal, Server, WhenFull};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -80,7 +79,7 @@ fn main() -> ExitCode {
             when_full: WhenFull::Close,
             ..Outbound::default()
         })
-        .start(|_loop, _remote| Ok::<_, Infallible>(Broadcast));
+        .start(|_loop, _remote| Broadcast);
     let server = match server {
         Ok(server) => server,
         Err(error) => {

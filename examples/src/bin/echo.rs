@@ -8,7 +8,6 @@ use clap::Parser;
 use netcore::codec::LengthPrefixed;
 use netcore::limits::READ_BUFFER_BYTES;
 use netcore::{ConnCx, Flow, Handler, Listen, NoTask, Outbound, Peer, Refusal, Server};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -79,7 +78,7 @@ fn main() -> ExitCode {
     for listen in given {
         builder = builder.listen(listen);
     }
-    let server = builder.start(|_loop, _remote| Ok::<_, Infallible>(Echo));
+    let server = builder.start(|_loop, _remote| Echo);
     let server = match server {
         Ok(server) => server,
         Err(error) => {

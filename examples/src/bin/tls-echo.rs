@@ -10,7 +10,6 @@ use netcore::codec::LengthPrefixed;
 use netcore::limits::READ_BUFFER_BYTES;
 use netcore::tls::{ClientCertificates, TlsServer};
 use netcore::{ConnCx, Flow, Handler, Listen, NoTask, Outbound, Peer, Refusal, Server};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -127,7 +126,7 @@ fn start(arguments: Arguments) -> Result<Server<()>, String> {
         .loops(arguments.threads)
         .listen(Listen::from(arguments.listen).tls(tls.clone()))
         .outbound(outbound())
-        .start(|_loop, _remote| Ok::<_, Infallible>(Echo))
+        .start(|_loop, _remote| Echo)
         .map_err(|error| error.to_string())?;
     // Before anybody is told that it serves: the signal would end it.
     reload_on_signal(arguments, tls).map_err(|error| format!("cannot wait for signals: {error}"))?;

@@ -264,7 +264,7 @@ impl Hasher {
             .queue(queue_max)
             .per_group((queue_max / 2).max(1))
             .name("hasher")
-            .start(|_| Ok::<_, Infallible>(Hashing::default()))
+            .start(|_| Hashing::default())
             .map_err(std::io::Error::other)?;
         let line = Line {
             threads: threads.max(1),

@@ -51,7 +51,6 @@ impl ListenerInfo {
 /// ```
 /// use netcore::{Server, ServerPhase};
 /// use std::time::Duration;
-/// # use std::convert::Infallible;
 /// # use netcore::codec::LengthPrefixed;
 /// # use netcore::{ConnCx, Flow, Handler, NoTask, Peer, Refusal};
 /// # struct Echo;
@@ -68,7 +67,7 @@ impl ListenerInfo {
 /// #     }
 /// # }
 ///
-/// let server = Server::builder::<Echo>().loops(1).start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+/// let server = Server::builder::<Echo>().loops(1).start(|_loop, _remote| Echo)?;
 /// assert_eq!(server.phase(), ServerPhase::Running);
 /// server.drain(Duration::from_secs(1));
 /// // Phases only go forward, so they can be compared.

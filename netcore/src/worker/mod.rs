@@ -9,6 +9,7 @@ mod queue;
 mod schedule;
 mod thread;
 
+use crate::factory::FactoryResult;
 use crate::limits::WORKER_THREADS_MAX;
 use queue::Queue;
 use schedule::Share;
@@ -141,7 +142,6 @@ impl Task for NoTask {
 ///         SubmitError::Stopped(_) => "we are closing",
 ///     })
 /// }
-/// # use std::convert::Infallible;
 /// # struct Nothing;
 /// # impl Task for Nothing {
 /// #     type Worker = ();
@@ -150,7 +150,7 @@ impl Task for NoTask {
 /// #     }
 /// #     fn run(self, (): &mut ()) {}
 /// # }
-/// # let pool = WorkerPool::builder().start(|_thread| Ok::<_, Infallible>(()))?;
+/// # let pool = WorkerPool::builder().start(|_thread| ())?;
 /// pool.shutdown();
 /// assert_eq!(submit(&pool, Nothing), Err("we are closing"));
 /// # Ok::<_, netcore::PoolError>(())
@@ -185,7 +185,6 @@ impl<T> SubmitError<T> {
     ///     }
     ///     tasks.extend(waiting);
     /// }
-    /// # use std::convert::Infallible;
     /// # struct Nothing;
     /// # impl Task for Nothing {
     /// #     type Worker = ();
@@ -194,7 +193,7 @@ impl<T> SubmitError<T> {
     /// #     }
     /// #     fn run(self, (): &mut ()) {}
     /// # }
-    /// # let pool = WorkerPool::builder().queue(10).start(|_thread| Ok::<_, Infallible>(()))?;
+    /// # let pool = WorkerPool::builder().queue(10).start(|_thread| ())?;
     /// # let mut tasks = vec![Nothing, Nothing];
     /// # submit_some(&pool, &mut tasks);
     /// # assert!(tasks.is_empty());
@@ -384,10 +383,10 @@ impl<T: Task> PoolBuilder<T> {
     ///
     /// # Errors
     /// A thread or its state could not be made; those that could are stopped again.
-    pub fn start<F, E>(self, make_worker: F) -> Result<WorkerPool<T>, PoolError>
+    pub fn start<F, R>(self, make_worker: F) -> Result<WorkerPool<T>, PoolError>
     where
-        F: Fn(usize) -> Result<T::Worker, E> + Send + Sync + 'static,
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: Fn(usize) -> R + Send + Sync + 'static,
+        R: FactoryResult<T::Worker>,
     {
         let share = Share {
             per_key: self.per_key,
@@ -395,7 +394,7 @@ impl<T: Task> PoolBuilder<T> {
             threads_per_group: self.threads_per_group,
         };
         let queue = Arc::new(Queue::new(self.queue, share));
-        let make_worker = move |index| make_worker(index).map_err(Into::into);
+        let make_worker = move |index| make_worker(index).into_result();
         let threads = thread::start(&queue, self.threads, &self.name, Arc::new(make_worker))?;
         Ok(WorkerPool {
             queue,
@@ -410,7 +409,6 @@ impl<T: Task> PoolBuilder<T> {
 ///
 /// ```
 /// use netcore::{Task, WorkerPool};
-/// use std::convert::Infallible;
 /// use std::sync::mpsc;
 ///
 /// /// Tells a number; those of the same account in order.
@@ -429,7 +427,7 @@ impl<T: Task> PoolBuilder<T> {
 ///     }
 /// }
 ///
-/// let pool = WorkerPool::builder().threads(2).queue(100).start(|_thread| Ok::<_, Infallible>(()))?;
+/// let pool = WorkerPool::builder().threads(2).queue(100).start(|_thread| ())?;
 /// let (to, told) = mpsc::channel();
 /// for number in 1..=3 {
 ///     // A full pool gives the task back.
@@ -496,7 +494,6 @@ impl<T: Task> WorkerPool<T> {
     /// ```
     /// use netcore::{SubmitError, WorkerPool};
     /// # use netcore::Task;
-    /// # use std::convert::Infallible;
     /// use std::sync::mpsc;
     /// # struct Tell(u64, mpsc::SyncSender<u64>);
     /// # impl Task for Tell {
@@ -509,7 +506,7 @@ impl<T: Task> WorkerPool<T> {
     /// #     }
     /// # }
     ///
-    /// let pool = WorkerPool::builder().threads(1).queue(2).start(|_thread| Ok::<_, Infallible>(()))?;
+    /// let pool = WorkerPool::builder().threads(1).queue(2).start(|_thread| ())?;
     /// let (to, told) = mpsc::sync_channel(100);
     /// let (room, wait) = mpsc::sync_channel(1);
     /// // One notice that waits is as good as many.
@@ -545,7 +542,7 @@ impl<T: Task> WorkerPool<T> {
     /// #     }
     /// #     fn run(self, (): &mut ()) {}
     /// # }
-    /// # let pool = WorkerPool::<Nothing>::builder().start(|_thread| Ok::<_, std::convert::Infallible>(()))?;
+    /// # let pool = WorkerPool::<Nothing>::builder().start(|_thread| ())?;
     /// # gone(&pool, 7);
     /// # Ok::<_, netcore::PoolError>(())
     /// ```
@@ -578,7 +575,7 @@ impl<T: Task> WorkerPool<T> {
     /// #     }
     /// #     fn run(self, (): &mut ()) {}
     /// # }
-    /// # let pool = WorkerPool::<Nothing>::builder().start(|_thread| Ok::<_, std::convert::Infallible>(()))?;
+    /// # let pool = WorkerPool::<Nothing>::builder().start(|_thread| ())?;
     /// # assert_eq!(end_within(&pool, Duration::from_secs(9)), 0);
     /// # Ok::<_, netcore::PoolError>(())
     /// ```

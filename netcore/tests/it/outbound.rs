@@ -6,7 +6,6 @@ use netcore::codec::LengthPrefixed;
 use netcore::{
     Address, Backoff, ConnCx, ConnId, Connect, Flow, Handler, LoopCx, NoTask, Peer, Reason, Refusal, Server,
 };
-use std::convert::Infallible;
 use std::time::Duration;
 
 /// Keeps a connection to one address: says hello on it, and makes it again when it is gone.
@@ -62,12 +61,10 @@ fn call(to: impl Into<Address>) -> (Server<()>, Receiver<String>) {
     let to = to.into();
     let server = Server::builder::<Caller>()
         .loops(1)
-        .start(move |_, _| {
-            Ok::<_, Infallible>(Caller {
-                to: to.clone(),
-                backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(100)),
-                events: sender.clone(),
-            })
+        .start(move |_, _| Caller {
+            to: to.clone(),
+            backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(100)),
+            events: sender.clone(),
         })
         .unwrap();
     (server, events)

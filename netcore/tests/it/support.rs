@@ -7,7 +7,6 @@ use netcore::{
     Builder, CloseHow, CloseReason, ConnCx, ConnId, Eof, Flow, Handler, LoopCx, Peer, Permit, Queued, Reason,
     Refusal, Server, Task, WorkerPool,
 };
-use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -157,10 +156,7 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn start(configure: impl FnOnce(Builder<Commands>) -> Builder<Commands>) -> Running {
-    let pool = WorkerPool::builder()
-        .queue(8)
-        .start(|_| Ok::<_, Infallible>(()))
-        .unwrap();
+    let pool = WorkerPool::builder().queue(8).start(|_| ()).unwrap();
     let (sender, events) = bounded(100_000);
     let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let builder = Server::builder::<Commands>()
@@ -168,11 +164,9 @@ pub(crate) fn start(configure: impl FnOnce(Builder<Commands>) -> Builder<Command
         .listen(any_port)
         .workers(pool.clone());
     let server = configure(builder)
-        .start(move |_, _| {
-            Ok::<_, Infallible>(Commands {
-                events: sender.clone(),
-                connections: Vec::new(),
-            })
+        .start(move |_, _| Commands {
+            events: sender.clone(),
+            connections: Vec::new(),
         })
         .unwrap();
     Running { server, events, pool }

@@ -8,7 +8,6 @@ use netcore::codec::LengthPrefixed;
 use netcore::limits::TICK;
 use netcore::{ConnCx, Flow, Handler, LoopCx, NoTask, Peer, Refusal, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -67,10 +66,8 @@ impl Running {
         let server = Server::builder::<Echo>()
             .loops(1)
             .listen(any_port)
-            .start(move |_, _| {
-                Ok::<_, Infallible>(Echo {
-                    messages: Arc::clone(&counted),
-                })
+            .start(move |_, _| Echo {
+                messages: Arc::clone(&counted),
             })
             .unwrap();
         Self { server, messages }

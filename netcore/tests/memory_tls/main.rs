@@ -11,7 +11,6 @@ use netcore::rustls::pki_types::ServerName;
 use netcore::tls::{ClientCertificates, TlsClient, TlsServer};
 use netcore::{ConnCx, Flow, Handler, Listen, NoTask, Peer, Refusal, Server};
 use socket2::SockRef;
-use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -96,7 +95,7 @@ fn handshakes_that_are_broken_off_leave_nothing() {
     let server = Server::builder::<Nobody>()
         .loops(1)
         .listen(Listen::from(any_port).tls(tls))
-        .start(|_, _| Ok::<_, Infallible>(Nobody))
+        .start(|_, _| Nobody)
         .unwrap();
     let address = server.local_addrs()[0];
     let break_off_all = |count: usize| (0..count).for_each(|number| break_off(address, &flight, number));

@@ -11,7 +11,6 @@ use netcore::{
     Server,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use std::convert::Infallible;
 use std::io::{Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -176,10 +175,8 @@ pub(crate) fn start_on(
     let (sender, events) = bounded(100_000);
     let builder = Server::builder::<Commands>().loops(1).listen(listen);
     let server = configure(builder)
-        .start(move |_, _| {
-            Ok::<_, Infallible>(Commands {
-                events: sender.clone(),
-            })
+        .start(move |_, _| Commands {
+            events: sender.clone(),
         })
         .unwrap();
     Running { server, events }

@@ -10,7 +10,6 @@ use bytes::BytesMut;
 use clap::Parser;
 use netcore::codec::{Beat, Codec, Decoded, FrameError, LengthPrefixed};
 use netcore::{ConnCx, Flow, Handler, Limits, NoTask, Peer, Refusal, Server, Timeouts};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -101,7 +100,7 @@ fn serve(arguments: &Arguments) -> Result<Server<()>, Box<dyn std::error::Error>
             idle: Duration::MAX,
             ..Timeouts::default()
         })
-        .start(|_loop, _remote| Ok::<_, Infallible>(Echo))?;
+        .start(|_loop, _remote| Echo)?;
     Ok(server)
 }
 

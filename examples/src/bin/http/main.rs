@@ -16,7 +16,6 @@ use codec::{Event, Http};
 use netcore::{CloseReason, ConnCx, Flow, Handler, NoTask, Peer, Reason, Refusal, Server, Timeouts};
 use request::{Method, Persistence, Refused, Request, Target};
 use response::{CONTINUE, Page, Response};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -124,7 +123,7 @@ fn main() -> ExitCode {
         .listen(arguments.listen)
         .timeouts(timeouts)
         .tick(None)
-        .start(|_loop, _remote| Ok::<_, Infallible>(Web::default()));
+        .start(|_loop, _remote| Web::default());
     let server = match server {
         Ok(server) => server,
         Err(error) => {

@@ -15,7 +15,6 @@ use clap::Parser;
 use faults::{Command, Faults};
 use netcore::{Remote, Server, Timeouts};
 use relay::{Order, Relay, Status};
-use std::convert::Infallible;
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -112,7 +111,7 @@ fn main() -> ExitCode {
         .loops(arguments.threads)
         .listen(arguments.listen)
         .timeouts(timeouts())
-        .start(move |_loop, _remote| Ok::<_, Infallible>(Relay { to, faults }));
+        .start(move |_loop, _remote| Relay { to, faults });
     let server = match server {
         Ok(server) => server,
         Err(error) => {

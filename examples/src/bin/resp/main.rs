@@ -20,7 +20,6 @@ use netcore::{
     Timeouts,
 };
 use reply::{REPLY_BYTES_MAX, Reply, Version};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -144,10 +143,8 @@ fn main() -> ExitCode {
         .listen(arguments.listen)
         .outbound(outbound())
         .timeouts(timeouts())
-        .start(|_loop, _remote| {
-            Ok::<_, Infallible>(KeyValue {
-                store: Store::new(DATA_BYTES_MAX),
-            })
+        .start(|_loop, _remote| KeyValue {
+            store: Store::new(DATA_BYTES_MAX),
         });
     let server = match server {
         Ok(server) => server,
