@@ -12,9 +12,9 @@ use crate::limits::LOOPS_MAX;
 use crate::listen::{Listen, SocketFile};
 use crate::mailbox::Mailbox;
 use crate::observer::Observer;
-use crate::reactor::io::{Listener, MioIo};
+use crate::reactor::io::{Io, Listener, MioIo};
 use crate::reactor::{Acceptor, Handover, ListenerInfo, Parts, Reactor, Shared, waker_token};
-use crate::remote::Remote;
+use crate::remote::{Command, Remote};
 use crate::server::Server;
 use crate::worker::WorkerPool;
 use std::fmt;
@@ -147,8 +147,8 @@ pub struct Builder<H: Handler> {
     outbound: Outbound,
     budgets: Budgets,
     observer: Option<Arc<dyn Observer>>,
-    posts: usize,
-    reservations: usize,
+    pub(crate) posts: usize,
+    pub(crate) reservations: usize,
     tick: Option<Duration>,
     workers: Option<WorkerPool<H::Task>>,
 }
@@ -373,15 +373,50 @@ impl<H: Handler> Builder<H> {
         self.start_boxed(&make_handler)
     }
 
-    fn start_boxed(mut self, make_handler: &Arc<MakeHandler<H>>) -> Result<Server<H::Msg>, StartError> {
-        let opened = Sockets::open(std::mem::take(&mut self.listen), self.accept, self.loops)?;
-        let addresses = opened.infos.iter().map(|info| info.local.clone()).collect();
-        let shared = Arc::new(Shared::new(
+    /// What the loops share.
+    pub(crate) fn shared(&mut self, listeners: Vec<ListenerInfo>) -> Shared {
+        Shared::new(
             self.loops,
             self.limits.connections,
             std::mem::take(&mut self.admission),
-            opened.infos,
-        ));
+            listeners,
+        )
+    }
+
+    /// One loop with these options.
+    #[expect(clippy::too_many_arguments, reason = "what a loop is given, each once")]
+    pub(crate) fn parts<I: Io>(
+        &self,
+        loop_id: LoopId,
+        io: I,
+        acceptor: Option<Acceptor<I>>,
+        mailbox: Arc<Mailbox<Command<H::Msg>>>,
+        remote: Remote<H::Msg>,
+        shared: Arc<Shared>,
+        handover: Arc<Handover<I::Stream>>,
+    ) -> Parts<H, I> {
+        Parts {
+            loop_id,
+            io,
+            acceptor,
+            mailbox,
+            remote,
+            shared,
+            handover,
+            observer: self.observer.clone(),
+            pool: self.workers.clone(),
+            settings: Settings::new(&self.timeouts, self.outbound),
+            spans: Spans::new(&self.timeouts),
+            limits: self.limits,
+            budgets: self.budgets,
+            tick: self.tick,
+        }
+    }
+
+    fn start_boxed(mut self, make_handler: &Arc<MakeHandler<H>>) -> Result<Server<H::Msg>, StartError> {
+        let opened = Sockets::open(std::mem::take(&mut self.listen), self.accept, self.loops)?;
+        let addresses = opened.infos.iter().map(|info| info.local.clone()).collect();
+        let shared = Arc::new(self.shared(opened.infos));
         let handover = Arc::new(Handover::new(self.loops));
         let (mut ios, mut mailboxes) = (Vec::new(), Vec::new());
         for loop_id in (0..self.loops).map(|index| LoopId(index as u8)) {
@@ -401,23 +436,17 @@ impl<H: Handler> Builder<H> {
         for (((loop_id, io), mailbox), sockets) in
             ios.into_iter().zip(remote.mailboxes()).zip(opened.per_loop)
         {
-            let parts = Parts {
+            let acceptor =
+                (!sockets.is_empty()).then(|| Acceptor::new(sockets, self.accept == Accept::ReusePort));
+            let parts = self.parts(
                 loop_id,
                 io,
-                acceptor: (!sockets.is_empty())
-                    .then(|| Acceptor::new(sockets, self.accept == Accept::ReusePort)),
-                mailbox: Arc::clone(mailbox),
-                remote: remote.clone(),
-                shared: Arc::clone(&shared),
-                handover: Arc::clone(&handover),
-                observer: self.observer.clone(),
-                pool: self.workers.clone(),
-                settings: Settings::new(&self.timeouts, self.outbound),
-                spans: Spans::new(&self.timeouts),
-                limits: self.limits,
-                budgets: self.budgets,
-                tick: self.tick,
-            };
+                acceptor,
+                Arc::clone(mailbox),
+                remote.clone(),
+                Arc::clone(&shared),
+                Arc::clone(&handover),
+            );
             let (make_handler, report) = (Arc::clone(make_handler), report.clone());
             let pinning = self.pinning.clone();
             let thread = thread::Builder::new()

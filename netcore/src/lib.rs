@@ -73,6 +73,8 @@ mod remote;
 mod server;
 #[cfg(feature = "reactor")]
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "reactor")]
 mod worker;
 

@@ -24,6 +24,8 @@ mod shared;
 pub(crate) mod slots;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod world;
 
 pub(crate) use accept::Acceptor;
 pub use shared::Phase as ServerPhase;
@@ -198,6 +200,11 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             tick_at: parts.tick.map_or(now, |every| now + every),
             drain: drain::Progress::default(),
         })
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) const fn handler(&mut self) -> &mut H {
+        &mut self.handler
     }
 
     /// One turn; `false` after the loop was told to stop.

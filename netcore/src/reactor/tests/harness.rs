@@ -1,7 +1,7 @@
 //! A reactor in a scripted world, with a handler that does what the frames say and keeps a diary.
 
+use super::super::world::{ScriptedIo, World};
 use super::super::{Acceptor, Handover, ListenerInfo, Parts, Reactor, Shared};
-use super::world::{ScriptedIo, World};
 use crate::address::{Address, Network, Origin, Peer};
 use crate::admission::Admission;
 use crate::close::{CloseHow, SendError};

@@ -9,4 +9,3 @@ mod pending;
 #[cfg(feature = "tls")]
 mod sealed;
 mod simulation;
-mod world;

@@ -1,7 +1,7 @@
 //! A scripted world in the place of mio: edge-triggered, in virtual time, in one thread. An event comes once
-//! per change and never again.
+//! per change and never again. It owns the sockets and the clock of a simulation, and must never decide what happens.
 
-use super::super::io::{Io, Readiness};
+use super::io::{Io, Readiness};
 use crate::address::Address;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,44 +11,46 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// What the test and the reactor share.
-pub(super) struct World {
-    pub(super) now: Instant,
-    pub(super) sockets: Vec<Socket>,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) sockets: Vec<Socket>,
     /// Sockets and errors that `accept` gives.
-    pub(super) backlog: VecDeque<std::result::Result<usize, i32>>,
-    pub(super) events: Vec<Readiness>,
-    pub(super) timeouts: Vec<Duration>,
-    pub(super) listener_token: Option<u64>,
-    pub(super) spare: bool,
+    pub(crate) backlog: VecDeque<std::result::Result<usize, i32>>,
+    pub(crate) events: Vec<Readiness>,
+    pub(crate) timeouts: Vec<Duration>,
+    pub(crate) listener_token: Option<u64>,
+    pub(crate) spare: bool,
     /// `accept` fails for want of descriptors, unless the spare one has been given up.
-    pub(super) exhausted: bool,
-    pub(super) turned_away: usize,
-    pub(super) accepts: usize,
+    pub(crate) exhausted: bool,
+    pub(crate) turned_away: usize,
+    pub(crate) accepts: usize,
     /// Where connections were begun to.
-    pub(super) connects: Vec<Address>,
+    pub(crate) connects: Vec<Address>,
     /// The next connection fails at once.
-    pub(super) connect_error: Option<ErrorKind>,
+    pub(crate) connect_error: Option<ErrorKind>,
 }
 
 #[derive(Default)]
-pub(super) struct Socket {
-    pub(super) incoming: VecDeque<u8>,
-    pub(super) ended: bool,
-    pub(super) reset: bool,
-    pub(super) written: Vec<u8>,
-    pub(super) write_room: usize,
-    pub(super) token: Option<u64>,
-    pub(super) closed: bool,
-    pub(super) cut_off: bool,
-    pub(super) shut_down: bool,
+pub(crate) struct Socket {
+    pub(crate) incoming: VecDeque<u8>,
+    pub(crate) ended: bool,
+    pub(crate) reset: bool,
+    pub(crate) written: Vec<u8>,
+    pub(crate) write_room: usize,
+    pub(crate) token: Option<u64>,
+    pub(crate) closed: bool,
+    pub(crate) cut_off: bool,
+    pub(crate) shut_down: bool,
     /// A connection that the reactor makes, and that is not made yet.
-    pub(super) unconnected: bool,
-    pub(super) reads: usize,
-    pub(super) writes: usize,
+    pub(crate) unconnected: bool,
+    /// A connection that the reactor makes or made.
+    pub(crate) outbound: bool,
+    pub(crate) reads: usize,
+    pub(crate) writes: usize,
 }
 
 impl World {
-    pub(super) fn new() -> Rc<RefCell<Self>> {
+    pub(crate) fn new() -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Self {
             now: Instant::now(),
             sockets: Vec::new(),
@@ -66,7 +68,7 @@ impl World {
     }
 
     /// A peer connects and waits to be accepted.
-    pub(super) fn connect(&mut self) -> usize {
+    pub(crate) fn connect(&mut self) -> usize {
         let socket = self.sockets.len();
         self.sockets.push(Socket {
             write_room: usize::MAX,
@@ -77,7 +79,7 @@ impl World {
         socket
     }
 
-    pub(super) fn announce_listener(&mut self) {
+    pub(crate) fn announce_listener(&mut self) {
         if let Some(token) = self.listener_token {
             self.events.push(Readiness {
                 token,
@@ -89,22 +91,22 @@ impl World {
         }
     }
 
-    pub(super) fn feed(&mut self, socket: usize, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, socket: usize, bytes: &[u8]) {
         self.sockets[socket].incoming.extend(bytes);
         self.announce(socket, true, false, false);
     }
 
-    pub(super) fn end(&mut self, socket: usize) {
+    pub(crate) fn end(&mut self, socket: usize) {
         self.sockets[socket].ended = true;
         self.announce(socket, true, false, true);
     }
 
-    pub(super) fn make_room(&mut self, socket: usize, bytes: usize) {
+    pub(crate) fn make_room(&mut self, socket: usize, bytes: usize) {
         self.sockets[socket].write_room = bytes;
         self.announce(socket, false, true, false);
     }
 
-    pub(super) fn announce(&mut self, socket: usize, readable: bool, writable: bool, end: bool) {
+    pub(crate) fn announce(&mut self, socket: usize, readable: bool, writable: bool, end: bool) {
         let Socket { token, closed, .. } = self.sockets[socket];
         if let (Some(token), false) = (token, closed) {
             self.events.push(Readiness {
@@ -118,7 +120,7 @@ impl World {
     }
 
     /// The peer is gone for good, which the system says without being asked.
-    pub(super) fn break_off(&mut self, socket: usize) {
+    pub(crate) fn break_off(&mut self, socket: usize) {
         self.sockets[socket].reset = true;
         self.announce(socket, true, true, true);
         if let Some(event) = self.events.last_mut() {
@@ -126,12 +128,29 @@ impl World {
         }
     }
 
-    pub(super) fn pass(&mut self, span: Duration) {
+    /// Where a connection was begun to, and its socket.
+    #[cfg(feature = "testing")]
+    pub(crate) fn connect_of(&self, number: usize) -> Option<(Address, usize)> {
+        let to = self.connects.get(number)?;
+        let made = self
+            .sockets
+            .iter()
+            .enumerate()
+            .filter(|(_, socket)| socket.outbound);
+        made.map(|(socket, _)| (to.clone(), socket)).nth(number)
+    }
+
+    /// How long the loop wanted to sleep the last time.
+    pub(crate) fn sleep(&self) -> Option<Duration> {
+        self.timeouts.last().copied()
+    }
+
+    pub(crate) fn pass(&mut self, span: Duration) {
         self.now += span;
     }
 }
 
-pub(super) struct ScriptedIo(pub(super) Rc<RefCell<World>>);
+pub(crate) struct ScriptedIo(pub(crate) Rc<RefCell<World>>);
 
 impl Io for ScriptedIo {
     type Stream = usize;
@@ -187,6 +206,7 @@ impl Io for ScriptedIo {
         world.sockets.push(Socket {
             write_room: usize::MAX,
             unconnected: true,
+            outbound: true,
             ..Socket::default()
         });
         Ok(socket)
