@@ -1,6 +1,7 @@
 //! Owns what an embedder can set: limits, deadlines, water marks and budgets, with their defaults. Must never
 //! read files or the environment.
 
+use crate::limits::READ_BUFFER_BYTES;
 use crate::time::Ticks;
 use std::time::Duration;
 
@@ -131,6 +132,28 @@ impl Default for Outbound {
 }
 
 impl Outbound {
+    /// Marks between which one more frame of up to so many bytes, its header included, always fits: a handler that
+    /// answers each frame with at most one is never refused.
+    ///
+    /// ```
+    /// use netcore::Outbound;
+    ///
+    /// let outbound = Outbound::for_frames_of(4 + 1024 * 1024);
+    /// assert_eq!(outbound.limit - outbound.high_water, 4 + 1024 * 1024);
+    /// ```
+    #[must_use]
+    pub const fn for_frames_of(bytes: usize) -> Self {
+        // What one read can bring is answered with one write.
+        let high_water = READ_BUFFER_BYTES;
+        Self {
+            low_water: high_water / 2,
+            high_water,
+            limit: high_water.saturating_add(bytes),
+            reply_reserve: 256 * 1024,
+            when_full: WhenFull::Refuse,
+        }
+    }
+
     /// The same marks in ascending order; marks out of order are raised.
     ///
     /// ```

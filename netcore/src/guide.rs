@@ -258,7 +258,7 @@
 //!
 //! ```
 //! use netcore::codec::Delimited;
-//! use netcore::{Backoff, Connect, ConnCx, ConnId, Flow, Handler, LoopCx, NoTask, Peer, Reason, Refusal};
+//! use netcore::{Backoff, Connect, ConnCx, ConnId, Flow, Handler, LoopCx, NoTask, Reason};
 //! use std::net::SocketAddr;
 //!
 //! struct Client { server: SocketAddr, backoff: Backoff }
@@ -279,10 +279,6 @@
 //!
 //!     fn on_start(&mut self, cx: &mut LoopCx<'_, Self>) {
 //!         self.connect(cx, Connect::to(self.server));
-//!     }
-//!
-//!     fn on_accept(&mut self, _peer: &Peer) -> Result<(Delimited, ()), Refusal> {
-//!         Err(Refusal)
 //!     }
 //!
 //!     fn on_open(&mut self, _cx: &mut ConnCx<'_, Self>) {
@@ -312,7 +308,18 @@
 //! [`drain_with`](crate::Server::drain_with) the goodbyes are spread over some time, so that ten thousand clients do
 //! not connect elsewhere in the same second. Then [`Server::shutdown`](crate::Server::shutdown) stops the loops.
 //!
-//! # 9. In the open
+//! # 9. Another protocol on the same connection
+//!
+//! A connection that begins in one protocol and goes on in another has a codec with a state for each, and changes it
+//! with [`ConnCx::codec`](crate::ConnCx::codec) in `on_frame`: the bytes behind that frame, received or not, are
+//! decoded by the new one.
+//!
+//! # 10. Tests
+//!
+//! With the feature `testing`, `netcore::testing::Simulation` runs a handler in a loop without sockets: the test is the
+//! peer and moves the clock.
+//!
+//! # 11. In the open
 //!
 //! [`Listen`](crate::Listen) adds what a public server needs: TLS with certificates that can be renewed while
 //! connections go on, the PROXY protocol behind a load balancer, Unix sockets, sockets from the service manager. An

@@ -15,16 +15,20 @@
 //! - **Backpressure.** A peer that does not read is not read from; a full worker pool stops the reading of
 //!   those who feed it. While *we* do not read, the deadlines that wait for the peer stand still.
 //!
-//! Without the feature `reactor` (on by default) only the parts without sockets and threads are built:
-//! [`codec`], [`conn`], [`proxy`], [`wheel`] and what they need.
+//! Without the feature `reactor` (on by default) only the parts without sockets and threads are built: [`codec`], and
+//! for fuzzing the connection core, the PROXY parser and the timer wheel, which are no part of the interface.
 
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic))]
 
 pub mod codec;
+#[doc(hidden)]
 pub mod conn;
 pub mod limits;
+#[doc(hidden)]
 pub mod proxy;
+#[doc(hidden)]
 pub mod time;
+#[doc(hidden)]
 pub mod wheel;
 
 mod backoff;

@@ -37,6 +37,8 @@
 //! # Ok::<_, netcore::StartError>(())
 //! ```
 
+#![expect(clippy::panic, reason = "a test that cannot go on has failed")]
+
 use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
@@ -188,15 +190,14 @@ impl<H: Handler> Simulation<H> {
     /// Whether the server has closed its end.
     #[must_use]
     pub fn is_closed(&self, peer: SimulatedPeer) -> bool {
-        let world = self.world.borrow();
-        world.sockets[peer.0].closed
+        self.world.borrow().is_closed(peer.0)
     }
 
     /// Whether the server has finished sending, or closed its end.
     #[must_use]
     pub fn is_finished(&self, peer: SimulatedPeer) -> bool {
         let world = self.world.borrow();
-        world.sockets[peer.0].shut_down || world.sockets[peer.0].closed
+        world.sockets[peer.0].shut_down || world.is_closed(peer.0)
     }
 
     /// Time passes, and whatever becomes due in it happens in its order.

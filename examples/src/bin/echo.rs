@@ -6,7 +6,6 @@
 
 use clap::Parser;
 use netcore::codec::LengthPrefixed;
-use netcore::limits::READ_BUFFER_BYTES;
 use netcore::{ConnCx, Flow, Handler, Listen, NoTask, Outbound, Peer, Refusal, Server};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -48,18 +47,6 @@ impl Handler for Echo {
     }
 }
 
-/// A peer that does not read is not read from once it has `high_water` bytes to come: what one read can bring, so
-/// that it is answered with one write. From there one more frame must always fit.
-fn outbound() -> Outbound {
-    let high_water = READ_BUFFER_BYTES;
-    Outbound {
-        low_water: high_water / 2,
-        high_water,
-        limit: high_water + 4 + FRAME_BYTES_MAX as usize,
-        ..Outbound::default()
-    }
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let given = match Listen::activated() {
@@ -71,7 +58,7 @@ fn main() -> ExitCode {
     };
     let mut builder = Server::builder::<Echo>()
         .loops(arguments.threads)
-        .outbound(outbound());
+        .outbound(Outbound::for_frames_of(4 + FRAME_BYTES_MAX as usize));
     if given.is_empty() {
         builder = builder.listen(arguments.listen);
     }

@@ -270,6 +270,10 @@ impl Codec for LengthPrefixed {
         }
     }
 
+    fn frame_bytes_max(&self) -> Option<usize> {
+        usize::try_from(self.max).ok()
+    }
+
     #[inline]
     fn encode(&self, out: &[u8], dst: &mut BytesMut) -> Result<(), FrameError> {
         let total = out.len() + usize::from(self.strip);

@@ -140,6 +140,10 @@ impl Codec for Delimited {
         })
     }
 
+    fn frame_bytes_max(&self) -> Option<usize> {
+        Some(self.longest())
+    }
+
     fn encode(&self, out: &[u8], dst: &mut BytesMut) -> Result<(), DelimiterError> {
         if out.len() > self.max as usize {
             return Err(DelimiterError::TooLong { max: self.max });

@@ -154,6 +154,12 @@ pub trait Codec: 'static {
     /// `out` has no representation. What was appended so far is removed again by the library.
     fn encode(&self, out: &Self::Out, dst: &mut BytesMut) -> Result<(), Self::Error>;
 
+    /// Bytes of the longest frame that is sent, its header included, if there is a longest one. A server whose
+    /// [`Outbound`](crate::Outbound) has no room for one above high water warns when it accepts its first connection.
+    fn frame_bytes_max(&self) -> Option<usize> {
+        None
+    }
+
     /// Classifies a received frame.
     fn beat(&self, _frame: &Self::In<'_>) -> Beat {
         Beat::Data

@@ -10,6 +10,7 @@ use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::limits::{GROUPS_PER_CONNECTION_MAX, TIMERS_PER_CONNECTION_MAX};
 use crate::time::{Tick, Ticks};
+use crate::worker::SubmitError;
 use bytes::Bytes;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -382,6 +383,36 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         let rare = self.slot().rare.as_ref();
         rare.into_iter()
             .flat_map(|rare| rare.groups.iter().map(|membership| membership.group))
+    }
+
+    /// Gives work to the worker pool, from any callback; in `on_frame`, [`Flow::Offload`](crate::Flow::Offload) does the
+    /// same. If the pool has no room, the task is kept and reading of the connection pauses until it has; tasks of a
+    /// connection keep their order.
+    ///
+    /// ```
+    /// # use netcore::{CloseHow, ConnCx, Handler, Task};
+    /// # struct Report(u64);
+    /// # impl Task for Report {
+    /// #     type Worker = ();
+    /// #     fn key(&self) -> u64 { self.0 }
+    /// #     fn run(self, (): &mut ()) {}
+    /// # }
+    /// /// To be called in `on_timer`: once a minute, what the client did is written down.
+    /// fn report<H: Handler<Task = Report>>(cx: &mut ConnCx<'_, H>) {
+    ///     let task = Report(cx.id().as_u64());
+    ///     if cx.offload(task).is_err() {
+    ///         // The one of the last minute still waits: this minute is part of the next report.
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The task comes back: [`SubmitError::Full`] if another one of this connection waits for room,
+    /// [`SubmitError::Stopped`] if the pool has stopped or the server has none.
+    pub fn offload(&mut self, task: H::Task) -> Result<(), SubmitError<H::Task>> {
+        let offloaded = self.state.offload(self.id, task);
+        self.state.touch(self.id);
+        offloaded
     }
 
     /// Stops reading of this connection: no `on_frame` until [`resume_reading`](Self::resume_reading). The

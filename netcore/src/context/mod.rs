@@ -12,7 +12,7 @@ pub use loop_cx::{Connect, ConnectError, Delivery, LoopCx};
 use crate::address::{Address, CompactPeer};
 use crate::close::SendError;
 use crate::config::{Settings, Timeouts};
-use crate::conn::{Core, Phase, Spare};
+use crate::conn::{Core, Pause, Phase, Spare};
 use crate::handler::{Handler, Reason};
 use crate::id::{ConnId, LoopId};
 use crate::reactor::Shared;
@@ -20,7 +20,9 @@ use crate::reactor::slots::Slots;
 use crate::remote::Remote;
 use crate::time::{Tick, Ticks};
 use crate::tls::{TlsClient, TlsInfo};
+use crate::worker::{SubmitError, WorkerPool};
 use groups::Groups;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 use timers::Timers;
@@ -203,9 +205,44 @@ pub(crate) struct LoopState<H: Handler> {
     pub(crate) queued_bytes: usize,
     pub(crate) queued_bytes_max: usize,
     pub(crate) spare: Spare,
+    pub(crate) pool: Option<WorkerPool<H::Task>>,
+    /// Connections whose task the pool refused, in the order of refusal.
+    pub(crate) waiting: VecDeque<ConnId>,
 }
 
 impl<H: Handler> LoopState<H> {
+    /// Gives a task to the pool. If that has no room, the task is kept, and reading of its connection pauses until it
+    /// has; a second one is not kept.
+    pub(crate) fn offload(&mut self, id: ConnId, task: H::Task) -> Result<(), SubmitError<H::Task>> {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return Err(SubmitError::Full(task));
+        };
+        if slot.has_task() {
+            return Err(SubmitError::Full(task));
+        }
+        let Some(pool) = &self.pool else {
+            return Err(SubmitError::Stopped(task));
+        };
+        let task = match pool.try_submit(task) {
+            Ok(()) => return Ok(()),
+            Err(SubmitError::Full(task) | SubmitError::KeyFull(task)) => task,
+            Err(SubmitError::Stopped(task)) => return Err(SubmitError::Stopped(task)),
+        };
+        if slot.core.phase() == Phase::Closed {
+            return Err(SubmitError::Full(task));
+        }
+        slot.rare().task = Some(task);
+        slot.core.pause(Pause::Workers, self.tick);
+        self.waiting.push_back(id);
+        if self.waiting.len() > 2 * self.slots.len() + 64 {
+            // Connections that ended while they waited.
+            let slots = &self.slots;
+            self.waiting
+                .retain(|id| slots.get(*id).is_some_and(|slot| slot.has_task()));
+        }
+        Ok(())
+    }
+
     /// Puts the connection on the list of those to settle, once.
     pub(crate) fn touch(&mut self, id: ConnId) {
         if let Some(slot) = self.slots.get_mut(id)

@@ -104,7 +104,6 @@ pub(crate) struct Reactor<H: Handler, I: Io> {
     observer: Option<Arc<dyn Observer>>,
     /// What the observer will be told of this turn.
     meter: Turn,
-    pool: Option<WorkerPool<H::Task>>,
     spans: Spans,
     limits: Limits,
     budgets: Budgets,
@@ -122,8 +121,6 @@ pub(crate) struct Reactor<H: Handler, I: Io> {
     messages: VecDeque<Command<H::Msg>>,
     /// Connections to read in the next turn, each once.
     ready: VecDeque<ConnId>,
-    /// Connections whose task the pool refused, in the order of refusal.
-    waiting: VecDeque<ConnId>,
     /// TLS handshakes under way, and the connections whose turn for one has not come.
     handshakes: usize,
     handshake_queue: VecDeque<ConnId>,
@@ -166,6 +163,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             queued_bytes: 0,
             queued_bytes_max: parts.limits.queued_bytes,
             spare: Spare::default(),
+            pool: parts.pool,
+            waiting: VecDeque::new(),
         };
         Ok(Self {
             handler,
@@ -177,7 +176,6 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             handover: parts.handover,
             observer: parts.observer,
             meter: Turn::default(),
-            pool: parts.pool,
             spans: parts.spans,
             limits: parts.limits,
             budgets: parts.budgets,
@@ -190,7 +188,6 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             events: Vec::new(),
             messages: VecDeque::new(),
             ready: VecDeque::new(),
-            waiting: VecDeque::new(),
             handshakes: 0,
             handshake_queue: VecDeque::new(),
             over: Vec::new(),
@@ -260,7 +257,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.meter.connections = self.state.slots.len();
         self.meter.ready = self.ready.len();
         self.meter.messages_waiting = self.messages.len() + self.mailbox.len();
-        self.meter.tasks_waiting = self.waiting.len();
+        self.meter.tasks_waiting = self.state.waiting.len();
         self.meter.undecoded_bytes = self.held_bytes;
         self.meter.queued_bytes = self.state.queued_bytes;
         observer.turn(self.state.loop_id, &self.meter);

@@ -15,6 +15,7 @@ use super::{Reactor, guard, jitter, sealed};
 use crate::address::{Address, CompactPeer};
 use crate::admission::Refused;
 use crate::close::CloseReason;
+use crate::codec::Codec as _;
 use crate::conn::Core;
 use crate::context::{Pending, Slot, Stage};
 use crate::handler::{Handler, Reason};
@@ -73,7 +74,11 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     fn ask(&mut self, peer: &CompactPeer) -> Result<(H::Codec, H::Conn), Refused> {
         let peer = self.state.shared.peer(peer);
         let asked = guard("on_accept", || self.handler.on_accept(&peer));
-        asked.and_then(Result::ok).ok_or(Refused::Application)
+        let accepted = asked.and_then(Result::ok).ok_or(Refused::Application)?;
+        if let Some(bytes) = accepted.0.frame_bytes_max() {
+            self.state.shared.check_room(self.state.settings.outbound, bytes);
+        }
+        Ok(accepted)
     }
 
     fn begin_pending(

@@ -5,7 +5,7 @@ use super::io::Io;
 use super::{Reactor, guard};
 use crate::close::{CloseHow, CloseReason};
 use crate::config::Budgets;
-use crate::conn::{Pause, Phase, Source, Step};
+use crate::conn::{Pause, Source, Step};
 use crate::context::ConnCx;
 use crate::handler::{Flow, Handler, Reason};
 use crate::id::ConnId;
@@ -71,8 +71,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
 
     /// The pool has room: submits what it refused, in the order of refusal.
     pub(super) fn retry_tasks(&mut self) {
-        for _ in 0..self.waiting.len() {
-            let Some(id) = self.waiting.pop_front() else {
+        for _ in 0..self.state.waiting.len() {
+            let Some(id) = self.state.waiting.pop_front() else {
                 return;
             };
             let Some(slot) = self.state.slots.get_mut(id) else {
@@ -253,33 +253,20 @@ impl<H: Handler, I: Io> Reactor<H, I> {
 
     /// Gives a task to the pool, or keeps it and pauses its connection.
     fn submit(&mut self, id: ConnId, task: H::Task) {
-        let Some(pool) = &self.pool else {
+        if self.state.pool.is_none() {
             log::error!("a handler offloads work, but the server has no worker pool");
             return self.close_by_library(id, CloseReason::NoWorkers);
-        };
-        match guard("Task::key", || pool.try_submit(task)) {
+        }
+        match guard("Task::key", || self.state.offload(id, task)) {
             Some(Ok(())) => {}
-            Some(Err(SubmitError::Full(task) | SubmitError::KeyFull(task))) => self.keep_task(id, task),
+            Some(Err(SubmitError::Full(_) | SubmitError::KeyFull(_))) => {
+                if self.state.context(id).is_some() {
+                    log::error!("a handler offloads a second task while the first one waits for room");
+                    self.close_by_library(id, CloseReason::NoWorkers);
+                }
+            }
             Some(Err(SubmitError::Stopped(_))) => self.close_by_library(id, CloseReason::Stopped),
             None => self.close_by_library(id, CloseReason::HandlerPanicked),
-        }
-    }
-
-    fn keep_task(&mut self, id: ConnId, task: H::Task) {
-        let Some(slot) = self.state.slots.get_mut(id) else {
-            return;
-        };
-        if slot.core.phase() == Phase::Closed {
-            return;
-        }
-        slot.rare().task = Some(task);
-        slot.core.pause(Pause::Workers, self.state.tick);
-        self.waiting.push_back(id);
-        if self.waiting.len() > 2 * self.state.slots.len() + 64 {
-            // Connections that ended while they waited.
-            let slots = &self.state.slots;
-            self.waiting
-                .retain(|id| slots.get(*id).is_some_and(|slot| slot.has_task()));
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::address::{Address, CompactPeer, Network, Origin, Peer};
 use crate::admission::{Admission, Refused, Sources};
+use crate::config::Outbound;
 use crate::id::LoopId;
 use crate::limits::HANDOVER_MAX;
 use crate::tls::TlsServer;
@@ -10,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::mem;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What all loops know, whatever their sockets are.
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     sources: Option<Mutex<Sources>>,
     drain: Mutex<Drain>,
     changed: Condvar,
+    /// That frames may not fit has been said.
+    warned: AtomicBool,
 }
 
 /// What every connection of a listener has in common.
@@ -120,6 +123,17 @@ impl Shared {
             sources: needs_sources.then(|| Mutex::new(Sources::new(admission))),
             drain: Mutex::new(Drain::default()),
             changed: Condvar::new(),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Warns, once, where a frame of the longest kind can be refused although its connection reads.
+    pub(crate) fn check_room(&self, outbound: Outbound, frame_bytes_max: usize) {
+        let room = outbound.limit.saturating_sub(outbound.high_water);
+        if room < frame_bytes_max && !self.warned.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "frames of up to {frame_bytes_max} bytes can be refused: Outbound has room for {room} above high water"
+            );
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) struct Socket {
     pub(crate) unconnected: bool,
     /// A connection that the reactor makes or made.
     pub(crate) outbound: bool,
+    pub(crate) accepted: bool,
     pub(crate) reads: usize,
     pub(crate) writes: usize,
 }
@@ -128,6 +129,18 @@ impl World {
         }
     }
 
+    /// Whether the reactor gave it up. One that it did not want was never opened.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_closed(&self, socket: usize) -> bool {
+        let Socket {
+            closed,
+            accepted,
+            token,
+            ..
+        } = self.sockets[socket];
+        closed || accepted && token.is_none()
+    }
+
     /// Where a connection was begun to, and its socket.
     #[cfg(feature = "testing")]
     pub(crate) fn connect_of(&self, number: usize) -> Option<(Address, usize)> {
@@ -188,6 +201,9 @@ impl Io for ScriptedIo {
             return Err(Error::from_raw_os_error(24));
         }
         world.backlog.pop_front();
+        if let Ok(socket) = next {
+            world.sockets[socket].accepted = true;
+        }
         if world.exhausted {
             world.turned_away += 1;
         }

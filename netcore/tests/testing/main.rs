@@ -1,13 +1,16 @@
 //! What an embedder's tests can do with a simulated loop.
 
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use netcore::codec::LengthPrefixed;
+use bytes::BytesMut;
+use netcore::codec::{Codec, Decoded, Delimited, LengthPrefixed};
 use netcore::testing::{SimulatedPeer, Simulation};
 use netcore::{
-    Address, CloseHow, ConnCx, ConnId, Connect, Flow, Handler, LoopCx, Outbound, Peer, Reason, Refusal,
-    Server, StartError, Task, Timeouts, WorkerPool,
+    Address, CloseHow, ConnCx, ConnId, Connect, Flow, Handler, LoopCx, NoTask, Outbound, Peer, Reason,
+    Refusal, Server, StartError, Task, Timeouts, WorkerPool,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -227,4 +230,74 @@ fn workers_are_real_and_their_messages_are_taken_when_the_loop_turns() {
 fn a_handler_that_cannot_be_made_is_an_error() {
     let made = Simulation::<Subject>::start(Server::builder(), |_, _| Err::<Subject, _>("no"));
     assert!(matches!(made, Err(StartError::Handler { .. })));
+}
+
+/// Lines, until `UPGRADE`; then frames with a length.
+#[derive(Clone, Copy)]
+enum Upgrading {
+    Lines(Delimited),
+    Frames(LengthPrefixed),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("not in this protocol")]
+struct Wrong;
+
+impl Codec for Upgrading {
+    type In<'a> = &'a [u8];
+    type Out = [u8];
+    type Error = Wrong;
+
+    fn decode<'a>(&mut self, src: &'a [u8]) -> Result<Decoded<&'a [u8]>, Wrong> {
+        match self {
+            Self::Lines(codec) => codec.decode(src).map_err(|_| Wrong),
+            Self::Frames(codec) => codec.decode(src).map_err(|_| Wrong),
+        }
+    }
+
+    fn encode(&self, out: &[u8], dst: &mut BytesMut) -> Result<(), Wrong> {
+        match self {
+            Self::Lines(codec) => codec.encode(out, dst).map_err(|_| Wrong),
+            Self::Frames(codec) => codec.encode(out, dst).map_err(|_| Wrong),
+        }
+    }
+}
+
+struct Upgrade;
+
+impl Handler for Upgrade {
+    type Codec = Upgrading;
+    type Conn = ();
+    type Msg = ();
+    type Task = NoTask;
+
+    fn on_accept(&mut self, _: &Peer) -> Result<(Upgrading, ()), Refusal> {
+        Ok((Upgrading::Lines(Delimited::lines(100)), ()))
+    }
+
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+        cx.send(frame).unwrap();
+        if frame == b"UPGRADE" {
+            *cx.codec() = Upgrading::Frames(codec());
+        }
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_codec_changes_on_a_connection_that_is_under_way() {
+    let all = [
+        b"one\r\nUPGRADE\r\n".as_slice(),
+        &frame("two\nlines"),
+        &frame("x"),
+    ]
+    .concat();
+    // However the bytes arrive.
+    for split in 0..=all.len() {
+        let mut simulation = Simulation::start(Server::builder(), |_, _| Upgrade).unwrap();
+        let peer = simulation.connect();
+        simulation.send(peer, &all[..split]);
+        simulation.send(peer, &all[split..]);
+        assert_eq!(simulation.received(peer), all, "split at {split}");
+    }
 }

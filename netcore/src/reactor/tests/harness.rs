@@ -105,6 +105,14 @@ impl Handler for Obedient {
             ("abort", _) => cx.close(2, CloseHow::Abort),
             ("close", _) => return Flow::Close(3),
             ("panic", _) => panic!("as told"),
+            ("offload", count) => {
+                let id = cx.id().as_u64();
+                for _ in 0..count.parse().unwrap() {
+                    if cx.offload(Work(id)).is_err() {
+                        self.note("not taken");
+                    }
+                }
+            }
             ("work", _) => return Flow::Offload(Work(cx.id().as_u64())),
             ("finish", _) => cx.finish_sending(),
             ("keep", _) => cx.conn().keep_writing = true,

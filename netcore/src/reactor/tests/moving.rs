@@ -270,6 +270,53 @@ fn a_refused_task_is_kept_and_reading_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn any_callback_offloads_and_one_task_waits_for_room() {
+    let (permit, permissions) = crossbeam_channel::bounded(10);
+    let (began, begins) = crossbeam_channel::bounded(10);
+    let pool = WorkerPool::builder()
+        .threads(1)
+        .queue(1)
+        .start(move |_| permissions.clone())
+        .unwrap();
+    pool.on_room(move || began.send(()).unwrap());
+    let mut loop_ = harness(Options {
+        pool: Some(pool.clone()),
+        ..Options::default()
+    });
+    let socket = loop_.connect();
+    loop_.diary();
+    // One runs, or waits; at most one more waits in the pool, and one here. The others come back.
+    loop_.feed(socket, &["offload:5", "after"]);
+    loop_.run();
+    let refused = loop_.diary().iter().filter(|entry| *entry == "not taken").count();
+    assert!((2..=3).contains(&refused), "{refused}");
+    assert!(loop_.written(socket).is_empty(), "reading pauses meanwhile");
+
+    for _ in 0..3 {
+        permit.send(()).unwrap();
+    }
+    while loop_.written(socket).is_empty() {
+        begins.recv_timeout(Duration::from_secs(60)).unwrap();
+        loop_.run();
+        if loop_.diary().contains(&"0: after".to_owned()) {
+            break;
+        }
+    }
+    pool.shutdown();
+    assert_eq!(pool.stats().completed, 5 - refused as u64);
+}
+
+#[test]
+fn without_a_pool_a_task_comes_back() {
+    let mut loop_ = harness(Options::default());
+    let socket = loop_.connect();
+    loop_.diary();
+    loop_.feed(socket, &["offload:1", "after"]);
+    loop_.run();
+    assert_eq!(loop_.diary(), ["0: offload:1", "not taken", "0: after"]);
+}
+
+#[test]
 fn a_panic_in_a_frame_costs_its_connection_only() {
     let mut loop_ = harness(Options::default());
     let (bad, good) = (loop_.connect(), loop_.connect());
