@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pool::{CONNECTIONS_MAX, PoolSettings};
 use storage::{
     Store, Testimony,
     ephemeral::{
         self, Hints, Pasts, Presence, RateLimits, Recent, Remote, RemoteError, RemoteSettings, SessionCache,
     },
-    pool::{CONNECTIONS_MAX, PoolSettings},
     postgres::{self, PostgresOptions, PostgresStore},
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };

@@ -20,7 +20,6 @@
 #[cfg(test)]
 extern crate self as storage;
 
-pub mod breaker;
 pub mod cached;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -28,11 +27,9 @@ pub mod copy;
 pub mod ephemeral;
 mod error;
 mod fate;
-mod gate;
 pub mod model;
 mod page;
 mod past;
-pub mod pool;
 pub mod postgres;
 mod read;
 mod shape;

@@ -68,9 +68,9 @@ pub(crate) fn bounded(workspace: &Workspace) -> Result<Outcome> {
     loom(workspace, PREEMPTIONS_IN_CI)
 }
 
-/// What has models, and the condition under which it is built for them. That of storage is its own, because other
+/// What has models, and the condition under which it is built for them. That of the pool is its own, because other
 /// libraries know `loom` too: database drivers below it would be built for models they do not bring.
-const MODELLED: [(&str, &str); 2] = [("netcore", "loom"), ("storage", "pool_models")];
+const MODELLED: [(&str, &str); 2] = [("netcore", "loom"), ("pool", "pool_models")];
 
 fn loom(workspace: &Workspace, preemptions: u8) -> Result<Outcome> {
     for (package, condition) in MODELLED {

@@ -10,7 +10,7 @@
 //! interfaces and pass the same tests.
 //!
 //! Every call takes the time from its caller, who gives times that do not go back. [`Memory`] expires by it;
-//! [`Remote`] leaves expiry to Redis and uses it for its [breaker](crate::breaker). All of it may be called from any
+//! [`Remote`] leaves expiry to Redis and uses it for its [breaker](pool::breaker). All of it may be called from any
 //! thread; [`Memory`] holds a lock for microseconds, [`Remote`] blocks for its time-outs at most. Calls to [`Remote`]
 //! belong on workers, never on an event loop.
 

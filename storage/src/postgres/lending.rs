@@ -19,12 +19,12 @@ use super::{
     session::Session,
 };
 use crate::{
-    breaker::{BreakerSettings, BreakerState},
     error::{OpenError, ReadError},
     fate::Doom,
-    gate::{Cause, Gate, SlowStart, Words},
-    pool::{ConnectError, DriverTimeouts, GetError, Init, Pool, PoolPolicy, Reset, Statistics, Status},
 };
+use pool::breaker::{BreakerSettings, BreakerState};
+use pool::shared_breaker::{Cause, SharedBreaker, SlowStart, Wording};
+use pool::{ConnectError, DriverTimeouts, GetError, Init, Pool, PoolPolicy, Reset, Statistics, Status};
 
 /// One failure is enough, because it is no single one: the pool has tried to connect again and again by then, or a
 /// question was lost on two connections. The pauses are short, because a probe costs the server nothing while the pool
@@ -39,7 +39,7 @@ const BREAKER: BreakerSettings = BreakerSettings {
     recovery: Duration::from_secs(1),
 };
 
-const WORDS: Words = Words {
+const WORDS: Wording = Wording {
     whom: "PostgreSQL (reading)",
     meanwhile: "questions are refused until it does",
 };
@@ -77,7 +77,7 @@ impl fmt::Display for PostgresStatus {
 pub(super) struct ReadConnections {
     pool: Pool<PostgresManager>,
     node: Arc<Node>,
-    gate: Gate,
+    gate: SharedBreaker,
     acquire_timeout: Duration,
 }
 
@@ -110,7 +110,7 @@ impl ReadConnections {
         Ok(Self {
             pool,
             node,
-            gate: Gate::new(WORDS, SlowStart::Fewer, BREAKER, Instant::now()),
+            gate: SharedBreaker::new(WORDS, SlowStart::Fewer, BREAKER, Instant::now()),
             acquire_timeout: options.readers.acquire_timeout,
         })
     }

@@ -69,7 +69,6 @@ use std::{
 use crate::{
     error::OpenError,
     fate::{Doom, Fate},
-    gate::Gate,
     past::{Claim, Generation, TokenKey},
     read::{Reader, Store},
     types::Position,
@@ -78,6 +77,7 @@ use crate::{
 use connections::Connector;
 use lending::ReadConnections;
 use past::Lived;
+use pool::shared_breaker::SharedBreaker;
 use reader::PostgresReader;
 use writer::PostgresWriter;
 
@@ -95,7 +95,7 @@ pub struct PostgresStore {
     connector: Arc<Connector>,
     readers: Arc<ReadConnections>,
     writers: AtomicUsize,
-    writing: Arc<Gate>,
+    writing: Arc<SharedBreaker>,
 }
 
 impl PostgresStore {

@@ -10,7 +10,8 @@ use std::{
 
 use postgres::{Config, config::Host};
 
-use crate::{error::OpenError, pool::PoolSettings, sqlite::Identity, write::Rules};
+use crate::{error::OpenError, sqlite::Identity, write::Rules};
+use pool::PoolSettings;
 
 /// How to open a [`PostgresStore`](super::PostgresStore).
 #[derive(Clone, Eq, PartialEq)]

@@ -13,10 +13,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    breaker::BreakerSettings,
-    gate::{Gate, SlowStart, Words},
-};
+use pool::breaker::BreakerSettings;
+use pool::shared_breaker::{SharedBreaker, SlowStart, Wording};
 
 /// One writer alone may be refused a connection, by a server that has none left, while the others go on: hence several
 /// failures, with no success of anybody between them. The pauses are so short that a server which is back is used again
@@ -32,12 +30,12 @@ pub(super) const BREAKER: BreakerSettings = BreakerSettings {
 };
 
 /// The gate before all writers of a store.
-pub(super) const fn gate(now: Instant) -> Gate {
-    let words = Words {
+pub(super) const fn gate(now: Instant) -> SharedBreaker {
+    let words = Wording {
         whom: "PostgreSQL (writing)",
         meanwhile: "writes are refused until it does",
     };
-    Gate::new(words, SlowStart::Smaller, BREAKER, now)
+    SharedBreaker::new(words, SlowStart::Smaller, BREAKER, now)
 }
 
 /// This share, in percent, of a number of writes; at least one.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::breaker::BreakerState;
+use pool::breaker::BreakerState;
 
 const WRITERS: usize = 4;
 const STEP: Duration = Duration::from_millis(5);

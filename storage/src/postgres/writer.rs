@@ -30,11 +30,11 @@ use super::{
 use crate::{
     error::{CommitError, Refused},
     fate::Doom,
-    gate::{Cause, Gate},
     snapshot::Snapshot,
     types::{ConversationId, Position},
     write::{Outcome, Rules, Write, Writer},
 };
+use pool::shared_breaker::{Cause, SharedBreaker};
 
 /// How often a batch is tried that lost against another transaction, or whose connection was gone before it was sent.
 const ATTEMPTS_MAX: u32 = 4;
@@ -52,7 +52,7 @@ pub(super) struct PostgresWriter {
     node: Arc<Node>,
     /// Names its row.
     id: i64,
-    gate: Arc<Gate>,
+    gate: Arc<SharedBreaker>,
     rules: Rules,
     deadline: Duration,
     /// Why nothing can be committed any more.
@@ -138,7 +138,7 @@ impl Writer for PostgresWriter {
 impl PostgresWriter {
     pub(super) fn new(
         connector: Arc<Connector>,
-        gate: Arc<Gate>,
+        gate: Arc<SharedBreaker>,
         rules: Rules,
         deadline: Duration,
     ) -> Result<Self, Failure> {

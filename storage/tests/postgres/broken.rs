@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
+use pool::breaker::BreakerState;
 use postgres::{Client, NoTls};
 use storage::{
     CommitError, NewSession, Outcome, Refused, Seq, Store, Write, Writer,
-    breaker::BreakerState,
     postgres::{PostgresOptions, PostgresStore},
 };
 

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
+use pool::breaker::BreakerState;
 use postgres::{Client, NoTls};
 use storage::{
     Direction, Doom, ReadError, Reader, Seq, Store, UserId,
-    breaker::BreakerState,
     postgres::{PostgresOptions, PostgresStore},
 };
 

@@ -5,14 +5,18 @@ use super::licence;
 
 /// Which of our crates may depend on which of our crates, in any way. The layers of the design: a new arrow is a
 /// decision, made here. `services` is for tests: a dependency on it is one of `[dev-dependencies]`.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("netcore", &[]),
     ("services", &[]),
-    ("storage", &["services"]),
+    ("pool", &["services"]),
+    ("storage", &["pool", "services"]),
     ("xtask", &["services"]),
     ("protocol", &["netcore"]),
     ("client", &["protocol"]),
-    ("imserver", &["netcore", "protocol", "services", "storage"]),
+    (
+        "imserver",
+        &["netcore", "pool", "protocol", "services", "storage"],
+    ),
     ("examples", &["client", "netcore", "protocol"]),
     ("fuzz", &["client", "netcore", "protocol", "storage"]),
     (
@@ -48,8 +52,9 @@ const RUNTIMES: [&str; 10] = [
 
 /// Which of our crates must run without such a crate, and below which packages one is a private matter: the
 /// synchronous PostgreSQL client drives a runtime of its own inside, and its encryption speaks that one's traits.
-const WITHOUT_RUNTIME: [(&str, &[&str]); 4] = [
+const WITHOUT_RUNTIME: [(&str, &[&str]); 5] = [
     ("netcore", &[]),
+    ("pool", &[]),
     ("protocol", &[]),
     ("storage", &["postgres", "tokio-postgres-rustls"]),
     ("imserver", &["postgres", "tokio-postgres-rustls"]),

@@ -12,7 +12,7 @@ use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{Client, Connection, RedisError, RedisResult};
 
 use super::settings::{RemoteSettings, UrlError};
-use crate::pool::{ConnectError, DriverTimeouts, PoolPolicy, PoolSettings, RETRY_FIRST};
+use pool::{ConnectError, DriverTimeouts, PoolPolicy, PoolSettings, RETRY_FIRST};
 
 /// A peer that vanished without a word is noticed after about so long, on connections that only wait.
 const KEEPALIVE: Duration = Duration::from_secs(10);

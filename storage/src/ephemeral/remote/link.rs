@@ -10,12 +10,12 @@ use redis::{Connection, RedisError, RedisResult};
 use super::connect::{NoRedis, Policy, RedisManager, kind, pool_settings};
 use super::refusals::{Refusal, Refusals};
 use super::settings::{RemoteError, RemoteSettings};
-use crate::breaker::BreakerState;
-pub(super) use crate::gate::random;
-use crate::gate::{Cause, Gate, SlowStart, Words};
-use crate::pool::{GetError, Init, Lease, Pool};
+use pool::breaker::BreakerState;
+pub(super) use pool::shared_breaker::random;
+use pool::shared_breaker::{Cause, SharedBreaker, SlowStart, Wording};
+use pool::{GetError, Init, Lease, Pool};
 
-const WORDS: Words = Words {
+const WORDS: Wording = Wording {
     whom: "Redis",
     meanwhile: "doing without it",
 };
@@ -84,7 +84,7 @@ pub(super) struct Link {
     pool: Pool<RedisManager>,
     /// Makes those that are not the pool's.
     apart: RedisManager,
-    gate: Gate,
+    gate: SharedBreaker,
     connect_timeout: Duration,
     read_timeout: Duration,
     calls: AtomicU64,
@@ -137,7 +137,7 @@ impl Link {
         Ok(Self {
             pool,
             apart: RedisManager::new(settings)?,
-            gate: Gate::new(WORDS, SlowStart::Fewer, settings.breaker, now),
+            gate: SharedBreaker::new(WORDS, SlowStart::Fewer, settings.breaker, now),
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
             calls: AtomicU64::new(0),

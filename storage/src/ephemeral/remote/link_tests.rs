@@ -3,8 +3,8 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::breaker::BreakerSettings;
-use crate::pool::CloseReason;
+use pool::CloseReason;
+use pool::breaker::BreakerSettings;
 
 /// Nothing here takes so long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -164,7 +164,7 @@ fn the_pool_opens_nothing_that_no_call_waits_for() {
         assert_eq!(pool.check(), Ok(()));
         // Nor to keep some ready, nor in the place of one that grows old; and its pauses hide nothing of the breaker's.
         assert_eq!((pool.min_idle, pool.max_lifetime), (Some(0), None));
-        assert_eq!(pool.retry_longest, crate::pool::RETRY_FIRST);
+        assert_eq!(pool.retry_longest, pool::RETRY_FIRST);
     }
     let settings = RemoteSettings {
         connections_max: 0,

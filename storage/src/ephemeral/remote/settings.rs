@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-use crate::breaker::BreakerSettings;
 use crate::ephemeral::Limits;
+use pool::breaker::BreakerSettings;
 
 /// How Redis is reached and used.
 #[derive(Clone)]

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use services::{Redis, RedisSetup};
 
 use super::world::{PATIENCE, addition, next, node, patient, session, token};
-use crate::breaker::BreakerState;
 use crate::ephemeral::{
     Checked, Codes, Ended, Heartbeat, Hint, HintTarget, Hints, HintsBy, Limits, Lookup, Presence, Rate,
     RateLimits, Recent, Remote, RemoteError, RemoteSettings, SessionCache, Taken, UrlError,
 };
 use crate::{SessionId, UserId};
+use pool::breaker::BreakerState;
 
 fn connect(settings: RemoteSettings) -> Remote {
     Remote::new(settings, Instant::now()).expect("a URL")

@@ -16,26 +16,42 @@ use crate::breaker::{Breaker, BreakerSettings, BreakerState, Permission};
 
 /// How a dependency that answers again is spared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum SlowStart {
+pub enum SlowStart {
     /// Calls are refused by chance, fewer and fewer of them.
     Fewer,
-    /// Calls are made smaller by their callers, less and less so: see [`Gate::share`].
+    /// Calls are made smaller by their callers, less and less so: see [`SharedBreaker::share`].
     Smaller,
 }
 
-/// The words of one gate in the log.
+/// How one breaker speaks in the log.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Words {
+pub struct Wording {
     /// What is asked, with the kind of work where there are several.
-    pub(crate) whom: &'static str,
+    pub whom: &'static str,
     /// What happens while it does not answer.
-    pub(crate) meanwhile: &'static str,
+    pub meanwhile: &'static str,
 }
 
-/// See the module.
+/// A breaker with a lock around it, for any number of threads.
+///
+/// ```
+/// use pool::breaker::BreakerSettings;
+/// use pool::shared_breaker::{Cause, SharedBreaker, SlowStart, Wording};
+/// use std::time::Instant;
+///
+/// let wording = Wording { whom: "the database", meanwhile: "requests are refused" };
+/// let settings = BreakerSettings { failures_in_a_row: 1, ..BreakerSettings::default() };
+/// let breaker = SharedBreaker::new(wording, SlowStart::Fewer, settings, Instant::now());
+///
+/// let permit = breaker.enter(Instant::now()).unwrap();
+/// // The call is made, without any lock, and fails.
+/// breaker.leave(permit, Instant::now(), Some(false), Some(Cause::Silence(&"connection refused")));
+/// let retry_after = breaker.enter(Instant::now()).unwrap_err();
+/// assert!(retry_after <= settings.pause_max);
+/// ```
 #[derive(Debug)]
-pub(crate) struct Gate {
-    words: Words,
+pub struct SharedBreaker {
+    words: Wording,
     slow_start: SlowStart,
     inner: Mutex<Inner>,
 }
@@ -49,40 +65,46 @@ struct Inner {
 
 /// Why a call failed.
 #[derive(Clone, Copy)]
-pub(crate) enum Cause<'a> {
+pub enum Cause<'a> {
     /// There was no answer.
     Silence(&'a dyn Display),
     /// The answer was an error that every call would get.
     Answer(&'a str),
 }
 
-/// An admitted call; to be [reported](Gate::leave).
+/// An admitted call; to be [reported](SharedBreaker::leave).
 #[must_use]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pass {
+pub struct Permit {
     openings: u64,
     probe: bool,
 }
 
-impl Pass {
+impl std::fmt::Debug for Cause<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Silence(why) => write!(formatter, "Silence({why})"),
+            Self::Answer(error) => write!(formatter, "Answer({error})"),
+        }
+    }
+}
+
+impl Permit {
     /// How often the breaker had opened before. A connection that was last used under another number may be gone.
-    pub(crate) const fn openings(self) -> u64 {
+    pub const fn openings(self) -> u64 {
         self.openings
     }
 
     /// It is the call by which the others will know.
-    pub(crate) const fn is_probe(self) -> bool {
+    pub const fn is_probe(self) -> bool {
         self.probe
     }
 }
 
-impl Gate {
-    pub(crate) const fn new(
-        words: Words,
-        slow_start: SlowStart,
-        settings: BreakerSettings,
-        now: Instant,
-    ) -> Self {
+impl SharedBreaker {
+    /// A closed one.
+    #[must_use]
+    pub const fn new(words: Wording, slow_start: SlowStart, settings: BreakerSettings, now: Instant) -> Self {
         Self {
             words,
             slow_start,
@@ -93,17 +115,21 @@ impl Gate {
         }
     }
 
-    pub(crate) fn state(&self) -> BreakerState {
+    /// What it is doing.
+    pub fn state(&self) -> BreakerState {
         self.inner.lock().breaker.state()
     }
 
     /// See [`Breaker::share`].
-    pub(crate) fn share(&self, now: Instant) -> u32 {
+    pub fn share(&self, now: Instant) -> u32 {
         self.inner.lock().breaker.share(now)
     }
 
-    /// Whether a call may be made now; else how long it is of no use to ask again.
-    pub(crate) fn enter(&self, now: Instant) -> Result<Pass, Duration> {
+    /// Whether a call may be made now.
+    ///
+    /// # Errors
+    /// It may not, and asking again is of no use for so long.
+    pub fn enter(&self, now: Instant) -> Result<Permit, Duration> {
         let random = random();
         let mut inner = self.inner.lock();
         let before = inner.breaker.state();
@@ -112,7 +138,7 @@ impl Gate {
             SlowStart::Smaller => inner.breaker.allow_smaller(now, random),
         };
         let after = inner.breaker.state();
-        let pass = Pass {
+        let pass = Permit {
             openings: inner.openings,
             probe: after == BreakerState::HalfOpen,
         };
@@ -126,7 +152,7 @@ impl Gate {
 
     /// How an admitted call went: whether the dependency can be used, or `None` where the outcome says nothing of it.
     /// `why` is for the log, should it open now.
-    pub(crate) fn leave(&self, pass: Pass, now: Instant, reached: Option<bool>, why: Option<Cause<'_>>) {
+    pub fn leave(&self, pass: Permit, now: Instant, reached: Option<bool>, why: Option<Cause<'_>>) {
         let mut inner = self.inner.lock();
         if inner.openings != pass.openings {
             return;
@@ -154,13 +180,13 @@ impl Gate {
 
 /// What the log says of a change, if it is one: of probes that fail only to whoever looks closely.
 fn sentence(
-    words: Words,
+    words: Wording,
     before: BreakerState,
     after: BreakerState,
     why: Option<Cause<'_>>,
 ) -> Option<(Level, String)> {
     use BreakerState::{Closed, HalfOpen, Open, Recovering};
-    let Words { whom, meanwhile } = words;
+    let Wording { whom, meanwhile } = words;
     let why = match why {
         None => String::new(),
         Some(Cause::Silence(why)) => format!(" ({why})"),
@@ -198,10 +224,10 @@ fn sentence(
 }
 
 /// A random number. Without the system's source, the middle one.
-pub(crate) fn random() -> u32 {
+pub fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }
 
 #[cfg(test)]
-#[path = "gate_tests.rs"]
+#[path = "shared_breaker_tests.rs"]
 mod tests;

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 /// Why a caller may not even wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::pool) enum Refusal {
+pub(crate) enum Refusal {
     Closed,
     Overloaded,
 }
 
 /// What is known of a connection that comes back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::pool) enum Verdict {
+pub(crate) enum Verdict {
     Good,
     /// It must be cleaned first.
     Dirty,
@@ -27,7 +27,7 @@ impl<P: Parts> State<P> {
     /// A caller takes a connection if it is its turn and one lies ready. Otherwise it must [`wait`](Self::wait) under
     /// the same lock, or nobody would tell it of a connection that comes back in between.
     #[inline]
-    pub(in crate::pool) fn acquire(
+    pub(crate) fn acquire(
         &mut self,
         now: Instant,
         borrower: Borrower,
@@ -49,7 +49,7 @@ impl<P: Parts> State<P> {
     }
 
     /// A caller that found nothing ready and does not wait: what lies there untested is tested for the next one.
-    pub(in crate::pool) fn passed_by(&mut self, now: Instant) {
+    pub(crate) fn passed_by(&mut self, now: Instant) {
         if self.stage == Stage::Running && self.waiting.is_empty() && self.checking == 0 {
             self.check_top(now);
         }
@@ -57,7 +57,7 @@ impl<P: Parts> State<P> {
 
     /// A caller queues up. It is answered through [`Output::answers`](super::Output::answers), unless it
     /// [gives up](Self::give_up) before.
-    pub(in crate::pool) fn wait(
+    pub(crate) fn wait(
         &mut self,
         now: Instant,
         borrower: Borrower,
@@ -84,7 +84,7 @@ impl<P: Parts> State<P> {
     }
 
     /// A caller's deadline has passed. `None` says that it was answered before.
-    pub(in crate::pool) fn give_up(&mut self, ticket: u64, now: Instant) -> Option<Duration> {
+    pub(crate) fn give_up(&mut self, ticket: u64, now: Instant) -> Option<Duration> {
         let place = self
             .waiting
             .binary_search_by_key(&ticket, |waiting| waiting.ticket)
@@ -98,7 +98,7 @@ impl<P: Parts> State<P> {
 
     /// A lease ends.
     #[inline]
-    pub(in crate::pool) fn give_back(&mut self, conn: Conn<P::Connection>, verdict: Verdict, now: Instant) {
+    pub(crate) fn give_back(&mut self, conn: Conn<P::Connection>, verdict: Verdict, now: Instant) {
         self.end_lease(&conn, now);
         let reason = match verdict {
             Verdict::Bad(reason) => {
@@ -125,7 +125,7 @@ impl<P: Parts> State<P> {
     }
 
     /// A lease ends, and its connection leaves the pool.
-    pub(in crate::pool) fn detach(&mut self, conn: Conn<P::Connection>, now: Instant) -> P::Connection {
+    pub(crate) fn detach(&mut self, conn: Conn<P::Connection>, now: Instant) -> P::Connection {
         self.end_lease(&conn, now);
         self.statistics.count_closed(CloseReason::Detached);
         self.slots_free.push(conn.meta.slot);
@@ -135,7 +135,7 @@ impl<P: Parts> State<P> {
     }
 
     /// The next connection to be tested or cleaned: first those that somebody waits for.
-    pub(in crate::pool) fn next_check(&mut self, now: Instant) -> Option<Check<P::Connection>> {
+    pub(crate) fn next_check(&mut self, now: Instant) -> Option<Check<P::Connection>> {
         if let Some(mut check) = self.checks.pop_front() {
             check.suspicion = self.suspicion;
             return Some(check);
@@ -144,7 +144,7 @@ impl<P: Parts> State<P> {
     }
 
     /// A test has ended.
-    pub(in crate::pool) fn checked(
+    pub(crate) fn checked(
         &mut self,
         check: Check<P::Connection>,
         passed: bool,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const WORDS: Words = Words {
+const WORDS: Wording = Wording {
     whom: "it",
     meanwhile: "we wait",
 };
@@ -17,12 +17,12 @@ const SETTINGS: BreakerSettings = BreakerSettings {
     recovery: Duration::from_secs(3),
 };
 
-fn gate(slow_start: SlowStart, now: Instant) -> Gate {
-    Gate::new(WORDS, slow_start, SETTINGS, now)
+fn gate(slow_start: SlowStart, now: Instant) -> SharedBreaker {
+    SharedBreaker::new(WORDS, slow_start, SETTINGS, now)
 }
 
 /// Two calls fail.
-fn shut(gate: &Gate, now: Instant) {
+fn shut(gate: &SharedBreaker, now: Instant) {
     for _ in 0..2 {
         let pass = gate.enter(now).expect("admitted");
         gate.leave(pass, now, Some(false), None);

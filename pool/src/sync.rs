@@ -15,19 +15,19 @@ mod modelled {
     use std::sync::PoisonError;
     use std::time::Duration;
 
-    pub(in crate::pool) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
     /// Empty only while its condition variable is waited for.
-    pub(in crate::pool) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
 
-    pub(in crate::pool) struct Condvar(loom::sync::Condvar);
+    pub(crate) struct Condvar(loom::sync::Condvar);
 
     impl<T> Mutex<T> {
-        pub(in crate::pool) fn new(value: T) -> Self {
+        pub(crate) fn new(value: T) -> Self {
             Self(loom::sync::Mutex::new(value))
         }
 
-        pub(in crate::pool) fn lock(&self) -> MutexGuard<'_, T> {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
         }
     }
@@ -47,26 +47,26 @@ mod modelled {
     }
 
     impl Condvar {
-        pub(in crate::pool) fn new() -> Self {
+        pub(crate) fn new() -> Self {
             Self(loom::sync::Condvar::new())
         }
 
-        pub(in crate::pool) fn notify_one(&self) {
+        pub(crate) fn notify_one(&self) {
             self.0.notify_one();
         }
 
-        pub(in crate::pool) fn notify_all(&self) {
+        pub(crate) fn notify_all(&self) {
             self.0.notify_all();
         }
 
-        pub(in crate::pool) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
             if let Some(held) = guard.0.take() {
                 guard.0 = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
             }
         }
 
         /// Time does not pass in a model: it is the others who end the wait.
-        pub(in crate::pool) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
+        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
             self.wait(guard);
         }
     }

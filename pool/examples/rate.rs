@@ -1,9 +1,10 @@
 //! The pool beside r2d2 itself, with the same manager, whose connections do nothing.
 //!
-//! `cargo run --release -p storage --example pool_rate [rounds [seconds per contended run]]`. Both pools run in turn
+//! `cargo run --release -p pool --example rate [rounds [seconds per contended run]]`. Both pools run in turn
 //! within each round; the figures are medians of the rounds, and the ratio is ours to r2d2's in the same round. A
 //! lease is held as a query to a database is: its thread sleeps.
 
+use pool::{Init, Pool, PoolSettings};
 use r2d2::ManageConnection;
 use std::convert::Infallible;
 use std::error::Error;
@@ -12,7 +13,6 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use storage::pool::{Init, Pool, PoolSettings};
 
 const ROUNDS: usize = 5;
 const SECONDS: f64 = 1.0;

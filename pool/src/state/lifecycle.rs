@@ -5,13 +5,13 @@ use std::time::Instant;
 
 impl<P: Parts> State<P> {
     /// Hands out and opens nothing more; callers wait.
-    pub(in crate::pool) fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         if self.stage == Stage::Running {
             self.stage = Stage::Paused;
         }
     }
 
-    pub(in crate::pool) fn resume(&mut self, now: Instant) {
+    pub(crate) fn resume(&mut self, now: Instant) {
         if self.stage == Stage::Paused {
             self.stage = Stage::Running;
             self.balance(now);
@@ -19,20 +19,20 @@ impl<P: Parts> State<P> {
     }
 
     /// Replaces every connection: idle ones now, the others when they come back.
-    pub(in crate::pool) fn retire_all(&mut self, now: Instant) {
+    pub(crate) fn retire_all(&mut self, now: Instant) {
         self.generation = self.generation.wrapping_add(1);
         self.close_idle(CloseReason::Retired);
         self.balance(now);
     }
 
-    pub(in crate::pool) fn set_max(&mut self, max: u32, now: Instant) {
+    pub(crate) fn set_max(&mut self, max: u32, now: Instant) {
         self.max = max;
         self.trim(CloseReason::Surplus, None);
         self.balance(now);
     }
 
     /// Hands out nothing any more, ever.
-    pub(in crate::pool) fn close_pool(&mut self) {
+    pub(crate) fn close_pool(&mut self) {
         if self.stage == Stage::Closed {
             return;
         }
@@ -51,12 +51,12 @@ impl<P: Parts> State<P> {
         self.out.changed = true;
     }
 
-    pub(in crate::pool) fn closed(&self) -> bool {
+    pub(crate) fn closed(&self) -> bool {
         self.stage == Stage::Closed
     }
 
     /// A connection for the closing thread; `Err` tells it to end.
-    pub(in crate::pool) fn next_close(&mut self) -> Result<Option<P::Connection>, Ended> {
+    pub(crate) fn next_close(&mut self) -> Result<Option<P::Connection>, Ended> {
         match self.closing.pop_front() {
             Some(inner) => Ok(Some(inner)),
             None if self.stage == Stage::Closed => {
@@ -76,4 +76,4 @@ impl<P: Parts> State<P> {
 
 /// The pool is closed and nothing is left to do.
 #[derive(Debug)]
-pub(in crate::pool) struct Ended;
+pub(crate) struct Ended;

@@ -13,7 +13,7 @@ const LATE_PART: u32 = 5;
 
 impl<P: Parts> State<P> {
     /// One turn of the housekeeper. `wall` is the time of day, on which only leaps are looked for.
-    pub(in crate::pool) fn tick(&mut self, now: Instant, wall: Duration) {
+    pub(crate) fn tick(&mut self, now: Instant, wall: Duration) {
         if self.stage == Stage::Closed {
             return;
         }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 /// An attempt to connect that is under way; ends with [`State::connected`] or [`State::connect_failed`].
 #[derive(Debug)]
-pub(in crate::pool) struct Attempt {
+pub(crate) struct Attempt {
     generation: u32,
     pub(super) suspicion: u32,
 }
 
 /// What a connecting thread does now.
 #[derive(Debug)]
-pub(in crate::pool) enum NextConnect {
+pub(crate) enum NextConnect {
     Start(Attempt),
     /// Ask again at this time, or when woken.
     Wait(Option<Instant>),
@@ -42,7 +42,7 @@ impl<P: Parts> State<P> {
         self.out.wake_connector |= !self.retry_awaited && self.wanted() > 0;
     }
 
-    pub(in crate::pool) fn next_connect(&mut self, now: Instant) -> NextConnect {
+    pub(crate) fn next_connect(&mut self, now: Instant) -> NextConnect {
         if self.stage == Stage::Closed {
             return NextConnect::Stop;
         }
@@ -65,7 +65,7 @@ impl<P: Parts> State<P> {
     }
 
     /// An attempt succeeded. `share` is a random number of thousandths.
-    pub(in crate::pool) fn connected(
+    pub(crate) fn connected(
         &mut self,
         attempt: Attempt,
         inner: P::Connection,
@@ -116,12 +116,7 @@ impl<P: Parts> State<P> {
     }
 
     /// An attempt failed, with an error or, if it panicked, without one. `share` is a random number of thousandths.
-    pub(in crate::pool) fn connect_failed(
-        &mut self,
-        error: Option<(Arc<P::Error>, bool)>,
-        share: u32,
-        now: Instant,
-    ) {
+    pub(crate) fn connect_failed(&mut self, error: Option<(Arc<P::Error>, bool)>, share: u32, now: Instant) {
         self.connecting -= 1;
         self.statistics.connect_failures += 1;
         let doublings = self.failures.min(16);

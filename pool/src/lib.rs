@@ -10,7 +10,7 @@
 //! ```
 //! use r2d2::ManageConnection;
 //! use std::time::Duration;
-//! use storage::pool::{CloseReason, DriverTimeouts, GetError, Init, Pool, PoolPolicy, PoolSettings, Reset};
+//! use pool::{CloseReason, DriverTimeouts, GetError, Init, Pool, PoolPolicy, PoolSettings, Reset};
 //!
 //! /// A "database" of numbers; a real one comes with its r2d2 adapter.
 //! struct Numbers;
@@ -135,7 +135,13 @@
 //! | close, pause, resize, retire | – | ✓ |
 //! | leases held too long | – | reported with the place in the code |
 
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod borrower;
+pub mod breaker;
 mod builder;
 mod clock;
 mod error;
@@ -147,6 +153,7 @@ mod policy;
 mod report;
 mod settings;
 mod shared;
+pub mod shared_breaker;
 mod state;
 mod statistics;
 mod sync;
