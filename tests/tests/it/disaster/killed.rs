@@ -33,7 +33,7 @@ fn nothing_acknowledged_is_lost_while_postgresql_is_killed() {
             _ => {}
         }
         if kill % 2 == 1 {
-            ground.wire.wait_held();
+            ground.until_held();
         }
         let next = ground.next_number();
         ground.postgres.kill().unwrap();

@@ -159,6 +159,14 @@ impl Ground {
         });
     }
 
+    /// Until a commit is held. A node may end by its store meanwhile, and is started again.
+    fn until_held(&mut self) {
+        until("held", || {
+            self.supervise();
+            self.wire.holds()
+        });
+    }
+
     fn supervise(&mut self) {
         for node in &mut self.nodes {
             if let Some(status) = node.has_ended() {
