@@ -337,6 +337,21 @@ impl Load {
                 took,
                 self.plain,
             );
+            let (mut slices, mut longest) = (0, Duration::ZERO);
+            loop {
+                let begin = Instant::now();
+                let answers = self.writer.commit(&[Write::Erase(Timestamp(0))])?;
+                if !answers.contains(&Ok(Outcome::Erased(true))) {
+                    break;
+                }
+                slices += 1;
+                longest = longest.max(begin.elapsed());
+            }
+            report(
+                &format!("    the longest of {slices} slices of its edits"),
+                longest,
+                self.plain,
+            );
         }
         self.group(ENDED, USERS)?;
         let begin = Instant::now();

@@ -25,6 +25,7 @@ pub mod cached;
 pub mod conformance;
 pub mod copy;
 pub mod ephemeral;
+mod erasing;
 mod error;
 mod fate;
 pub mod model;
@@ -54,6 +55,6 @@ pub use types::{
     GroupChange, Position, Role, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId,
 };
 pub use write::{
-    Action, Append, Appended, CursorMove, DevicePolicy, MessageKinds, NewSession, NewUser, Outcome,
-    ProfileChange, Revoke, Rules, SessionCreated, Write, Writer,
+    Action, Append, Appended, CursorMove, DevicePolicy, ERASED_BODIES_MAX, ERASED_BYTES_MAX, MessageKinds,
+    NewSession, NewUser, Outcome, ProfileChange, Revoke, Rules, SessionCreated, Write, Writer,
 };

@@ -185,13 +185,14 @@ pub struct Event {
     pub kind: EventKind,
     /// The message it is about: edits, recalls, reactions. Else 0.
     pub target: Seq,
-    /// Opaque to the store. Empty for group events, for recalls, and once erased by a recall.
+    /// Opaque to the store. Empty for group events, for recalls, and once erased.
     pub body: Bytes,
     /// Only with group events.
     pub change: Option<GroupChange>,
-    /// The body is not to be shown from then on; 0: never. That of an edit is its message's.
+    /// The body is not to be shown from then on, and is erased some time after; 0: never. That of an edit is its
+    /// message's.
     pub expires_at: Timestamp,
-    /// A recall erased the body (of a message, or of an edit of it).
+    /// It was recalled, or is an edit of what was: it has no body any more.
     pub recalled: bool,
 }
 

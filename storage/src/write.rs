@@ -44,7 +44,7 @@ pub struct Rules {
     pub put_back_after_ms: u64,
     /// Any member may add members; else admins and owners only.
     pub members_may_add: bool,
-    /// Edits of a message, at most: a recall erases all of them in one transaction.
+    /// Edits of a message, at most: a recall has the bodies of all of them erased.
     pub message_edits_max: u32,
     /// Reactions that a message has at a time, at most.
     pub message_reactions_max: u32,
@@ -91,7 +91,16 @@ pub enum Write {
     RevokeSessions(Revoke),
     /// Sessions that were connected at a time; unknown ones are passed over. Outcome: [`Outcome::Done`].
     TouchSessions(Vec<(SessionId, Timestamp)>),
+    /// A slice of the bodies that are shown to nobody any more, to be erased from the disk: those of the edits of recalled
+    /// messages, then those of messages and edits that had expired by this time. [`ERASED_BODIES_MAX`] and
+    /// [`ERASED_BYTES_MAX`] bound it. No answer changes but that what expired has no body. Outcome: [`Outcome::Erased`].
+    Erase(Timestamp),
 }
+
+/// Bodies erased by one [`Write::Erase`], at most.
+pub const ERASED_BODIES_MAX: usize = 128;
+/// One [`Write::Erase`] erases no further body once those erased have so many bytes together.
+pub const ERASED_BYTES_MAX: usize = 256 << 10;
 
 /// An event to append.
 ///
@@ -146,7 +155,8 @@ pub enum Action {
         fits: MessageKinds,
     },
     /// Erases a message: one's own, or as admin or owner of the group anyone's. `NotFound`, `Forbidden` and `Gone` as
-    /// with `Edit`, but what has expired is erased. Erases the bodies of its edits too.
+    /// with `Edit`, but what has expired is erased. From then on its edits have no bodies either, in any answer; on the disk
+    /// these are erased by [`Write::Erase`].
     Recall {
         /// The message.
         target: Seq,
@@ -329,6 +339,8 @@ pub enum Outcome {
     Session(SessionCreated),
     /// The sessions that ended.
     Revoked(Vec<SessionId>),
+    /// Whether there was anything to erase: then there may be more.
+    Erased(bool),
     /// Nothing to say.
     Done,
 }

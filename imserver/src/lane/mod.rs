@@ -5,6 +5,7 @@
 //! and never go on after the store said that it cannot be trusted.
 
 mod cursors;
+mod erasing;
 mod job;
 mod run;
 mod tell;

@@ -15,15 +15,17 @@ use protocol::{
     Refusal,
     v1::{ErrorClass, ErrorCode},
 };
-use storage::{CommitError, DevicePolicy, Revoke, Write, Writer, cached::ReadCache};
+use storage::{CommitError, DevicePolicy, Outcome, Revoke, Write, Writer, cached::ReadCache};
 
 use super::{
     cursors::LazyWrites,
+    erasing::{self, Erasing},
     job::{Job, Then},
     tell::{Deliver, Teller, refuse_all},
     turn::Turn,
 };
 use crate::{
+    clock,
     cluster::ClusterHandle,
     delivery::{Outboxes, Routes},
 };
@@ -210,7 +212,7 @@ fn lane_of(write: &Write, lanes: usize) -> usize {
         Write::UpdateProfile(change) => change.user.0,
         Write::CreateSession(new) => new.session.user.0,
         Write::RevokeSessions(Revoke::One(user, _) | Revoke::Others(user, _)) => user.0,
-        Write::Cursors(_) | Write::CreateUser(_) | Write::TouchSessions(_) => 0,
+        Write::Cursors(_) | Write::CreateUser(_) | Write::TouchSessions(_) | Write::Erase(_) => 0,
     };
     // Ids of 1:1 conversations differ in high and in low bits.
     let mixed = (key ^ key >> 31).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
@@ -252,6 +254,7 @@ impl Lanes {
                 writer,
                 teller: Teller::new(deliver, parts.clone()),
                 lazy: (index == 0).then(|| Arc::clone(&parts.lazy)),
+                erasing: Erasing::new(index == 0, Instant::now()),
                 batch_max: parts.batch_max,
                 fatal: parts.fatal.clone(),
                 places,
@@ -301,6 +304,8 @@ struct Running {
     /// One lane writes what is lazy.
     lazy: Option<Arc<LazyWrites>>,
     lazy_retry: Duration,
+    /// When it erases what is shown to nobody any more.
+    erasing: Erasing,
     places: Arc<Places>,
     /// There is no time left.
     given_up: Arc<AtomicBool>,
@@ -314,9 +319,10 @@ impl Running {
         let mut lazy_due: Option<Instant> = None;
         loop {
             if self.waiting.is_empty() {
-                match next(orders, lazy_due) {
+                let due = lazy_due.into_iter().chain(self.erasing.due()).min();
+                match next(orders, due) {
                     Next::Order(order) => self.take(order),
-                    Next::LazyDue => {}
+                    Next::Due => {}
                     Next::Ended => break,
                 }
             }
@@ -331,6 +337,11 @@ impl Running {
                 refuse_all(thens, &refusal);
                 lazy_due = None;
                 continue;
+            }
+            if self.erasing.is_due(Instant::now(), self.waiting.is_empty())
+                && matches!(self.erase(), Batch::Fatal)
+            {
+                return;
             }
             let jobs = self.waiting.take(self.writer.batch_size(self.batch_max));
             let jobs = jobs.into_iter().map(|job| (job.write, job.then));
@@ -363,6 +374,39 @@ impl Running {
             self.places.give_back(jobs.len());
             self.waiting.extend(jobs);
         }
+    }
+
+    /// A slice of what is to be erased, in a transaction of its own.
+    fn erase(&mut self) -> Batch {
+        let committed = self
+            .writer
+            .commit(&[Write::Erase(erasing::expired_by(clock::wall()))]);
+        let now = Instant::now();
+        match committed {
+            Ok(answers) => {
+                self.recovered();
+                let more = answers
+                    .iter()
+                    .any(|answer| matches!(answer, Ok(Outcome::Erased(true))));
+                self.erasing.erased(more, now);
+                Batch::Committed
+            }
+            Err(CommitError::NotApplied { reason, .. } | CommitError::Unknown(reason)) => {
+                self.failing(&reason);
+                self.erasing.failed(now);
+                Batch::Failed
+            }
+            Err(CommitError::Fatal(reason)) => {
+                self.fatal(&reason);
+                Batch::Fatal
+            }
+        }
+    }
+
+    fn fatal(&self, reason: &str) {
+        log::error!("the store failed: {reason}");
+        // A store that found the reason itself has said so already; this channel takes the first.
+        let _ = self.fatal.try_send(format!("the store failed: {reason}"));
     }
 
     /// Everything lazy, at the end; what the store does not take now is lost, and said again by its devices.
@@ -399,6 +443,9 @@ impl Running {
         match self.writer.commit(&writes) {
             Ok(results) => {
                 self.recovered();
+                if writes.iter().any(erasing::is_recall) {
+                    self.erasing.begin(Instant::now());
+                }
                 let next = self.teller.committed(results, thens, checked_at);
                 next.into_iter()
                     .rev()
@@ -426,12 +473,10 @@ impl Running {
                 Batch::Failed
             }
             Err(CommitError::Fatal(reason)) => {
-                log::error!("the store failed: {reason}");
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the store failed")
                     .with_class(ErrorClass::UnknownOutcome);
                 refuse_all(thens, &refusal);
-                // A store that found the reason itself has said so already; this channel takes the first.
-                let _ = self.fatal.try_send(format!("the store failed: {reason}"));
+                self.fatal(&reason);
                 Batch::Fatal
             }
         }
@@ -481,16 +526,17 @@ enum Batch {
 
 enum Next {
     Order(Order),
-    LazyDue,
+    /// Something is due that nobody ordered.
+    Due,
     Ended,
 }
 
-fn next(orders: &Receiver<Order>, lazy_due: Option<Instant>) -> Next {
-    match lazy_due {
+fn next(orders: &Receiver<Order>, due: Option<Instant>) -> Next {
+    match due {
         None => orders.recv().map_or(Next::Ended, Next::Order),
         Some(due) => match orders.recv_deadline(due) {
             Ok(order) => Next::Order(order),
-            Err(RecvTimeoutError::Timeout) => Next::LazyDue,
+            Err(RecvTimeoutError::Timeout) => Next::Due,
             Err(RecvTimeoutError::Disconnected) => Next::Ended,
         },
     }

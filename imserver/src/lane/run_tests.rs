@@ -21,6 +21,9 @@ struct Hesitant {
 
 impl Writer for Hesitant {
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError> {
+        if matches!(writes, [Write::Erase(_)]) {
+            return Ok(vec![Ok(Outcome::Erased(false))]);
+        }
         let ended = |_| CommitError::Fatal("the test has ended".to_owned());
         self.go.recv().map_err(ended)?;
         self.shares.pop_front();
@@ -92,6 +95,70 @@ fn batches_are_as_small_as_the_writer_wants_them_and_nothing_is_left_out() {
     lanes.join();
     let sizes: Vec<usize> = committed.try_iter().collect();
     assert_eq!(sizes, [1, 1, 4, 8, 6]);
+}
+
+/// Has something to erase so often after each recall, and tells of each slice.
+struct Erasing {
+    left: usize,
+    slices: Sender<bool>,
+}
+
+impl Writer for Erasing {
+    fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError> {
+        let mut answers = Vec::new();
+        for write in writes {
+            answers.push(Ok(match write {
+                Write::Erase(_) => {
+                    let any = self.left > 0;
+                    self.left = self.left.saturating_sub(1);
+                    let ended = |_| CommitError::Fatal("the test has ended".to_owned());
+                    self.slices.send(any).map_err(ended)?;
+                    Outcome::Erased(any)
+                }
+                _ => {
+                    self.left = 3;
+                    Outcome::Done
+                }
+            }));
+        }
+        Ok(answers)
+    }
+}
+
+#[test]
+fn an_idle_lane_erases_what_was_left_and_what_is_recalled() {
+    let (fatal, _fatal) = bounded(1);
+    let (slices, made) = bounded(JOBS);
+    let store = ModelStore::new(1, 2, Rules::default());
+    let parts = parts(fatal);
+    let planner = Planner::new(1, Arc::clone(&parts.routes), store.reader().unwrap(), 1, 100);
+    let writer = Erasing { left: 2, slices };
+    let lane: (Box<dyn Writer>, Deliver) = (Box::new(writer), Deliver::Here(Box::new(planner)));
+    let (lanes, handle) = Lanes::start(vec![lane], &parts, JOBS).unwrap();
+    let made = || made.recv_timeout(Duration::from_secs(60));
+    // By itself, because of an earlier process.
+    assert_eq!([(); 3].map(|()| made()), [Ok(true), Ok(true), Ok(false)]);
+    let recall = storage::Append {
+        conversation: storage::ConversationId(1),
+        sender: storage::UserId(1),
+        client_id: storage::ClientId([0; 16]),
+        fingerprint: storage::Fingerprint([0; 16]),
+        at: Timestamp(0),
+        action: storage::Action::Recall {
+            target: storage::Seq(1),
+        },
+    };
+    let job = Job {
+        write: Write::Append(recall),
+        then: Then::Nothing,
+    };
+    handle.submit(Box::new(job)).unwrap();
+    assert_eq!(
+        [(); 4].map(|()| made()),
+        [Ok(true), Ok(true), Ok(true), Ok(false)]
+    );
+    drop(handle);
+    lanes.join();
 }
 
 #[test]

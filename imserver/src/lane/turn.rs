@@ -11,8 +11,10 @@ use super::job::Job;
 const HEAVY_LEAST: usize = 32;
 /// What the heavy writes of a batch enter together, unless it is one alone.
 const HEAVY_PER_BATCH: usize = 512;
-/// What a write counts for that may change a row of each member of a group, or erase each edit of a message.
+/// What a write counts for that may change a row of each member of a group.
 const UNKNOWN: usize = HEAVY_PER_BATCH;
+/// What a recall counts for, which erases a body of any length.
+const BODY: usize = HEAVY_LEAST;
 
 /// Jobs that a lane has taken out of its queue, in the order in which they came.
 #[derive(Debug, Default)]
@@ -92,7 +94,8 @@ fn weight(write: &Write) -> usize {
         Write::Append(append) => match &append.action {
             Action::CreateGroup { members, .. } => members.len(),
             Action::AddMembers { users } => users.len(),
-            Action::Disband | Action::Recall { .. } => UNKNOWN,
+            Action::Disband => UNKNOWN,
+            Action::Recall { .. } => BODY,
             _ => 0,
         },
         _ => 0,

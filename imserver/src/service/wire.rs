@@ -71,7 +71,9 @@ pub const fn wire_role(role: Role) -> v1::Role {
 
 /// An event as it is pushed.
 pub fn raw_event(event: &Event, now: Timestamp) -> RawEvent {
-    let expired = event.has_expired(now);
+    // What expired and was erased stays so, whatever the clock does.
+    let expired =
+        event.has_expired(now) || (event.expires_at.0 != 0 && event.body.is_empty() && !event.recalled);
     let body = match &event.change {
         Some(change) => Some(group_body(change)),
         None if expired || event.body.is_empty() => None,

@@ -3,6 +3,7 @@
 //!
 //! It owns no store and knows none: whoever runs it says how to make one.
 
+mod erasing;
 mod groups;
 mod leaving;
 mod lists;
@@ -30,6 +31,7 @@ pub fn run(make: impl Fn(Rules) -> Box<dyn Store>) {
     let groups = [
         messages::CASES,
         targets::CASES,
+        erasing::CASES,
         groups::CASES,
         leaving::CASES,
         roles::CASES,

@@ -206,6 +206,20 @@ pub(super) const TABLES: &[Table] = &[
         placing: Placing::Nothing,
     },
     Table {
+        name: "erasures",
+        what: "what is to be erased in conversation",
+        columns: &[number("conversation"), number("target"), number("next")],
+        key: 2,
+        placing: Placing::Nothing,
+    },
+    Table {
+        name: "expirations",
+        what: "what expires in conversation",
+        columns: &[number("conversation"), number("seq"), number("expires_at")],
+        key: 2,
+        placing: Placing::Nothing,
+    },
+    Table {
         name: "cursors",
         what: "a cursor in conversation",
         columns: &[

@@ -1,11 +1,16 @@
 //! The writes that are not appends.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
 
 use super::state::{Cursor, State};
 use crate::{
+    erasing::expires,
     error::Refused,
-    types::{ConversationId, Credentials, DeviceClass, Position, Seq, Session, SessionId, User, UserId},
+    types::{
+        ConversationId, Credentials, DeviceClass, Position, Seq, Session, SessionId, Timestamp, User, UserId,
+    },
     write::{CursorMove, NewSession, NewUser, Outcome, ProfileChange, Revoke, SessionCreated, Write},
 };
 
@@ -29,7 +34,25 @@ impl State {
                 }
                 Ok(Outcome::Done)
             }
+            Write::Erase(now) => Ok(self.erase_expired(*now)),
         }
+    }
+
+    /// All of it at once. What was recalled never waits here.
+    fn erase_expired(&mut self, now: Timestamp) -> Outcome {
+        let mut erased = false;
+        let entries = self
+            .conversations
+            .values_mut()
+            .flat_map(|conversation| &mut conversation.log);
+        for entry in entries {
+            let event = &entry.event;
+            if !event.body.is_empty() && event.has_expired(now) && expires(event).is_some() {
+                Arc::make_mut(&mut entry.event).body = Bytes::new();
+                erased = true;
+            }
+        }
+        Outcome::Erased(erased)
     }
 
     fn move_cursors(&mut self, moves: &[CursorMove]) -> Outcome {

@@ -5,7 +5,7 @@
 use postgres::Row;
 
 use super::{
-    append, cursors,
+    append, cursors, erase,
     failure::{Failure, Stop},
     messages, people,
     plan::{Locks, Plan},
@@ -46,6 +46,7 @@ impl Batch<'_> {
             Write::CreateSession(new) => people::create_session(self, new),
             Write::RevokeSessions(revoke) => people::revoke(self, *revoke),
             Write::TouchSessions(touched) => people::touch(self, touched),
+            Write::Erase(now) => Ok(erase::slice(self.session, *now)?),
         }
     }
 }

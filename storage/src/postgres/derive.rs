@@ -1,9 +1,10 @@
 //! Everything that follows from an event beyond the log, the head and the sender's cursor: members, edits,
-//! reactions, the erasing of recalled bodies. It must never decide: an event in the log has been decided.
+//! reactions, what is to be erased. It must never decide: an event in the log has been decided.
 
 use std::borrow::Cow;
 
 use super::{
+    erase,
     failure::Failure,
     row::{role_number, sql},
     session::Session,
@@ -32,6 +33,7 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
             join(session, event, &fixed, 0, None)?;
         }
     }
+    erase::when_expired(session, event)?;
     match event.kind {
         EventKind::Message(_) => Ok(()),
         EventKind::Edit => {
@@ -47,7 +49,7 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
             )?;
             Ok(())
         }
-        EventKind::Recall => erase(session, event),
+        EventKind::Recall => erase::recall(session, event),
         EventKind::Reaction => react(session, event, reaction),
         _ => change_group(session, event),
     }
@@ -89,24 +91,6 @@ fn join(
             &owner,
             &role_number(Role::Owner),
         ],
-    )?;
-    Ok(())
-}
-
-/// Erases the bodies of a message and of its edits, whose number the rules bound. Nobody else changes these rows: the
-/// conversation is locked, so they can be found first, one after the other by their key.
-fn erase(session: &mut Session, event: &Event) -> Result<(), Failure> {
-    session.execute(
-        "UPDATE events SET body = '', recalled = true
-         WHERE ctid = ANY (ARRAY (
-            SELECT e.ctid
-            FROM (SELECT $2::bigint AS seq
-                  UNION ALL
-                  SELECT d.seq FROM edits d WHERE d.conversation = $1 AND d.target = $2) t
-                CROSS JOIN LATERAL (
-                    SELECT e.ctid FROM events e WHERE e.conversation = $1 AND e.seq = t.seq LIMIT 1
-                ) e))",
-        &[&sql(event.conversation.0), &sql(event.target.0)],
     )?;
     Ok(())
 }

@@ -33,6 +33,7 @@ mod batch;
 mod connections;
 mod cursors;
 mod derive;
+mod erase;
 mod failure;
 pub(crate) mod filling;
 mod group;

@@ -8,7 +8,7 @@ use postgres::Row;
 
 use super::{
     failure::Failure,
-    row::{self, EVENT_COLUMNS, event_columns, get, sql},
+    row::{self, EVENT_COLUMNS, event_columns, get, is_recalled, sql},
     session::Session,
     stays,
 };
@@ -106,7 +106,9 @@ macro_rules! events {
                 FROM (
                     SELECT ",
             event_columns!(),
-            ", n.edits, n.reactions, length(e.body)::bigint AS bytes
+            ", n.edits, n.reactions, CASE WHEN ",
+            is_recalled!(),
+            " THEN 0 ELSE length(e.body) END::bigint AS bytes
                     FROM unnest($2::bigint[], $3::bigint[]) AS s (first, last)
                         CROSS JOIN LATERAL (
                             SELECT * FROM events e

@@ -132,7 +132,7 @@ impl Locks {
             Write::RevokeSessions(Revoke::One(user, _) | Revoke::Others(user, _)) => {
                 self.users.insert(*user);
             }
-            Write::TouchSessions(_) => {}
+            Write::TouchSessions(_) | Write::Erase(_) => {}
         }
     }
 

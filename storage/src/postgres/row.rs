@@ -110,11 +110,24 @@ fn class(row: &Row, column: usize) -> Result<DeviceClass, Failure> {
     }
 }
 
+/// Whether one of `events e` is recalled: an edit (kind 32) is with its message, whether its row says it yet or not.
+macro_rules! is_recalled {
+    () => {
+        "(e.recalled OR e.kind = 32 AND EXISTS (
+            SELECT 1 FROM erasures x WHERE x.conversation = e.conversation AND x.target = e.target))"
+    };
+}
+pub(super) use is_recalled;
+
 /// The columns that [`event`] reads, of `events e`.
 macro_rules! event_columns {
     () => {
-        "e.position, e.conversation, e.seq, e.ordinal, e.roster, e.sender, e.client_id, e.at, e.kind, \
-         e.target, e.expires_at, e.recalled, e.users, e.role, e.label, e.body"
+        concat!(
+            "e.position, e.conversation, e.seq, e.ordinal, e.roster, e.sender, e.client_id, e.at, e.kind, \
+             e.target, e.expires_at, ",
+            $crate::postgres::row::is_recalled!(),
+            " AS recalled, e.users, e.role, e.label, e.body"
+        )
     };
 }
 pub(super) use event_columns;
@@ -131,6 +144,7 @@ pub(super) fn event(row: &Row, first: usize) -> Result<Event, Failure> {
         label: get(row, first + 14)?,
     };
     let (kind, change) = stored.read()?;
+    let recalled = flag(row, first + 11)?;
     Ok(Event {
         position: position(row, first)?,
         conversation: conversation_id(row, first + 1)?,
@@ -143,9 +157,14 @@ pub(super) fn event(row: &Row, first: usize) -> Result<Event, Failure> {
         kind,
         target: seq(row, first + 9)?,
         expires_at: time(row, first + 10)?,
-        recalled: flag(row, first + 11)?,
+        recalled,
         change,
-        body: blob(row, first + 15)?,
+        // It may wait to be erased.
+        body: if recalled {
+            Bytes::new()
+        } else {
+            blob(row, first + 15)?
+        },
     })
 }
 

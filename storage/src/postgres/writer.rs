@@ -305,7 +305,7 @@ impl PostgresWriter {
             let answers = batch::run(session, rules, writes, plan, mark).inspect_err(|failure| {
                 session.has_row &= !matches!(failure, Failure::NoRow);
             })?;
-            if answers.iter().all(Result::is_err) {
+            if answers.iter().all(wrote_nothing) {
                 // Nothing was written that anybody could miss.
                 session.roll_back()?;
                 return Ok((Some(answers), session.life()));
@@ -492,6 +492,10 @@ fn batch_of(session: &mut Session, mark: Mark) -> Result<Option<bool>, Failure> 
 fn in_order(answers: Vec<messages::Answered>) -> Answers {
     // One for each write, and in their order: the plan has no other.
     answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+const fn wrote_nothing(answer: &Result<Outcome, Refused>) -> bool {
+    matches!(answer, Err(_) | Ok(Outcome::Erased(false)))
 }
 
 /// The newest position in the answers to a batch.

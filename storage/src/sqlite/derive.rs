@@ -1,25 +1,29 @@
 //! The state that events make: conversations, members, edits, reactions. Written in the transaction of the event, and
-//! again for all of them where it has to be made anew. It owns every write to those tables but of heads, and the
-//! erasing of recalled bodies. It must never decide: an event in the log has been decided.
+//! again for all of them where it has to be made anew. It owns every write to those tables but of heads, and what
+//! marks a recalled message. It must never decide: an event in the log has been decided.
 
 use rusqlite::Connection;
 
 use super::{
+    erase,
     failure::Failure,
     log, lookup,
     moment::Moment,
     row::sql,
-    state::{self, EDITS, Edit, Edits, Head, Left, Reaction, Rest, Stay},
+    state::{self, Edit, Head, Left, Reaction, Rest, Stay},
 };
 use crate::{
     shape::Shape,
-    types::{Event, EventKind, Role, Seq, UserId},
+    types::{Event, EventKind, Role, Seq, Timestamp, UserId},
 };
 
 /// Enters an event. Events come in the order of their positions, each once.
 pub(super) fn apply(moment: &Moment<'_>, event: &Event, reaction: &str) -> Result<(), Failure> {
     if event.kind == EventKind::Recall {
-        erase(moment, event)?;
+        recall(moment, event)?;
+    }
+    if event.expires_at != Timestamp(0) {
+        erase::when_expired(moment.connection, event)?;
     }
     apply_state(moment.connection, event, reaction)?;
     begin_cursors(moment.connection, event)
@@ -42,7 +46,7 @@ fn begin_cursors(connection: &Connection, event: &Event) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The same, but for the erasing of what was recalled: it changes the tables of the state alone.
+/// The same, but for what is to be erased: it changes the tables of the state alone.
 pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str) -> Result<(), Failure> {
     if event.seq == Seq(1) {
         create_conversation(connection, event)?;
@@ -55,12 +59,13 @@ pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str
     }
 }
 
-/// Forgets the state and the index, so that both can be made again from the first event on. Cursors stay: what their
+/// Forgets the state, the index and what is to be erased, so that all can be made again from the first event on. Cursors stay: what their
 /// users moved is in no event.
 pub(super) fn clear(connection: &Connection) -> Result<(), Failure> {
     connection.execute_batch(
         "DELETE FROM event_seqs; DELETE FROM requests; DELETE FROM conversations; DELETE FROM members;
-         DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions; DELETE FROM message_counts;",
+         DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions; DELETE FROM message_counts;
+         DELETE FROM erasures; DELETE FROM expirations;",
     )?;
     Ok(())
 }
@@ -129,23 +134,13 @@ fn add_edit(connection: &Connection, event: &Event) -> Result<(), Failure> {
     state::store_counts(connection, &counts)
 }
 
-fn erase(moment: &Moment<'_>, event: &Event) -> Result<(), Failure> {
+/// Erases the body of a message, and has those of its edits erased.
+fn recall(moment: &Moment<'_>, event: &Event) -> Result<(), Failure> {
+    let connection = moment.connection;
     let position = lookup::position_at(moment, event.conversation, event.target)?
         .ok_or_else(|| Failure::damaged("what was recalled is not in the log"))?;
-    let connection = moment.connection;
-    log::erase(connection, position)?;
-    let counts = state::counts_of(connection, event.conversation, event.target)?;
-    let mut statement = connection.prepare_cached(EDITS)?;
-    let key = [sql(event.conversation.0), sql(event.target.0)];
-    let mut edits = Edits::new(statement.query(key)?, &counts);
-    let mut positions = Vec::new();
-    while let Some(edit) = edits.next()? {
-        positions.push(edit.position);
-    }
-    for edit in positions {
-        log::erase(connection, edit)?;
-    }
-    Ok(())
+    log::erase(connection, erase::recalled(lookup::stored(connection, position)?))?;
+    erase::begin(connection, event.conversation, event.target)
 }
 
 fn react(connection: &Connection, event: &Event, reaction: &str) -> Result<(), Failure> {

@@ -9,10 +9,9 @@ use rusqlite::{CachedStatement, Connection};
 
 use super::{
     failure::Failure,
-    lookup,
-    row::{Parameters, proof, role_number, sql, users_to_blob},
+    row::{LogEntry, Parameters, proof, role_number, sql, users_to_blob},
 };
-use crate::types::{Event, EventKind, Fingerprint, Position};
+use crate::types::{Event, EventKind, Fingerprint};
 
 /// Messages of one statement; its text has a row for each.
 const ROWS_AT_ONCE: usize = 8;
@@ -117,15 +116,14 @@ impl<'c> Log<'c> {
     }
 }
 
-/// Erases the body of the event at a position, and marks it as recalled.
-pub(super) fn erase(connection: &Connection, position: Position) -> Result<(), Failure> {
-    let mut entry = lookup::event(connection, position)?;
+/// Writes an event again without its body, marked as recalled if the entry is.
+pub(super) fn erase(connection: &Connection, mut entry: LogEntry) -> Result<(), Failure> {
     entry.event.body = Bytes::new();
-    entry.event.recalled = true;
     connection
-        .prepare_cached("UPDATE events SET body = x'', recalled = 1, proof = ?2 WHERE position = ?1")?
+        .prepare_cached("UPDATE events SET body = x'', recalled = ?2, proof = ?3 WHERE position = ?1")?
         .execute((
-            sql(position.0),
+            sql(entry.event.position.0),
+            entry.event.recalled,
             proof(&entry.event, entry.fingerprint, &entry.reaction),
         ))?;
     Ok(())

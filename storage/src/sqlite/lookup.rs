@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::{
+    erase,
     failure::Failure,
     moment::Moment,
     recent::Entry,
@@ -117,7 +118,15 @@ pub(super) fn position_at(
     )
 }
 
+/// The event at a position, as it is answered.
 pub(super) fn event(connection: &Connection, position: Position) -> Result<LogEntry, Failure> {
+    let mut entry = stored(connection, position)?;
+    erase::hide(connection, &mut entry.event)?;
+    Ok(entry)
+}
+
+/// The same as the log has it, perhaps with a body that waits to be erased: for nobody's eyes.
+pub(super) fn stored(connection: &Connection, position: Position) -> Result<LogEntry, Failure> {
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         event_columns!(),

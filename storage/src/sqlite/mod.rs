@@ -13,6 +13,7 @@ mod check;
 mod checkpoint;
 mod cursors;
 mod derive;
+mod erase;
 mod failure;
 mod files;
 mod group;

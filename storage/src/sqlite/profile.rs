@@ -34,6 +34,10 @@ pub(super) fn connect_raw(path: &Path) -> Result<Connection, OpenError> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(fail)?;
+    // Also of what a copy is made with: a body that is erased later must not survive in the free part of a page.
+    connection
+        .execute_batch("PRAGMA secure_delete = 1")
+        .map_err(fail)?;
     Ok(connection)
 }
 

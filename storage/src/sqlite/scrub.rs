@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::{
-    check,
+    check, erase,
     failure::Failure,
     row::{self, LogEntry, first, session_columns, sql, user_columns},
     standing, state, sum,
@@ -127,7 +127,8 @@ fn log(connection: &Connection, after: Position, mut chain: u64, most: u64) -> R
         if entry.event.position <= watermark {
             check_index(connection, entry)?;
         }
-        check_state(connection, &entry.event)
+        check_state(connection, &entry.event)?;
+        check_erasing(connection, &entry.event)
     })?;
     if count == most {
         return Ok(Stage::Log { after, chain });
@@ -205,6 +206,27 @@ fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
     }
     Err(Failure::damaged(format!(
         "what follows from the event at position {} is missing",
+        event.position.0
+    )))
+}
+
+/// What is to be erased, now or later, will be.
+fn check_erasing(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    let mut forgotten = !erase::is_noted(connection, event)?;
+    if event.kind == EventKind::Edit && !event.recalled {
+        let mut statement = connection.prepare_cached(
+            "SELECT e.recalled FROM event_seqs s JOIN events e ON e.position = s.position
+             WHERE s.conversation = ?1 AND s.seq = ?2",
+        )?;
+        let key = [sql(event.conversation.0), sql(event.target.0)];
+        let recalled = first(statement.query(key)?, |row| row::flag(row, 0))?;
+        forgotten |= recalled == Some(true) && !erase::waits(connection, event.conversation, event.target)?;
+    }
+    if !forgotten {
+        return Ok(());
+    }
+    Err(Failure::damaged(format!(
+        "nothing will erase the event at position {}",
         event.position.0
     )))
 }

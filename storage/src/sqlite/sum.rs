@@ -6,6 +6,7 @@
 //! sum by a chance of 2^-64. It is no defence against somebody who chooses the rows.
 
 use super::{
+    erase::Erasure,
     standing::Standing,
     state::{Counts, Cursor, Edit, Head, Memberships, Reaction, Rest, Stay},
 };
@@ -200,6 +201,14 @@ pub(super) const fn of_edit(edit: &Edit) -> u64 {
         .pair(edit.conversation.0, edit.target.0)
         .pair(edit.seq.0, edit.position.0)
         .number(edit.previous.0)
+        .finish()
+}
+
+/// The sum of the row of a message whose edits are being erased.
+pub(super) const fn of_erasure(erasure: &Erasure) -> u64 {
+    Sum::new()
+        .pair(erasure.conversation.0, erasure.target.0)
+        .number(erasure.next.0)
         .finish()
 }
 

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::{
     changes::{self, first_of},
+    erase,
     failure::Failure,
     lookup,
     moment::Moment,
@@ -54,7 +55,11 @@ fn events(connection: &Connection, since: Position, limit: usize) -> Result<Vec<
         " FROM events e WHERE e.position > ?1 ORDER BY e.position LIMIT ?2"
     ))?;
     let rows = statement.query([row::bound(since.0), row::limit(limit)])?;
-    collect(rows, |row| Ok(row::event(row)?.event))
+    let mut events = collect(rows, |row| Ok(row::event(row)?.event))?;
+    for event in &mut events {
+        erase::hide(connection, event)?;
+    }
+    Ok(events)
 }
 
 fn cursors(moment: &Moment<'_>, since: Position) -> Result<Vec<CursorView>, Failure> {

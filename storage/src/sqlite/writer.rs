@@ -13,7 +13,7 @@ use super::{
     behind::{Behind, Slice},
     checkpoint,
     checkpoint::Signal,
-    cursors,
+    cursors, erase,
     failure::{Failure, Stop},
     log::Log,
     lookup::{self, Head},
@@ -149,6 +149,7 @@ impl<'a> Batch<'a> {
             Write::CreateSession(new) => people::create_session(self.connection, new),
             Write::RevokeSessions(revoke) => people::revoke(self.connection, *revoke),
             Write::TouchSessions(touched) => people::touch(self.connection, touched),
+            Write::Erase(now) => Ok(erase::slice(&self.moment(), *now)?),
         }
     }
 }

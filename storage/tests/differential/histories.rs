@@ -158,6 +158,7 @@ fn other() -> impl Strategy<Value = Write> {
         1 => (user(), id()).prop_map(|(user, id)| Write::RevokeSessions(Revoke::One(user, id))),
         1 => (user(), id()).prop_map(|(user, id)| Write::RevokeSessions(Revoke::Others(user, id))),
         2 => vec((id(), time()), 0..4).prop_map(Write::TouchSessions),
+        3 => time().prop_map(Write::Erase),
     ]
 }
 

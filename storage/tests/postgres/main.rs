@@ -7,6 +7,7 @@ mod crowd;
 #[path = "../ranked/database.rs"]
 mod database;
 mod encrypted;
+mod erased;
 mod held;
 mod lent;
 mod lost;

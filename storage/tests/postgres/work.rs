@@ -128,6 +128,8 @@ impl World {
             "members",
             "reactions",
             "edits",
+            "erasures",
+            "expirations",
             "message_counts",
             "cursors",
             "conversations",
@@ -319,6 +321,11 @@ impl World {
                 world.act(GROUP, sender, action);
             });
         }
+        self.within(&format!("{when}: a slice of what is to be erased"), 10, |world| {
+            let now = storage::Timestamp(u64::MAX);
+            let answer = world.writer.commit(&[Write::Erase(now)]).unwrap().remove(0);
+            assert_eq!(answer, Ok(storage::Outcome::Erased(true)));
+        });
         self.within(&format!("{when}: cursors"), 10, |world| {
             let moved = CursorMove {
                 conversation: GROUP,

@@ -224,6 +224,24 @@ CREATE TABLE message_counts (
     PRIMARY KEY (conversation, message)
 ) WITH (fillfactor = 70);
 
+-- Recalled messages whose edits still have bodies. Whoever reads an edit looks here: it has none then.
+CREATE TABLE erasures (
+    conversation bigint NOT NULL,
+    target       bigint NOT NULL,
+    -- The newest edit that is not erased.
+    next         bigint NOT NULL,
+    PRIMARY KEY (conversation, target)
+);
+
+-- Messages and edits that expire, or have and still have their bodies.
+CREATE TABLE expirations (
+    conversation bigint NOT NULL,
+    seq          bigint NOT NULL,
+    expires_at   bigint NOT NULL,
+    PRIMARY KEY (conversation, seq)
+);
+CREATE INDEX expirations_by_time ON expirations (expires_at);
+
 -- What other processes have to hear of beside the log; kept for an hour.
 CREATE TABLE notices (
     position   bigint      NOT NULL,
@@ -432,6 +450,11 @@ BEGIN
         times[n], kinds[n], 0, expiries[n], bodies[n]
     FROM generate_series(1, total) AS n WHERE verdicts[n] = 0;
     GET DIAGNOSTICS appended = ROW_COUNT;
+    IF 0 < ANY (expiries) THEN
+        INSERT INTO expirations (conversation, seq, expires_at)
+        SELECT conversations_[n], head_seqs[groups[n]] + ranks[n], expiries[n]
+        FROM generate_series(1, total) AS n WHERE verdicts[n] = 0 AND expiries[n] > 0 AND length(bodies[n]) > 0;
+    END IF;
 
     UPDATE conversations c
     SET head_seq = c.head_seq + ranks[n], head_ordinal = c.head_ordinal + ranks[n], head_position = base + indexes[n],

@@ -129,6 +129,31 @@ CREATE INDEX cursors_by_position ON cursors (conversation, position) WHERE posit
 -- What moved at all since a position, where that is less than what one user is a member of.
 CREATE INDEX cursors_moved ON cursors (position) WHERE position > 0;
 
+-- What is to be erased -------------------------------------------------------------------------------------
+
+-- Recalled messages whose edits still have bodies. Whoever reads an edit looks here: it has none then.
+CREATE TABLE erasures (
+    conversation INTEGER NOT NULL,
+    target       INTEGER NOT NULL,
+    -- The newest edit that is not erased.
+    next         INTEGER NOT NULL,
+    sum          INTEGER NOT NULL,
+    PRIMARY KEY (conversation, target)
+) STRICT, WITHOUT ROWID;
+
+-- As those of users.
+CREATE INDEX erasures_again ON erasures (conversation, target);
+
+-- Messages and edits that expire, or have and still have their bodies. A time that is not the event's tells damage.
+CREATE TABLE expirations (
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    PRIMARY KEY (conversation, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX expirations_by_time ON expirations (expires_at);
+
 -- Derived from the log: can be deleted and made again from it --------------------------------------------
 
 CREATE TABLE event_seqs (

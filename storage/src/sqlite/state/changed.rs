@@ -37,10 +37,15 @@ pub(in crate::sqlite) struct Edits<'s> {
 
 impl<'s> Edits<'s> {
     pub(in crate::sqlite) const fn new(rows: rusqlite::Rows<'s>, counts: &Counts) -> Self {
+        Self::up_to(rows, counts.last_edit)
+    }
+
+    /// Of those up to this one, which is theirs.
+    pub(in crate::sqlite) const fn up_to(rows: rusqlite::Rows<'s>, newest: Seq) -> Self {
         Self {
             rows,
             open: None,
-            expected: counts.last_edit,
+            expected: newest,
         }
     }
 

@@ -258,13 +258,14 @@ fn an_erased_body_is_nowhere_in_the_files() {
     assert!(holds(&place, b"-secret"), "the test can find what is there");
     let recall = |number, target| request(number, PAIR, ANN, Action::Recall { target: Seq(target) });
     writer.commit(&[recall(5, 1), recall(6, 2)]).unwrap();
+    writer.commit(&[Write::Erase(Timestamp(0))]).unwrap();
     drop(writer);
     store.close().unwrap();
     assert!(!holds(&place, b"-secret"));
     assert!(holds(&place, b"harmless"));
 }
 
-fn holds(place: &Place, bytes: &[u8]) -> bool {
+pub(super) fn holds(place: &Place, bytes: &[u8]) -> bool {
     let files = ["", "-wal"].map(|suffix| std::fs::read(place.beside(suffix)).unwrap_or_default());
     files
         .iter()

@@ -2,6 +2,7 @@
 
 mod backups;
 mod damage;
+mod erasing;
 mod failing;
 mod indexing;
 mod killed;
