@@ -203,6 +203,7 @@ fn naive(limit: u32, stream: &[u8]) -> Cut<Frame, FrameError> {
         left: 0,
     };
     while rest.len() >= 8 {
+        let seq = number(&rest[6..8]) as u16;
         let (length, bits) = (number(&rest[..4]), number(&rest[4..6]) as u16);
         if length > u64::from(limit) {
             return broken(
@@ -210,16 +211,16 @@ fn naive(limit: u32, stream: &[u8]) -> Cut<Frame, FrameError> {
                 FrameError::TooLong {
                     length: length as u32,
                     limit,
+                    seq,
                 },
             );
         }
         if bits / 0x4000 % 2 == 1 {
-            return broken(frames, FrameError::ReservedBit(bits));
+            return broken(frames, FrameError::ReservedBit { bits, seq });
         }
         if (rest.len() - 8) as u64 >= length {
             let (whole, behind) = rest.split_at(8 + length as usize);
             let kind = MessageType::from_bits(bits).unwrap_or(MessageType::ERROR);
-            let seq = number(&whole[6..8]) as u16;
             frames.push(Frame {
                 kind,
                 seq,

@@ -304,7 +304,7 @@ impl Codec for Impatient {
 
     fn decode(&mut self, source: &[u8]) -> Result<Decoded<Frame>, FrameError> {
         if source.len() < 8 {
-            return Err(FrameError::ReservedBit(0));
+            return Err(FrameError::ReservedBit { bits: 0, seq: 0 });
         }
         self.0.decode(source)
     }

@@ -103,6 +103,7 @@ impl Frame {
         let length = u32::try_from(self.body.len()).map_err(|_| FrameError::TooLong {
             length: u32::MAX,
             limit: u32::MAX,
+            seq: self.seq,
         })?;
         out.reserve(HEADER_BYTES.saturating_add(self.body.len()));
         out.put_slice(&header(length, self.kind, self.seq));
@@ -142,10 +143,26 @@ pub enum FrameError {
         length: u32,
         /// The limit in force.
         limit: u32,
+        /// The seq of the header.
+        seq: u16,
     },
     /// Bit 14 of the type is set.
-    #[error("reserved bit set in type {0:#06x}")]
-    ReservedBit(u16),
+    #[error("reserved bit set in type {bits:#06x}")]
+    ReservedBit {
+        /// The type.
+        bits: u16,
+        /// The seq of the header.
+        seq: u16,
+    },
+}
+
+impl FrameError {
+    /// The seq of the frame at fault: its header was whole.
+    pub const fn seq(&self) -> u16 {
+        match *self {
+            Self::TooLong { seq, .. } | Self::ReservedBit { seq, .. } => seq,
+        }
+    }
 }
 
 /// Cuts a byte stream into frames, under a limit that the connection's state sets.
@@ -181,19 +198,21 @@ impl FrameCodec {
         };
         let [l0, l1, l2, l3, t0, t1, s0, s1] = *header;
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
+        let seq = u16::from_be_bytes([s0, s1]);
         if length > self.body_bytes_max {
             return Err(FrameError::TooLong {
                 length,
                 limit: self.body_bytes_max,
+                seq,
             });
         }
         let bits = u16::from_be_bytes([t0, t1]);
-        let kind = MessageType::from_bits(bits).ok_or(FrameError::ReservedBit(bits))?;
+        let kind = MessageType::from_bits(bits).ok_or(FrameError::ReservedBit { bits, seq })?;
         let body_bytes = length as usize;
         match rest.get(..body_bytes) {
             Some(body) => Ok(Split::Frame(Frame {
                 kind,
-                seq: u16::from_be_bytes([s0, s1]),
+                seq,
                 body: Bytes::copy_from_slice(body),
             })),
             None => Ok(Split::Need(HEADER_BYTES.saturating_add(body_bytes))),

@@ -107,6 +107,7 @@ fn the_limit_counts_the_body_alone() {
     let too_long = FrameError::TooLong {
         length: 16,
         limit: 15,
+        seq: 1,
     };
     assert_eq!(arrive(15, [bytes.as_slice()]), (Vec::new(), Some(too_long), 24));
     // An empty body is a frame under any limit.
@@ -120,13 +121,16 @@ fn the_limit_counts_the_body_alone() {
 fn too_long_is_refused_on_the_eighth_byte_and_not_before() {
     for length in [u32::MAX, 0x8000_0000, 0x7FFF_FFFF, 0x0001_0001] {
         let mut header = length.to_be_bytes().to_vec();
-        header.extend_from_slice(&[0, 1, 0, 1]);
+        header.extend_from_slice(&[0, 1, 0x12, 0x34]);
         let (frames, error, held) = arrive(0x0001_0000, header.chunks(1));
         let limit = 0x0001_0000;
-        assert_eq!(
-            (frames, error, held),
-            (Vec::new(), Some(FrameError::TooLong { length, limit }), 8)
-        );
+        let too_long = FrameError::TooLong {
+            length,
+            limit,
+            seq: 0x1234,
+        };
+        assert_eq!(too_long.seq(), 0x1234);
+        assert_eq!((frames, error, held), (Vec::new(), Some(too_long), 8));
     }
 }
 
@@ -134,7 +138,11 @@ fn too_long_is_refused_on_the_eighth_byte_and_not_before() {
 fn the_reserved_bit_ends_the_stream() {
     for high in [0x40, 0xC0, 0x7F, 0xFF] {
         let header = [0, 0, 0, 0, high, 0x01, 0, 1];
-        let error = FrameError::ReservedBit(u16::from_be_bytes([high, 1]));
+        let error = FrameError::ReservedBit {
+            bits: u16::from_be_bytes([high, 1]),
+            seq: 1,
+        };
+        assert_eq!(error.seq(), 1);
         assert_eq!(arrive(10, [header.as_slice()]).1, Some(error));
     }
     // Whatever is wrong as well, the length is what matters most: it is named first.
@@ -152,7 +160,10 @@ fn a_frame_before_a_broken_one_is_still_given() {
     let (frames, error, _) = arrive(4, [bytes.as_slice()]);
     assert_eq!(
         (frames, error),
-        (vec![frame(1, 1, b"good")], Some(FrameError::ReservedBit(0x4000)))
+        (
+            vec![frame(1, 1, b"good")],
+            Some(FrameError::ReservedBit { bits: 0x4000, seq: 0 })
+        )
     );
 }
 

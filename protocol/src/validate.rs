@@ -381,7 +381,7 @@ fn check_delivered(delivered: &v1::DeliveredRequest) -> Result<(), Refusal> {
         return Err(too_many("up_to", delivered.up_to.len(), REPEATED_MAX));
     }
     for head in &delivered.up_to {
-        conversation(head.conversation_id)?;
+        conversation_in("up_to.conversation_id", head.conversation_id)?;
         seq("up_to.seq", head.seq)?;
     }
     Ok(())
@@ -506,9 +506,13 @@ fn user_list(field: &str, ids: &[u64], at_least: usize, at_most: usize) -> Resul
 }
 
 fn conversation(id: u64) -> Result<(), Refusal> {
+    conversation_in("conversation_id", id)
+}
+
+fn conversation_in(field: &str, id: u64) -> Result<(), Refusal> {
     refuse_if(
         ConversationId::parse(id).is_none(),
-        "conversation_id",
+        field,
         "is not a conversation id",
     )
 }

@@ -487,7 +487,7 @@ fn reading_and_receipts() {
         (|it| it.up_to.clear(), "up_to"),
         (|it| it.up_to = vec![it.up_to[0]; REPEATED_MAX], ""),
         (|it| it.up_to = vec![it.up_to[0]; REPEATED_MAX + 1], "up_to"),
-        (|it| it.up_to[0].conversation_id = 0, "conversation_id"),
+        (|it| it.up_to[0].conversation_id = 0, "up_to.conversation_id"),
         (|it| it.up_to[0].seq = 0, "up_to.seq"),
         (|it| it.up_to[0].seq = SIGNED_MAX, ""),
         (|it| it.up_to[0].seq = BEYOND, "up_to.seq"),

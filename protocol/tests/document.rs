@@ -124,7 +124,7 @@ fn check_examples(document: &str) -> usize {
 
 #[test]
 fn the_examples_are_what_the_code_sends() {
-    assert!(check_examples(DOCUMENT) >= 45);
+    assert!(check_examples(DOCUMENT) >= 53);
 }
 
 /// The examples by their kind, each with its frame.
@@ -140,15 +140,17 @@ fn examples() -> Vec<(String, Frame)> {
 fn there_is_an_example_of_everything_that_is_hard_to_imagine() {
     let (mut pushes, mut commands, mut sent, mut happened) =
         (HashSet::new(), HashSet::new(), HashSet::new(), HashSet::new());
+    let (mut resyncs, mut syncs) = (false, Vec::new());
     for (kind, frame) in examples() {
         let command = Command::from_number(frame.kind.command());
         match kind.as_str() {
             "push" => {
                 let command = command.unwrap();
                 pushes.insert(command);
-                if let Push::EventsPush(page) = Push::decode(command, Encoding::Protobuf, frame.body).unwrap()
-                {
-                    happened.extend(page.events.iter().map(v1::Event::kind));
+                match Push::decode(command, Encoding::Protobuf, frame.body).unwrap() {
+                    Push::EventsPush(page) => happened.extend(page.events.iter().map(v1::Event::kind)),
+                    Push::HeadsPush(heads) => resyncs |= heads.resync,
+                    _ => {}
                 }
             }
             "request" => {
@@ -157,6 +159,13 @@ fn there_is_an_example_of_everything_that_is_hard_to_imagine() {
                 if let Request::Send(send) = Request::decode(command, Encoding::Protobuf, frame.body).unwrap()
                 {
                     sent.insert((send.kind(), send.quality()));
+                }
+            }
+            "reply" => {
+                if let Reply::Sync(sync) =
+                    Reply::decode(command.unwrap(), Encoding::Protobuf, frame.body).unwrap()
+                {
+                    syncs.push(sync);
                 }
             }
             _ => {}
@@ -177,6 +186,7 @@ fn there_is_an_example_of_everything_that_is_hard_to_imagine() {
         Command::GetConversations,
         Command::Delivered,
         Command::CreateGroup,
+        Command::ListMembers,
         Command::Typing,
     ] {
         assert!(commands.contains(&command), "no example of {}", command.name());
@@ -186,9 +196,14 @@ fn there_is_an_example_of_everything_that_is_hard_to_imagine() {
         EventKind::Edit,
         EventKind::Reaction,
         EventKind::GroupCreated,
+        EventKind::MembersAdded,
     ] {
         assert!(happened.contains(&kind), "no example of {kind:?}");
     }
+    assert!(resyncs, "no example of a push that asks for a sync");
+    let synced = |has: fn(&v1::SyncResponse) -> bool| syncs.iter().any(has);
+    assert!(synced(|sync| sync.restarted) && synced(|sync| sync.more));
+    assert!(synced(|sync| !sync.pages.is_empty() && !sync.cursors.is_empty()));
     assert!(sent.contains(&(EventKind::Edit, QualityOfService::ExactlyOnce)));
     assert!(
         sent.iter()

@@ -241,9 +241,9 @@ impl Handler for Gateway {
             CloseReason::Protocol(error) => {
                 let code = match error {
                     FrameError::TooLong { .. } => ErrorCode::FrameTooLarge,
-                    FrameError::ReservedBit(_) => ErrorCode::Protocol,
+                    FrameError::ReservedBit { .. } => ErrorCode::Protocol,
                 };
-                send_refusal(cx, &Refusal::new(code, error.to_string()), 0);
+                send_refusal(cx, &Refusal::new(code, error.to_string()), error.seq());
             }
             CloseReason::HandshakeTimeout | CloseReason::FrameTimeout => {
                 send_refusal(cx, &Refusal::new(ErrorCode::Timeout, "this took too long"), 0);

@@ -1,5 +1,7 @@
 //! Requests that append an event: how each becomes a write.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use prost::Message;
 use protocol::{
@@ -53,7 +55,11 @@ pub fn from_request(
         Request::CreateGroup(create) => make(
             0,
             &create.client_msg_id,
-            create.encode_to_vec(),
+            v1::CreateGroupRequest {
+                user_ids: as_set(&create.user_ids, Some(sender)),
+                ..create.clone()
+            }
+            .encode_to_vec(),
             Action::CreateGroup {
                 name: create.name.clone(),
                 members: users(&create.user_ids),
@@ -62,7 +68,11 @@ pub fn from_request(
         Request::AddMembers(add) => make(
             add.conversation_id,
             &add.client_msg_id,
-            add.encode_to_vec(),
+            v1::AddMembersRequest {
+                user_ids: as_set(&add.user_ids, None),
+                ..add.clone()
+            }
+            .encode_to_vec(),
             Action::AddMembers {
                 users: users(&add.user_ids),
             },
@@ -109,6 +119,14 @@ pub fn from_request(
         ),
         _ => Ok(None),
     }
+}
+
+/// The people that a request means, for comparing it with another: their order, who is named twice and the creator of a
+/// group, who is in it anyway, make no difference.
+fn as_set(ids: &[u64], creator: Option<UserId>) -> Vec<u64> {
+    let people = ids.iter().copied();
+    let others: BTreeSet<u64> = people.filter(|id| Some(UserId(*id)) != creator).collect();
+    others.into_iter().collect()
 }
 
 fn users(ids: &[u64]) -> Vec<UserId> {

@@ -169,6 +169,7 @@ fn changes(
     let limit = at_most(limit, SYNC_CHANGES.min(worker.page.entries));
     let mut changes = worker.reader.changes(who.user, &since, limit)?;
     told_counts(worker, who.user, &mut changes.conversations)?;
+    told_moves(worker, who.user, &mut changes.cursors)?;
     let pages = if restarted {
         Vec::new()
     } else {
@@ -454,6 +455,31 @@ fn told_counts(worker: &mut Worker, user: UserId, views: &mut [ConversationView]
     Ok(())
 }
 
+/// The same for the user's own cursors among those that moved.
+fn told_moves(worker: &mut Worker, user: UserId, cursors: &mut [CursorView]) -> Result<(), ReadError> {
+    let own = cursors.iter().filter(|cursor| cursor.user == user);
+    let told = worker
+        .context
+        .lane
+        .lazy()
+        .told(user, own.map(|cursor| cursor.conversation));
+    for moved in told {
+        let Some(view) = worker.reader.conversation(user, moved.conversation)? else {
+            continue;
+        };
+        let of_this =
+            |cursor: &&mut CursorView| cursor.user == user && cursor.conversation == moved.conversation;
+        if let Some(cursor) = cursors.iter_mut().find(of_this) {
+            cursor.read = cursor.read.max(moved.read.min(view.head));
+            cursor.delivered = cursor
+                .delivered
+                .max(moved.delivered.min(view.head))
+                .max(cursor.read);
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn members(
     worker: &mut Worker,
     who: Established,
@@ -496,7 +522,7 @@ pub(super) fn typing(worker: &mut Worker, who: Established, request: &v1::Typing
     let id = ConversationId(request.conversation_id);
     let answer = Reply::Typing(v1::Empty {});
     let shown = worker.context.config.groups.receipts_up_to;
-    pass_on(worker, who, id, &push, Some(shown), &answer, reply);
+    pass_on(worker, who, id, Some(&push), Some(shown), &answer, reply);
 }
 
 pub(super) fn send_transient(worker: &mut Worker, who: Established, send: v1::SendRequest, reply: ReplyTo) {
@@ -507,12 +533,14 @@ pub(super) fn send_transient(worker: &mut Worker, who: Established, send: v1::Se
         Err(error) => return unavailable(&error, reply),
     }
     let id = ConversationId(send.conversation_id);
+    let now = clock::wall().0;
     let answer = Reply::Send(v1::SendResponse {
         conversation_id: send.conversation_id,
         epoch: worker.context.epoch,
-        sent_at_ms: clock::wall().0,
+        sent_at_ms: now,
         ..v1::SendResponse::default()
     });
+    let expires_at = send.content.as_ref().map_or(0, |content| content.expires_at_ms);
     let push = Push::TransientPush(v1::TransientPush {
         conversation_id: send.conversation_id,
         sender_id: who.user.0,
@@ -520,7 +548,9 @@ pub(super) fn send_transient(worker: &mut Worker, who: Established, send: v1::Se
         content: send.content,
         client_msg_id: send.client_msg_id,
     });
-    pass_on(worker, who, id, &push, None, &answer, reply);
+    // From that time on its body is shown to nobody: so it is for nobody.
+    let push = (expires_at == 0 || expires_at > now).then_some(&push);
+    pass_on(worker, who, id, push, None, &answer, reply);
 }
 
 /// Whether what is not to be stored was stored before under the same client id: then that is the answer. And whether
@@ -561,12 +591,12 @@ fn stored_before(
     Ok(Ok(None))
 }
 
-/// Pushes what is not stored to the members who are online, if `who` is one of them.
+/// Pushes what is not stored to the members who are online, if `who` is one of them; without a push only answers.
 fn pass_on(
     worker: &mut Worker,
     who: Established,
     id: ConversationId,
-    push: &Push,
+    push: Option<&Push>,
     members_max: Option<u32>,
     answer: &Reply,
     reply: ReplyTo,
@@ -576,12 +606,14 @@ fn pass_on(
         Ok(Err(refusal)) => return reply.refuse(&refusal),
         Err(error) => return unavailable(&error, reply),
     };
-    let context = &worker.context;
-    let loops = context.outboxes.loops();
-    context.cluster.transient(&members, push);
-    let except = Some(reply.conn());
-    let deliveries = planner::transient(&context.routes, loops, members.iter().copied(), except, push);
-    context.outboxes.post_transient(deliveries);
+    if let Some(push) = push {
+        let context = &worker.context;
+        let loops = context.outboxes.loops();
+        context.cluster.transient(&members, push);
+        let except = Some(reply.conn());
+        let deliveries = planner::transient(&context.routes, loops, members.iter().copied(), except, push);
+        context.outboxes.post_transient(deliveries);
+    }
     reply.ok(answer);
 }
 

@@ -194,7 +194,12 @@ pub fn conversation(view: &ConversationView) -> v1::Conversation {
         last_at_ms: view.last_at.0,
         name: view.name.clone(),
         role: view.role.map_or(v1::Role::Unspecified, wire_role).into(),
-        member_count: view.member_count,
+        // Of two people or one it says nothing.
+        member_count: if view.kind == ConversationKind::Group {
+            view.member_count
+        } else {
+            0
+        },
         disbanded: view.disbanded,
         member: view.member,
         peer_id: view.peer.map_or(0, |peer| peer.0),

@@ -244,9 +244,10 @@ impl Session {
         }
         if command == Command::Hello {
             self.encoding = Encoding::of_hello(&frame.body);
+            self.hellos += 1;
         }
-        if matches!(self.state, State::Greeting) && command == Command::Ping && !frame.body.is_empty() {
-            // No hello has said yet how bodies are written.
+        if self.hellos == 0 && command == Command::Ping && !frame.body.is_empty() {
+            // No hello has said yet how bodies are written; one that was refused has.
             let refusal = Refusal::new(ErrorCode::Invalid, "a ping before the hello has no body");
             return Verdict::Close(refusal);
         }
@@ -358,7 +359,6 @@ impl Session {
     }
 
     fn greeted(&mut self, hello: protocol::v1::Hello, request: Request, seq: u16, rules: &Rules) -> Verdict {
-        self.hellos += 1;
         if hello.version_min > VERSION || hello.version_max < VERSION {
             let mut refusal = Refusal::new(
                 ErrorCode::UnsupportedVersion,

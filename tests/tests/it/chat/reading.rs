@@ -119,7 +119,7 @@ fn conversations_are_listed_newest_first() {
     let own = &list.conversations[1];
     assert_eq!(
         (own.kind(), own.member_count, own.unread),
-        (v1::ConversationKind::Own, 1, 0)
+        (v1::ConversationKind::Own, 0, 0)
     );
     let direct = &list.conversations[2];
     assert_eq!(
