@@ -1,4 +1,4 @@
-//! The PostgreSQL and the Redis that one run of the suite shares, and the terminal of its tests: installed where they are missing and we may,
+//! The PostgreSQL and the Redis that one run of the suite shares, and the terminal and the Python of its tests: installed where they are missing and we may,
 //! started before the tests, ended after them. It must never use a server that it was not told of, nor any port
 //! that a package's own service listens on.
 
@@ -6,7 +6,7 @@ use crate::process::{self, Failure, Outcome, Result, Workspace};
 use ::services::{POSTGRES_VARIABLE, Postgres, REDIS_VARIABLE, Redis, ServiceError};
 use std::process::Command;
 
-/// What installs the three, the first that is there: asking nothing, and nothing beyond what is needed.
+/// What installs them, the first that is there: asking nothing, and nothing beyond what is needed.
 const INSTALLERS: [(&str, &[&[&str]]); 3] = [
     (
         "apt-get",
@@ -19,14 +19,22 @@ const INSTALLERS: [(&str, &[&[&str]]); 3] = [
                 "postgresql",
                 "redis-server",
                 "tmux",
+                "python3",
             ],
         ],
     ),
     (
         "dnf",
-        &[&["install", "--assumeyes", "postgresql-server", "redis", "tmux"]],
+        &[&[
+            "install",
+            "--assumeyes",
+            "postgresql-server",
+            "redis",
+            "tmux",
+            "python3",
+        ]],
     ),
-    ("apk", &[&["add", "postgresql", "redis", "tmux"]]),
+    ("apk", &[&["add", "postgresql", "redis", "tmux", "python3"]]),
 ];
 
 /// Programs of others that single tests try the product with, each with its package where apt-get finds it. Without
@@ -123,7 +131,9 @@ fn has(workspace: &Workspace, program: &str) -> bool {
 fn missing(redis_wanted: bool) -> Option<ServiceError> {
     let redis = || redis_wanted.then(::services::find_redis)?.err();
     let tmux = || ::services::find_tmux().err();
-    ::services::find_postgres().err().or_else(redis).or_else(tmux)
+    let python = || ::services::find_python().err();
+    let postgres = ::services::find_postgres().err();
+    postgres.or_else(redis).or_else(tmux).or_else(python)
 }
 
 /// Installs them with the system's installer, if we are root; else the caller says what is missing.
@@ -144,7 +154,7 @@ fn attempt(command: &mut Command) -> Result<()> {
     match process::run(command)? {
         Outcome::Passed => Ok(()),
         Outcome::Failed => Err(Failure::new(
-            "the installation failed: install PostgreSQL, Redis and tmux yourself and try again",
+            "the installation failed: install PostgreSQL, Redis, tmux and Python yourself and try again",
         )),
     }
 }

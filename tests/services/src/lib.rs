@@ -47,6 +47,14 @@ pub fn find_tmux() -> Result<std::path::PathBuf, ServiceError> {
     programs::tmux()
 }
 
+/// The program python3, which runs `tests/document`; else the sentence that says what to install.
+///
+/// # Errors
+/// It is not here.
+pub fn find_python() -> Result<std::path::PathBuf, ServiceError> {
+    programs::python()
+}
+
 /// A server that could not be started, asked or ended, as a sentence for whoever runs the tests, with the
 /// server's own last words where it had any.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -114,6 +114,19 @@ fn tmux_in(search: &[PathBuf]) -> Result<PathBuf> {
         .ok_or_else(|| ServiceError::new("tmux is missing: install the package `tmux`"))
 }
 
+/// What runs the client that was written from the document alone.
+pub(crate) fn python() -> Result<PathBuf> {
+    python_in(&search_path())
+}
+
+fn python_in(search: &[PathBuf]) -> Result<PathBuf> {
+    search
+        .iter()
+        .map(|directory| directory.join("python3"))
+        .find(|path| path.is_file())
+        .ok_or_else(|| ServiceError::new("python3 is missing: install the package `python3`"))
+}
+
 fn search_path() -> Vec<PathBuf> {
     let path: OsString = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).collect()
@@ -168,6 +181,11 @@ mod tests {
         let error = redis_in(&search).expect_err("nothing here");
         assert!(
             error.to_string().contains("install the package `redis-server`"),
+            "{error}"
+        );
+        let error = python_in(&search).expect_err("nothing here");
+        assert!(
+            error.to_string().contains("install the package `python3`"),
             "{error}"
         );
         let error = tmux_in(&search).expect_err("nothing here");

@@ -8,6 +8,7 @@ mod chat;
 mod cluster;
 mod delivery;
 mod disaster;
+mod document;
 mod errors;
 mod hostile;
 mod im;
