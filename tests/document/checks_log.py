@@ -237,7 +237,7 @@ def section_5(t):
     with says("5", "**body**: what the sender chose. Absent when it was erased."):
         event = page.events[0]
         t.true("body" not in event and event.recalled)
-    with says("5", "a later recall erased this message's body and those of its edits. Its seq and ordinal stay."):
+    with says("5", "a later recall erased this message's body and those of its edits: from then on no answer has them"):
         t.equal((event.seq, event.ordinal), (1, 1))
         edit = page.events[8]
         t.equal((edit.kind, "body" in edit, edit.ordinal), (32, False, 8))
