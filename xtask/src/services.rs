@@ -38,14 +38,18 @@ const INSTALLERS: [(&str, &[&[&str]]); 3] = [
 ];
 
 /// Programs of others that single tests try the product with, each with its package where apt-get finds it. Without
-/// one its test is left out, and says so.
-const CLIENTS: [(&str, &str); 5] = [
+/// one its test fails, and says so.
+const CLIENTS: [(&str, &str); 6] = [
     ("pgbouncer", "pgbouncer"),
     ("redis-benchmark", "redis-tools"),
     ("curl", "curl"),
     ("ab", "apache2-utils"),
     ("wrk", "wrk"),
+    (REDIS_PY, "python3-redis"),
 ];
+
+/// A module of Python, which no search path has.
+const REDIS_PY: &str = "redis-py";
 
 /// Where programs are that are not for everybody's search path.
 const SYSTEM_PROGRAMS: &str = "/usr/sbin";
@@ -93,8 +97,13 @@ impl Services {
 
 /// Installs the programs that single tests want, as far as we may, and names those that stay missing.
 fn provide_clients(workspace: &Workspace) {
-    let absent =
-        || -> Vec<&(&str, &str)> { CLIENTS.iter().filter(|(program, _)| !is_there(program)).collect() };
+    let absent = || -> Vec<&(&str, &str)> {
+        let has = |program: &str| match program {
+            REDIS_PY => process::answer(workspace.command("python3").args(["-c", "import redis"])).is_some(),
+            _ => is_there(program),
+        };
+        CLIENTS.iter().filter(|(program, _)| !has(program)).collect()
+    };
     let missing = absent();
     if !missing.is_empty() && is_root(workspace) && has(workspace, "apt-get") {
         let mut command = workspace.command("apt-get");
@@ -102,13 +111,11 @@ fn provide_clients(workspace: &Workspace) {
             .args(["install", "--yes", "--no-install-recommends"])
             .args(missing.iter().map(|(_, package)| package))
             .env("DEBIAN_FRONTEND", "noninteractive");
-        // Nothing of the suite fails without them.
+        // What stays missing is named below.
         let _ = process::run(&mut command);
     }
     for (program, package) in absent() {
-        eprintln!(
-            "{program} is missing, and what is tried with it is left out: install the package {package}"
-        );
+        eprintln!("{program} is missing, and what is tried with it will fail: install the package {package}");
     }
 }
 
