@@ -93,7 +93,8 @@ pub enum Write {
     TouchSessions(Vec<(SessionId, Timestamp)>),
     /// A slice of the bodies that are shown to nobody any more, to be erased from the disk: those of the edits of recalled
     /// messages, then those of messages and edits that had expired by this time. [`ERASED_BODIES_MAX`] and
-    /// [`ERASED_BYTES_MAX`] bound it. No answer changes but that what expired has no body. Outcome: [`Outcome::Erased`].
+    /// [`ERASED_BYTES_MAX`] bound it. No answer changes but that what expired has no body. It is a batch of its own: whether
+    /// others in its batch still find what it erases, they are not told. Outcome: [`Outcome::Erased`].
     Erase(Timestamp),
 }
 

@@ -48,7 +48,21 @@ pub(crate) fn accounts() -> Vec<Write> {
 }
 
 pub(crate) fn batches() -> impl Strategy<Value = Vec<Vec<Write>>> {
-    vec(vec(write(), 1..12), 1..24)
+    vec(vec(write(), 1..12), 1..24).prop_map(|batches| batches.into_iter().flat_map(alone).collect())
+}
+
+/// The same writes, where a slice of erasing is a batch of its own, as lanes commit it.
+fn alone(batch: Vec<Write>) -> Vec<Vec<Write>> {
+    let mut batches = vec![Vec::new()];
+    for write in batch {
+        if matches!(write, Write::Erase(_)) {
+            batches.extend([vec![write], Vec::new()]);
+        } else if let Some(last) = batches.last_mut() {
+            last.push(write);
+        }
+    }
+    batches.retain(|batch| !batch.is_empty());
+    batches
 }
 
 fn write() -> impl Strategy<Value = Write> {
