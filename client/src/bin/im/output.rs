@@ -1,4 +1,4 @@
-//! Printing: JSON lines for scripts, aligned text for people. Remote text goes through [`text`](crate::text) first.
+//! Printing: JSON lines for scripts, aligned text for people. Remote text goes through [`text`] first.
 
 use std::io::{IsTerminal, Write};
 

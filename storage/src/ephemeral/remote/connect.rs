@@ -1,4 +1,4 @@
-//! Connections to Redis for a [pool](crate::pool): how they are made, with their time-outs, and tested. It owns what
+//! Connections to Redis for a [pool](pool): how they are made, with their time-outs, and tested. It owns what
 //! ends a connection; it must never say more of an error than its kind: a message can hold what was sent.
 //!
 //! The `redis` crate's own manager connects without a time-out, and knows of no connection that was closed by a reset.

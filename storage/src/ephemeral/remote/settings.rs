@@ -25,7 +25,7 @@ pub struct RemoteSettings {
     pub read_timeout: Duration,
     /// How long the system may take no bytes.
     pub write_timeout: Duration,
-    /// Connections at once, besides one for each subscription. At least 1, at most what a [pool](crate::pool) can have.
+    /// Connections at once, besides one for each subscription. At least 1, at most what a [pool](pool) can have.
     pub connections_max: usize,
     /// When Redis is not asked at all.
     pub breaker: BreakerSettings,
