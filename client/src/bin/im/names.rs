@@ -111,8 +111,8 @@ impl Directory {
         }
     }
 
-    /// What an event says about names, as it is applied: a group was created or renamed. Whoever was added does not
-    /// know what the group is called by now: then the name is asked for again.
+    /// Learns the name of a group from an event that creates or renames it. An added user does not know the present
+    /// name: then the client asks for it.
     pub(crate) fn learn_event(&mut self, event: &v1::Event) {
         let Some(change) = event.body.as_ref().and_then(|body| body.group.as_ref()) else {
             return;

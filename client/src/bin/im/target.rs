@@ -81,7 +81,7 @@ impl<'a> Resolver<'a> {
         self.group_called(text.strip_prefix('#').unwrap_or(text))
     }
 
-    /// The id wins: whoever is free to name a group must not take the place of another one.
+    /// The id wins: the name of a group must not stand for another group.
     fn group_called(&self, name: &str) -> Result<u64, Failure> {
         if let Some(id) = group_id(name) {
             return Ok(id);

@@ -151,7 +151,7 @@ fn said(state: &State, room: &Room, event: &v1::Event, width: usize) -> Vec<Line
     block(&columns, first, &texts, &remarks)
 }
 
-/// What was erased stands behind another bar than what was said: nobody can say "(taken back)".
+/// An erased message has a bar of its own, so that no text "(taken back)" looks like one.
 const fn bar(event: &v1::Event) -> &'static str {
     if event.recalled || event.expired {
         "\u{2506}"

@@ -203,7 +203,7 @@ impl State {
         Vec::new()
     }
 
-    /// It was drawn. What was in sight is read, if somebody was there to see it.
+    /// The screen was drawn. The messages on it are read if the terminal has the focus.
     pub(crate) fn handle_drawn(&mut self) -> Vec<Effect> {
         let (width, _) = self.message_area();
         let Some((conversation, room)) = self.selected.zip(self.room()) else {

@@ -1,7 +1,7 @@
 //! The state of the chat and everything that changes it: keys, updates, answers. No terminal, no network.
 //!
-//! It owns what is said to be read: what was on the screen while somebody could see it. It must never take a text to
-//! another conversation than the one it was written in.
+//! It owns which messages are reported as read: those on the screen while the terminal had the focus. It must never take a
+//! text to another conversation than the one it was written in.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ const TYPING_SHOWN_MS: u64 = 6_000;
 pub(super) const TYPING_SENT_MS: u64 = 3_000;
 /// Conversations in the list.
 const CONVERSATIONS_MAX: usize = 2_000;
-/// Conversations in which somebody is seen to type.
+/// Conversations whose typing users are remembered, at most.
 const TYPISTS_MAX: usize = 256;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -65,7 +65,7 @@ pub(crate) struct State {
     pub(crate) colours: bool,
     /// Columns and lines of the screen.
     pub(super) size: (u16, u16),
-    /// Somebody can see it.
+    /// The terminal has the focus.
     pub(crate) focused: bool,
     /// Leaving would lose something, and the person was told.
     pub(super) warned: bool,

@@ -149,7 +149,7 @@ fn what_is_typed_while_somebody_is_looked_for_goes_to_nobody_else() {
     let effects = press(&mut state, KeyCode::Enter);
     assert!(matches!(&effects[..], [Effect::Send(send)] if send.conversation_id == carol));
 
-    // Who is not found leaves everything as it was.
+    // A user who is not found changes nothing.
     enter(&mut state, "/msg @nobody");
     state.handle_answer(Answer::Note("NOT_FOUND".to_owned()));
     assert_eq!(state.selected, Some(carol));
