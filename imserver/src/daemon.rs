@@ -25,9 +25,11 @@ use crate::{
     delivery::{Follower, FollowerParts, Outboxes, Planner, Routes},
     ending::{Ending, Interrupters},
     engine,
-    gateway::{Gateway, Shared, ToLoop},
+    error::DaemonError,
+    gateway::{Gateway, LOW_WATER, Shared},
     lane::{Deliver, LaneParts, Lanes, LazyWrites},
-    service::{Attempts, Hasher, Question, SharedStore, Worker, WorkerContext, question::PageLimits},
+    message::ToLoop,
+    service::{Attempts, Context, Hasher, SharedStore, Worker, WorkerContext, WorkerTask},
     session::{Allowances, Rules},
     token::Tokens,
 };
@@ -44,27 +46,14 @@ const ALLOWANCES_LEAST: usize = 65_536;
 const TICK: Duration = Duration::from_millis(100);
 /// How long connections get to hear why the process ends when its store cannot be relied upon any more.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Bytes that a peer may have left of what is queued for it when it is given more: what its socket holds keeps it busy.
-pub(crate) const LOW_WATER: usize = 16 * 1024;
 /// Questions of one session that wait, at most; a session has no more in flight.
 const QUESTIONS_PER_SESSION: usize = 1_024;
-
-/// Why the daemon does not run, in one sentence.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct DaemonError(pub String);
-
-impl DaemonError {
-    fn because(what: &str) -> impl Fn(std::io::Error) -> Self + '_ {
-        move |error| Self(format!("{what}: {error}"))
-    }
-}
 
 /// A running daemon.
 pub struct Daemon {
     server: Server<ToLoop>,
     shared: Arc<Shared>,
-    workers: WorkerPool<Question>,
+    workers: WorkerPool<WorkerTask>,
     context: Arc<WorkerContext>,
     interrupters: Arc<Interrupters>,
     hasher: Hasher,
@@ -145,7 +134,6 @@ impl Daemon {
                 reader: store.reader().map_err(store_error)?,
                 from: snapshot.clone(),
                 interval: Duration::from_millis(config.cluster.follow_ms),
-                recent: medium.is_some().then(|| cluster_handle.clone()),
                 announce: Box::new(move || announcer.committed()),
                 fatal: parts.fatal.clone(),
             };
@@ -172,17 +160,19 @@ impl Daemon {
         let (hasher, hasher_handle) = Hasher::start(config.hashers(), config.limits.hash_queue)
             .map_err(DaemonError::because("the password hashers could not be started"))?;
         let context = Arc::new(WorkerContext {
-            config: Arc::clone(&config),
-            epoch: store.epoch(),
-            log_id: store.log_id(),
-            tokens: tokens.clone(),
+            service: Context {
+                config: Arc::clone(&config),
+                epoch: store.epoch(),
+                tokens: tokens.clone(),
+                routes: Arc::clone(&routes),
+                cluster: cluster_handle.clone(),
+                lazy: Arc::clone(&parts.lazy),
+                attempts: Attempts::new(rates, &config.limits),
+            },
             store: SharedStore(Arc::clone(&store)),
-            routes: Arc::clone(&routes),
             outboxes: Arc::clone(&outboxes),
             lane: lane_handle.clone(),
-            cluster: cluster_handle.clone(),
             hasher: hasher_handle,
-            attempts: Attempts::new(rates, &config.limits),
         });
         let interrupters = Arc::new(Interrupters::default());
         let workers = start_workers(
@@ -194,17 +184,16 @@ impl Daemon {
         )?;
         let connections_max = connections(config.limits.connections);
         let shared = Arc::new(Shared {
-            rules: Rules {
-                // Where several write, an answer is given before it is known what was committed before it.
-                capabilities: if several_writers {
+            // Where several write, an answer is given before it is known what was committed before it.
+            rules: Rules::new(
+                &config,
+                if several_writers {
                     0
                 } else {
                     CAPABILITY_ANSWER_IS_EVENT
                 },
-                ..config.session_rules()
-            },
+            ),
             epoch: store.epoch(),
-            log_id: store.log_id(),
             tokens,
             routes,
             outboxes: Arc::clone(&outboxes),
@@ -365,10 +354,10 @@ fn start_workers(
     store: &Arc<dyn Store>,
     cache: Option<&Arc<ReadCache>>,
     interrupters: &Arc<Interrupters>,
-) -> Result<WorkerPool<Question>, DaemonError> {
+) -> Result<WorkerPool<WorkerTask>, DaemonError> {
     let (context, store, cache) = (Arc::clone(context), Arc::clone(store), cache.cloned());
     let interrupters = Arc::clone(interrupters);
-    WorkerPool::<Question>::builder()
+    WorkerPool::<WorkerTask>::builder()
         .threads(config.workers())
         .queue(config.limits.worker_queue)
         .per_key(QUESTIONS_PER_SESSION)
@@ -384,7 +373,6 @@ fn start_workers(
                     Some(cache) => Box::new(CachedReader::new(reader, Arc::clone(cache))),
                     None => reader,
                 },
-                page: PageLimits::whole(&context.config.limits),
             })
         })
         .map_err(|error| DaemonError(format!("the workers could not be started: {error}")))
@@ -392,7 +380,7 @@ fn start_workers(
 
 fn start_server(
     shared: &Arc<Shared>,
-    workers: &WorkerPool<Question>,
+    workers: &WorkerPool<WorkerTask>,
     connections_max: usize,
     snapshot: Snapshot,
     listener: Listen,

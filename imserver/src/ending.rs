@@ -16,7 +16,7 @@ use netcore::WorkerPool;
 use parking_lot::Mutex;
 use storage::Interrupter;
 
-use crate::service::{Question, question::UNANSWERED};
+use crate::service::{WorkerTask, worker::UNANSWERED};
 
 /// After the deadline: when lanes begin no further batch.
 const LANES_GRACE: Duration = Duration::from_millis(300);
@@ -52,7 +52,7 @@ impl Interrupters {
     }
 
     /// Interrupts until no worker has a question.
-    pub fn end_all(&self, workers: &WorkerPool<Question>) {
+    pub fn end_all(&self, workers: &WorkerPool<WorkerTask>) {
         UNANSWERED.hush();
         let until = Instant::now() + NOTICE;
         while workers.stats().running > 0 && Instant::now() < until {

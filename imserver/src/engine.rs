@@ -10,7 +10,7 @@ use pool::{CONNECTIONS_MAX, PoolSettings};
 use storage::{
     Store, Testimony,
     ephemeral::{
-        self, Hints, Pasts, Presence, RateLimits, Recent, Remote, RemoteError, RemoteSettings, SessionCache,
+        self, Hints, Pasts, Presence, RateLimits, Remote, RemoteError, RemoteSettings, SessionCache,
     },
     postgres::{self, PostgresOptions, PostgresStore},
     sqlite::{Identity, SqliteOptions, SqliteStore},
@@ -19,7 +19,7 @@ use storage::{
 use crate::{
     cluster::Medium,
     config::{Config, Failover, HintsBy, Redis, SecretUrl, StoreUrl},
-    daemon::DaemonError,
+    error::DaemonError,
     token,
 };
 
@@ -139,7 +139,6 @@ fn shared(
         hints: Arc::clone(&remote) as Arc<dyn Hints>,
         presence: Arc::clone(&remote) as Arc<dyn Presence>,
         sessions: Arc::clone(&remote) as Arc<dyn SessionCache>,
-        recent: Arc::clone(&remote) as Arc<dyn Recent>,
         rates: Arc::clone(&remote) as Arc<dyn RateLimits>,
         testify: Arc::new(testify),
         nodes: Arc::new(move || of_nodes.list_nodes(Instant::now())),

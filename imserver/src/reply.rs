@@ -5,12 +5,11 @@
 
 use bytes::Bytes;
 use netcore::{ConnId, Permit};
-use protocol::{Encoding, Refusal, Reply, v1::ErrorCode};
-use storage::{Snapshot, Timestamp, TokenHash, User};
+use protocol::{Encoding, RawPage, Refusal, Reply, v1::ErrorCode};
 
 use crate::{
-    delivery::encode,
-    gateway::{Established, ToLoop},
+    message::{Answer, Authenticated, Effect, PlacedAnswer, ToLoop},
+    wire::frame,
 };
 
 /// See the module.
@@ -21,78 +20,6 @@ pub struct ReplyTo {
     seq: u16,
     encoding: Encoding,
     is_event: bool,
-}
-
-/// An answer that has its place among pushes, with the place in the mailbox that was kept for it.
-#[derive(Debug)]
-pub struct PlacedAnswer {
-    answer: Answer,
-    permit: Permit<ToLoop>,
-}
-
-impl PlacedAnswer {
-    /// Whose.
-    pub const fn conn(&self) -> ConnId {
-        self.answer.conn
-    }
-
-    /// Its loop has it: the place in the mailbox is free again.
-    pub fn received(self) -> Answer {
-        self.answer
-    }
-
-    /// What it had its place among was not posted: it goes alone.
-    pub fn post(self) {
-        // A loop that has stopped has no connection left to answer.
-        let _ = self.permit.post(ToLoop::Answer(self.answer));
-    }
-}
-
-/// An answer on its way to its loop.
-#[derive(Debug)]
-pub struct Answer {
-    /// Whose.
-    pub conn: ConnId,
-    /// The request.
-    pub seq: u16,
-    /// Header and body; empty when the effect brings the frame.
-    pub frame: Bytes,
-    /// What it does to the session.
-    pub effect: Effect,
-}
-
-/// What an answer does to the session it goes to.
-#[derive(Debug)]
-pub enum Effect {
-    /// Nothing.
-    None,
-    /// It is authenticated now. The route must be made before anything else is read.
-    Authenticated(Box<Authenticated>),
-    /// It is not: it may try again.
-    NotAuthenticated,
-    /// The device is in step up to here.
-    Synced(Snapshot),
-    /// The device has what the store does not have: it must start over.
-    StartOver,
-    /// The session has ended; the connection closes after the answer.
-    LoggedOut,
-}
-
-/// A session that was checked.
-#[derive(Debug)]
-pub struct Authenticated {
-    /// Who and which session.
-    pub established: Established,
-    /// As the profile was then.
-    pub user: User,
-    /// Of the token, for checking again.
-    pub token_hash: TokenHash,
-    /// The revocations when the check began.
-    pub checked_at: u64,
-    /// Shown once, after register and login.
-    pub token: Option<String>,
-    /// When the session was connected, as far as that is stored.
-    pub seen_at: Timestamp,
 }
 
 impl std::fmt::Debug for ReplyTo {
@@ -140,29 +67,30 @@ impl ReplyTo {
 
     /// Answers, with a consequence.
     pub fn ok_and(mut self, reply: &Reply, effect: Effect) {
-        let frame = encode::reply(reply, self.encoding, self.seq);
+        let frame = frame::reply(reply, self.encoding, self.seq);
         self.send(frame, effect);
     }
 
-    /// Answers with a frame that is encoded already.
-    pub fn frame(mut self, frame: Bytes) {
+    /// Answers with a page of history, whose bodies go out as they are.
+    pub fn history(mut self, page: RawPage) {
+        let frame = frame::history(page, self.encoding, self.seq);
         self.send(frame, Effect::None);
     }
 
     /// The session was checked; the loop writes the answer once the route is made.
-    pub fn authenticated(mut self, authenticated: Authenticated) {
-        self.send(Bytes::new(), Effect::Authenticated(Box::new(authenticated)));
+    pub fn authenticated(mut self, authenticated: Box<Authenticated>) {
+        self.send(Bytes::new(), Effect::Authenticated(authenticated));
     }
 
     /// Answers in a place among pushes; `None` where there is nobody to answer.
     pub fn placed(mut self, reply: &Reply) -> Option<PlacedAnswer> {
-        let frame = encode::reply(reply, self.encoding, self.seq);
+        let frame = frame::reply(reply, self.encoding, self.seq);
         self.place(frame)
     }
 
     /// Refuses in a place among pushes.
     pub fn placed_refusal(mut self, refusal: &Refusal) -> Option<PlacedAnswer> {
-        let frame = encode::refusal(refusal, self.encoding, self.seq);
+        let frame = frame::refusal(refusal, self.encoding, self.seq);
         self.place(frame)
     }
 
@@ -173,18 +101,8 @@ impl ReplyTo {
 
     /// Refuses, with a consequence.
     pub fn refuse_and(mut self, refusal: &Refusal, effect: Effect) {
-        let frame = encode::refusal(refusal, self.encoding, self.seq);
+        let frame = frame::refusal(refusal, self.encoding, self.seq);
         self.send(frame, effect);
-    }
-
-    /// How the client reads.
-    pub const fn encoding(&self) -> Encoding {
-        self.encoding
-    }
-
-    /// Which request this answers.
-    pub const fn seq(&self) -> u16 {
-        self.seq
     }
 
     /// Gives the obligation up because the request goes back to its loop, which is on this thread.
@@ -193,15 +111,13 @@ impl ReplyTo {
     }
 
     fn place(&mut self, frame: Bytes) -> Option<PlacedAnswer> {
-        Some(PlacedAnswer {
-            permit: self.permit.take()?,
-            answer: Answer {
-                conn: self.conn,
-                seq: self.seq,
-                frame,
-                effect: Effect::None,
-            },
-        })
+        let answer = Answer {
+            conn: self.conn,
+            seq: self.seq,
+            frame,
+            effect: Effect::None,
+        };
+        Some(PlacedAnswer::new(answer, self.permit.take()?))
     }
 
     fn send(&mut self, frame: Bytes, effect: Effect) {
@@ -222,7 +138,7 @@ impl Drop for ReplyTo {
         if self.permit.is_some() {
             log::error!("a request was dropped without an answer");
             let refusal = Refusal::new(ErrorCode::Internal, "the server failed on this request");
-            let frame = encode::refusal(&refusal, self.encoding, self.seq);
+            let frame = frame::refusal(&refusal, self.encoding, self.seq);
             self.send(frame, Effect::NotAuthenticated);
         }
     }

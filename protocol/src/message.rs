@@ -92,7 +92,6 @@ macro_rules! bodies {
         #[derive(Clone, Debug, PartialEq)]
         // A body lives on the stack between a frame and its handler: a box would cost more than it saves.
         #[allow(missing_docs, clippy::large_enum_variant)]
-        #[non_exhaustive]
         pub enum $enum { $($command($type),)* }
 
         impl $enum {

@@ -5,7 +5,6 @@
 //! the follower within its interval, and a full queue drops hints, never messages.
 
 mod hint;
-mod recent;
 mod saying;
 
 use std::{
@@ -23,8 +22,7 @@ use protocol::Push;
 use storage::{
     Session, SessionId, Timestamp, TokenHash, User, UserId,
     ephemeral::{
-        Ended, Hint as Heard, HintReceiver, Hints, Lookup, Node, Presence, RateLimits, Recent, SessionCache,
-        Ticket,
+        Ended, Hint as Heard, HintReceiver, Hints, Lookup, Node, Presence, RateLimits, SessionCache, Ticket,
     },
 };
 
@@ -33,7 +31,6 @@ use saying::{Say, Sayer};
 
 use crate::{
     delivery::{FollowerHandle, Outboxes, Routes, planner},
-    recent::Usage,
     token,
 };
 
@@ -55,8 +52,6 @@ pub struct Medium {
     pub sessions: Arc<dyn SessionCache>,
     /// Counts what may not happen too often.
     pub rates: Arc<dyn RateLimits>,
-    /// Keeps events for those who are away.
-    pub recent: Arc<dyn Recent>,
     /// Tells what this process has told of the store's past, for nodes that will not have been there.
     pub testify: Arc<dyn Fn() + Send + Sync>,
     /// The nodes that live, or in a sentence why that cannot be known.
@@ -96,8 +91,6 @@ struct Inner {
     /// Where clients of this node may go instead.
     others: Arc<RwLock<Vec<String>>>,
     medium: Medium,
-    /// Of the lists of recent events.
-    usage: Arc<Usage>,
 }
 
 impl ClusterHandle {
@@ -171,7 +164,7 @@ impl ClusterHandle {
     /// How the medium is, for people; `None` without one.
     pub fn status(&self) -> Option<String> {
         let inner = self.inner.get()?;
-        Some(format!("{}; {}", (inner.medium.status)(), inner.usage))
+        Some((inner.medium.status)())
     }
 
     /// The sessions of a user that are connected to any node; `None` where that is not known. Blocks for the
@@ -223,7 +216,6 @@ impl Cluster {
         let committed = Arc::new(AtomicBool::new(false));
         let others = Arc::new(RwLock::new(Vec::new()));
         let ending = Arc::new(AtomicBool::new(false));
-        let usage = Arc::new(Usage::default());
         let node = Node {
             name: name.to_owned(),
             address,
@@ -239,7 +231,6 @@ impl Cluster {
             others: Arc::clone(&others),
             routes: Arc::clone(&hearing.routes),
             ending: Arc::clone(&ending),
-            usage: Arc::clone(&usage),
             left: false,
             announced_at: Instant::now(),
         };
@@ -255,7 +246,6 @@ impl Cluster {
             committed,
             others,
             medium,
-            usage,
         };
         // It is started once.
         handle.inner.get_or_init(|| inner);

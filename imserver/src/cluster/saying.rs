@@ -13,11 +13,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::RwLock;
 use storage::{
     SessionId, Timestamp, UserId,
-    ephemeral::{Ended, Heartbeat, HintTarget, Node, RecentAddition},
+    ephemeral::{Ended, Heartbeat, HintTarget, Node},
 };
 
-use super::{ADDRESSES_MAX, Hint, Medium, recent::Gathered};
-use crate::{delivery::Routes, recent::Usage};
+use super::{ADDRESSES_MAX, Hint, Medium};
+use crate::delivery::Routes;
 
 /// How often this node says that it lives: thrice before the others take it for dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -41,9 +41,6 @@ pub(super) enum Say {
     Disconnected(UserId, SessionId),
     Leave,
     Ended(Ended),
-    Away(UserId, Vec<u8>),
-    Recent(RecentAddition),
-    Forget(Vec<UserId>),
 }
 
 pub(super) struct Sayer {
@@ -54,8 +51,6 @@ pub(super) struct Sayer {
     pub(super) others: Arc<RwLock<Vec<String>>>,
     pub(super) routes: Arc<Routes>,
     pub(super) ending: Arc<AtomicBool>,
-    /// Of the lists of recent events.
-    pub(super) usage: Arc<Usage>,
     /// Nobody is to be sent here any more.
     pub(super) left: bool,
     /// When everything was announced last.
@@ -92,7 +87,6 @@ impl Sayer {
 
     fn say(&mut self, all: Vec<Say>) {
         let (mut came, mut went) = (BTreeSet::new(), BTreeSet::new());
-        let mut lists = Gathered::default();
         for say in all {
             match say {
                 Say::Committed => {
@@ -115,15 +109,8 @@ impl Sayer {
                     came.remove(&(user, session));
                     went.insert((user, session));
                 }
-                Say::Away(user, mark) => lists.begin(user, mark),
-                Say::Recent(addition) => {
-                    self.usage.taken(addition.event.bytes.len());
-                    lists.add(addition);
-                }
-                Say::Forget(users) => lists.clear(users),
             }
         }
-        lists.say(&*self.medium.recent, &self.usage);
         if self.left {
             return;
         }

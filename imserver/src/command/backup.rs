@@ -7,7 +7,7 @@ use storage::sqlite::backup::{self, Contents};
 use super::cannot_write;
 use crate::{
     config::{Backup, Config, Restore, StoreUrl},
-    daemon::DaemonError,
+    error::DaemonError,
 };
 
 /// Copies the embedded store, which may be in use, into a file.

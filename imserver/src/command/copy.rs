@@ -11,8 +11,8 @@ use storage::copy::{self, Progress, Report, Step};
 use super::cannot_write;
 use crate::{
     config::{Config, Copy, SecretUrl, StoreUrl},
-    daemon::DaemonError,
     engine,
+    error::DaemonError,
 };
 
 /// Between two lines about the same step.

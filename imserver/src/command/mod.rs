@@ -11,7 +11,7 @@ use std::io::Write;
 
 use crate::{
     config::{Command, Config},
-    daemon::DaemonError,
+    error::DaemonError,
 };
 
 /// Runs a command; what it has to say goes to `output`.

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::cannot_write;
-use crate::{config::Config, daemon::DaemonError, engine};
+use crate::{config::Config, engine, error::DaemonError};
 
 /// Prints a line for each node that lives: name, address, and when it started (milliseconds since 1970).
 pub(super) fn run(config: &Config, output: &mut dyn Write) -> Result<(), DaemonError> {

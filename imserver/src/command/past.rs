@@ -16,8 +16,8 @@ use storage::{
 use super::cannot_write;
 use crate::{
     config::{Config, Confirmed, NewPast, Past, StoreUrl},
-    daemon::DaemonError,
     engine,
+    error::DaemonError,
 };
 
 /// Generations that are listed, the newest.

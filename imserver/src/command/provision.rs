@@ -10,8 +10,8 @@ use super::cannot_write;
 use crate::{
     clock,
     config::{Config, Provision},
-    daemon::DaemonError,
     engine,
+    error::DaemonError,
     service::hashing::{Hashing, NO_PASSWORD},
     token::{self, SessionToken},
 };

@@ -644,27 +644,12 @@ impl Config {
         }
     }
 
-    /// What sessions are judged by.
-    pub fn session_rules(&self) -> crate::session::Rules {
-        let limits = &self.limits;
-        crate::session::Rules {
-            in_flight_max: usize::from(limits.requests_in_flight),
-            sends_per_second: limits.sends_per_second,
-            sends_burst: limits.sends_burst,
-            requests_per_second: limits.requests_per_second,
-            requests_burst: limits.requests_burst,
-            people_per_minute: limits.people_per_minute,
-            people_burst: limits.people_burst,
-            receipts_per_second: limits.receipts_per_second,
-            receipts_burst: limits.receipts_burst,
-            hellos_per_minute: limits.hellos_per_address,
-            unknown_per_minute: limits.unknown_commands_per_minute,
-            capabilities: 0,
-            validation: protocol::validate::Limits {
-                text_bytes_max: limits.text_bytes,
-                // What is left of a frame for the fields around a body.
-                body_bytes_max: (limits.frame_bytes as usize).saturating_sub(4 * 1024),
-            },
+    /// What requests must look like.
+    pub const fn validation(&self) -> protocol::validate::Limits {
+        protocol::validate::Limits {
+            text_bytes_max: self.limits.text_bytes,
+            // What is left of a frame for the fields around a body.
+            body_bytes_max: (self.limits.frame_bytes as usize).saturating_sub(4 * 1024),
         }
     }
 

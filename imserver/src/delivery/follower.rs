@@ -24,11 +24,7 @@ use super::{
     Outboxes, Planner, Routes,
     follow::{Certainty, Follow, Fresh},
 };
-use crate::{
-    clock,
-    cluster::ClusterHandle,
-    recent::{self, Ends},
-};
+use crate::clock;
 
 /// Commits that wait for the follower, at most.
 const QUEUE_MAX: usize = 1_024;
@@ -53,8 +49,6 @@ pub struct FollowerParts {
     pub interval: Duration,
     /// Forgets what was changed.
     pub cache: Arc<ReadCache>,
-    /// Keeps what this node commits for those who are away, where nodes share what may vanish.
-    pub recent: Option<ClusterHandle>,
     /// Told after every commit of this node.
     pub announce: Box<dyn Fn() + Send>,
     /// Hears why the process must end.
@@ -200,7 +194,6 @@ impl Running {
         let mut look = false;
         for (position, effects) in commits {
             look |= !self.push(position, &effects);
-            self.remember(&effects);
         }
         look
     }
@@ -228,35 +221,6 @@ impl Running {
         }
         self.parts.outboxes.post(deliveries);
         true
-    }
-
-    /// Keeps what a commit of this node did for those who are not connected here, if the conversation is small.
-    fn remember(&mut self, effects: &[Outcome]) {
-        let Some(cluster) = &self.parts.recent else {
-            return;
-        };
-        for event in effects.iter().filter_map(event) {
-            if recent::is_kept(event) {
-                match self.parts.planner.viewers(event, recent::MEMBERS_MAX) {
-                    Ok(viewers) => {
-                        let mut away = viewers.unwrap_or_default();
-                        away.retain(|user| *user != event.sender && !self.parts.routes.has(*user));
-                        if !away.is_empty() {
-                            cluster.remember(event, away);
-                        }
-                    }
-                    Err(error) => log::debug!("an event was not kept for those who are away: {error}"),
-                }
-            }
-            match recent::ends(event) {
-                Ends::Nobodys => {}
-                Ends::Of(users) => cluster.forget_recent(users.to_vec()),
-                Ends::OfAllWhoSee => match self.parts.planner.viewers(event, usize::MAX) {
-                    Ok(viewers) => cluster.forget_recent(viewers.unwrap_or_default()),
-                    Err(error) => log::debug!("what was recalled stays in lists until they expire: {error}"),
-                },
-            }
-        }
     }
 
     /// Reads what others committed, all of it.

@@ -5,7 +5,6 @@
 //! the loop learns that something was. Nothing here may ever block a lane.
 
 pub mod behind;
-pub mod encode;
 pub mod follow;
 pub mod follower;
 pub mod outbox;
@@ -14,6 +13,6 @@ pub mod routes;
 
 pub use behind::Behind;
 pub use follower::{Follower, FollowerHandle, FollowerParts};
-pub use outbox::{Delivery, Entry, Item, LoopMark, Outboxes};
+pub use outbox::{LoopMark, Outboxes};
 pub use planner::Planner;
 pub use routes::{Kick, KickTo, Route, Routes};

@@ -5,69 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use bytes::Bytes;
-use netcore::{ConnId, HeldWakes, LoopId, PostError, Remote};
-use storage::{ConversationId, Seq, Snapshot};
+use netcore::{HeldWakes, LoopId, PostError, Remote};
 
-use crate::{gateway::ToLoop, reply::PlacedAnswer};
-
-/// One frame for several connections of one loop.
-#[derive(Debug)]
-pub struct Item {
-    /// What a connection that is behind notes instead of the frame; `None` for what is not stored and may
-    /// be dropped.
-    pub head: Option<(ConversationId, Seq)>,
-    /// Header and body.
-    pub frame: Bytes,
-    /// How many of the delivery's connections it is for, after those of the items before it.
-    pub receivers: usize,
-}
-
-/// One step of a delivery.
-#[derive(Debug)]
-pub enum Entry {
-    /// A push.
-    Push(Item),
-    /// The answer to a request, after the pushes of what was committed before it.
-    Answer(PlacedAnswer),
-}
-
-/// What one batch of commits means for one loop.
-#[derive(Debug, Default)]
-pub struct Delivery {
-    /// In commit order.
-    pub entries: Vec<Entry>,
-    /// To whom: the receivers of all items in one list, so that an item costs no allocation of its own.
-    pub to: Vec<ConnId>,
-    /// All of this that concerns this loop is in this or an earlier delivery.
-    pub complete_to: Option<Snapshot>,
-}
-
-impl Delivery {
-    /// Nothing yet, with room for about so many events.
-    pub fn new(complete_to: Option<Snapshot>, events: usize) -> Self {
-        Self {
-            entries: Vec::with_capacity(events.saturating_mul(2)),
-            to: Vec::with_capacity(events.saturating_mul(2)),
-            complete_to,
-        }
-    }
-
-    /// Adds a frame after what is there.
-    pub fn push(&mut self, head: Option<(ConversationId, Seq)>, frame: Bytes, to: &[ConnId]) {
-        self.to.extend_from_slice(to);
-        self.entries.push(Entry::Push(Item {
-            head,
-            frame,
-            receivers: to.len(),
-        }));
-    }
-
-    /// It changes nothing.
-    pub const fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.complete_to.is_none()
-    }
-}
+use crate::message::{Delivery, Entry, ToLoop};
 
 /// Whether something could not be posted to a loop.
 #[derive(Debug, Default)]

@@ -17,7 +17,8 @@ use storage::{
     ConversationId, CursorMove, Event, Interval, ReadError, Reader, Seq, Snapshot, Timestamp, UserId,
 };
 
-use super::{encode, outbox::Delivery, routes::Routes};
+use super::routes::Routes;
+use crate::{message::Delivery, wire::frame};
 
 /// Groups whose members are kept in memory, at most.
 pub const GROUPS_CACHED_MAX: usize = 10_000;
@@ -131,7 +132,7 @@ impl Planner {
         let head = Some((event.conversation, event.seq));
         let epoch = self.epoch;
         self.targets
-            .add(head, out, |encoding| encode::event(event, epoch, encoding, now));
+            .add(head, out, |encoding| frame::event(event, epoch, encoding, now));
         Ok(())
     }
 
@@ -157,30 +158,9 @@ impl Planner {
             });
             self.targets.aim(&self.routes, users.iter().copied());
             self.targets
-                .add(None, out, |encoding| encode::push(&push, encoding));
+                .add(None, out, |encoding| frame::push(&push, encoding));
         }
         Ok(())
-    }
-
-    /// Who sees an event; `None` if they are more than `most`.
-    ///
-    /// # Errors
-    /// Its group's members could not be read.
-    pub fn viewers(&mut self, event: &Event, most: usize) -> Result<Option<Vec<UserId>>, ReadError> {
-        let users = match protocol::ConversationId::parse(event.conversation.0)
-            .map(protocol::ConversationId::class)
-        {
-            Some(ConversationClass::Direct { low, high }) => vec![UserId(low), UserId(high)],
-            Some(ConversationClass::Own { user }) => vec![UserId(user)],
-            Some(ConversationClass::Group) => {
-                let intervals = self.intervals(event.conversation, event.roster, event.seq)?;
-                seeing(&intervals, event.seq)
-                    .take(most.saturating_add(1))
-                    .collect()
-            }
-            None => Vec::new(),
-        };
-        Ok((users.len() <= most).then_some(users))
     }
 
     /// Makes the targets those who see an event.
@@ -361,6 +341,6 @@ pub fn transient(
     targets.aim(routes, users);
     targets.leave_out(except);
     let mut out: Vec<Delivery> = (0..loops).map(|_| Delivery::default()).collect();
-    targets.add(None, &mut out, |encoding| encode::push(push, encoding));
+    targets.add(None, &mut out, |encoding| frame::push(push, encoding));
     out
 }

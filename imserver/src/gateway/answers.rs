@@ -7,17 +7,16 @@ use protocol::{
 };
 use storage::TokenHash;
 
-use super::{
-    connection::Established,
-    handler::{Cx, Gateway, code},
-};
+use super::handler::{Cx, Gateway, LOW_WATER, code};
 use crate::{
     clock,
-    daemon::LOW_WATER,
-    delivery::{Route, encode},
-    reply::{Answer, Authenticated, Effect, ReplyTo},
-    service::{Question, question::Query, wire},
+    delivery::Route,
+    message::{Answer, Authenticated, Effect},
+    principal::Principal,
+    reply::ReplyTo,
+    service::{WorkerTask, worker::Doing},
     session::{Charge, too_many},
+    wire::{self, frame},
 };
 
 impl Gateway {
@@ -31,7 +30,7 @@ impl Gateway {
             sync_token: token.unwrap_or_default(),
             server_time_ms: clock::wall().0,
         };
-        send(cx, encode::reply(&Reply::Ping(pong), encoding, seq));
+        send(cx, frame::reply(&Reply::Ping(pong), encoding, seq));
     }
 
     pub(super) fn welcome(&self, cx: &mut Cx<'_>, seq: u16, session: Option<v1::Session>) {
@@ -55,7 +54,7 @@ impl Gateway {
             session,
         };
         let encoding = cx.conn().session.encoding();
-        send(cx, encode::reply(&Reply::Hello(welcome), encoding, seq));
+        send(cx, frame::reply(&Reply::Hello(welcome), encoding, seq));
     }
 
     pub(super) fn answer(&mut self, cx: &mut LoopCx<'_, Self>, answer: Answer) {
@@ -73,18 +72,22 @@ impl Gateway {
         let conn = cx.conn();
         match answer.effect {
             Effect::NotAuthenticated => conn.session.not_authenticated(),
-            Effect::Synced(snapshot) => {
-                let settled = conn.behind.as_mut().map(|behind| behind.synced(&snapshot));
-                conn.synced = Some(snapshot);
-                match settled {
-                    Some(true) => conn.behind = None,
-                    Some(false) => self.owed.push(answer.conn),
-                    None => {}
+            Effect::Synced { up_to, started_over } => {
+                // It may have been told to start over once more since it asked: then it hears that once more.
+                conn.starts_over &= !started_over;
+                if let Some(snapshot) = up_to {
+                    let settled = conn.behind.as_mut().map(|behind| behind.synced(&snapshot));
+                    conn.synced = Some(snapshot);
+                    match settled {
+                        Some(true) => conn.behind = None,
+                        Some(false) => self.owed.push(answer.conn),
+                        None => {}
+                    }
                 }
             }
             Effect::LoggedOut => {
-                if let Some(established) = conn.session.established() {
-                    let Established { user, session } = established;
+                if let Some(principal) = conn.session.principal() {
+                    let Principal { user, session } = principal;
                     self.shared.routes.remove(user, answer.conn);
                     self.shared.cluster.disconnected(user, session);
                 }
@@ -102,7 +105,7 @@ impl Gateway {
     /// A session was checked: make its route, then welcome it.
     fn authenticated(&mut self, cx: &mut Cx<'_>, seq: u16, authenticated: Authenticated) {
         let Authenticated {
-            established,
+            principal,
             user,
             checked_at,
             token,
@@ -115,7 +118,7 @@ impl Gateway {
         let id = cx.id();
         let now_us = self.now_us(cx.now());
         let is_exempt = cx.conn().session.is_exempt();
-        let allowance = (!is_exempt).then(|| self.shared.allowances.of_user(established.user, now_us));
+        let allowance = (!is_exempt).then(|| self.shared.allowances.of_user(principal.user, now_us));
         // A resume costs its user a request, on however many connections it is tried.
         if command == Command::Hello
             && let Some(allowance) = &allowance
@@ -126,14 +129,14 @@ impl Gateway {
         }
         let route = Route {
             conn: id,
-            session: established.session,
+            session: principal.session,
             encoding: cx.conn().session.encoding(),
             since: clock::wall(),
         };
         if self
             .shared
             .routes
-            .insert(established.user, route, checked_at)
+            .insert(principal.user, route, checked_at)
             .is_err()
         {
             // Some session was revoked meanwhile, perhaps this one: look again.
@@ -141,10 +144,10 @@ impl Gateway {
         }
         self.shared
             .cluster
-            .connected(established.user, established.session, route.since);
+            .connected(principal.user, principal.session, route.since);
         let conn = cx.conn();
         conn.session.answered(seq);
-        conn.session.authenticated(established, allowance);
+        conn.session.authenticated(principal, allowance);
         self.seen_since(conn, seen_at, now_us);
         let encoding = conn.session.encoding();
         cx.codec().set_limit(self.shared.config.limits.frame_bytes);
@@ -153,13 +156,13 @@ impl Gateway {
         cx.established();
         let mut session = v1::Session {
             user: Some(wire::user(&user)),
-            session_id: established.session.0,
+            session_id: principal.session.0,
             token: token.unwrap_or_default(),
             epoch: self.shared.epoch,
         };
         match command {
-            Command::Register => send(cx, encode::reply(&Reply::Register(session), encoding, seq)),
-            Command::Login => send(cx, encode::reply(&Reply::Login(session), encoding, seq)),
+            Command::Register => send(cx, frame::reply(&Reply::Register(session), encoding, seq)),
+            Command::Login => send(cx, frame::reply(&Reply::Login(session), encoding, seq)),
             _ => {
                 session.token = String::new();
                 self.welcome(cx, seq, Some(session));
@@ -175,15 +178,13 @@ impl Gateway {
         match cx.loop_cx().remote().reserve(id.loop_id()) {
             Ok(permit) => {
                 let reply = ReplyTo::new(permit, id, seq, encoding);
-                let query = Query::Recheck(token_hash, token);
                 self.offload(
                     cx,
-                    Question {
+                    WorkerTask {
                         key: id.as_u64(),
                         group,
-                        query,
+                        doing: Doing::Recheck(token_hash, token),
                         reply,
-                        is_frugal: false,
                     },
                 );
             }
@@ -215,7 +216,7 @@ pub(super) fn send(cx: &mut Cx<'_>, frame: bytes::Bytes) {
 
 pub(super) fn send_refusal(cx: &mut Cx<'_>, refusal: &Refusal, seq: u16) {
     let encoding: Encoding = cx.conn().session.encoding();
-    send(cx, encode::refusal(refusal, encoding, seq));
+    send(cx, frame::refusal(refusal, encoding, seq));
 }
 
 pub(super) fn send_go_away(cx: &mut Cx<'_>, reason: GoAwayReason, reconnect_in_ms: u32, message: &str) {
@@ -226,7 +227,7 @@ pub(super) fn send_go_away(cx: &mut Cx<'_>, reason: GoAwayReason, reconnect_in_m
         addresses: Vec::new(),
     });
     let encoding = cx.conn().session.encoding();
-    send(cx, encode::push(&push, encoding));
+    send(cx, frame::push(&push, encoding));
 }
 
 /// Closes a connection that was only waiting for its answers.

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use protocol::{Encoding, Refusal, Request, v1::ErrorCode};
+use protocol::{Refusal, v1::ErrorCode};
 
 use super::{
     answers::send_refusal,
@@ -18,68 +18,16 @@ use super::{
 use crate::{
     reply::ReplyTo,
     service::{
-        Question,
-        question::{PageLimits, Query},
-        wire::PAGE_ENCODED_MAX,
+        Ask, PageLimits, WorkerTask,
+        worker::{Doing, Manner},
     },
-    token::Presented,
+    wire::PAGE_ENCODED_MAX,
 };
-
-/// Bytes of an answer that is no list.
-const SHORT_ANSWER_BYTES: usize = 4 * 1024;
-/// Bytes of an entry of a list, roughly: a conversation, a member, a profile.
-const ENTRY_BYTES: usize = 400;
-/// Bytes of what surrounds an event's body.
-const EVENT_BYTES: usize = 100;
-/// How much longer JSON is, and what it adds to each entry.
-const JSON_TIMES: usize = 2;
-const JSON_ENTRY_BYTES: usize = 250;
-
-/// Whether a worker answers this, and changes nothing for anybody else.
-pub(super) const fn is_question(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::ListDevices(_)
-            | Request::GetUsers(_)
-            | Request::FindUser(_)
-            | Request::History(_)
-            | Request::Sync(_)
-            | Request::ListConversations(_)
-            | Request::GetConversation(_)
-            | Request::GetConversations(_)
-            | Request::ListMembers(_)
-    )
-}
-
-/// The bytes that the answer has at most, about.
-pub(super) fn answer_bytes(request: &Request, encoding: Encoding, page: &PageLimits) -> usize {
-    let count = |asked: u32, most: usize| (asked as usize).min(most);
-    let (entries, bytes) = match request {
-        Request::History(history) => {
-            let events = count(history.limit, page.events);
-            (events, (page.bytes + events * EVENT_BYTES).min(PAGE_ENCODED_MAX))
-        }
-        Request::Sync(sync) => {
-            let changes = count(sync.limit, page.entries);
-            (changes, changes * ENTRY_BYTES + page.bytes)
-        }
-        Request::ListConversations(list) => (0, count(list.limit, page.entries) * ENTRY_BYTES),
-        Request::GetConversations(get) => (0, get.conversation_ids.len() * ENTRY_BYTES),
-        Request::ListMembers(list) => (0, count(list.limit, page.entries) * ENTRY_BYTES),
-        Request::GetUsers(get) => (get.user_ids.len(), get.user_ids.len() * ENTRY_BYTES),
-        _ => (0, 0),
-    };
-    SHORT_ANSWER_BYTES
-        + match encoding {
-            Encoding::Protobuf => bytes,
-            Encoding::Json => bytes * JSON_TIMES + entries * JSON_ENTRY_BYTES,
-        }
-}
 
 /// The questions of a connection, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
-    waiting: VecDeque<(u16, Request)>,
+    waiting: VecDeque<(u16, Ask)>,
     /// Those on their way, with the bytes that their answers may have.
     asked: Vec<(u16, usize)>,
     promised: usize,
@@ -87,13 +35,13 @@ pub(super) struct Asks {
 
 impl Asks {
     /// The next question waits.
-    pub(super) fn push(&mut self, seq: u16, request: Request) {
-        self.waiting.push_back((seq, request));
+    pub(super) fn push(&mut self, seq: u16, ask: Ask) {
+        self.waiting.push_back((seq, ask));
     }
 
     /// The one whose turn is next.
-    pub(super) fn first(&self) -> Option<&Request> {
-        self.waiting.front().map(|(_, request)| request)
+    pub(super) fn first(&self) -> Option<&Ask> {
+        self.waiting.front().map(|(_, ask)| ask)
     }
 
     /// Whether an answer of so many bytes can be on its way, too.
@@ -102,11 +50,11 @@ impl Asks {
     }
 
     /// Takes the one whose turn is next, for an answer of so many bytes.
-    pub(super) fn take(&mut self, bytes: usize) -> Option<(u16, Request)> {
-        let (seq, request) = self.waiting.pop_front()?;
+    pub(super) fn take(&mut self, bytes: usize) -> Option<(u16, Ask)> {
+        let (seq, ask) = self.waiting.pop_front()?;
         self.asked.push((seq, bytes));
         self.promised += bytes;
-        Some((seq, request))
+        Some((seq, ask))
     }
 
     /// A question was answered: how many bytes it was expected to have.
@@ -137,14 +85,14 @@ impl Asks {
 
 impl Gateway {
     /// A question that was admitted.
-    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, seq: u16, request: Request) {
-        if let Request::Sync(_) = request
+    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, seq: u16, ask: Ask) {
+        if ask.is_sync
             && let Some(behind) = &mut cx.conn().behind
         {
             behind.sync_asked();
         }
         let conn = cx.conn();
-        conn.asks.get_or_insert_default().push(seq, request);
+        conn.asks.get_or_insert_default().push(seq, ask);
         if conn.session.must_wait(&self.shared.rules) {
             cx.pause_reading();
         }
@@ -166,15 +114,15 @@ impl Gateway {
             let (id, held) = (cx.id(), cx.loop_cx().queued_bytes() + self.promised);
             let conn = cx.conn();
             let encoding = conn.session.encoding();
-            let (None, Some(who), Some(asks)) = (&conn.parked, conn.session.established(), &conn.asks) else {
+            let (None, Some(asks)) = (&conn.parked, &conn.asks) else {
                 return;
             };
-            let Some(request) = asks.first() else { return };
+            let Some(ask) = asks.first() else { return };
             let whole = PageLimits::whole(limits);
-            let page = answer_bytes(request, encoding, &whole);
+            let page = ask.size.bytes(encoding, &whole);
             let is_pressed = held + page > self.shared.answers_bytes;
             let (bytes, at_most) = if is_pressed {
-                (answer_bytes(request, encoding, &PageLimits::FRUGAL), 0)
+                (ask.size.bytes(encoding, &PageLimits::FRUGAL), 0)
             } else {
                 (page, PAGE_ENCODED_MAX)
             };
@@ -186,36 +134,24 @@ impl Gateway {
             };
             let key = id.as_u64();
             let group = self.group(cx);
-            let Some((seq, request)) = cx.conn().asks.as_mut().and_then(|asks| asks.take(bytes)) else {
+            let conn = cx.conn();
+            let starts_over = conn.starts_over;
+            let Some((seq, ask)) = conn.asks.as_mut().and_then(|asks| asks.take(bytes)) else {
                 return;
             };
             self.promised += bytes;
-            let query = match request {
-                // What is no token is refused as such, and starts nothing over.
-                Request::Sync(sync) if cx.conn().starts_over && self.is_token(&sync.token) => {
-                    cx.conn().starts_over = false;
-                    if sync.token.is_empty() {
-                        Query::Ask(who, Request::Sync(sync))
-                    } else {
-                        Query::StartOver(who, sync.limit)
-                    }
-                }
-                request => Query::Ask(who, request),
+            let manner = Manner {
+                is_frugal: is_pressed,
+                starts_over,
             };
-            let question = Question {
+            let task = WorkerTask {
                 key,
                 group,
-                query,
+                doing: Doing::Ask(ask, manner),
                 reply: ReplyTo::new(permit, id, seq, encoding),
-                is_frugal: is_pressed,
             };
-            self.offload(cx, question);
+            self.offload(cx, task);
         }
-    }
-
-    /// Nothing, or something that some store has signed.
-    fn is_token(&self, bytes: &[u8]) -> bool {
-        bytes.is_empty() || self.shared.tokens.presented(bytes) != Presented::Invalid
     }
 
     /// A request was answered, which may have been a question.

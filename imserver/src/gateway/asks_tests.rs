@@ -1,30 +1,25 @@
-use protocol::v1;
+use protocol::Encoding;
 
 use super::*;
-use crate::config::Limits;
+use crate::{config::Limits, service::Size};
 
-fn history(limit: u32) -> Request {
-    Request::History(v1::HistoryRequest {
-        limit,
-        ..v1::HistoryRequest::default()
-    })
-}
+const HISTORY: Size = Size::Events(500);
 
-fn short() -> Request {
-    Request::FindUser(v1::FindUserRequest::default())
+fn ask(size: Size) -> Ask {
+    Ask {
+        size,
+        is_sync: false,
+        question: Box::new(|_| unreachable!("nobody asks it")),
+    }
 }
 
 #[test]
 fn one_page_is_on_its_way_and_the_others_wait_in_order() {
     let mut asks = Asks::default();
     for seq in 1..=3 {
-        asks.push(seq, history(500));
+        asks.push(seq, ask(HISTORY));
     }
-    let page = answer_bytes(
-        &history(500),
-        Encoding::Protobuf,
-        &PageLimits::whole(&Limits::default()),
-    );
+    let page = HISTORY.bytes(Encoding::Protobuf, &PageLimits::whole(&Limits::default()));
     assert!(asks.has_place(page, PAGE_ENCODED_MAX));
     assert_eq!(asks.take(page).map(|(seq, _)| seq), Some(1));
     assert!(!asks.has_place(page, PAGE_ENCODED_MAX));
@@ -40,9 +35,9 @@ fn one_page_is_on_its_way_and_the_others_wait_in_order() {
 #[test]
 fn many_short_answers_are_on_their_way_together() {
     let mut asks = Asks::default();
-    let bytes = answer_bytes(&short(), Encoding::Json, &PageLimits::whole(&Limits::default()));
+    let bytes = Size::Short.bytes(Encoding::Json, &PageLimits::whole(&Limits::default()));
     for seq in 1..=32 {
-        asks.push(seq, short());
+        asks.push(seq, ask(Size::Short));
         assert!(asks.has_place(bytes, PAGE_ENCODED_MAX));
         asks.take(bytes).unwrap();
     }
@@ -53,20 +48,10 @@ fn many_short_answers_are_on_their_way_together() {
 fn a_frugal_page_is_a_fraction_of_a_whole_one() {
     let whole = PageLimits::whole(&Limits::default());
     for encoding in [Encoding::Protobuf, Encoding::Json] {
-        for request in [
-            history(500),
-            Request::Sync(v1::SyncRequest {
-                limit: 500,
-                ..v1::SyncRequest::default()
-            }),
-            Request::ListMembers(v1::ListMembersRequest {
-                limit: 500,
-                ..v1::ListMembersRequest::default()
-            }),
-        ] {
-            let frugal = answer_bytes(&request, encoding, &PageLimits::FRUGAL);
-            assert!(frugal <= 48 * 1024, "{request:?}: {frugal}");
-            assert!(2 * frugal < answer_bytes(&request, encoding, &whole));
+        for size in [HISTORY, Size::Changes(500), Size::List(500)] {
+            let frugal = size.bytes(encoding, &PageLimits::FRUGAL);
+            assert!(frugal <= 48 * 1024, "{size:?}: {frugal}");
+            assert!(2 * frugal < size.bytes(encoding, &whole));
         }
     }
 }

@@ -3,22 +3,13 @@
 use std::sync::Arc;
 
 use protocol::Refusal;
-use storage::{SessionId, Snapshot, UserId};
+use storage::Snapshot;
 
 use super::{asks::Asks, park::Parked};
 use crate::{
     delivery::Behind,
     session::{Allowance, Session},
 };
-
-/// Who a connection is, once authenticated.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Established {
-    /// The user.
-    pub user: UserId,
-    /// Their session on this device.
-    pub session: SessionId,
-}
 
 /// One connection's state on its loop.
 #[derive(Debug)]

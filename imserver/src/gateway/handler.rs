@@ -17,24 +17,25 @@ use protocol::{
     Frame, FrameCodec, FrameError, Push, Refusal,
     v1::{self, ErrorCode, GoAwayReason},
 };
-use storage::{SessionId, Snapshot, Timestamp, UserId};
+use storage::{Snapshot, Timestamp};
 
 use super::{
     answers::{close_if_finished, send, send_go_away, send_refusal},
-    connection::{Connection, Established},
+    connection::Connection,
     park::Waiting,
 };
 use crate::{
     clock,
     cluster::ClusterHandle,
     config::Config,
-    delivery::{Delivery, Kick, Outboxes, Routes, encode},
+    delivery::{Kick, Outboxes, Routes},
     lane::{Collected, LaneHandle},
-    recent::Mark,
-    reply::Answer,
-    service::Question,
+    message::ToLoop,
+    principal::Principal,
+    service::WorkerTask,
     session::{Allowance, Allowances, Rules, Verdict},
     token::Tokens,
+    wire::frame,
 };
 
 /// Close codes of this application, for logs.
@@ -45,20 +46,13 @@ pub(super) mod code {
     pub(in crate::gateway) const FINISHED: u16 = 4;
 }
 
+/// Bytes that a peer may have left of what is queued for it when it is given more: what its socket holds keeps it busy.
+pub(crate) const LOW_WATER: usize = 16 * 1024;
 /// Bytes queued for a connection that is not authenticated.
 const PUSH_QUEUE_UNAUTHENTICATED: usize = 16 * 1024;
 
 /// Whoever is turned away at the door is to come back no earlier.
 const TURNED_AWAY_RETRY_MS: u32 = 1_000;
-
-/// What reaches a loop from other threads.
-#[derive(Debug)]
-pub enum ToLoop {
-    /// The answer to a request.
-    Answer(Answer),
-    /// Pushes.
-    Deliver(Delivery),
-}
 
 /// What the loops share.
 #[derive(Debug)]
@@ -69,8 +63,6 @@ pub struct Shared {
     pub rules: Rules,
     /// The store's epoch.
     pub epoch: u64,
-    /// Names its commit order.
-    pub log_id: u64,
     /// Makes what devices carry of the store's past.
     pub tokens: Tokens,
     /// Who is connected.
@@ -90,7 +82,7 @@ pub struct Shared {
     /// Connections of one address at a time.
     pub connections_per_address: usize,
     /// Those who answer questions.
-    pub workers: WorkerPool<Question>,
+    pub workers: WorkerPool<WorkerTask>,
     /// The server is going away.
     pub draining: AtomicBool,
     /// What rates are measured against.
@@ -122,7 +114,7 @@ impl Handler for Gateway {
     type Codec = FrameCodec;
     type Conn = Connection;
     type Msg = ToLoop;
-    type Task = Question;
+    type Task = WorkerTask;
 
     fn on_accept(&mut self, peer: &Peer) -> Result<(FrameCodec, Connection), NotAccepted> {
         let limits = &self.shared.config.limits;
@@ -214,7 +206,7 @@ impl Handler for Gateway {
             addresses: self.shared.cluster.addresses_of_others(),
         };
         let encoding = cx.conn().session.encoding();
-        send(cx, encode::push(&Push::GoAway(farewell), encoding));
+        send(cx, frame::push(&Push::GoAway(farewell), encoding));
         self.give_up_asking(cx);
         let conn = cx.conn();
         conn.session.drain();
@@ -265,11 +257,10 @@ impl Handler for Gateway {
                 question.reply.forget();
             }
         }
-        if let Some(Established { user, .. }) = conn.session.established()
+        if let Some(Principal { user, .. }) = conn.session.principal()
             && let Some(session) = self.shared.routes.remove(user, id)
         {
             self.shared.cluster.disconnected(user, session);
-            self.away(user, session, &conn);
         }
         log::debug!("connection {:#x} closed: {why:?}", id.as_u64());
     }
@@ -290,24 +281,6 @@ impl Gateway {
         }
     }
 
-    /// What comes for a user whose last connection here has closed is kept for their return, if the device was in
-    /// step.
-    fn away(&self, user: UserId, session: SessionId, conn: &Connection) {
-        let shared = &self.shared;
-        if !shared.cluster.keeps_recent() || shared.routes.has(user) {
-            return;
-        }
-        if let Some(snapshot) = conn.token(&self.complete_to) {
-            let mark = Mark {
-                log_id: shared.log_id,
-                epoch: shared.epoch,
-                session,
-                snapshot,
-            };
-            shared.cluster.away(user, &mark);
-        }
-    }
-
     /// A session that was last noted as connected at `seen_at` is here.
     pub(super) fn seen_since(&self, conn: &mut Connection, seen_at: Timestamp, now_us: u64) {
         let every_ms = self.shared.config.devices.seen_every_ms;
@@ -323,7 +296,7 @@ impl Gateway {
     fn seen(&self, conn: &mut Connection, now_us: u64) {
         let every_us = self.shared.config.devices.seen_every_ms * 1_000;
         conn.seen_due_us = now_us.saturating_add(every_us);
-        if let Some(Established { session, .. }) = conn.session.established()
+        if let Some(Principal { session, .. }) = conn.session.principal()
             && self.shared.lane.lazy().touch(session, clock::wall())
         {
             self.shared.lane.wake_lazy();

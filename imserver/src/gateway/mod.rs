@@ -11,5 +11,6 @@ mod park;
 mod pushes;
 mod requests;
 
-pub use connection::{Connection, Established};
-pub use handler::{Gateway, Shared, ToLoop};
+pub use connection::Connection;
+pub(crate) use handler::LOW_WATER;
+pub use handler::{Gateway, Shared};

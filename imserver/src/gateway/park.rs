@@ -3,7 +3,10 @@
 use netcore::ConnId;
 use protocol::Request;
 
-use crate::{lane::Job, service::Question};
+use crate::{
+    lane::Job,
+    service::{Work, WorkerTask},
+};
 
 /// What is tried again.
 #[derive(Debug)]
@@ -11,9 +14,11 @@ pub(super) enum Parked {
     /// The place of a question's answer could not be reserved yet; the question waits with the others.
     Asks,
     /// The answer's place could not be reserved yet.
-    Request(u16, Box<Request>),
+    Work(u16, Box<Work>),
+    /// The same of a request that authenticates.
+    Opening(u16, Box<Request>),
     /// The workers were busy.
-    Question(Box<Question>),
+    Task(Box<WorkerTask>),
     /// The lane was full.
     Job(Box<Job>),
 }
@@ -22,8 +27,8 @@ impl Parked {
     /// Its connection is gone, and with it everybody who waits.
     pub(super) fn forget(self) {
         match self {
-            Self::Asks | Self::Request(..) => {}
-            Self::Question(question) => question.reply.forget(),
+            Self::Asks | Self::Work(..) | Self::Opening(..) => {}
+            Self::Task(task) => task.reply.forget(),
             Self::Job(job) => job.then.forget(),
         }
     }

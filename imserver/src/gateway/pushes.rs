@@ -7,7 +7,11 @@ use super::{
     answers::send_go_away,
     handler::{Cx, Gateway, code},
 };
-use crate::delivery::{Behind, Delivery, Entry, Item, KickTo, encode};
+use crate::{
+    delivery::{Behind, KickTo},
+    message::{Delivery, Entry, Item},
+    wire::frame,
+};
 
 impl Gateway {
     pub(super) fn deliver(&mut self, cx: &mut LoopCx<'_, Self>, delivery: Delivery) {
@@ -58,7 +62,7 @@ impl Gateway {
         else {
             return;
         };
-        let frame = encode::push(&Push::HeadsPush(push), conn.session.encoding());
+        let frame = frame::push(&Push::HeadsPush(push), conn.session.encoding());
         if cx.send_encoded(frame).is_ok() {
             let conn = cx.conn();
             if conn.behind.as_mut().is_some_and(|behind| behind.sent()) {
@@ -79,7 +83,7 @@ impl Gateway {
         for id in cx.connection_ids() {
             let Some(mut cx) = cx.conn(id) else { continue };
             let conn = cx.conn();
-            if conn.session.established().is_some() {
+            if conn.session.principal().is_some() {
                 let token = conn.token(&complete_to).unwrap_or_default();
                 conn.behind
                     .get_or_insert_with(|| Box::new(Behind::new(token)))
@@ -94,7 +98,7 @@ impl Gateway {
         let id = cx.id();
         let complete_to = &self.complete_to;
         let conn = cx.conn();
-        if conn.session.established().is_none() {
+        if conn.session.principal().is_none() {
             return;
         }
         conn.starts_over = true;

@@ -4,23 +4,22 @@
 use std::hash::BuildHasher;
 
 use netcore::{CloseHow, Flow, LoopCx, ReserveError};
-use protocol::{
-    Refusal, Reply, Request,
-    v1::{self, ErrorCode},
-};
-use storage::{CursorMove, Revoke, Seq, SessionId, Write};
+use protocol::{Refusal, Reply, Request, v1::ErrorCode};
+use storage::{CursorMove, SessionId, Write};
 
 use super::{
-    asks::is_question,
-    connection::Established,
+    answers::send_refusal,
     handler::{Cx, Gateway, code},
     park::Parked,
 };
 use crate::{
     clock,
-    lane::{Job, SubmitError, Then},
+    lane::{Completion, Job, Pending, SubmitError},
     reply::ReplyTo,
-    service::{Question, append, question::Query},
+    service::{
+        Planning, Work, WorkerTask, plan,
+        worker::{Doing, Manner},
+    },
     session::network,
 };
 
@@ -30,128 +29,119 @@ const PARKED_PER_TURN: usize = 256;
 impl Gateway {
     /// Hands an admitted request on, its answer's place reserved.
     pub(super) fn start(&mut self, cx: &mut Cx<'_>, seq: u16, request: Request) -> Flow<Self> {
-        if cx.conn().session.established().is_some() && is_question(&request) {
-            self.ask(cx, seq, request);
-            return Flow::Continue;
+        let Some(who) = cx.conn().session.principal() else {
+            return self.open(cx, seq, request);
+        };
+        let planning = Planning {
+            at: clock::wall(),
+            limits: &self.shared.rules.validation,
+        };
+        match plan(request, who, &planning) {
+            Ok(work) => self.carry_out(cx, seq, work),
+            Err(refusal) => {
+                send_refusal(cx, &refusal, seq);
+                cx.conn().session.answered(seq);
+                Flow::Continue
+            }
         }
-        let id = cx.id();
-        let encoding = cx.conn().session.encoding();
-        let permit = match cx.loop_cx().remote().reserve(id.loop_id()) {
-            Ok(permit) => permit,
+    }
+
+    /// Work of an authenticated session, with the place of its answer.
+    fn carry_out(&mut self, cx: &mut Cx<'_>, seq: u16, work: Work) -> Flow<Self> {
+        let work = match work {
+            Work::Ask(ask) => {
+                self.ask(cx, seq, ask);
+                return Flow::Continue;
+            }
+            work @ (Work::Append(..) | Work::Write(_) | Work::Relay(_) | Work::Receipts(..)) => work,
+        };
+        let reply = match self.reserve(cx, seq) {
+            Ok(reply) => reply,
             Err(ReserveError::Full) => {
-                self.park(cx, Parked::Request(seq, Box::new(request)));
+                self.park(cx, Parked::Work(seq, Box::new(work)));
+                return Flow::Continue;
+            }
+            Err(ReserveError::Stopped) => return Flow::Close(code::GOING_AWAY),
+        };
+        match work {
+            Work::Append(command, append) => {
+                let job = Job {
+                    write: Write::Append(append),
+                    then: Completion::Append(command, reply),
+                };
+                self.submit(cx, Box::new(job))
+            }
+            Work::Write(planned) => {
+                let pending = Pending {
+                    reply,
+                    after: planned.after,
+                    is_opening: false,
+                };
+                let job = Job {
+                    write: planned.write,
+                    then: Completion::Write(Box::new(pending)),
+                };
+                self.submit(cx, Box::new(job))
+            }
+            Work::Relay(ask) => Flow::Offload(self.task(cx, Doing::Relay(ask), reply)),
+            Work::Ask(ask) => Flow::Offload(self.task(cx, Doing::Ask(ask, Manner::default()), reply)),
+            Work::Receipts(moves, answer) => {
+                if let Some(who) = cx.conn().session.principal() {
+                    self.move_cursors(who.session, moves, &answer, reply);
+                }
+                Flow::Continue
+            }
+        }
+    }
+
+    /// A request that is to authenticate its connection.
+    fn open(&mut self, cx: &mut Cx<'_>, seq: u16, request: Request) -> Flow<Self> {
+        let reply = match self.reserve(cx, seq) {
+            Ok(reply) => reply,
+            Err(ReserveError::Full) => {
+                self.park(cx, Parked::Opening(seq, Box::new(request)));
                 return Flow::Continue;
             }
             Err(ReserveError::Stopped) => return Flow::Close(code::GOING_AWAY),
         };
         let conn = cx.conn();
-        let reply = ReplyTo::new(permit, id, seq, encoding).with_event(conn.session.answer_is_event());
+        let Some(device) = conn.session.device() else {
+            reply.refuse(&Refusal::new(ErrorCode::Unauthenticated, "log in first"));
+            return Flow::Continue;
+        };
+        let device = Box::new(device.clone());
+        let is_exempt = conn.session.is_exempt();
+        let from = cx.peer().address.ip().filter(|_| !is_exempt);
+        Flow::Offload(self.task(cx, Doing::Open(device, from, request), reply))
+    }
+
+    /// The place of an answer. What is read next waits if no more may be in flight.
+    fn reserve(&self, cx: &mut Cx<'_>, seq: u16) -> Result<ReplyTo, ReserveError> {
+        let id = cx.id();
+        let permit = cx.loop_cx().remote().reserve(id.loop_id())?;
+        let conn = cx.conn();
+        let reply =
+            ReplyTo::new(permit, id, seq, conn.session.encoding()).with_event(conn.session.answer_is_event());
         if conn.session.must_wait(&self.shared.rules) {
             cx.pause_reading();
         }
-        self.route(cx, request, reply)
+        Ok(reply)
     }
 
-    /// To the lane, to a worker, or done here.
-    fn route(&mut self, cx: &mut Cx<'_>, mut request: Request, reply: ReplyTo) -> Flow<Self> {
-        let key = cx.id().as_u64();
-        let conn = cx.conn();
-        let Some(who) = conn.session.established() else {
-            let Some(device) = conn.session.device() else {
-                reply.refuse(&Refusal::new(ErrorCode::Unauthenticated, "log in first"));
-                return Flow::Continue;
-            };
-            let device = Box::new(device.clone());
-            let is_exempt = conn.session.is_exempt();
-            let from = cx.peer().address.ip().filter(|_| !is_exempt);
-            let query = Query::Open(device, from, request);
-            return Flow::Offload(Question {
-                key,
-                group: self.group(cx),
-                query,
-                reply,
-                is_frugal: false,
-            });
-        };
-        match request {
-            Request::Send(ref send) if send.quality() == v1::QualityOfService::AtMostOnce => {}
-            Request::Delivered(delivered) => {
-                self.delivered(who, &delivered, reply);
-                return Flow::Continue;
-            }
-            Request::Read(read) => {
-                self.read(who, &read, reply);
-                return Flow::Continue;
-            }
-            Request::Logout(_) => {
-                let write = Write::RevokeSessions(Revoke::One(who.user, who.session));
-                return self.submit(
-                    cx,
-                    Box::new(Job {
-                        write,
-                        then: Then::LoggedOut(reply),
-                    }),
-                );
-            }
-            Request::LogoutOthers(_) => {
-                let write = Write::RevokeSessions(Revoke::Others(who.user, who.session));
-                return self.submit(
-                    cx,
-                    Box::new(Job {
-                        write,
-                        then: Then::OthersLoggedOut(who.user, reply),
-                    }),
-                );
-            }
-            Request::UpdateProfile(update) => {
-                let change = storage::ProfileChange {
-                    user: who.user,
-                    display_name: update.display_name,
-                    avatar: update.avatar,
-                    status: update.status,
-                };
-                return self.submit(
-                    cx,
-                    Box::new(Job {
-                        write: Write::UpdateProfile(change),
-                        then: Then::Profile(reply),
-                    }),
-                );
-            }
-            ref mut other => {
-                match append::from_request(who.user, other, clock::wall(), &self.shared.rules.validation) {
-                    Ok(Some(append)) => {
-                        let then = Then::Sent(other.command(), reply);
-                        return self.submit(
-                            cx,
-                            Box::new(Job {
-                                write: Write::Append(append),
-                                then,
-                            }),
-                        );
-                    }
-                    Ok(None) => {}
-                    Err(refusal) => {
-                        reply.refuse(&refusal);
-                        return Flow::Continue;
-                    }
-                }
-            }
-        }
-        Flow::Offload(Question {
-            key,
+    fn task(&self, cx: &mut Cx<'_>, doing: Doing, reply: ReplyTo) -> WorkerTask {
+        WorkerTask {
+            key: cx.id().as_u64(),
             group: self.group(cx),
-            query: Query::Ask(who, request),
+            doing,
             reply,
-            is_frugal: false,
-        })
+        }
     }
 
     /// With whom a connection shares the workers: the user's other connections, or before that is known, others from
     /// the same address. Behind an address without rates there may be anybody.
     pub(super) fn group(&self, cx: &mut Cx<'_>) -> u64 {
         let conn = cx.conn();
-        let who = conn.session.established().map(|who| who.user);
+        let who = conn.session.principal().map(|who| who.user);
         let is_exempt = conn.session.is_exempt();
         let groups = &self.shared.groups;
         match (who, cx.peer().address.ip().filter(|_| !is_exempt)) {
@@ -173,38 +163,7 @@ impl Gateway {
         }
     }
 
-    fn delivered(&self, who: Established, delivered: &v1::DeliveredRequest, reply: ReplyTo) {
-        let moves = delivered.up_to.iter().map(|head| CursorMove {
-            conversation: storage::ConversationId(head.conversation_id),
-            user: who.user,
-            delivered: Seq(head.seq),
-            read: Seq(0),
-        });
-        self.move_cursors(who.session, moves, &Reply::Delivered(v1::Empty {}), reply);
-    }
-
-    fn read(&self, who: Established, read: &v1::ReadRequest, reply: ReplyTo) {
-        let moved = CursorMove {
-            conversation: storage::ConversationId(read.conversation_id),
-            user: who.user,
-            delivered: Seq(read.seq),
-            read: Seq(read.seq),
-        };
-        self.move_cursors(
-            who.session,
-            std::iter::once(moved),
-            &Reply::Read(v1::Empty {}),
-            reply,
-        );
-    }
-
-    fn move_cursors(
-        &self,
-        session: SessionId,
-        moves: impl Iterator<Item = CursorMove>,
-        answer: &Reply,
-        reply: ReplyTo,
-    ) {
+    fn move_cursors(&self, session: SessionId, moves: Vec<CursorMove>, answer: &Reply, reply: ReplyTo) {
         let lane = &self.shared.lane;
         for moved in moves {
             // Who is no member of a group is found out by the store; of others the id says it.
@@ -239,7 +198,7 @@ impl Gateway {
             };
             match *parked {
                 Parked::Asks => {}
-                Parked::Question(question) => self.offload(&mut cx, *question),
+                Parked::Task(task) => self.offload(&mut cx, *task),
                 Parked::Job(job) => match self.shared.lane.submit(job) {
                     Err(SubmitError::Full(job)) => {
                         cx.conn().parked = Some(Box::new(Parked::Job(job)));
@@ -248,16 +207,16 @@ impl Gateway {
                     }
                     Ok(()) | Err(SubmitError::Stopped(_)) => {}
                 },
-                Parked::Request(seq, request) => {
-                    let flow = self.start(&mut cx, seq, *request);
-                    if cx.conn().parked.is_some() {
-                        // No place yet; it stands at the end of the line again.
+                Parked::Work(seq, work) => {
+                    let flow = self.carry_out(&mut cx, seq, *work);
+                    if !self.went_on(&mut cx, flow) {
                         return;
                     }
-                    match flow {
-                        Flow::Continue => {}
-                        Flow::Offload(question) => self.offload(&mut cx, question),
-                        Flow::Close(code) => cx.close(code, CloseHow::Flush),
+                }
+                Parked::Opening(seq, request) => {
+                    let flow = self.open(&mut cx, seq, *request);
+                    if !self.went_on(&mut cx, flow) {
+                        return;
                     }
                 }
             }
@@ -266,11 +225,25 @@ impl Gateway {
         }
     }
 
-    /// What the loop itself does for a frame that is not parked.
-    pub(super) fn offload(&mut self, cx: &mut Cx<'_>, question: Question) {
-        match self.shared.workers.try_submit(question) {
+    /// What the loop itself does for a frame that was not parked; false if there is still no place for its answer.
+    fn went_on(&mut self, cx: &mut Cx<'_>, flow: Flow<Self>) -> bool {
+        if cx.conn().parked.is_some() {
+            // It stands at the end of the line again.
+            return false;
+        }
+        match flow {
+            Flow::Continue => {}
+            Flow::Offload(task) => self.offload(cx, task),
+            Flow::Close(code) => cx.close(code, CloseHow::Flush),
+        }
+        true
+    }
+
+    /// Hands a task to the workers, or parks it if their queue is full.
+    pub(super) fn offload(&mut self, cx: &mut Cx<'_>, task: WorkerTask) {
+        match self.shared.workers.try_submit(task) {
             Ok(()) => {}
-            Err(refused) => self.park(cx, Parked::Question(Box::new(refused.into_task()))),
+            Err(refused) => self.park(cx, Parked::Task(Box::new(refused.into_task()))),
         }
     }
 

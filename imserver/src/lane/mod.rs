@@ -12,6 +12,6 @@ mod tell;
 mod turn;
 
 pub use cursors::{LazyFull, LazyWrites};
-pub use job::{Job, NewLogin, NewSessionMade, Then};
+pub use job::{After, Aftermath, Completion, Done, Job, Pending, other_outcome};
 pub use run::{Collected, LaneHandle, LaneParts, Lanes, SubmitError};
-pub use tell::{Deliver, new_session_job};
+pub use tell::Deliver;

@@ -20,7 +20,7 @@ use storage::{CommitError, DevicePolicy, Outcome, Revoke, Write, Writer, cached:
 use super::{
     cursors::LazyWrites,
     erasing::{self, Erasing},
-    job::{Job, Then},
+    job::{Completion, Job},
     tell::{Deliver, Teller, refuse_all},
     turn::Turn,
 };
@@ -345,7 +345,7 @@ impl Running {
             }
             let jobs = self.waiting.take(self.writer.batch_size(self.batch_max));
             let jobs = jobs.into_iter().map(|job| (job.write, job.then));
-            let (mut writes, thens): (Vec<Write>, Vec<Then>) = jobs.unzip();
+            let (mut writes, thens): (Vec<Write>, Vec<Completion>) = jobs.unzip();
             if lazy_due.is_none() && self.lazy_waits() {
                 lazy_due = Some(Instant::now() + LAZY_DELAY);
             }
@@ -436,8 +436,8 @@ impl Running {
     }
 
     /// Commits a batch, and answers the writes that somebody waits for: the first ones, one for each of `thens`.
-    fn batch(&mut self, writes: Vec<Write>, mut thens: Vec<Then>) -> Batch {
-        thens.resize_with(writes.len(), || Then::Nothing);
+    fn batch(&mut self, writes: Vec<Write>, mut thens: Vec<Completion>) -> Batch {
+        thens.resize_with(writes.len(), || Completion::Nothing);
         // Read before the commit: whoever ends a session that this batch makes, ends it later.
         let checked_at = self.teller.revocations();
         match self.writer.commit(&writes) {

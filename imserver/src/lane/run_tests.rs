@@ -65,7 +65,7 @@ fn job(number: usize) -> Box<Job> {
             password_hash: String::new(),
             at: Timestamp(0),
         }),
-        then: Then::Nothing,
+        then: Completion::Nothing,
     })
 }
 
@@ -150,7 +150,7 @@ fn an_idle_lane_erases_what_was_left_and_what_is_recalled() {
     };
     let job = Job {
         write: Write::Append(recall),
-        then: Then::Nothing,
+        then: Completion::Nothing,
     };
     handle.submit(Box::new(job)).unwrap();
     assert_eq!(

@@ -4,26 +4,19 @@
 use std::sync::Arc;
 
 use netcore::ConnId;
-use protocol::{
-    Command, Refusal, Reply,
-    v1::{self, ErrorCode, GoAwayReason},
-};
-use storage::{
-    Appended, DevicePolicy, Event, EventKind, NewSession, Outcome, Refused, Session, SessionCreated,
-    SessionId, Snapshot, Timestamp, User, Write, ephemeral::Ended,
-};
+use protocol::{Command, Refusal, Reply};
+use storage::{Appended, Event, EventKind, Outcome, Refused, Snapshot, Timestamp};
 
 use super::{
-    job::{Job, NewLogin, NewSessionMade, Then},
+    job::{Aftermath, Completion, Job, Pending, other_outcome},
     run::LaneParts,
 };
 use crate::{
     clock,
-    delivery::{Delivery, Entry, FollowerHandle, Planner, follower::position},
-    gateway::Established,
-    reply::{Authenticated, Effect, PlacedAnswer, ReplyTo},
-    service::wire,
-    token::{self, SessionToken},
+    delivery::{FollowerHandle, Planner, follower::position},
+    message::{Delivery, Entry, PlacedAnswer},
+    reply::ReplyTo,
+    wire,
 };
 
 /// How a lane's commits get to the loops.
@@ -86,7 +79,7 @@ impl Teller {
     pub(super) fn committed(
         &mut self,
         results: Vec<Result<Outcome, Refused>>,
-        thens: Vec<Then>,
+        thens: Vec<Completion>,
         checked_at: u64,
     ) -> Vec<Job> {
         let mut told = self.begin(&results);
@@ -95,7 +88,7 @@ impl Teller {
         let mut next = Vec::new();
         for (result, then) in results.into_iter().zip(thens) {
             match (result, then) {
-                (Ok(Outcome::Appended(appended)), Then::Sent(command, reply)) => {
+                (Ok(Outcome::Appended(appended)), Completion::Append(command, reply)) => {
                     self.appended(appended, command, reply, &mut told);
                 }
                 (Ok(outcome @ Outcome::Cursors(..)), _) => {
@@ -103,12 +96,16 @@ impl Teller {
                     self.parts.lazy.written();
                     self.moved(outcome, &mut told);
                 }
-                (Ok(outcome), then) => next.extend(self.succeeded(outcome, then, checked_at)),
+                (Ok(outcome), Completion::Write(pending)) => {
+                    next.extend(self.succeeded(outcome, *pending, checked_at));
+                }
+                (Ok(_), Completion::Nothing) | (Err(_), Completion::Nothing) => {}
+                (Ok(_), Completion::Append(_, reply)) => reply.refuse(&other_outcome()),
                 // In its place: those of appends to one conversation are answered in their order.
-                (Err(refused), Then::Sent(_, reply)) => {
+                (Err(refused), Completion::Append(_, reply)) => {
                     told.answer(reply.placed_refusal(&wire::refused(refused)));
                 }
-                (Err(refused), then) => refuse(then, &wire::refused(refused)),
+                (Err(refused), then @ Completion::Write(_)) => then.refuse(&wire::refused(refused)),
             }
         }
         match (&mut self.deliver, told) {
@@ -184,86 +181,19 @@ impl Teller {
         }
     }
 
-    /// Answers what was no append; what follows from it.
-    fn succeeded(&self, outcome: Outcome, then: Then, checked_at: u64) -> Option<Job> {
-        match (outcome, then) {
-            (Outcome::User(user), Then::Profile(reply)) => {
-                self.parts.cache.profile_changed(user.id);
-                self.parts.cluster.ended(Ended::User(user.id));
-                reply.ok(&Reply::UpdateProfile(v1::UpdateProfileResponse {
-                    user: Some(wire::user(&user)),
-                }));
-            }
-            (Outcome::User(user), Then::Registered(login)) => {
-                self.parts.cache.account_made(&user.name);
-                return self.session_of(*login, user);
-            }
-            (Outcome::Session(created), Then::LoggedIn(made)) => self.logged_in(*made, &created, checked_at),
-            (Outcome::Revoked(sessions), Then::LoggedOut(reply)) => {
-                self.forget_sessions(&sessions);
-                // The loop itself ends the connection, after this answer.
-                self.parts.routes.note_revocation(&sessions);
-                reply.ok_and(&Reply::Logout(v1::Empty {}), Effect::LoggedOut);
-            }
-            (Outcome::Revoked(sessions), Then::OthersLoggedOut(user, reply)) => {
-                self.forget_sessions(&sessions);
-                self.parts.routes.revoke(user, &sessions, GoAwayReason::Revoked);
-                let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
-                reply.ok(&Reply::LogoutOthers(v1::LogoutOthersResponse { sessions: count }));
-            }
-            (_, Then::Nothing) => {}
-            // The reply in `then` tells its client that the server failed. Neither is printed: an outcome may
-            // hold what someone wrote.
-            _ => log::error!("the store answered a write with another one's outcome"),
-        }
-        None
-    }
-
-    fn session_of(&self, login: NewLogin, user: User) -> Option<Job> {
-        // Nobody is online of an account that was just made.
-        match new_session_job(login, user, self.parts.policy, Vec::new()) {
-            Ok(job) => Some(job),
-            Err((reply, refusal)) => {
-                reply.refuse_and(&refusal, Effect::NotAuthenticated);
-                None
-            }
-        }
-    }
-
-    fn forget_sessions(&self, sessions: &[SessionId]) {
-        for session in sessions {
-            self.parts.cluster.ended(Ended::Session(*session));
-        }
-    }
-
-    fn logged_in(&self, made: NewSessionMade, created: &SessionCreated, checked_at: u64) {
-        let replaced: Vec<SessionId> = created.replaced.into_iter().collect();
-        self.parts
-            .routes
-            .revoke(made.user.id, &replaced, GoAwayReason::Replaced);
-        self.parts
-            .routes
-            .revoke(made.user.id, &created.displaced, GoAwayReason::Displaced);
-        self.forget_sessions(&replaced);
-        self.forget_sessions(&created.displaced);
-        let token_hash = made.token.hash();
-        self.parts.cluster.ended(Ended::Token(token_hash.0));
-        made.reply.authenticated(Authenticated {
-            established: Established {
-                user: made.user.id,
-                session: made.session,
+    /// Carries out what follows from what was no append; what is to be committed next.
+    fn succeeded(&self, outcome: Outcome, pending: Pending, checked_at: u64) -> Option<Job> {
+        let aftermath = Aftermath {
+            routes: &self.parts.routes,
+            cache: &self.parts.cache,
+            cluster: &self.parts.cluster,
+            policy: self.parts.policy,
+            checked_before: match self.deliver {
+                Deliver::Here(..) => None,
+                Deliver::Follower(_) => Some(checked_at),
             },
-            user: made.user,
-            token_hash,
-            // With a single lane every revocation comes from this thread, so none can fall between the commit
-            // and here; other lanes and nodes may have been quicker, and then the session is looked up again.
-            checked_at: match self.deliver {
-                Deliver::Here(..) => self.parts.routes.revocations(),
-                Deliver::Follower(_) => checked_at,
-            },
-            token: Some(made.token.into_text()),
-            seen_at: clock::wall(),
-        });
+        };
+        pending.succeeded(outcome, &aftermath)
     }
 }
 
@@ -277,53 +207,6 @@ fn new_event(outcome: &Outcome) -> Option<&Event> {
 
 const fn is_move(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Cursors(..))
-}
-
-/// Makes the session of a login whose password was right or whose account is new. `online` are the user's sessions that
-/// are connected.
-///
-/// # Errors
-/// The system has no randomness; here is whom to tell.
-pub fn new_session_job(
-    login: NewLogin,
-    user: User,
-    policy: DevicePolicy,
-    online: Vec<SessionId>,
-) -> Result<Job, (ReplyTo, Refusal)> {
-    let (token, id) =
-        match SessionToken::generate().and_then(|token| Ok((token, token::random_session_id()?))) {
-            Ok(made) => made,
-            Err(error) => {
-                log::error!("{error}");
-                return Err((login.reply, Refusal::new(ErrorCode::Unavailable, "no randomness")));
-            }
-        };
-    let at = clock::wall();
-    let session = Session {
-        id,
-        user: user.id,
-        device_id: login.device.device_id.clone(),
-        class: wire::device_class(login.device.class()),
-        device_name: login.device.name.clone(),
-        created_at: at,
-        last_seen_at: at,
-    };
-    let write = Write::CreateSession(NewSession {
-        session,
-        token_hash: token.hash(),
-        policy,
-        online,
-    });
-    let made = NewSessionMade {
-        reply: login.reply,
-        user,
-        session: id,
-        token,
-    };
-    Ok(Job {
-        write,
-        then: Then::LoggedIn(Box::new(made)),
-    })
 }
 
 fn sent(command: Command, appended: &Appended, epoch: u64) -> Reply {
@@ -340,20 +223,8 @@ fn sent(command: Command, appended: &Appended, epoch: u64) -> Reply {
     }
 }
 
-pub(super) fn refuse_all(thens: Vec<Then>, refusal: &Refusal) {
+pub(super) fn refuse_all(thens: Vec<Completion>, refusal: &Refusal) {
     for then in thens {
-        refuse(then, refusal);
-    }
-}
-
-fn refuse(then: Then, refusal: &Refusal) {
-    match then {
-        Then::Sent(_, reply)
-        | Then::Profile(reply)
-        | Then::LoggedOut(reply)
-        | Then::OthersLoggedOut(_, reply) => reply.refuse(refusal),
-        Then::Registered(login) => login.reply.refuse_and(refusal, Effect::NotAuthenticated),
-        Then::LoggedIn(made) => made.reply.refuse_and(refusal, Effect::NotAuthenticated),
-        Then::Nothing => {}
+        then.refuse(refusal);
     }
 }

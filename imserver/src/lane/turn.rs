@@ -115,7 +115,7 @@ mod tests {
     use storage::{Append, ClientId, Fingerprint, Seq, Timestamp, UserId};
 
     use super::*;
-    use crate::lane::job::Then;
+    use crate::lane::job::Completion;
 
     fn job(conversation: u64, number: u64, action: Action) -> Job {
         Job {
@@ -128,7 +128,7 @@ mod tests {
                 at: Timestamp(number),
                 action,
             }),
-            then: Then::Nothing,
+            then: Completion::Nothing,
         }
     }
 

@@ -243,7 +243,7 @@ mod tests {
             receipts_per_second: 10,
             receipts_burst: 1_000,
             hellos_per_minute: 60,
-            ..Config::default().session_rules()
+            ..Rules::new(&Config::default(), 0)
         }
     }
 

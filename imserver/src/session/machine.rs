@@ -20,45 +20,17 @@ use protocol::{
 };
 use smallvec::SmallVec;
 
-use super::allowance::{Allowance, Charge};
-use crate::gateway::Established;
+use super::{
+    Rules,
+    allowance::{Allowance, Charge},
+};
+use crate::principal::Principal;
 
 /// Hellos that one connection may say.
 const HELLOS_MAX: u8 = 3;
 /// Unanswered requests whose numbers need no memory of their own: whoever waits for each answer has one.
 const IN_FLIGHT_INLINE: usize = 8;
 const MINUTE_US: u64 = 60_000_000;
-
-/// What the configuration says about sessions.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// Unanswered requests after authentication.
-    pub in_flight_max: usize,
-    /// Average sends a second.
-    pub sends_per_second: u32,
-    /// Sends at once.
-    pub sends_burst: u32,
-    /// Average other requests a second.
-    pub requests_per_second: u32,
-    /// Other requests at once.
-    pub requests_burst: u32,
-    /// People named for groups in a minute, on average.
-    pub people_per_minute: u32,
-    /// People named at once.
-    pub people_burst: u32,
-    /// Conversations reported as delivered in a second, on average.
-    pub receipts_per_second: u32,
-    /// Conversations reported at once.
-    pub receipts_burst: u32,
-    /// Hellos from one address in a minute, on average and at once. 0: any number.
-    pub hellos_per_minute: u32,
-    /// Unknown commands a minute.
-    pub unknown_per_minute: u32,
-    /// The capabilities that this server has.
-    pub capabilities: u64,
-    /// What requests must look like.
-    pub validation: validate::Limits,
-}
 
 /// What to do with a frame.
 #[derive(Debug, PartialEq)]
@@ -116,7 +88,7 @@ enum State {
     Resuming(Box<Device>),
     Welcomed(Box<Device>),
     Authenticating(Box<Device>, Command),
-    Active(Established),
+    Active(Principal),
 }
 
 impl Session {
@@ -160,9 +132,9 @@ impl Session {
     }
 
     /// Who it is, once authenticated.
-    pub const fn established(&self) -> Option<Established> {
+    pub const fn principal(&self) -> Option<Principal> {
         match self.state {
-            State::Active(established) => Some(established),
+            State::Active(principal) => Some(principal),
             _ => None,
         }
     }
@@ -271,8 +243,8 @@ impl Session {
     }
 
     /// The check succeeded. From now on the user's allowance counts, if rates apply.
-    pub fn authenticated(&mut self, established: Established, allowance: Option<Arc<Allowance>>) {
-        self.state = State::Active(established);
+    pub fn authenticated(&mut self, principal: Principal, allowance: Option<Arc<Allowance>>) {
+        self.state = State::Active(principal);
         if let Some(rates) = &mut self.rates {
             rates.user = allowance;
         }

@@ -5,10 +5,12 @@
 mod allowance;
 mod machine;
 mod rate;
+mod rules;
 
 pub use allowance::{Allowance, Allowances, Charge, network};
-pub use machine::{Rules, Session, Verdict, too_many};
+pub use machine::{Session, Verdict, too_many};
 pub use rate::Rate;
+pub use rules::Rules;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use protocol::{
 use storage::{SessionId, UserId};
 
 use super::{Rules, Session, Verdict};
-use crate::gateway::Established;
+use crate::principal::Principal;
 
 const RULES: Rules = Rules {
     in_flight_max: 3,
@@ -32,7 +32,7 @@ const RULES: Rules = Rules {
     },
 };
 
-const WHO: Established = Established {
+const WHO: Principal = Principal {
     user: UserId(7),
     session: SessionId(9),
 };
@@ -179,7 +179,7 @@ fn one_request_at_a_time_until_authenticated() {
     assert!(matches!(judge(&mut session, &login(), 3), Verdict::Go(_)));
     session.answered(3);
     session.authenticated(WHO, Some(Arc::default()));
-    assert_eq!(session.established(), Some(WHO));
+    assert_eq!(session.principal(), Some(WHO));
     assert!(!session.must_wait(&RULES));
 }
 

@@ -54,7 +54,6 @@ fn a_follower_that_panics_ends_the_process() {
         from: Snapshot::default(),
         interval: Duration::from_secs(3_600),
         cache: Arc::new(ReadCache::default()),
-        recent: None,
         announce: Box::new(|| ()),
         fatal,
     };

@@ -192,36 +192,3 @@ fn no_more_groups_are_kept_for_their_cursors_than_for_their_events() {
     }
     assert_eq!(planner.groups.len(), 1, "all were forgotten once");
 }
-
-#[test]
-fn who_sees_an_event_is_told_up_to_a_number() {
-    let members = Members::joined(1..=3);
-    let mut planner = members.planner(10);
-    let removal = removal(2, 5);
-    members.intervals.lock()[1].left = Some(Seq(5));
-    let users = |numbers: &[u64]| Some(numbers.iter().copied().map(UserId).collect::<Vec<_>>());
-    assert_eq!(
-        planner.viewers(&removal, 3).unwrap(),
-        users(&[1, 2, 3]),
-        "whoever goes sees it"
-    );
-    assert_eq!(planner.viewers(&removal, 2).unwrap(), None);
-    let later = Event {
-        seq: Seq(6),
-        ..removal
-    };
-    assert_eq!(planner.viewers(&later, 2).unwrap(), users(&[1, 3]));
-    assert_eq!(members.asked(), 1);
-    let pair = protocol::direct_conversation(7, 8).unwrap().get();
-    let direct = Event {
-        conversation: ConversationId(pair),
-        ..later
-    };
-    assert_eq!(planner.viewers(&direct, 2).unwrap(), users(&[7, 8]));
-    members.fails.store(true, Ordering::Relaxed);
-    let unknown = Event {
-        conversation: ConversationId(GROUP.0 + 1),
-        ..direct
-    };
-    assert!(planner.viewers(&unknown, 2).is_err());
-}

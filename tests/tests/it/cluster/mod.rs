@@ -6,8 +6,8 @@ mod moment;
 mod nodes;
 mod past;
 mod postgres;
-mod recent;
 mod redis;
+mod returning;
 mod wire;
 
 use std::time::{Duration, Instant};

@@ -1,14 +1,39 @@
 //! Frames as they go out: header and body in one piece, encoded once for any number of receivers.
 
 use bytes::Bytes;
-use protocol::{Command, Encoding, MessageType, Push, RawPage, Refusal, Reply, protobuf_frame};
+use prost::Message;
+use protocol::{Command, Encoding, MessageType, Push, RawPage, Refusal, Reply, protobuf_frame, v1};
 use storage::{Event, Timestamp};
 
-use crate::service::wire;
+use super::convert;
 
 /// An answer's bytes.
 pub fn reply(reply: &Reply, encoding: Encoding, seq: u16) -> Bytes {
     reply.to_bytes(encoding, seq)
+}
+
+/// The bytes of an answer that is a page of history.
+pub fn history(page: RawPage, encoding: Encoding, seq: u16) -> Bytes {
+    match encoding {
+        Encoding::Json => reply(
+            &Reply::History(v1::HistoryResponse {
+                page: Some(page.to_page()),
+            }),
+            encoding,
+            seq,
+        ),
+        Encoding::Protobuf => {
+            let kind = MessageType::response(Command::History.number());
+            protobuf_frame(kind, seq, &RawHistory { page: Some(page) })
+        }
+    }
+}
+
+/// [`v1::HistoryResponse`] over a raw page: the same bytes.
+#[derive(Clone, PartialEq, Message)]
+struct RawHistory {
+    #[prost(message, optional, tag = "1")]
+    page: Option<RawPage>,
 }
 
 /// A refusal's bytes.
@@ -28,7 +53,7 @@ pub fn event(event: &Event, epoch: u64, encoding: Encoding, now: Timestamp) -> B
         epoch,
         from_seq: event.seq.0,
         to_seq: event.seq.0,
-        events: vec![wire::raw_event(event, now)],
+        events: vec![convert::raw_event(event, now)],
         head_seq: 0,
     };
     match encoding {

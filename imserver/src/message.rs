@@ -1,0 +1,157 @@
+//! What reaches an event loop from other threads: answers to requests, and the pushes of what was committed. A bottom
+//! module: values alone, which say nothing of who makes or who takes them.
+
+use bytes::Bytes;
+use netcore::{ConnId, Permit};
+use storage::{ConversationId, Seq, Snapshot, Timestamp, TokenHash, User};
+
+use crate::principal::Principal;
+
+/// What reaches a loop from other threads.
+#[derive(Debug)]
+pub enum ToLoop {
+    /// The answer to a request.
+    Answer(Answer),
+    /// Pushes.
+    Deliver(Delivery),
+}
+
+/// An answer that has its place among pushes, with the place in the mailbox that was kept for it.
+#[derive(Debug)]
+pub struct PlacedAnswer {
+    answer: Answer,
+    permit: Permit<ToLoop>,
+}
+
+impl PlacedAnswer {
+    /// An answer and its place.
+    pub const fn new(answer: Answer, permit: Permit<ToLoop>) -> Self {
+        Self { answer, permit }
+    }
+
+    /// Whose.
+    pub const fn conn(&self) -> ConnId {
+        self.answer.conn
+    }
+
+    /// Its loop has it: the place in the mailbox is free again.
+    pub fn received(self) -> Answer {
+        self.answer
+    }
+
+    /// What it had its place among was not posted: it goes alone.
+    pub fn post(self) {
+        // A loop that has stopped has no connection left to answer.
+        let _ = self.permit.post(ToLoop::Answer(self.answer));
+    }
+}
+
+/// An answer on its way to its loop.
+#[derive(Debug)]
+pub struct Answer {
+    /// Whose.
+    pub conn: ConnId,
+    /// The request.
+    pub seq: u16,
+    /// Header and body; empty when the effect brings the frame.
+    pub frame: Bytes,
+    /// What it does to the session.
+    pub effect: Effect,
+}
+
+/// What an answer does to the session it goes to.
+#[derive(Debug)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// It is authenticated now. The route must be made before anything else is read.
+    Authenticated(Box<Authenticated>),
+    /// It is not: it may try again.
+    NotAuthenticated,
+    /// A sync was answered. If it was the last page, the device is in step up to here.
+    Synced {
+        /// What the device has now; `None` if there is more to come.
+        up_to: Option<Snapshot>,
+        /// The device was told to start over.
+        started_over: bool,
+    },
+    /// The device has what the store does not have: it must start over.
+    StartOver,
+    /// The session has ended; the connection closes after the answer.
+    LoggedOut,
+}
+
+/// A session that was checked.
+#[derive(Debug)]
+pub struct Authenticated {
+    /// Who and which session.
+    pub principal: Principal,
+    /// As the profile was then.
+    pub user: User,
+    /// Of the token, for checking again.
+    pub token_hash: TokenHash,
+    /// The revocations when the check began.
+    pub checked_at: u64,
+    /// Shown once, after register and login.
+    pub token: Option<String>,
+    /// When the session was connected, as far as that is stored.
+    pub seen_at: Timestamp,
+}
+
+/// One frame for several connections of one loop.
+#[derive(Debug)]
+pub struct Item {
+    /// What a connection that is behind notes instead of the frame; `None` for what is not stored and may
+    /// be dropped.
+    pub head: Option<(ConversationId, Seq)>,
+    /// Header and body.
+    pub frame: Bytes,
+    /// How many of the delivery's connections it is for, after those of the items before it.
+    pub receivers: usize,
+}
+
+/// One step of a delivery.
+#[derive(Debug)]
+pub enum Entry {
+    /// A push.
+    Push(Item),
+    /// The answer to a request, after the pushes of what was committed before it.
+    Answer(PlacedAnswer),
+}
+
+/// What one batch of commits means for one loop.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    /// In commit order.
+    pub entries: Vec<Entry>,
+    /// To whom: the receivers of all items in one list, so that an item costs no allocation of its own.
+    pub to: Vec<ConnId>,
+    /// All of this that concerns this loop is in this or an earlier delivery.
+    pub complete_to: Option<Snapshot>,
+}
+
+impl Delivery {
+    /// Nothing yet, with room for about so many events.
+    pub fn new(complete_to: Option<Snapshot>, events: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(events.saturating_mul(2)),
+            to: Vec::with_capacity(events.saturating_mul(2)),
+            complete_to,
+        }
+    }
+
+    /// Adds a frame after what is there.
+    pub fn push(&mut self, head: Option<(ConversationId, Seq)>, frame: Bytes, to: &[ConnId]) {
+        self.to.extend_from_slice(to);
+        self.entries.push(Entry::Push(Item {
+            head,
+            frame,
+            receivers: to.len(),
+        }));
+    }
+
+    /// It changes nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.complete_to.is_none()
+    }
+}

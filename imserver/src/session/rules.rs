@@ -1,0 +1,58 @@
+//! What the configuration says about sessions.
+
+use protocol::validate;
+
+use crate::config::Config;
+
+/// What the configuration says about sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Unanswered requests after authentication.
+    pub in_flight_max: usize,
+    /// Average sends a second.
+    pub sends_per_second: u32,
+    /// Sends at once.
+    pub sends_burst: u32,
+    /// Average other requests a second.
+    pub requests_per_second: u32,
+    /// Other requests at once.
+    pub requests_burst: u32,
+    /// People named for groups in a minute, on average.
+    pub people_per_minute: u32,
+    /// People named at once.
+    pub people_burst: u32,
+    /// Conversations reported as delivered in a second, on average.
+    pub receipts_per_second: u32,
+    /// Conversations reported at once.
+    pub receipts_burst: u32,
+    /// Hellos from one address in a minute, on average and at once. 0: any number.
+    pub hellos_per_minute: u32,
+    /// Unknown commands a minute.
+    pub unknown_per_minute: u32,
+    /// The capabilities that this server has.
+    pub capabilities: u64,
+    /// What requests must look like.
+    pub validation: validate::Limits,
+}
+
+impl Rules {
+    /// As configured, for a server with these capabilities.
+    pub fn new(config: &Config, capabilities: u64) -> Self {
+        let limits = &config.limits;
+        Self {
+            in_flight_max: usize::from(limits.requests_in_flight),
+            sends_per_second: limits.sends_per_second,
+            sends_burst: limits.sends_burst,
+            requests_per_second: limits.requests_per_second,
+            requests_burst: limits.requests_burst,
+            people_per_minute: limits.people_per_minute,
+            people_burst: limits.people_burst,
+            receipts_per_second: limits.receipts_per_second,
+            receipts_burst: limits.receipts_burst,
+            hellos_per_minute: limits.hellos_per_address,
+            unknown_per_minute: limits.unknown_commands_per_minute,
+            capabilities,
+            validation: config.validation(),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Between the store's nouns and the protocol's, and the frames that go out. All of the daemon uses it; it uses none of
+//! the daemon's other modules, and holds no state.
+
+mod convert;
+pub mod frame;
+
+pub use convert::*;
