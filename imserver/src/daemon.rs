@@ -22,15 +22,16 @@ use storage::{
 use crate::{
     cluster::{Cluster, ClusterHandle, Hearing},
     config::{Config, Limits},
-    delivery::{Follower, FollowerParts, Outboxes, Planner, Routes},
+    delivery::{Outboxes, Planner, Routes},
     ending::{Ending, Interrupters},
-    engine,
     error::DaemonError,
     gateway::{Gateway, LOW_WATER, Shared},
-    lane::{Deliver, LaneParts, Lanes, LazyWrites},
+    lane::{LaneParts, Lanes, LazyWrites},
     message::ToLoop,
+    publish::{ChangeFeed, ChangeFeedParts, Consumer, Publisher, Publishing},
     service::{Attempts, Context, Hasher, SharedStore, Worker, WorkerContext, WorkerTask},
     session::{Allowances, Rules},
+    stores,
     token::Tokens,
 };
 
@@ -58,7 +59,7 @@ pub struct Daemon {
     interrupters: Arc<Interrupters>,
     hasher: Hasher,
     lanes: Lanes,
-    follower: Option<Follower>,
+    feed: Option<ChangeFeed>,
     cluster: Option<Cluster>,
     store: Arc<dyn Store>,
     fatal: Receiver<String>,
@@ -87,7 +88,7 @@ impl Daemon {
             listening,
         );
         let config = Arc::new(config);
-        let (store, medium) = engine::open_all(&config)?;
+        let (store, medium) = stores::open_all(&config)?;
         let store_error = |error: storage::OpenError| DaemonError(error.to_string());
         let mut reader = store.reader().map_err(store_error)?;
         let snapshot = reader
@@ -124,36 +125,34 @@ impl Daemon {
             fatal: fatal_sender,
         };
         let mut hearing = None;
-        let (follower, lanes) = if several_writers {
-            let announcer = cluster_handle.clone();
-            let follower = FollowerParts {
-                planner,
-                outboxes: Arc::clone(&outboxes),
+        let (feed, lanes) = if several_writers {
+            let announcer: Box<dyn Consumer> = Box::new(cluster_handle.clone());
+            let (feed, handle) = ChangeFeed::start(ChangeFeedParts {
+                publisher: Publisher::new(planner, Arc::clone(&outboxes), vec![announcer]),
                 routes: Arc::clone(&routes),
                 cache: Arc::clone(&cache),
                 reader: store.reader().map_err(store_error)?,
                 from: snapshot.clone(),
                 interval: Duration::from_millis(config.cluster.follow_ms),
-                announce: Box::new(move || announcer.committed()),
                 fatal: parts.fatal.clone(),
-            };
-            let (follower, handle) = Follower::start(follower)
-                .map_err(DaemonError::because("the follower could not be started"))?;
+            })
+            .map_err(DaemonError::because("the change feed could not be started"))?;
             hearing = Some(Hearing {
-                follower: handle.clone(),
+                feed: handle.clone(),
                 routes: Arc::clone(&routes),
                 outboxes: Arc::clone(&outboxes),
             });
             let lanes = (0..config.lanes().clamp(1, store.writers_max()))
                 .map(|_| {
                     let writer = store.writer().map_err(store_error)?;
-                    Ok((writer, Deliver::Follower(handle.clone())))
+                    Ok((writer, Publishing::Feed(handle.clone())))
                 })
                 .collect::<Result<Vec<_>, DaemonError>>()?;
-            (Some(follower), lanes)
+            (Some(feed), lanes)
         } else {
             let writer = store.writer().map_err(store_error)?;
-            (None, vec![(writer, Deliver::Here(Box::new(planner)))])
+            let publisher = Publisher::new(planner, Arc::clone(&outboxes), Vec::new());
+            (None, vec![(writer, Publishing::Here(Box::new(publisher)))])
         };
         let (lanes, lane_handle) = Lanes::start(lanes, &parts, config.limits.lane_queue)
             .map_err(DaemonError::because("the lanes could not be started"))?;
@@ -228,7 +227,7 @@ impl Daemon {
             interrupters,
             hasher,
             lanes,
-            follower,
+            feed,
             cluster,
             store,
             fatal,
@@ -302,11 +301,11 @@ impl Daemon {
         self.hasher.end();
         self.lanes.join();
         if let Some(cluster) = self.cluster {
-            // It holds a handle of the follower.
+            // It holds a handle of the change feed.
             cluster.end();
         }
-        if let Some(follower) = self.follower {
-            follower.join();
+        if let Some(feed) = self.feed {
+            feed.join();
         }
         self.store
             .close()

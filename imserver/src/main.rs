@@ -12,7 +12,7 @@ use imserver::{
     command,
     config::{Config, Flags},
     daemon::Daemon,
-    engine, logging, memory, terminal,
+    logging, memory, stores, terminal,
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
@@ -69,7 +69,7 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
         daemon.reachable().ok_or(nowhere)?,
     );
     // Its directory is there only now.
-    let storing = engine::describe(&configured);
+    let storing = stores::describe(&configured);
     say(&format!(
         "listening on {address}\n\
          storing in {storing}\n\

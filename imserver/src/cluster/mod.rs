@@ -2,10 +2,10 @@
 //!
 //! Two threads stand between the node and whatever carries hints and presence, so that nothing else ever waits for
 //! it: one says what is queued, one hears. Nothing here is needed for a promise. What is not heard is found by
-//! the follower within its interval, and a full queue drops hints, never messages.
+//! the change feed within its interval, and a full queue drops hints, never messages.
 
 mod hint;
-mod saying;
+mod sender;
 
 use std::{
     sync::{
@@ -27,10 +27,11 @@ use storage::{
 };
 
 pub use hint::Hint;
-use saying::{Say, Sayer};
+use sender::{HintJob, HintSender};
 
 use crate::{
-    delivery::{FollowerHandle, Outboxes, Routes, planner},
+    delivery::{Outboxes, Routes, planner},
+    publish::{ChangeFeedHandle, Consumer},
     token,
 };
 
@@ -70,7 +71,7 @@ impl std::fmt::Debug for Medium {
 #[derive(Clone, Debug)]
 pub struct Hearing {
     /// Looks at once when another node committed.
-    pub follower: FollowerHandle,
+    pub feed: ChangeFeedHandle,
     /// Who is connected here.
     pub routes: Arc<Routes>,
     /// The way to them.
@@ -85,7 +86,7 @@ pub struct ClusterHandle {
 
 #[derive(Debug)]
 struct Inner {
-    queue: Sender<Say>,
+    queue: Sender<HintJob>,
     /// "Something was committed" is queued already: once is enough.
     committed: Arc<AtomicBool>,
     /// Where clients of this node may go instead.
@@ -93,41 +94,46 @@ struct Inner {
     medium: Medium,
 }
 
-impl ClusterHandle {
-    /// This node has committed something.
-    pub fn committed(&self) {
+/// Other nodes are told that this one has committed something, so that they look at once.
+impl Consumer for ClusterHandle {
+    fn committed(&mut self) {
         let Some(inner) = self.inner.get() else { return };
-        if !inner.committed.swap(true, Ordering::AcqRel) && !inner.say(Say::Committed) {
+        if !inner.committed.swap(true, Ordering::AcqRel) && !inner.say(HintJob::Committed) {
             inner.committed.store(false, Ordering::Release);
         }
     }
+}
 
+impl ClusterHandle {
     /// To be pushed to whoever of these is connected to another node.
     pub fn transient(&self, users: &[UserId], push: &Push) {
         let Some(inner) = self.inner.get() else { return };
         for users in users.chunks(hint::USERS_MAX) {
-            inner.say(Say::Hint(Hint::Transient(users.to_vec(), Box::new(push.clone()))));
+            inner.say(HintJob::Hint(Hint::Transient(
+                users.to_vec(),
+                Box::new(push.clone()),
+            )));
         }
     }
 
     /// A session has a route here now.
     pub fn connected(&self, user: UserId, session: SessionId, at: Timestamp) {
         if let Some(inner) = self.inner.get() {
-            inner.say(Say::Connected(user, session, at));
+            inner.say(HintJob::Connected(user, session, at));
         }
     }
 
     /// A session has no route here any more.
     pub fn disconnected(&self, user: UserId, session: SessionId) {
         if let Some(inner) = self.inner.get() {
-            inner.say(Say::Disconnected(user, session));
+            inner.say(HintJob::Disconnected(user, session));
         }
     }
 
     /// What is cached of sessions counts no more, after the commit that changed it.
     pub fn ended(&self, ended: Ended) {
         if let Some(inner) = self.inner.get() {
-            inner.say(Say::Ended(ended));
+            inner.say(HintJob::Ended(ended));
         }
     }
 
@@ -151,7 +157,7 @@ impl ClusterHandle {
     /// No client is to be sent here any more; commits are still announced.
     pub fn leave(&self) {
         if let Some(inner) = self.inner.get() {
-            inner.say(Say::Leave);
+            inner.say(HintJob::Leave);
         }
     }
 
@@ -178,7 +184,7 @@ impl ClusterHandle {
 
 impl Inner {
     /// False if it was dropped.
-    fn say(&self, what: Say) -> bool {
+    fn say(&self, what: HintJob) -> bool {
         match self.queue.try_send(what) {
             Ok(()) => true,
             Err(TrySendError::Full(_)) => {
@@ -223,7 +229,7 @@ impl Cluster {
             generation: 0,
         };
         let receiver = medium.hints.subscribe(name);
-        let sayer = Sayer {
+        let sayer = HintSender {
             medium: medium.clone(),
             own,
             node,
@@ -271,7 +277,7 @@ fn hear(hints: &HintReceiver, own: u64, parts: &Hearing, ending: &AtomicBool) {
     while !ending.load(Ordering::Acquire) {
         match hints.receive(HEAR) {
             None => {}
-            Some(Heard::Lost) => parts.follower.look(),
+            Some(Heard::Lost) => parts.feed.look(),
             Some(Heard::Bytes(bytes)) => match Hint::parse(bytes) {
                 Some((from, _)) if from == own => {}
                 Some((_, hint)) => act(hint, parts),
@@ -283,7 +289,7 @@ fn hear(hints: &HintReceiver, own: u64, parts: &Hearing, ending: &AtomicBool) {
 
 fn act(hint: Hint, parts: &Hearing) {
     match hint {
-        Hint::Committed => parts.follower.look(),
+        Hint::Committed => parts.feed.look(),
         Hint::Connected(user, session, at) => parts.routes.replaced_elsewhere(user, session, at),
         Hint::Transient(users, push) => {
             let deliveries = planner::transient(

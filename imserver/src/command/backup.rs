@@ -33,7 +33,7 @@ pub(super) fn restore(
         .filter(|directory| !directory.as_os_str().is_empty());
     let made = directory.filter(|directory| !directory.exists());
     if let Some(directory) = made {
-        crate::engine::create_private(directory)?;
+        crate::stores::create_private(directory)?;
     }
     let contents = backup::restore(&arguments.from, &file).map_err(|error| {
         // Only if nothing is in it.

@@ -11,8 +11,8 @@ use storage::copy::{self, Progress, Report, Step};
 use super::cannot_write;
 use crate::{
     config::{Config, Copy, SecretUrl, StoreUrl},
-    engine,
     error::DaemonError,
+    stores,
 };
 
 /// Between two lines about the same step.
@@ -24,7 +24,7 @@ const APPLICATION_NAME: &str = "imserver copy";
 pub(super) fn run(arguments: &Copy, config: &Config, output: &mut dyn Write) -> Result<(), DaemonError> {
     let from = embedded(&arguments.from)?;
     let to = postgres(&arguments.to)?;
-    let mut options = engine::postgres_options(config, &to);
+    let mut options = stores::postgres_options(config, &to);
     APPLICATION_NAME.clone_into(&mut options.application_name);
     let mut said = Said::default();
     let report = copy::copy(&from, options, &mut |progress| {

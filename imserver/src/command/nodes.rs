@@ -3,11 +3,11 @@
 use std::io::Write;
 
 use super::cannot_write;
-use crate::{config::Config, engine, error::DaemonError};
+use crate::{config::Config, error::DaemonError, stores};
 
 /// Prints a line for each node that lives: name, address, and when it started (milliseconds since 1970).
 pub(super) fn run(config: &Config, output: &mut dyn Write) -> Result<(), DaemonError> {
-    let medium = engine::medium(config)?
+    let medium = stores::medium(config)?
         .ok_or_else(|| DaemonError("nodes know of each other by Redis: name it with --redis".to_owned()))?;
     let nodes =
         (medium.nodes)().map_err(|why| DaemonError(format!("{} names no nodes: {why}", config.redis.url)))?;

@@ -16,8 +16,8 @@ use storage::{
 use super::cannot_write;
 use crate::{
     config::{Config, Confirmed, NewPast, Past, StoreUrl},
-    engine,
     error::DaemonError,
+    stores,
 };
 
 /// Generations that are listed, the newest.
@@ -35,8 +35,8 @@ impl Place {
         match &config.store.url {
             StoreUrl::Default | StoreUrl::Sqlite(_) => Self::Embedded(config.sqlite_file()),
             StoreUrl::Postgres(url) => {
-                let options = engine::postgres_options(config, url);
-                Self::Server(Box::new(options), engine::describe(config))
+                let options = stores::postgres_options(config, url);
+                Self::Server(Box::new(options), stores::describe(config))
             }
         }
     }

@@ -10,9 +10,9 @@ use super::cannot_write;
 use crate::{
     clock,
     config::{Config, Provision},
-    engine,
     error::DaemonError,
     service::hashing::{Hashing, NO_PASSWORD},
+    stores,
     token::{self, SessionToken},
 };
 
@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Provision, config: &Config, output: &mut dyn Write
         Some(file) => hash_of(file)?,
         None => NO_PASSWORD.to_owned(),
     };
-    let store = engine::open(config)?;
+    let store = stores::open(config)?;
     let open_error = |error: storage::OpenError| DaemonError(error.to_string());
     let mut writer = store.writer().map_err(open_error)?;
     let mut reader = store.reader().map_err(open_error)?;

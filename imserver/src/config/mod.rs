@@ -5,10 +5,10 @@
 //! limit is never silently the default.
 
 mod addresses;
-mod engine;
 mod flags;
 mod network;
 mod ranges;
+mod urls;
 
 use std::{
     fs::File,
@@ -20,10 +20,10 @@ use std::{
 
 use serde::Deserialize;
 
-pub use engine::{SecretUrl, StoreUrl};
 pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore};
 pub use network::Network;
 pub use ranges::Range;
+pub use urls::{SecretUrl, StoreUrl};
 
 /// Bytes of a configuration file, at most.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

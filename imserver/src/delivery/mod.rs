@@ -4,15 +4,12 @@
 //! A push is a hint and the log is the truth: whatever cannot be delivered here may be left out as long as
 //! the loop learns that something was. Nothing here may ever block a lane.
 
-pub mod behind;
-pub mod follow;
-pub mod follower;
+pub mod backlog;
 pub mod outbox;
 pub mod planner;
 pub mod routes;
 
-pub use behind::Behind;
-pub use follower::{Follower, FollowerHandle, FollowerParts};
+pub use backlog::Backlog;
 pub use outbox::{LoopMark, Outboxes};
 pub use planner::Planner;
 pub use routes::{Kick, KickTo, Route, Routes};

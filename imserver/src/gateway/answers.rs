@@ -76,10 +76,10 @@ impl Gateway {
                 // It may have been told to start over once more since it asked: then it hears that once more.
                 conn.starts_over &= !started_over;
                 if let Some(snapshot) = up_to {
-                    let settled = conn.behind.as_mut().map(|behind| behind.synced(&snapshot));
+                    let settled = conn.backlog.as_mut().map(|backlog| backlog.synced(&snapshot));
                     conn.synced = Some(snapshot);
                     match settled {
-                        Some(true) => conn.behind = None,
+                        Some(true) => conn.backlog = None,
                         Some(false) => self.owed.push(answer.conn),
                         None => {}
                     }

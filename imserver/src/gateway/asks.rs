@@ -87,9 +87,9 @@ impl Gateway {
     /// A question that was admitted.
     pub(super) fn ask(&mut self, cx: &mut Cx<'_>, seq: u16, ask: Ask) {
         if ask.is_sync
-            && let Some(behind) = &mut cx.conn().behind
+            && let Some(backlog) = &mut cx.conn().backlog
         {
-            behind.sync_asked();
+            backlog.sync_asked();
         }
         let conn = cx.conn();
         conn.asks.get_or_insert_default().push(seq, ask);

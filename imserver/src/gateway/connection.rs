@@ -7,7 +7,7 @@ use storage::Snapshot;
 
 use super::{asks::Asks, park::Parked};
 use crate::{
-    delivery::Behind,
+    delivery::Backlog,
     session::{Allowance, Session},
 };
 
@@ -25,7 +25,7 @@ pub struct Connection {
     /// Questions that wait for their turn, or for their answers.
     pub(super) asks: Option<Box<Asks>>,
     /// What it is owed because it reads too slowly.
-    pub(super) behind: Option<Box<Behind>>,
+    pub(super) backlog: Option<Box<Backlog>>,
     /// The device is in step with all of this, by a sync on this connection.
     pub(super) synced: Option<Snapshot>,
     /// The device has what the store does not have: its next sync is answered as one of another past.
@@ -43,7 +43,7 @@ impl Connection {
             seen_due_us: u64::MAX,
             parked: None,
             asks: None,
-            behind: None,
+            backlog: None,
             synced: None,
             starts_over: false,
             ending: false,
@@ -52,8 +52,8 @@ impl Connection {
 
     /// Everything visible to it in this set was written to it, given what its loop has been delivered.
     pub fn token(&self, complete_to: &Snapshot) -> Option<Snapshot> {
-        match (&self.behind, &self.synced) {
-            (Some(behind), Some(_)) => Some(behind.token().clone()),
+        match (&self.backlog, &self.synced) {
+            (Some(backlog), Some(_)) => Some(backlog.token().clone()),
             (_, synced) => synced.as_ref().map(|synced| synced.union(complete_to)),
         }
     }

@@ -8,7 +8,7 @@ use super::{
     handler::{Cx, Gateway, code},
 };
 use crate::{
-    delivery::{Behind, KickTo},
+    delivery::{Backlog, KickTo},
     message::{Delivery, Entry, Item},
     wire::frame,
 };
@@ -35,7 +35,7 @@ impl Gateway {
     }
 
     fn push(&mut self, cx: &mut Cx<'_>, item: &Item) {
-        let owes = cx.conn().behind.is_some();
+        let owes = cx.conn().backlog.is_some();
         if !owes {
             match cx.send_encoded(item.frame.clone()) {
                 Ok(_) | Err(SendError::Closing | SendError::Encode) => return,
@@ -47,8 +47,8 @@ impl Gateway {
         };
         let token = cx.conn().token(&self.complete_to).unwrap_or_default();
         cx.conn()
-            .behind
-            .get_or_insert_with(|| Box::new(Behind::new(token)))
+            .backlog
+            .get_or_insert_with(|| Box::new(Backlog::new(token)))
             .note(conversation, seq);
     }
 
@@ -56,17 +56,17 @@ impl Gateway {
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
         let conn = cx.conn();
         let Some(push) = conn
-            .behind
+            .backlog
             .as_ref()
-            .and_then(|behind| behind.push(self.shared.epoch))
+            .and_then(|backlog| backlog.push(self.shared.epoch))
         else {
             return;
         };
         let frame = frame::push(&Push::HeadsPush(push), conn.session.encoding());
         if cx.send_encoded(frame).is_ok() {
             let conn = cx.conn();
-            if conn.behind.as_mut().is_some_and(|behind| behind.sent()) {
-                conn.behind = None;
+            if conn.backlog.as_mut().is_some_and(|backlog| backlog.sent()) {
+                conn.backlog = None;
             }
         }
     }
@@ -85,8 +85,8 @@ impl Gateway {
             let conn = cx.conn();
             if conn.session.principal().is_some() {
                 let token = conn.token(&complete_to).unwrap_or_default();
-                conn.behind
-                    .get_or_insert_with(|| Box::new(Behind::new(token)))
+                conn.backlog
+                    .get_or_insert_with(|| Box::new(Backlog::new(token)))
                     .owe_resync();
                 self.owed.push(id);
             }
@@ -103,8 +103,8 @@ impl Gateway {
         }
         conn.starts_over = true;
         let token = conn.token(complete_to).unwrap_or_default();
-        conn.behind
-            .get_or_insert_with(|| Box::new(Behind::new(token)))
+        conn.backlog
+            .get_or_insert_with(|| Box::new(Backlog::new(token)))
             .owe_resync();
         self.owed.push(id);
     }

@@ -4,14 +4,13 @@
 //! owns a writer of the store. It must never acknowledge before a commit, never wait for a loop or a worker,
 //! and never go on after the store said that it cannot be trusted.
 
-mod cursors;
+mod complete;
 mod erasing;
 mod job;
+mod lazy;
 mod run;
-mod tell;
 mod turn;
 
-pub use cursors::{LazyFull, LazyWrites};
 pub use job::{After, Aftermath, Completion, Done, Job, Pending, other_outcome};
+pub use lazy::{LazyFull, LazyWrites};
 pub use run::{Collected, LaneHandle, LaneParts, Lanes, SubmitError};
-pub use tell::Deliver;

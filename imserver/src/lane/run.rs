@@ -18,16 +18,17 @@ use protocol::{
 use storage::{CommitError, DevicePolicy, Outcome, Revoke, Write, Writer, cached::ReadCache};
 
 use super::{
-    cursors::LazyWrites,
+    complete::{Completer, refuse_all},
     erasing::{self, Erasing},
     job::{Completion, Job},
-    tell::{Deliver, Teller, refuse_all},
+    lazy::LazyWrites,
     turn::Turn,
 };
 use crate::{
     clock,
     cluster::ClusterHandle,
     delivery::{Outboxes, Routes},
+    publish::Publishing,
 };
 
 /// How long a cursor waits for company before it is written.
@@ -232,14 +233,14 @@ impl Lanes {
     /// # Errors
     /// The system gives no thread.
     pub fn start(
-        lanes: Vec<(Box<dyn Writer>, Deliver)>,
+        lanes: Vec<(Box<dyn Writer>, Publishing)>,
         parts: &LaneParts,
         queue_max: usize,
     ) -> std::io::Result<(Self, LaneHandle)> {
         let mut senders = Vec::new();
         let mut threads = Vec::new();
         let given_up = Arc::new(AtomicBool::new(false));
-        for (index, (writer, deliver)) in lanes.into_iter().enumerate() {
+        for (index, (writer, publishing)) in lanes.into_iter().enumerate() {
             // One more for word of lazy writes.
             let (sender, orders) = bounded(queue_max.saturating_add(1));
             let places = Arc::new(Places {
@@ -252,7 +253,7 @@ impl Lanes {
             });
             let running = Running {
                 writer,
-                teller: Teller::new(deliver, parts.clone()),
+                completer: Completer::new(publishing, parts.clone()),
                 lazy: (index == 0).then(|| Arc::clone(&parts.lazy)),
                 erasing: Erasing::new(index == 0, Instant::now()),
                 batch_max: parts.batch_max,
@@ -298,7 +299,7 @@ impl Lanes {
 
 struct Running {
     writer: Box<dyn Writer>,
-    teller: Teller,
+    completer: Completer,
     batch_max: usize,
     fatal: Sender<String>,
     /// One lane writes what is lazy.
@@ -439,14 +440,14 @@ impl Running {
     fn batch(&mut self, writes: Vec<Write>, mut thens: Vec<Completion>) -> Batch {
         thens.resize_with(writes.len(), || Completion::Nothing);
         // Read before the commit: whoever ends a session that this batch makes, ends it later.
-        let checked_at = self.teller.revocations();
+        let checked_at = self.completer.revocations();
         match self.writer.commit(&writes) {
             Ok(results) => {
                 self.recovered();
                 if writes.iter().any(erasing::is_recall) {
                     self.erasing.begin(Instant::now());
                 }
-                let next = self.teller.committed(results, thens, checked_at);
+                let next = self.completer.committed(results, thens, checked_at);
                 next.into_iter()
                     .rev()
                     .for_each(|job| self.waiting.push_front(job));
@@ -467,7 +468,7 @@ impl Running {
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the store did not answer")
                     .with_class(ErrorClass::UnknownOutcome);
                 // What it may have stored was planned for nobody.
-                self.teller.missed();
+                self.completer.missed();
                 refuse_all(thens, &refusal);
                 self.put_back(writes);
                 Batch::Failed

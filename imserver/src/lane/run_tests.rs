@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use storage::{NewUser, Outcome, Refused, Rules, Store, Timestamp, model::ModelStore};
 
 use super::*;
-use crate::delivery::Planner;
+use crate::{delivery::Planner, publish::Publisher};
 
 const BATCH_MAX: usize = 8;
 const JOBS: usize = 20;
@@ -57,6 +57,12 @@ fn parts(fatal: Sender<String>) -> LaneParts {
     }
 }
 
+/// The lane of a store that has one writer.
+fn alone(writer: impl Writer + 'static, planner: Planner) -> (Box<dyn Writer>, Publishing) {
+    let publisher = Publisher::new(planner, Arc::new(Outboxes::new(1)), Vec::new());
+    (Box::new(writer), Publishing::Here(Box::new(publisher)))
+}
+
 fn job(number: usize) -> Box<Job> {
     Box::new(Job {
         write: Write::CreateUser(NewUser {
@@ -82,7 +88,7 @@ fn batches_are_as_small_as_the_writer_wants_them_and_nothing_is_left_out() {
     let store = ModelStore::new(1, 2, Rules::default());
     let parts = parts(fatal);
     let planner = Planner::new(1, Arc::clone(&parts.routes), store.reader().unwrap(), 1, 100);
-    let lane: (Box<dyn Writer>, Deliver) = (Box::new(writer), Deliver::Here(Box::new(planner)));
+    let lane = alone(writer, planner);
     let (lanes, handle) = Lanes::start(vec![lane], &parts, JOBS).unwrap();
     // The first is in the writer's hands, or on its way there, until all the others wait behind it.
     for number in 0..JOBS {
@@ -133,7 +139,7 @@ fn an_idle_lane_erases_what_was_left_and_what_is_recalled() {
     let parts = parts(fatal);
     let planner = Planner::new(1, Arc::clone(&parts.routes), store.reader().unwrap(), 1, 100);
     let writer = Erasing { left: 2, slices };
-    let lane: (Box<dyn Writer>, Deliver) = (Box::new(writer), Deliver::Here(Box::new(planner)));
+    let lane = alone(writer, planner);
     let (lanes, handle) = Lanes::start(vec![lane], &parts, JOBS).unwrap();
     let made = || made.recv_timeout(Duration::from_secs(60));
     // By itself, because of an earlier process.

@@ -133,7 +133,7 @@ fn find_session(
 ) -> Result<Option<(Session, User)>, storage::ReadError> {
     let context = asking.context;
     let ticket = match context.cluster.find_session(token_hash) {
-        // A cache may not have heard of an end that this node's follower has.
+        // A cache may not have heard of an end that this node's change feed has.
         Lookup::Found(found) if !context.routes.ended_lately(found.0.id) => return Ok(Some(*found)),
         Lookup::Absent => return Ok(None),
         Lookup::Found(_) => None,

@@ -18,15 +18,15 @@ use super::{
 };
 use crate::{
     clock,
-    complaint::Complaint,
     delivery::{Outboxes, planner},
     lane::{Completion, Job, LaneHandle, Pending, SubmitError},
+    log_throttle::LogThrottle,
     message::Effect,
     reply::ReplyTo,
 };
 
 /// While a store is down, every question fails.
-pub(crate) static UNANSWERED: Complaint = Complaint::new("the store did not answer");
+pub(crate) static UNANSWERED: LogThrottle = LogThrottle::new("the store did not answer");
 
 /// A store that prints nothing of itself.
 pub struct SharedStore(pub Arc<dyn Store>);

@@ -27,7 +27,7 @@ use crate::{
 const PASSWORD_VARIABLE: &str = "IMSERVER_STORE_PASSWORD";
 /// Likewise Redis's.
 const REDIS_PASSWORD_VARIABLE: &str = "IMSERVER_REDIS_PASSWORD";
-/// Readers beside the workers': the planner's and the follower's.
+/// Readers beside the workers': the planner's and the change feed's.
 const READERS_BESIDE_WORKERS: usize = 2;
 /// Connections beyond those that can be used at once which are nobody's mistake.
 const CONNECTIONS_SPARE: usize = 4;
@@ -74,7 +74,7 @@ pub fn open_all(config: &Config) -> Result<(Arc<dyn Store>, Option<Medium>), Dae
     Ok((store, Some(medium)))
 }
 
-/// For people: which engine, and where.
+/// For people: which store, and where.
 pub fn describe(config: &Config) -> String {
     match &config.store.url {
         StoreUrl::Postgres(url) => format!("{url} (PostgreSQL)"),

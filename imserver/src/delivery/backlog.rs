@@ -18,7 +18,7 @@ pub const HEADS_MAX: usize = 256;
 ///     └── sent: settled                 └── too many, missed ───┘
 /// ```
 #[derive(Debug)]
-pub struct Behind {
+pub struct Backlog {
     heads: BTreeMap<ConversationId, Seq>,
     resync: Resync,
     /// All of this was written, as an event, a head or by a sync.
@@ -37,7 +37,7 @@ enum Resync {
     Asked,
 }
 
-impl Behind {
+impl Backlog {
     /// A new debt: all that `token` has was written.
     pub const fn new(token: Snapshot) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Behind {
         }
     }
 
-    /// What [`Behind::push`] said was sent. True when nothing is owed any more.
+    /// What [`Backlog::push`] said was sent. True when nothing is owed any more.
     pub fn sent(&mut self) -> bool {
         match self.resync {
             Resync::None => {
@@ -133,13 +133,13 @@ mod tests {
         Snapshot::at(storage::Position(position))
     }
 
-    fn noted(behind: &mut Behind, id: u64, seq: u64) {
-        behind.note(ConversationId(id), Seq(seq));
+    fn noted(backlog: &mut Backlog, id: u64, seq: u64) {
+        backlog.note(ConversationId(id), Seq(seq));
     }
 
-    fn overflow(behind: &mut Behind) {
+    fn overflow(backlog: &mut Backlog) {
         for id in 0..=HEADS_MAX as u64 {
-            noted(behind, id, 1);
+            noted(backlog, id, 1);
         }
     }
 
@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn the_newest_head_of_each_conversation_is_owed_once() {
-        let mut behind = Behind::new(at(5));
+        let mut backlog = Backlog::new(at(5));
         for (id, seq) in [(1, 2), (1, 4), (1, 3), (2, 1)] {
-            noted(&mut behind, id, seq);
+            noted(&mut backlog, id, seq);
         }
-        let push = behind.push(9).unwrap();
+        let push = backlog.push(9).unwrap();
         assert_eq!(
             push.heads,
             vec![
@@ -170,65 +170,65 @@ mod tests {
             ]
         );
         assert!(!push.resync);
-        assert_eq!(*behind.token(), at(5));
-        assert!(behind.sent());
+        assert_eq!(*backlog.token(), at(5));
+        assert!(backlog.sent());
     }
 
     #[test]
     fn too_many_conversations_become_a_resync_that_is_said_once() {
-        let mut behind = Behind::new(at(0));
-        overflow(&mut behind);
-        assert_eq!(behind.push(1), Some(RESYNC));
-        assert!(!behind.sent());
-        noted(&mut behind, 1, 9);
-        assert_eq!(behind.push(1), None);
+        let mut backlog = Backlog::new(at(0));
+        overflow(&mut backlog);
+        assert_eq!(backlog.push(1), Some(RESYNC));
+        assert!(!backlog.sent());
+        noted(&mut backlog, 1, 9);
+        assert_eq!(backlog.push(1), None);
     }
 
     #[test]
     fn what_comes_while_a_sync_is_under_way_is_owed_after_it() {
-        let mut behind = Behind::new(at(3));
-        behind.owe_resync();
-        assert!(!behind.sent());
-        behind.sync_asked();
-        noted(&mut behind, 7, 2);
-        assert!(!behind.synced(&at(10)));
-        assert_eq!(*behind.token(), at(10));
+        let mut backlog = Backlog::new(at(3));
+        backlog.owe_resync();
+        assert!(!backlog.sent());
+        backlog.sync_asked();
+        noted(&mut backlog, 7, 2);
+        assert!(!backlog.synced(&at(10)));
+        assert_eq!(*backlog.token(), at(10));
         assert_eq!(
-            behind.push(1).unwrap().heads,
+            backlog.push(1).unwrap().heads,
             vec![Head {
                 conversation_id: 7,
                 seq: 2
             }]
         );
-        assert!(behind.sent());
+        assert!(backlog.sent());
     }
 
     #[test]
     fn a_sync_with_nothing_after_it_settles() {
-        let mut behind = Behind::new(at(3));
-        behind.owe_resync();
-        behind.sent();
-        behind.sync_asked();
-        assert!(behind.synced(&at(10)));
+        let mut backlog = Backlog::new(at(3));
+        backlog.owe_resync();
+        backlog.sent();
+        backlog.sync_asked();
+        assert!(backlog.synced(&at(10)));
     }
 
     #[test]
     fn a_sync_asked_before_something_was_missed_does_not_settle() {
-        let mut behind = Behind::new(at(3));
-        behind.owe_resync();
-        behind.sent();
-        behind.sync_asked();
-        behind.owe_resync();
-        assert!(!behind.synced(&at(10)));
-        assert_eq!(behind.push(1), Some(RESYNC));
+        let mut backlog = Backlog::new(at(3));
+        backlog.owe_resync();
+        backlog.sent();
+        backlog.sync_asked();
+        backlog.owe_resync();
+        assert!(!backlog.synced(&at(10)));
+        assert_eq!(backlog.push(1), Some(RESYNC));
     }
 
     #[test]
     fn heads_are_owed_whatever_a_sync_brought() {
-        let mut behind = Behind::new(at(3));
-        noted(&mut behind, 7, 2);
-        behind.sync_asked();
-        assert!(!behind.synced(&at(10)));
-        assert!(behind.push(1).is_some());
+        let mut backlog = Backlog::new(at(3));
+        noted(&mut backlog, 7, 2);
+        backlog.sync_asked();
+        assert!(!backlog.synced(&at(10)));
+        assert!(backlog.push(1).is_some());
     }
 }

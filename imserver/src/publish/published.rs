@@ -43,7 +43,7 @@ impl Certainty {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Follow {
+pub struct Published {
     delivered: Snapshot,
     /// The newest seq pushed of the conversations that were written to lately.
     heads: HashMap<ConversationId, Seq>,
@@ -51,7 +51,7 @@ pub struct Follow {
 
 /// What to push of a tail.
 #[derive(Debug)]
-pub struct Fresh {
+pub struct Unpublished {
     /// Each conversation's in the order of their seqs.
     pub events: Vec<Arc<Event>>,
     /// As they are now.
@@ -62,7 +62,7 @@ pub struct Fresh {
     pub more: bool,
 }
 
-impl Follow {
+impl Published {
     /// Nothing of what `delivered` has is handed out.
     pub fn new(delivered: Snapshot) -> Self {
         Self {
@@ -100,9 +100,9 @@ impl Follow {
         true
     }
 
-    /// A tail that was read from [`Follow::delivered`] on.
-    pub fn tail(&mut self, tail: Tail) -> Fresh {
-        let mut fresh = Fresh {
+    /// A tail that was read from [`Published::delivered`] on.
+    pub fn tail(&mut self, tail: Tail) -> Unpublished {
+        let mut fresh = Unpublished {
             events: tail.events,
             cursors: tail.cursors,
             notices: tail.notices.into_iter().map(|(_, notice)| notice).collect(),
@@ -167,8 +167,8 @@ mod tests {
         }
     }
 
-    fn follow() -> Follow {
-        Follow::new(Snapshot::new(at(10, 0), at(10, 0), &[]))
+    fn follow() -> Published {
+        Published::new(Snapshot::new(at(10, 0), at(10, 0), &[]))
     }
 
     #[test]

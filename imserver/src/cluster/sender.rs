@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What is to be said.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Say {
+pub(super) enum HintJob {
     Committed,
     Hint(Hint),
     Connected(UserId, SessionId, Timestamp),
@@ -43,7 +43,7 @@ pub(super) enum Say {
     Ended(Ended),
 }
 
-pub(super) struct Sayer {
+pub(super) struct HintSender {
     pub(super) medium: Medium,
     pub(super) own: u64,
     pub(super) node: Node,
@@ -57,8 +57,8 @@ pub(super) struct Sayer {
     pub(super) announced_at: Instant,
 }
 
-impl Sayer {
-    pub(super) fn run(mut self, says: &Receiver<Say>) {
+impl HintSender {
+    pub(super) fn run(mut self, says: &Receiver<HintJob>) {
         // A later process of this name has a higher one.
         self.node.generation = self.node.since.0.max(1);
         let mut beat_at = Instant::now();
@@ -85,27 +85,27 @@ impl Sayer {
         }
     }
 
-    fn say(&mut self, all: Vec<Say>) {
+    fn say(&mut self, all: Vec<HintJob>) {
         let (mut came, mut went) = (BTreeSet::new(), BTreeSet::new());
         for say in all {
             match say {
-                Say::Committed => {
+                HintJob::Committed => {
                     // Before it is published: a commit after this is announced again.
                     self.committed.store(false, Ordering::Release);
                     self.publish(&Hint::Committed);
                 }
-                Say::Hint(hint) => self.publish(&hint),
-                Say::Connected(user, session, at) => {
+                HintJob::Hint(hint) => self.publish(&hint),
+                HintJob::Connected(user, session, at) => {
                     self.publish(&Hint::Connected(user, session, at));
                     went.remove(&(user, session));
                     came.insert((user, session));
                 }
-                Say::Ended(ended) => self.medium.sessions.end(ended, Instant::now()),
-                Say::Leave => {
+                HintJob::Ended(ended) => self.medium.sessions.end(ended, Instant::now()),
+                HintJob::Leave => {
                     self.left = true;
                     self.medium.presence.leave(&self.node, Instant::now());
                 }
-                Say::Disconnected(user, session) => {
+                HintJob::Disconnected(user, session) => {
                     came.remove(&(user, session));
                     went.insert((user, session));
                 }

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_are_read() {
+    fn urls_are_read() {
         let sqlite = |path: &str| Ok(StoreUrl::Sqlite(PathBuf::from(path)));
         assert_eq!("".parse(), Ok(StoreUrl::Default));
         assert_eq!("sqlite:/var/lib/im.db".parse(), sqlite("/var/lib/im.db"));

@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// One thing that may fail for many at once. Shared by every thread.
 #[derive(Debug)]
-pub struct Complaint {
+pub struct LogThrottle {
     what: &'static str,
     said: Mutex<Option<Said>>,
     hushed: AtomicBool,
@@ -25,7 +25,7 @@ struct Said {
     unsaid: u64,
 }
 
-impl Complaint {
+impl LogThrottle {
     /// `what` is the beginning of a sentence, as in "the store did not answer".
     pub const fn new(what: &'static str) -> Self {
         Self {
@@ -75,13 +75,13 @@ mod tests {
 
     #[test]
     fn it_is_said_at_once_and_then_now_and_then() {
-        let complaint = Complaint::new("the moon did not shine");
+        let log_throttle = LogThrottle::new("the moon did not shine");
         let start = Instant::now();
-        assert_eq!(complaint.to_say(start), Some(0));
-        assert_eq!(complaint.to_say(start), None);
-        assert_eq!(complaint.to_say(start + EVERY / 2), None);
-        assert_eq!(complaint.to_say(start + EVERY), Some(2));
-        assert_eq!(complaint.to_say(start + EVERY), None);
-        assert_eq!(complaint.to_say(start + EVERY * 3), Some(1));
+        assert_eq!(log_throttle.to_say(start), Some(0));
+        assert_eq!(log_throttle.to_say(start), None);
+        assert_eq!(log_throttle.to_say(start + EVERY / 2), None);
+        assert_eq!(log_throttle.to_say(start + EVERY), Some(2));
+        assert_eq!(log_throttle.to_say(start + EVERY), None);
+        assert_eq!(log_throttle.to_say(start + EVERY * 3), Some(1));
     }
 }

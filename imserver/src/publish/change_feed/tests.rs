@@ -1,4 +1,4 @@
-//! What becomes of a node whose follower fails.
+//! What becomes of a node whose change feed fails.
 
 use storage::{
     Changes, Claim, ClientId, ConversationId, ConversationView, Credentials, Direction, Event, EventPage,
@@ -6,6 +6,7 @@ use storage::{
 };
 
 use super::*;
+use crate::delivery::{Outboxes, Planner};
 
 /// A test that hangs here has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,24 +44,29 @@ trap! {
 }
 
 #[test]
-fn a_follower_that_panics_ends_the_process() {
+fn a_change_feed_that_panics_ends_the_process() {
     let routes = Arc::new(Routes::new(1));
     let (fatal, reasons) = bounded(1);
-    let parts = FollowerParts {
-        planner: Planner::new(1, Arc::clone(&routes), Box::new(Trap), 1, 100),
-        outboxes: Arc::new(Outboxes::new(1)),
+    let parts = ChangeFeedParts {
+        publisher: Publisher::new(
+            Planner::new(1, Arc::clone(&routes), Box::new(Trap), 1, 100),
+            Arc::new(Outboxes::new(1)),
+            Vec::new(),
+        ),
         routes,
         reader: Box::new(Trap),
         from: Snapshot::default(),
         interval: Duration::from_secs(3_600),
         cache: Arc::new(ReadCache::default()),
-        announce: Box::new(|| ()),
         fatal,
     };
-    let (follower, handle) = Follower::start(parts).unwrap();
+    let (feed, handle) = ChangeFeed::start(parts).unwrap();
     handle.look();
-    assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), "the follower panicked");
-    follower.join();
+    assert_eq!(
+        reasons.recv_timeout(PATIENCE).unwrap(),
+        "the change feed panicked"
+    );
+    feed.join();
     // Whoever commits afterwards says so, too.
     handle.committed(Vec::new());
     assert_eq!(

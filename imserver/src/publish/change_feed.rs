@@ -1,8 +1,8 @@
-//! The follower: the thread that delivers on a node of several. Its own lanes hand it what they committed; what
-//! other nodes committed it reads from the store, at once when it is told of it, and at latest after the
-//! interval.
+//! The change feed: the thread that feeds the publisher on a node of several. The node's own lanes hand it what they
+//! committed; what other nodes committed it reads from the tail of the log, at once when it is told of it, and at latest
+//! after the interval.
 //!
-//! It owns the node's planner and the order of its deliveries. It must never wait for a loop, and a lane never
+//! It owns the publisher and the order of what is published. It must never wait for a loop, and a lane never
 //! waits for it: what does not fit its queue is found in the store. A node without it is deaf: when it ends before
 //! its time, or cannot know any more what it has missed, it ends the process.
 
@@ -21,24 +21,22 @@ use storage::{
 };
 
 use super::{
-    Outboxes, Planner, Routes,
-    follow::{Certainty, Follow, Fresh},
+    Publisher, position,
+    published::{Certainty, Published, Unpublished},
 };
-use crate::clock;
+use crate::{clock, delivery::Routes};
 
-/// Commits that wait for the follower, at most.
+/// Commits that wait for the change feed, at most.
 const QUEUE_MAX: usize = 1_024;
 /// Commits taken before the loops are posted to.
 const COMMITS_AT_ONCE: usize = 64;
 /// Entries read of a tail at once, at most, and after pages of this size could not be read, at least.
 const TAIL_PAGE: (usize, usize) = (2_000, 50);
 
-/// What the follower works with.
-pub struct FollowerParts {
-    /// Pushes.
-    pub planner: Planner,
-    /// Where they go.
-    pub outboxes: Arc<Outboxes>,
+/// What the change feed works with.
+pub struct ChangeFeedParts {
+    /// Is fed.
+    pub publisher: Publisher,
     /// Whose connections a revocation ends.
     pub routes: Arc<Routes>,
     /// Reads the tail.
@@ -49,15 +47,13 @@ pub struct FollowerParts {
     pub interval: Duration,
     /// Forgets what was changed.
     pub cache: Arc<ReadCache>,
-    /// Told after every commit of this node.
-    pub announce: Box<dyn Fn() + Send>,
     /// Hears why the process must end.
     pub fatal: Sender<String>,
 }
 
-impl std::fmt::Debug for FollowerParts {
+impl std::fmt::Debug for ChangeFeedParts {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("FollowerParts").finish_non_exhaustive()
+        formatter.debug_struct("ChangeFeedParts").finish_non_exhaustive()
     }
 }
 
@@ -68,20 +64,20 @@ enum Order {
     Look,
 }
 
-/// The end of the follower that others hold. Cheap to clone.
+/// The end of the change feed that others hold. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct FollowerHandle {
+pub struct ChangeFeedHandle {
     orders: Sender<Order>,
     fatal: Sender<String>,
 }
 
-impl FollowerHandle {
+impl ChangeFeedHandle {
     /// Hands on what a commit did. What does not fit is read from the store instead.
     pub fn committed(&self, effects: Vec<Outcome>) {
         match self.orders.try_send(Order::Committed(effects)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                log::debug!("the follower is busy: it will read what was committed");
+                log::debug!("the change feed is busy: it will read what was committed");
             }
             // It ends after its last handle, unless it fails.
             Err(TrySendError::Disconnected(_)) => end(&self.fatal, "nobody delivers what is committed"),
@@ -94,30 +90,30 @@ impl FollowerHandle {
     }
 }
 
-/// The follower's thread, to be joined.
+/// The change feed's thread, to be joined.
 #[derive(Debug)]
-pub struct Follower {
+pub struct ChangeFeed {
     thread: JoinHandle<()>,
 }
 
-impl Follower {
+impl ChangeFeed {
     /// Starts it.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(parts: FollowerParts) -> std::io::Result<(Self, FollowerHandle)> {
+    pub fn start(parts: ChangeFeedParts) -> std::io::Result<(Self, ChangeFeedHandle)> {
         let (orders, receiver) = bounded(QUEUE_MAX);
         let fatal = parts.fatal.clone();
-        let handle = FollowerHandle {
+        let handle = ChangeFeedHandle {
             orders,
             fatal: fatal.clone(),
         };
         let thread = std::thread::Builder::new()
-            .name("follower".to_owned())
+            .name("change-feed".to_owned())
             .spawn(move || {
                 // What it has delivered is unknown, and a node that goes on without it shows nobody anything.
                 if catch_unwind(AssertUnwindSafe(|| Running::new(parts).run(&receiver))).is_err() {
-                    end(&fatal, "the follower panicked");
+                    end(&fatal, "the change feed panicked");
                 }
             })?;
         Ok((Self { thread }, handle))
@@ -126,7 +122,7 @@ impl Follower {
     /// Waits until every handle is gone and what was handed over is delivered.
     pub fn join(self) {
         if self.thread.join().is_err() {
-            log::error!("the follower's thread could not be joined");
+            log::error!("the change feed's thread could not be joined");
         }
     }
 }
@@ -138,8 +134,8 @@ fn end(fatal: &Sender<String>, why: &str) {
 }
 
 struct Running {
-    parts: FollowerParts,
-    follow: Follow,
+    parts: ChangeFeedParts,
+    published: Published,
     look_at: Instant,
     failing_since: Option<Instant>,
     certainty: Certainty,
@@ -148,9 +144,9 @@ struct Running {
 }
 
 impl Running {
-    fn new(parts: FollowerParts) -> Self {
+    fn new(parts: ChangeFeedParts) -> Self {
         Self {
-            follow: Follow::new(parts.from.clone()),
+            published: Published::new(parts.from.clone()),
             look_at: Instant::now() + parts.interval,
             failing_since: None,
             certainty: Certainty::new(Instant::now()),
@@ -181,7 +177,7 @@ impl Running {
         let Order::Committed(effects) = order else {
             return true;
         };
-        (self.parts.announce)();
+        self.parts.publisher.committed();
         // One batch may have become several commits.
         let mut commits: BTreeMap<Position, Vec<Outcome>> = BTreeMap::new();
         for effect in effects {
@@ -201,32 +197,31 @@ impl Running {
     /// Pushes what a commit of this node did, unless a tail must come first.
     fn push(&mut self, position: Position, effects: &[Outcome]) -> bool {
         let events: Vec<&Event> = effects.iter().filter_map(event).map(Arc::as_ref).collect();
-        if !self.follow.committed(position, &events) {
+        if !self.published.committed(position, &events) {
             return false;
         }
-        let delivered = self.follow.delivered();
-        let mut deliveries = self.parts.planner.empty(Some(delivered), effects.len());
+        let publisher = &mut self.parts.publisher;
+        let mut deliveries = publisher.begin(Some(self.published.delivered()), effects.len());
         let now = clock::wall();
         for effect in effects {
-            let planned = match effect {
-                Outcome::Appended(appended) => {
-                    self.parts
-                        .planner
-                        .event(&appended.event, now, None, &mut deliveries)
-                }
-                Outcome::Cursors(moves, ..) => self.parts.planner.cursors(moves, &mut deliveries),
-                _ => Ok(()),
-            };
-            self.checked(planned);
+            match effect {
+                Outcome::Appended(appended) => publisher.event(&appended.event, now, None, &mut deliveries),
+                Outcome::Cursors(moves, ..) => publisher.cursors(moves, &mut deliveries),
+                Outcome::User(_)
+                | Outcome::Session(_)
+                | Outcome::Revoked(_)
+                | Outcome::Erased(_)
+                | Outcome::Done => {}
+            }
         }
-        self.parts.outboxes.post(deliveries);
+        publisher.post(deliveries);
         true
     }
 
     /// Reads what others committed, all of it.
     fn look(&mut self) {
         loop {
-            let tail = self.parts.reader.tail(self.follow.delivered(), self.page);
+            let tail = self.parts.reader.tail(self.published.delivered(), self.page);
             self.look_at = Instant::now() + self.parts.interval;
             let tail = match tail {
                 Ok(tail) => tail,
@@ -241,7 +236,7 @@ impl Running {
             }
             self.recovered();
             self.page = (self.page * 2).min(TAIL_PAGE.0);
-            let fresh = self.follow.tail(tail);
+            let fresh = self.published.tail(tail);
             self.deliver(&fresh);
             if !fresh.more {
                 return;
@@ -249,7 +244,7 @@ impl Running {
         }
     }
 
-    fn deliver(&mut self, fresh: &Fresh) {
+    fn deliver(&mut self, fresh: &Unpublished) {
         for notice in &fresh.notices {
             if let Notice::SessionEnded { user, session, why } = notice {
                 let reason = match why {
@@ -261,12 +256,11 @@ impl Running {
             }
             self.parts.cache.noticed(notice);
         }
-        let delivered = self.follow.delivered();
-        let mut deliveries = self.parts.planner.empty(Some(delivered), fresh.events.len());
+        let publisher = &mut self.parts.publisher;
+        let mut deliveries = publisher.begin(Some(self.published.delivered()), fresh.events.len());
         let now = clock::wall();
         for event in &fresh.events {
-            let planned = self.parts.planner.event(event, now, None, &mut deliveries);
-            self.checked(planned);
+            publisher.event(event, now, None, &mut deliveries);
         }
         for cursor in &fresh.cursors {
             let moved = CursorMove {
@@ -275,17 +269,9 @@ impl Running {
                 delivered: cursor.delivered,
                 read: cursor.read,
             };
-            let planned = self.parts.planner.cursors(&[moved], &mut deliveries);
-            self.checked(planned);
+            publisher.cursors(&[moved], &mut deliveries);
         }
-        self.parts.outboxes.post(deliveries);
-    }
-
-    fn checked(&self, planned: Result<(), ReadError>) {
-        if let Err(error) = planned {
-            log::error!("members could not be read, sessions will pull: {error}");
-            self.parts.outboxes.miss_all();
-        }
+        publisher.post(deliveries);
     }
 
     fn failed(&mut self, error: &ReadError) {
@@ -310,16 +296,12 @@ impl Running {
 const fn event(effect: &Outcome) -> Option<&Arc<Event>> {
     match effect {
         Outcome::Appended(appended) => Some(&appended.event),
-        _ => None,
-    }
-}
-
-/// Where an outcome stands in the commit order; 0 where it does not.
-pub fn position(effect: &Outcome) -> Position {
-    match effect {
-        Outcome::Appended(appended) => appended.event.position,
-        Outcome::Cursors(_, position, _) => *position,
-        _ => Position(0),
+        Outcome::Cursors(..)
+        | Outcome::User(_)
+        | Outcome::Session(_)
+        | Outcome::Revoked(_)
+        | Outcome::Erased(_)
+        | Outcome::Done => None,
     }
 }
 

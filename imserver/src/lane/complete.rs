@@ -1,0 +1,137 @@
+//! Turns a committed batch into replies for its requesters, and has what was committed published. It runs on the lane's
+//! thread after the commit.
+
+use protocol::{Command, Refusal, Reply};
+use storage::{Appended, Outcome, Refused};
+
+use super::{
+    job::{Aftermath, Completion, Job, Pending, other_outcome},
+    run::LaneParts,
+};
+use crate::{
+    publish::{Publication, Publishing},
+    reply::ReplyTo,
+    wire,
+};
+
+/// See the module.
+pub(super) struct Completer {
+    publishing: Publishing,
+    parts: LaneParts,
+}
+
+impl Completer {
+    pub(super) const fn new(publishing: Publishing, parts: LaneParts) -> Self {
+        Self { publishing, parts }
+    }
+
+    /// Read this before the commit. A revocation of a session that the batch makes then always has a larger count.
+    pub(super) fn revocations(&self) -> u64 {
+        self.parts.routes.revocations()
+    }
+
+    /// Something may have been committed of which nobody is told.
+    pub(super) fn missed(&mut self) {
+        self.publishing.missed();
+    }
+
+    /// Gives the answers of a batch and publishes it. Returns what is to be committed next.
+    pub(super) fn committed(
+        &mut self,
+        results: Vec<Result<Outcome, Refused>>,
+        thens: Vec<Completion>,
+        checked_at: u64,
+    ) -> Vec<Job> {
+        let parts = &self.parts;
+        let checked_before = (!self.publishing.is_alone()).then_some(checked_at);
+        let mut publication = self.publishing.begin(&results);
+        // A loop is woken once for all of it, and writes an answer and a push to the same connection together.
+        let _wakes = parts.outboxes.hold_wakes();
+        let mut next = Vec::new();
+        for (result, then) in results.into_iter().zip(thens) {
+            match (result, then) {
+                (Ok(Outcome::Appended(appended)), Completion::Append(command, reply)) => {
+                    answer_append(appended, command, reply, parts.epoch, &mut publication);
+                }
+                (Ok(outcome @ Outcome::Cursors(..)), _) => {
+                    beyond(parts, &outcome);
+                    parts.lazy.written();
+                    publication.moved(outcome);
+                }
+                (Ok(outcome), Completion::Write(pending)) => {
+                    next.extend(succeeded(parts, outcome, *pending, checked_before));
+                }
+                (Ok(_) | Err(_), Completion::Nothing) => {}
+                (Ok(_), Completion::Append(_, reply)) => reply.refuse(&other_outcome()),
+                // In its place: those of appends to one conversation are answered in their order.
+                (Err(refused), Completion::Append(_, reply)) => {
+                    publication.answer(reply.placed_refusal(&wire::refused(refused)));
+                }
+                (Err(refused), then @ Completion::Write(_)) => then.refuse(&wire::refused(refused)),
+            }
+        }
+        publication.finish();
+        next
+    }
+}
+
+/// The answer, and the push to everybody else; to the one who sent it as well, if the answer does not say it all.
+fn answer_append(
+    appended: Appended,
+    command: Command,
+    reply: ReplyTo,
+    epoch: u64,
+    publication: &mut Publication<'_>,
+) {
+    let sender = reply.is_event().then(|| reply.conn());
+    publication.answer(reply.placed(&sent(command, &appended, epoch)));
+    publication.appended(appended, sender);
+}
+
+/// Devices that have more than there is are of another past.
+fn beyond(parts: &LaneParts, outcome: &Outcome) {
+    if let Outcome::Cursors(_, _, beyond) = outcome
+        && !beyond.is_empty()
+    {
+        for (user, session) in parts.lazy.reporters(beyond) {
+            parts.routes.start_over(user, session);
+        }
+    }
+}
+
+/// Carries out what follows from what was no append; what is to be committed next.
+fn succeeded(
+    parts: &LaneParts,
+    outcome: Outcome,
+    pending: Pending,
+    checked_before: Option<u64>,
+) -> Option<Job> {
+    let aftermath = Aftermath {
+        routes: &parts.routes,
+        cache: &parts.cache,
+        cluster: &parts.cluster,
+        policy: parts.policy,
+        checked_before,
+    };
+    pending.succeeded(outcome, &aftermath)
+}
+
+fn sent(command: Command, appended: &Appended, epoch: u64) -> Reply {
+    let response = wire::sent(&appended.event, appended.duplicate, epoch);
+    match command {
+        Command::CreateGroup => Reply::CreateGroup(response),
+        Command::AddMembers => Reply::AddMembers(response),
+        Command::RemoveMember => Reply::RemoveMember(response),
+        Command::LeaveGroup => Reply::LeaveGroup(response),
+        Command::SetRole => Reply::SetRole(response),
+        Command::RenameGroup => Reply::RenameGroup(response),
+        Command::DisbandGroup => Reply::DisbandGroup(response),
+        _ => Reply::Send(response),
+    }
+}
+
+pub(super) fn refuse_all(thens: Vec<Completion>, refusal: &Refusal) {
+    for then in thens {
+        then.refuse(refusal);
+    }
+}
