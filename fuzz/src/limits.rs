@@ -78,7 +78,6 @@ pub(crate) fn respects(request: &Request, limits: &Limits) -> bool {
         Request::DisbandGroup(it) => group(it.conversation_id, &it.client_msg_id),
         Request::ListMembers(it) => conversation(it.conversation_id) && it.limit > 0,
         Request::Typing(it) => conversation(it.conversation_id),
-        // A request that is added is not known to keep anything.
     }
 }
 

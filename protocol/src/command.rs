@@ -1,18 +1,36 @@
-//! The command numbers, in ranges by domain.
+//! What is known of each command without its body: number, name, domain, kind, who may.
 
-/// The range a command's number is in.
+use crate::{
+    call::{AppendCommand, Call},
+    table::table,
+    v1,
+};
+
+/// What a request does, and so how it is worked on.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Domain {
-    /// 1000: connecting, logging in, staying alive.
-    Session,
-    /// 2000: accounts and users.
-    Account,
-    /// 3000: messages, receipts, sync.
-    Message,
-    /// 5000: groups.
-    Group,
-    /// 6000: what passes and is not stored.
-    Presence,
+pub enum Kind {
+    /// Opens a session. Good only on a connection that has none.
+    Open,
+    /// Appends one event to a conversation's log and is answered with a [`v1::SendResponse`]. It has a client id, so
+    /// a repetition gets the first answer.
+    Append,
+    /// Changes something else that is stored: a profile, sessions, cursors. Done twice it is as done once.
+    Write,
+    /// Reads what is stored and changes nothing.
+    Ask,
+    /// Neither reads nor changes what is stored.
+    Local,
+}
+
+/// Who may make a request.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Access {
+    /// Whoever is connected, authenticated or not.
+    Anyone,
+    /// A user: the connection is authenticated.
+    User,
+    /// A user who is an administrator of the server.
+    Admin,
 }
 
 /// A number that names no command of this version.
@@ -21,15 +39,38 @@ pub enum Domain {
 pub struct UnknownCommand(pub u16);
 
 macro_rules! commands {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $push:literal;)*) => {
-        /// Everything a frame's type can name. Numbers are stable.
+    ($(
+        $(#[$domain_doc:meta])* $domain:ident = $first:literal {
+            requests { $(
+                $(#[$doc:meta])* $name:ident = $number:literal, $text:literal:
+                $request:ident => $response:ident, $kind:ident, $access:ident;
+            )* }
+            pushes { $($(#[$push_doc:meta])* $push:ident = $push_number:literal, $push_text:literal: $message:ident;)* }
+        }
+    )*) => {
+        /// The range a command's number is in.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        #[non_exhaustive]
-        pub enum Command { $($(#[$doc])* $name = $number,)* }
+        pub enum Domain { $($(#[$domain_doc])* $domain = $first,)* }
+
+        impl Domain {
+            /// The first number of the range, which has 1,000.
+            pub const fn first(self) -> u16 { self as u16 }
+        }
+
+        /// Everything a frame's type can name. Numbers are stable.
+        ///
+        /// Whoever matches on it names every command: one that is added is then a compile error where it is forgotten.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum Command {
+            $(
+                $($(#[$doc])* $name = $number,)*
+                $($(#[$push_doc])* $push = $push_number,)*
+            )*
+        }
 
         impl Command {
             /// All of them, by number.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
+            pub const ALL: &[Self] = &[$($(Self::$name,)* $(Self::$push,)*)*];
 
             /// The number in the header.
             pub const fn number(self) -> u16 { self as u16 }
@@ -39,110 +80,118 @@ macro_rules! commands {
             /// # Errors
             /// The number names no command of this version.
             pub const fn from_number(number: u16) -> Result<Self, UnknownCommand> {
-                match number { $($number => Ok(Self::$name),)* _ => Err(UnknownCommand(number)) }
+                match number {
+                    $($($number => Ok(Self::$name),)* $($push_number => Ok(Self::$push),)*)*
+                    _ => Err(UnknownCommand(number)),
+                }
             }
 
-            /// Its name for scripts and logs, as in `find_user`.
+            /// Its name for scripts, paths and logs, as in `find_user`.
             pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
+                match self { $($(Self::$name => $text,)* $(Self::$push => $push_text,)*)* }
             }
 
             /// The command of a name.
             pub fn from_name(name: &str) -> Option<Self> {
-                match name { $($text => Some(Self::$name),)* _ => None }
+                match name {
+                    $($($text => Some(Self::$name),)* $($push_text => Some(Self::$push),)*)*
+                    _ => None,
+                }
             }
 
-            /// Only the server starts it: from a client it is a protocol error.
-            pub const fn is_push(self) -> bool {
-                match self { $(Self::$name => $push,)* }
+            /// The range its number is in.
+            pub const fn domain(self) -> Domain {
+                match self { $($(Self::$name => Domain::$domain,)* $(Self::$push => Domain::$domain,)*)* }
+            }
+
+            /// What it does; `None` for a push, which only the server starts: from a client it is a protocol error.
+            pub const fn kind(self) -> Option<Kind> {
+                match self { $($(Self::$name => Some(Kind::$kind),)* $(Self::$push => None,)*)* }
+            }
+
+            /// Who may ask for it; `None` for a push.
+            pub const fn access(self) -> Option<Access> {
+                match self { $($(Self::$name => Some(Access::$access),)* $(Self::$push => None,)*)* }
+            }
+
+            /// The schema's message in a request or push.
+            pub const fn message(self) -> &'static str {
+                match self { $($(Self::$name => stringify!($request),)* $(Self::$push => stringify!($message),)*)* }
+            }
+
+            /// The schema's message in the answer; `None` for a push.
+            pub const fn response(self) -> Option<&'static str> {
+                match self { $($(Self::$name => Some(stringify!($response)),)* $(Self::$push => None,)*)* }
+            }
+
+            /// This command as one that appends, if it is.
+            pub const fn as_append(self) -> Option<AppendCommand> {
+                match self {
+                    $(
+                        $(Self::$name => as_append!($kind $request),)*
+                        $(Self::$push => None,)*
+                    )*
+                }
             }
         }
+
+        $($(
+            impl Call for v1::$request {
+                type Response = v1::$response;
+
+                const COMMAND: Command = Command::$name;
+
+                fn into_request(self) -> crate::Request {
+                    crate::Request::$name(self)
+                }
+
+                fn reply(response: Self::Response) -> crate::Reply {
+                    crate::Reply::$name(response)
+                }
+
+                fn response(reply: crate::Reply) -> Result<Self::Response, Box<crate::Reply>> {
+                    if let crate::Reply::$name(response) = reply {
+                        Ok(response)
+                    } else {
+                        Err(Box::new(reply))
+                    }
+                }
+            }
+        )*)*
     };
 }
 
-commands! {
-    /// The first frame.
-    Hello = 1001, "hello", false;
-    /// Keeps the connection alive and brings a sync token.
-    Ping = 1002, "ping", false;
-    /// Creates an account and logs in.
-    Register = 1003, "register", false;
-    /// Logs in with a password.
-    Login = 1004, "login", false;
-    /// Ends this session.
-    Logout = 1005, "logout", false;
-    /// Ends every other session of this user.
-    LogoutOthers = 1006, "logout_others", false;
-    /// Lists this user's sessions.
-    ListDevices = 1007, "list_devices", false;
-    /// Push: the server is about to close.
-    GoAway = 1100, "go_away", true;
-
-    /// Profiles by id.
-    GetUsers = 2001, "get_users", false;
-    /// A profile by name.
-    FindUser = 2002, "find_user", false;
-    /// Changes one's own profile.
-    UpdateProfile = 2003, "update_profile", false;
-
-    /// Appends a message, an edit, a recall or a reaction.
-    Send = 3001, "send", false;
-    /// Reads events of a conversation.
-    History = 3002, "history", false;
-    /// What changed since a token.
-    Sync = 3003, "sync", false;
-    /// Conversations, newest first.
-    ListConversations = 3004, "list_conversations", false;
-    /// One conversation.
-    GetConversation = 3005, "get_conversation", false;
-    /// This device has everything up to here.
-    Delivered = 3006, "delivered", false;
-    /// This user has read everything up to here.
-    Read = 3007, "read", false;
-    /// Several conversations.
-    GetConversations = 3008, "get_conversations", false;
-    /// Push: events.
-    EventsPush = 3100, "events", true;
-    /// Push: conversations have grown; pull.
-    HeadsPush = 3101, "heads", true;
-    /// Push: delivered and read cursors.
-    CursorsPush = 3102, "cursors", true;
-    /// Push: a message that is not stored.
-    TransientPush = 3103, "transient", true;
-
-    /// Creates a group.
-    CreateGroup = 5001, "create_group", false;
-    /// Adds members.
-    AddMembers = 5002, "add_members", false;
-    /// Removes a member.
-    RemoveMember = 5003, "remove_member", false;
-    /// Leaves.
-    LeaveGroup = 5004, "leave_group", false;
-    /// Gives a member a role.
-    SetRole = 5005, "set_role", false;
-    /// Renames.
-    RenameGroup = 5006, "rename_group", false;
-    /// Ends the group: history stays, sends are refused.
-    DisbandGroup = 5007, "disband_group", false;
-    /// Lists members.
-    ListMembers = 5008, "list_members", false;
-
-    /// This user types, or stopped.
-    Typing = 6001, "typing", false;
-    /// Push: someone types, or stopped.
-    TypingPush = 6100, "typing_push", true;
+/// A row of kind `Append` whose answer is no [`v1::SendResponse`] does not compile.
+macro_rules! as_append {
+    (Append $request:ident) => {
+        Some(AppendCommand::of::<v1::$request>())
+    };
+    ($other:ident $request:ident) => {
+        None
+    };
 }
 
+table!(commands);
+
 impl Command {
-    /// The range its number is in.
-    pub const fn domain(self) -> Domain {
-        match self.number() / 1000 {
-            1 => Domain::Session,
-            2 => Domain::Account,
-            3 => Domain::Message,
-            5 => Domain::Group,
-            _ => Domain::Presence,
-        }
+    /// Those that a client may ask for, by number.
+    pub fn requests() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|command| !command.is_push())
+    }
+
+    /// Those that only the server starts, by number.
+    pub fn pushes() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|command| command.is_push())
+    }
+
+    /// Only the server starts it: from a client it is a protocol error.
+    pub const fn is_push(self) -> bool {
+        self.kind().is_none()
+    }
+
+    /// A connection may ask for it before it is authenticated.
+    pub const fn is_for_anyone(self) -> bool {
+        matches!(self.access(), Some(Access::Anyone))
     }
 }
 

@@ -16,16 +16,11 @@ fn numbers_ascend_and_so_are_unique() {
 
 #[test]
 fn numbers_are_in_the_range_of_their_domain() {
-    let range = |domain| match domain {
-        Domain::Session => 1000..2000,
-        Domain::Account => 2000..3000,
-        Domain::Message => 3000..4000,
-        Domain::Group => 5000..6000,
-        Domain::Presence => 6000..7000,
-    };
     for command in Command::ALL {
+        let first = command.domain().first();
+        assert_eq!(first % 1000, 0);
         assert!(
-            range(command.domain()).contains(&command.number()),
+            (first..first + 1000).contains(&command.number()),
             "{}",
             command.name()
         );
@@ -93,4 +88,70 @@ fn pushes_sit_above_the_requests_of_their_domain() {
             command.name()
         );
     }
+}
+
+#[test]
+fn four_commands_need_no_authentication() {
+    let allowed: Vec<_> = Command::ALL
+        .iter()
+        .copied()
+        .filter(|it| it.is_for_anyone())
+        .collect();
+    assert_eq!(
+        allowed,
+        [Command::Hello, Command::Ping, Command::Register, Command::Login]
+    );
+}
+
+#[test]
+fn what_opens_a_session_needs_none() {
+    for command in Command::ALL {
+        let opens = command.kind() == Some(Kind::Open);
+        assert!(!opens || command.is_for_anyone(), "{}", command.name());
+    }
+}
+
+#[test]
+fn exactly_what_appends_is_answered_with_what_was_appended() {
+    let sent = v1::SendResponse {
+        seq: 42,
+        ..v1::SendResponse::default()
+    };
+    for command in Command::ALL.iter().copied() {
+        let appends = command.kind() == Some(Kind::Append);
+        assert_eq!(
+            command.response() == Some("SendResponse"),
+            appends,
+            "{}",
+            command.name()
+        );
+        let append = command.as_append();
+        assert_eq!(append.is_some(), appends, "{}", command.name());
+        let Some(append) = append else { continue };
+        assert_eq!(append.command(), command);
+        let reply = append.reply(sent);
+        assert_eq!(reply.command(), command);
+        assert_eq!(reply.encode(Encoding::Protobuf), Encoding::Protobuf.encode(&sent));
+    }
+    assert_eq!(
+        AppendCommand::of::<v1::RenameGroupRequest>(),
+        Command::RenameGroup.as_append().unwrap()
+    );
+}
+
+#[test]
+fn a_response_goes_to_its_reply_and_comes_back_from_no_other() {
+    let reply = v1::RenameGroupRequest::reply(v1::SendResponse::default());
+    assert_eq!(reply, Reply::RenameGroup(v1::SendResponse::default()));
+    assert_eq!(
+        v1::RenameGroupRequest::response(reply.clone()),
+        Ok(v1::SendResponse::default())
+    );
+    // The same message answers it, under another command.
+    assert_eq!(v1::SetRoleRequest::response(reply.clone()), Err(Box::new(reply)));
+    let request = v1::FindUserRequest {
+        name: "anna".to_owned(),
+    }
+    .into_request();
+    assert_eq!(request.command(), v1::FindUserRequest::COMMAND);
 }

@@ -9,6 +9,7 @@
 //! document of all this is `docs/PROTOCOL.md`.
 #![forbid(unsafe_code)]
 
+mod call;
 mod command;
 mod error;
 mod frame;
@@ -20,9 +21,11 @@ pub mod names;
 mod redact;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
+mod table;
 pub mod validate;
 
-pub use command::{Command, Domain, UnknownCommand};
+pub use call::{AppendCommand, Call};
+pub use command::{Access, Command, Domain, Kind, UnknownCommand};
 pub use error::{Blame, ERROR_MESSAGE_BYTES_MAX, Refusal};
 pub use frame::{Frame, FrameCodec, FrameError, HEADER_BYTES, MessageType, Split};
 pub use identity::{

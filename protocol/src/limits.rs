@@ -11,7 +11,7 @@ pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
 /// Milliseconds from connecting to being authenticated, at most.
 pub const HANDSHAKE_MS: u32 = 5_000;
 /// Hellos on one connection, at most: a bad token may be followed by another hello.
-pub const HELLOS_MAX: u32 = 3;
+pub const HELLOS_MAX: u8 = 3;
 /// Unknown commands within one minute, at most, before the server closes.
 pub const UNKNOWN_COMMANDS_PER_MINUTE_MAX: u32 = 20;
 /// Requests of one connection that the server works on at a time; it reads no further until one is answered.

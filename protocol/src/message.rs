@@ -10,6 +10,7 @@ use crate::{
     error::Refusal,
     frame::{self, Frame, HEADER_BYTES, MessageType},
     json,
+    table::table,
     v1::{self, ErrorCode},
 };
 
@@ -87,12 +88,12 @@ pub trait Decode: Sized {
 }
 
 macro_rules! bodies {
-    ($(#[$doc:meta])* $enum:ident { $($command:ident($type:ty),)* }) => {
+    ($(#[$doc:meta])* $enum:ident { $($command:ident($type:ident),)* } not { $($other:ident,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
         // A body lives on the stack between a frame and its handler: a box would cost more than it saves.
         #[allow(missing_docs, clippy::large_enum_variant)]
-        pub enum $enum { $($command($type),)* }
+        pub enum $enum { $($command(v1::$type),)* }
 
         impl $enum {
             /// The command whose body this is.
@@ -114,92 +115,47 @@ macro_rules! bodies {
             fn decode(command: Command, encoding: Encoding, body: Bytes) -> Result<Self, Refusal> {
                 match command {
                     $(Command::$command => Ok(Self::$command(encoding.decode(body)?)),)*
-                    other => Err(Refusal::new(
-                        ErrorCode::Protocol,
-                        format!("{} is not for this direction", other.name()),
-                    )),
+                    $(Command::$other => Err(wrong_direction(command)),)*
                 }
             }
         }
     };
 }
 
-bodies! {
-    /// A request, typed.
-    Request {
-        Hello(v1::Hello),
-        Ping(v1::Ping),
-        Register(v1::RegisterRequest),
-        Login(v1::LoginRequest),
-        Logout(v1::LogoutRequest),
-        LogoutOthers(v1::LogoutOthersRequest),
-        ListDevices(v1::ListDevicesRequest),
-        GetUsers(v1::GetUsersRequest),
-        FindUser(v1::FindUserRequest),
-        UpdateProfile(v1::UpdateProfileRequest),
-        Send(v1::SendRequest),
-        History(v1::HistoryRequest),
-        Sync(v1::SyncRequest),
-        ListConversations(v1::ListConversationsRequest),
-        GetConversation(v1::GetConversationRequest),
-        GetConversations(v1::GetConversationsRequest),
-        Delivered(v1::DeliveredRequest),
-        Read(v1::ReadRequest),
-        CreateGroup(v1::CreateGroupRequest),
-        AddMembers(v1::AddMembersRequest),
-        RemoveMember(v1::RemoveMemberRequest),
-        LeaveGroup(v1::LeaveGroupRequest),
-        SetRole(v1::SetRoleRequest),
-        RenameGroup(v1::RenameGroupRequest),
-        DisbandGroup(v1::DisbandGroupRequest),
-        ListMembers(v1::ListMembersRequest),
-        Typing(v1::TypingRequest),
-    }
+macro_rules! bodies_of_the_table {
+    ($(
+        $(#[$domain_doc:meta])* $domain:ident = $first:literal {
+            requests { $(
+                $(#[$doc:meta])* $name:ident = $number:literal, $text:literal:
+                $request:ident => $response:ident, $kind:ident, $access:ident;
+            )* }
+            pushes { $($(#[$push_doc:meta])* $push:ident = $push_number:literal, $push_text:literal: $message:ident;)* }
+        }
+    )*) => {
+        bodies! {
+            /// A request, typed.
+            Request { $($($name($request),)*)* } not { $($($push,)*)* }
+        }
+
+        bodies! {
+            /// The answer to a request that was not refused, typed.
+            Reply { $($($name($response),)*)* } not { $($($push,)*)* }
+        }
+
+        bodies! {
+            /// What the server starts by itself, typed.
+            Push { $($($push($message),)*)* } not { $($($name,)*)* }
+        }
+    };
 }
 
-bodies! {
-    /// The answer to a request that was not refused, typed.
-    Reply {
-        Hello(v1::Welcome),
-        Ping(v1::Pong),
-        Register(v1::Session),
-        Login(v1::Session),
-        Logout(v1::Empty),
-        LogoutOthers(v1::LogoutOthersResponse),
-        ListDevices(v1::ListDevicesResponse),
-        GetUsers(v1::GetUsersResponse),
-        FindUser(v1::FindUserResponse),
-        UpdateProfile(v1::UpdateProfileResponse),
-        Send(v1::SendResponse),
-        History(v1::HistoryResponse),
-        Sync(v1::SyncResponse),
-        ListConversations(v1::ListConversationsResponse),
-        GetConversation(v1::GetConversationResponse),
-        GetConversations(v1::GetConversationsResponse),
-        Delivered(v1::Empty),
-        Read(v1::Empty),
-        CreateGroup(v1::SendResponse),
-        AddMembers(v1::SendResponse),
-        RemoveMember(v1::SendResponse),
-        LeaveGroup(v1::SendResponse),
-        SetRole(v1::SendResponse),
-        RenameGroup(v1::SendResponse),
-        DisbandGroup(v1::SendResponse),
-        ListMembers(v1::ListMembersResponse),
-        Typing(v1::Empty),
-    }
-}
+table!(bodies_of_the_table);
 
-bodies! {
-    /// What the server starts by itself, typed.
-    Push {
-        GoAway(v1::GoAway),
-        EventsPush(v1::Page),
-        HeadsPush(v1::HeadsPush),
-        CursorsPush(v1::CursorsPush),
-        TransientPush(v1::TransientPush),
-        TypingPush(v1::TypingPush),
-    }
+fn wrong_direction(command: Command) -> Refusal {
+    Refusal::new(
+        ErrorCode::Protocol,
+        format!("{} is not for this direction", command.name()),
+    )
 }
 
 impl Request {

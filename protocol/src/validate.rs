@@ -4,7 +4,6 @@
 //! refusal names the field.
 
 use crate::{
-    command::Command,
     error::Refusal,
     identity::{ClientMessageId, ConversationClass, ConversationId, USER_ID_MAX},
     message::Request,
@@ -152,14 +151,6 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
         }
         Request::Typing(typing) => conversation(typing.conversation_id),
     }
-}
-
-/// The command may be asked of a connection that is not authenticated.
-pub const fn before_authentication(command: Command) -> bool {
-    matches!(
-        command,
-        Command::Hello | Command::Ping | Command::Register | Command::Login
-    )
 }
 
 /// An account name as it is stored and compared: ASCII letters in lower case.

@@ -1,7 +1,7 @@
 //! Every field of every request: missing, at its bounds, beyond them.
 
 use super::*;
-use crate::{limits::FRAME_BYTES_MAX, message::Encoding, samples, v1::Direction};
+use crate::{Command, limits::FRAME_BYTES_MAX, message::Encoding, samples, v1::Direction};
 
 /// What changes a valid request, the field that is then refused, or `""` when it is still valid.
 type Case<T> = (fn(&mut T), &'static str);
@@ -600,19 +600,6 @@ fn the_servers_own_limits_count() {
     };
     assert!(with(EventKind::Text, 3) && !with(EventKind::Text, 4));
     assert!(with(EventKind::Custom, 5) && !with(EventKind::Custom, 6));
-}
-
-#[test]
-fn four_commands_need_no_authentication() {
-    let allowed: Vec<_> = Command::ALL
-        .iter()
-        .copied()
-        .filter(|it| before_authentication(*it))
-        .collect();
-    assert_eq!(
-        allowed,
-        [Command::Hello, Command::Ping, Command::Register, Command::Login]
-    );
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::{
 };
 
 use protocol::{
-    CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, MAGIC, MessageType, Push, Reply, Request,
-    VERSION,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, Kind, MAGIC, MessageType, Push, Reply,
+    Request, VERSION,
     v1::{self, ErrorCode, GoAwayReason},
     validate,
 };
@@ -251,10 +251,10 @@ impl Link {
         if command == Command::Hello {
             return Err(Error::Protocol("the greeting is the client's own".to_owned()));
         }
-        if self.identity.token.is_none() && !validate::before_authentication(command) {
+        if self.identity.token.is_none() && !command.is_for_anyone() {
             return Err(Error::NotLoggedIn);
         }
-        if self.identity.token.is_some() && matches!(command, Command::Register | Command::Login) {
+        if self.identity.token.is_some() && command.kind() == Some(Kind::Open) {
             return Err(Error::Protocol("this client has a session already".to_owned()));
         }
         Ok(())
@@ -280,7 +280,7 @@ impl Link {
         let authenticated = open.authenticated;
         let places = if authenticated { self.places() } else { 1 };
         while self.flights.in_flight() < places {
-            let allowed = |command| authenticated || validate::before_authentication(command);
+            let allowed = |command: Command| authenticated || command.is_for_anyone();
             let Some(waiting) = self.flights.take_waiting(allowed) else {
                 break;
             };

@@ -14,7 +14,8 @@
 use std::sync::Arc;
 
 use protocol::{
-    CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, Refusal, Request, VERSION,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, Kind, Refusal, Request, VERSION,
+    limits::HELLOS_MAX,
     v1::{Device, ErrorCode},
     validate,
 };
@@ -26,8 +27,6 @@ use super::{
 };
 use crate::principal::Principal;
 
-/// Hellos that one connection may say.
-const HELLOS_MAX: u8 = 3;
 /// Unanswered requests whose numbers need no memory of their own: whoever waits for each answer has one.
 const IN_FLIGHT_INLINE: usize = 8;
 const MINUTE_US: u64 = 60_000_000;
@@ -262,11 +261,11 @@ impl Session {
     /// A command that does not belong into this state.
     fn out_of_turn(&self, command: Command) -> Option<Verdict> {
         let active = matches!(self.state, State::Active(_));
-        let opens = matches!(command, Command::Hello | Command::Register | Command::Login);
+        let opens = command.kind() == Some(Kind::Open);
         if active && opens {
             return Some(protocol_error("this connection is authenticated already"));
         }
-        if active || command == Command::Ping {
+        if active || (command.is_for_anyone() && !opens) {
             return None;
         }
         match (&self.state, command) {
@@ -275,7 +274,7 @@ impl Session {
             }
             (State::Greeting, _) => Some(protocol_error("the first frame is a hello")),
             (_, Command::Hello) => Some(protocol_error("hello was said")),
-            (_, Command::Register | Command::Login) => None,
+            _ if opens => None,
             _ => Some(Verdict::Close(Refusal::new(
                 ErrorCode::Unauthenticated,
                 "log in first",
@@ -301,7 +300,7 @@ impl Session {
 
     /// Whoever mistypes a name or chooses a short password tries again.
     fn malformed(&self, command: Command, refusal: Refusal) -> Verdict {
-        let opens = matches!(command, Command::Register | Command::Login);
+        let opens = command.kind() == Some(Kind::Open) && command != Command::Hello;
         if matches!(self.state, State::Active(_)) || opens {
             Verdict::Refuse(refusal)
         } else {

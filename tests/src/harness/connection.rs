@@ -10,11 +10,11 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    Command, Decode, Encoding, Frame, FrameCodec, MessageType, Push, Reply, Split, limits::FRAME_BYTES_MAX,
-    v1,
+    Call, Command, Decode, Encoding, Frame, FrameCodec, MessageType, Push, Reply, Split,
+    limits::FRAME_BYTES_MAX, v1,
 };
 
-use super::{Call, PATIENCE};
+use super::PATIENCE;
 
 /// What came in.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,20 +135,20 @@ impl Connection {
     ///
     /// # Errors
     /// The refusal.
-    pub fn ask<C: Call>(&mut self, call: C) -> Result<C::Reply, v1::Error> {
+    pub fn ask<C: Call>(&mut self, call: C) -> Result<C::Response, v1::Error> {
         let seq = self.submit(call);
         self.answer::<C>(seq)
     }
 
     /// Asks a daemon that may refuse, or end meanwhile; then there is no answer.
-    pub fn try_ask<C: Call>(&mut self, call: C) -> Option<C::Reply> {
+    pub fn try_ask<C: Call>(&mut self, call: C) -> Option<C::Response> {
         let (seq, bytes) = self.frame(call);
         self.try_write(&bytes).ok()?;
         loop {
             match self.read_frame(PATIENCE)? {
                 Incoming::End => return None,
                 incoming if answers(&incoming, seq) => match incoming {
-                    Incoming::Reply(_, reply) => return C::reply(*reply).ok(),
+                    Incoming::Reply(_, reply) => return C::response(*reply).ok(),
                     _ => return None,
                 },
                 other => self.kept.push_back(other),
@@ -160,9 +160,9 @@ impl Connection {
     ///
     /// # Errors
     /// The refusal.
-    pub fn answer<C: Call>(&mut self, seq: u16) -> Result<C::Reply, v1::Error> {
+    pub fn answer<C: Call>(&mut self, seq: u16) -> Result<C::Response, v1::Error> {
         self.answer_any(seq)
-            .map(|reply| C::reply(*reply).unwrap_or_else(|other| panic!("answered with {other:?}")))
+            .map(|reply| C::response(*reply).unwrap_or_else(|other| panic!("answered with {other:?}")))
     }
 
     /// Waits for the answer to the request that was submitted as `seq`.

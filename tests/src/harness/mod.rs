@@ -3,7 +3,6 @@
 //! Everything here fails the test that uses it, with a sentence, instead of returning an error: a test has no
 //! other use for one.
 
-mod call;
 mod cluster;
 mod connection;
 mod daemon;
@@ -11,10 +10,10 @@ mod user;
 
 use std::time::Duration;
 
-pub use call::Call;
 pub use cluster::{Cluster, ClusterSetup};
 pub use connection::{Connection, Incoming};
 pub use daemon::{Daemon, Ended, Setup};
+pub use protocol::Call;
 pub use user::{PASSWORD, User, body, hello, login, message_id, refused, text};
 
 /// How long anything awaited may take before the test fails: long enough for a machine that is busy otherwise.

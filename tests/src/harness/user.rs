@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use protocol::{
-    MAGIC, Push, VERSION, direct_conversation, self_conversation,
+    Call, MAGIC, Push, VERSION, direct_conversation, self_conversation,
     v1::{self, DeviceClass, ErrorCode, EventKind},
 };
 
-use super::{Call, Connection};
+use super::Connection;
 
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse battery";
@@ -111,7 +111,7 @@ impl User {
         Self::begin(address, device, login(name))
     }
 
-    fn begin<C: Call<Reply = v1::Session>>(address: SocketAddr, device: &str, request: C) -> Self {
+    fn begin<C: Call<Response = v1::Session>>(address: SocketAddr, device: &str, request: C) -> Self {
         let mut conn = Connection::to(address);
         conn.ask(hello(device)).expect("welcome");
         let session = conn.ask(request).expect("a session");
@@ -170,13 +170,13 @@ impl User {
     ///
     /// # Errors
     /// The refusal.
-    pub fn ask<C: Call>(&mut self, call: C) -> Result<C::Reply, v1::Error> {
+    pub fn ask<C: Call>(&mut self, call: C) -> Result<C::Response, v1::Error> {
         self.conn.ask(call)
     }
 
     /// Asks for what is granted.
     #[track_caller]
-    pub fn get<C: Call>(&mut self, call: C) -> C::Reply {
+    pub fn get<C: Call>(&mut self, call: C) -> C::Response {
         match self.conn.ask(call) {
             Ok(reply) => reply,
             Err(refusal) => panic!("{} was refused: {refusal:?}", self.name),

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use client::Error;
-use protocol::{Command, Decode, Encoding, Request, validate};
+use protocol::{Command, Decode, Encoding, Request};
 
 use crate::{
     context::{CALL_TIMEOUT, Context},
@@ -21,7 +21,7 @@ pub(crate) fn run(context: &Context, command: &str, body: &str) -> Result<(), Fa
         .session
         .as_ref()
         .map(|session| session.token.clone());
-    if token.is_none() && !validate::before_authentication(command) {
+    if token.is_none() && !command.is_for_anyone() {
         return Err(Error::NotLoggedIn.into());
     }
     let (client, _) = context.connect(token)?;

@@ -77,12 +77,12 @@ impl Account {
 }
 
 /// Asks a daemon that may end meanwhile: `None` then.
-pub(crate) fn try_ask<C: Call>(conn: &mut Connection, call: C) -> Option<Result<C::Reply, v1::Error>> {
+pub(crate) fn try_ask<C: Call>(conn: &mut Connection, call: C) -> Option<Result<C::Response, v1::Error>> {
     let (seq, bytes) = conn.frame(call);
     conn.try_write(&bytes).ok()?;
     loop {
         match conn.poll(PATIENCE)? {
-            Incoming::Reply(answered, reply) if answered == seq => return C::reply(*reply).ok().map(Ok),
+            Incoming::Reply(answered, reply) if answered == seq => return C::response(*reply).ok().map(Ok),
             Incoming::Refused(answered, refusal) if answered == seq => return Some(Err(refusal)),
             Incoming::End => return None,
             _ => {}
