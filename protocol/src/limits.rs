@@ -15,11 +15,17 @@ pub const HELLOS_MAX: u8 = 3;
 /// Unknown commands within one minute, at most, before the server closes.
 pub const UNKNOWN_COMMANDS_PER_MINUTE_MAX: u32 = 20;
 /// Requests of one connection that the server works on at a time; it reads no further until one is answered.
-pub const REQUESTS_IN_FLIGHT_MAX: u32 = 32;
+pub const REQUESTS_IN_FLIGHT_MAX: u16 = 32;
 /// Milliseconds without sending after which a client sends a `Ping`.
 pub const HEARTBEAT_MS: u32 = 15_000;
+/// Milliseconds between heartbeats, at least: no server asks for more, and no client sends more.
+pub const HEARTBEAT_MS_MIN: u32 = 100;
 /// Milliseconds without hearing from the other side after which it counts as gone.
 pub const IDLE_MS: u32 = 40_000;
+/// The same, at least: two heartbeats.
+pub const IDLE_MS_MIN: u32 = 200;
+/// The same, at most.
+pub const IDLE_MS_MAX: u32 = 3_600_000;
 /// Milliseconds a client waits before it connects again, at most before the first attempt; it doubles with every
 /// failure.
 pub const RECONNECT_FIRST_MS: u32 = 500;

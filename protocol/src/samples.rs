@@ -413,7 +413,7 @@ fn session_replies() -> Vec<Reply> {
             limits: Some(v1::Limits {
                 frame_bytes_max: limits::FRAME_BYTES_DEFAULT,
                 text_bytes_max: 4_096,
-                requests_in_flight_max: limits::REQUESTS_IN_FLIGHT_MAX,
+                requests_in_flight_max: limits::REQUESTS_IN_FLIGHT_MAX.into(),
                 page_events_max: 500,
                 group_members_max: 2_000,
             }),

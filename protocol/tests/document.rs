@@ -542,7 +542,7 @@ fn every_limit_is_listed_with_its_value() {
         validate::TOKEN_BYTES_MAX, validate::SIGNED_MAX,
         limits::HANDSHAKE_FRAME_BYTES_MAX, limits::FRAME_BYTES_DEFAULT, limits::FRAME_BYTES_MAX, limits::HANDSHAKE_MS,
         limits::HELLOS_MAX, limits::UNKNOWN_COMMANDS_PER_MINUTE_MAX, limits::REQUESTS_IN_FLIGHT_MAX,
-        limits::HEARTBEAT_MS, limits::IDLE_MS, limits::RECONNECT_FIRST_MS, limits::RECONNECT_MAX_MS,
+        limits::HEARTBEAT_MS, limits::HEARTBEAT_MS_MIN, limits::IDLE_MS, limits::IDLE_MS_MIN, limits::IDLE_MS_MAX, limits::RECONNECT_FIRST_MS, limits::RECONNECT_MAX_MS,
     ];
     for (name, value) in known {
         assert_row(&[name, &value.to_string()]);

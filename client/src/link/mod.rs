@@ -18,26 +18,20 @@ mod tests;
 
 use std::time::Duration;
 
-use protocol::{Frame, Push, Reply, v1};
+use protocol::{Frame, Push, Reply, limits, v1};
 
 use crate::error::{Ending, Error};
 
 pub use state::Link;
 
 /// Requests that may be unanswered at once, whatever the server allows.
-pub const IN_FLIGHT_MAX: usize = 32;
+pub const IN_FLIGHT_MAX: usize = limits::REQUESTS_IN_FLIGHT_MAX as usize;
 /// Requests that may wait for a place or for a connection.
 pub const WAITING_MAX: usize = 256;
-/// A connection on which nothing arrived for this long is dead.
-pub const DEAD_AFTER: Duration = Duration::from_secs(40);
 /// The greeting must be answered within this.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that lasted this long was a good one: the next back-off starts from its base.
 pub const STABLE_AFTER: Duration = Duration::from_secs(5);
-/// Time between heartbeats where the server does not say.
-pub const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(15);
-/// No heartbeat is more frequent than this, whatever the server says.
-pub const HEARTBEAT_MIN: Duration = Duration::from_millis(20);
 /// The longest a server can ask to stay away.
 pub const STAY_AWAY_MAX: Duration = Duration::from_secs(600);
 /// Other addresses remembered from a farewell.

@@ -7,14 +7,14 @@ use std::{
 
 use protocol::{
     CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, Kind, MAGIC, MessageType, Push, Reply,
-    Request, VERSION,
+    Request, VERSION, limits,
     v1::{self, ErrorCode, GoAwayReason},
     validate,
 };
 
 use super::{
-    ADDRESSES_MAX, Action, DEAD_AFTER, Event, GREETING_TIMEOUT, HEARTBEAT_DEFAULT, HEARTBEAT_MIN,
-    IN_FLIGHT_MAX, Identity, STABLE_AFTER, STAY_AWAY_MAX, WAITING_MAX, answered,
+    ADDRESSES_MAX, Action, Event, GREETING_TIMEOUT, IN_FLIGHT_MAX, Identity, STABLE_AFTER, STAY_AWAY_MAX,
+    WAITING_MAX, answered,
     flights::{Flight, Flights, Waiting},
 };
 use crate::{
@@ -44,6 +44,8 @@ struct Open {
     authenticated: bool,
     heartbeat: Duration,
     ping_at: Instant,
+    /// Silence for this long means that the other side is gone.
+    idle: Duration,
     /// The server said that it is about to close: nothing new is sent.
     leaving: bool,
     /// The answer to a message stands for its event; whose messages they are.
@@ -112,7 +114,7 @@ impl Link {
             Phase::Away { until } => Some(*until),
             Phase::Greeting { deadline } => Some(*deadline),
             Phase::Open(open) => {
-                let dead_at = self.reading.then(|| self.heard_at + DEAD_AFTER);
+                let dead_at = self.reading.then(|| self.heard_at + open.idle);
                 dead_at
                     .into_iter()
                     .chain(self.pings(open).then_some(open.ping_at))
@@ -216,7 +218,7 @@ impl Link {
                 self.handle_closed("the server did not answer the greeting", now);
             }
             Phase::Open(open) => {
-                if self.reading && now.saturating_duration_since(self.heard_at) >= DEAD_AFTER {
+                if self.reading && now.saturating_duration_since(self.heard_at) >= open.idle {
                     self.actions.push_back(Action::Close);
                     self.handle_closed("nothing was heard from the server", now);
                 } else if self.pings(open) && open.ping_at <= now {
@@ -382,16 +384,7 @@ impl Link {
                 welcome.version
             )));
         }
-        // Often enough for the server's patience, and for one's own.
-        let asked = match welcome.heartbeat_ms {
-            0 => HEARTBEAT_DEFAULT,
-            ms => Duration::from_millis(ms.into()),
-        };
-        let patience = match welcome.idle_ms {
-            0 => DEAD_AFTER,
-            ms => Duration::from_millis(ms.into()).min(DEAD_AFTER),
-        };
-        let heartbeat = asked.min(patience / 2).max(HEARTBEAT_MIN);
+        let (heartbeat, idle) = timing(welcome);
         self.limits = welcome.limits.unwrap_or_default();
         self.stay_away = Duration::ZERO;
         self.phase = Phase::Open(Open {
@@ -399,6 +392,7 @@ impl Link {
             authenticated: false,
             heartbeat,
             ping_at: now + heartbeat,
+            idle,
             leaving: false,
             answer_is_event: welcome.capabilities & CAPABILITY_ANSWER_IS_EVENT != 0,
             user: 0,
@@ -561,4 +555,16 @@ impl Link {
     fn complete(&mut self, ticket: u64, result: Result<Reply, Error>) {
         self.actions.push_back(Action::Complete { ticket, result });
     }
+}
+
+/// How often the client sends a heartbeat, and after how long a silence it gives the connection up: as the server says,
+/// within what the protocol allows. The heartbeat is often enough for both sides' patience.
+fn timing(welcome: &v1::Welcome) -> (Duration, Duration) {
+    let said = |ms: u32, default: u32| if ms == 0 { default } else { ms };
+    let idle = said(welcome.idle_ms, limits::IDLE_MS).clamp(limits::IDLE_MS_MIN, limits::IDLE_MS_MAX);
+    let heartbeat = said(welcome.heartbeat_ms, limits::HEARTBEAT_MS)
+        .min(idle / 2)
+        .max(limits::HEARTBEAT_MS_MIN);
+    let millis = |ms: u32| Duration::from_millis(ms.into());
+    (millis(heartbeat), millis(idle))
 }

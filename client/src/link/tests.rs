@@ -2,19 +2,18 @@ use std::time::{Duration, Instant};
 
 use protocol::{
     CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, MAGIC, Push, Refusal, Reply, Request,
-    encode_error,
+    encode_error, limits,
     v1::{self, ErrorClass, ErrorCode, GoAwayReason},
 };
 
-use super::{
-    Action, DEAD_AFTER, Event, GREETING_TIMEOUT, IN_FLIGHT_MAX, Identity, Link, STABLE_AFTER, WAITING_MAX,
-};
+use super::{Action, Event, GREETING_TIMEOUT, IN_FLIGHT_MAX, Identity, Link, STABLE_AFTER, WAITING_MAX};
 use crate::{
     backoff::RECONNECT_CAP,
     error::{Ending, Error},
 };
 
-const HEARTBEAT: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_millis(limits::HEARTBEAT_MS as u64);
+const IDLE: Duration = Duration::from_millis(limits::IDLE_MS as u64);
 
 /// A link, a clock that moves only when told to, and what the link has sent.
 struct World {
@@ -71,6 +70,22 @@ impl World {
         world.welcome_with(Some(session), capabilities);
         world.sent.clear();
         world.events.clear();
+        world
+    }
+
+    /// The same to a server that says these times.
+    fn open_timed(heartbeat_ms: u32, idle_ms: u32) -> Self {
+        let mut world = Self::new(Some("token"));
+        world.connected();
+        let hello = world.sent.pop().expect("a hello").seq;
+        let welcome = v1::Welcome {
+            version: 1,
+            heartbeat_ms,
+            idle_ms,
+            session: Some(v1::Session::default()),
+            ..v1::Welcome::default()
+        };
+        world.answer(hello, &Reply::Hello(welcome));
         world
     }
 
@@ -254,7 +269,7 @@ fn no_more_requests_fly_than_the_server_allows() {
     let seq = world.sent[0].seq;
     world.answer(seq, &found());
     assert_eq!(world.sent.len(), 4);
-    const { assert!(IN_FLIGHT_MAX <= 32) };
+    const { assert!(IN_FLIGHT_MAX <= limits::REQUESTS_IN_FLIGHT_MAX as usize) };
 }
 
 #[test]
@@ -358,7 +373,7 @@ fn a_heartbeat_goes_out_and_silence_is_death() {
     assert_eq!(world.events, [Event::Pong(pong)]);
     world.pass(HEARTBEAT);
     assert_eq!(world.requests(), [Command::Ping, Command::Ping]);
-    world.pass(DEAD_AFTER - HEARTBEAT - Duration::from_millis(1));
+    world.pass(IDLE - HEARTBEAT - Duration::from_millis(1));
     assert_eq!(world.closes, 0);
     assert_eq!(world.sent.len(), 2, "one heartbeat at a time");
     world.pass(Duration::from_millis(1));
@@ -373,24 +388,14 @@ fn the_heartbeat_is_as_frequent_as_the_servers_patience_needs() {
         (15_000, 40_000, 15_000),
         (300, 1_000, 300),
         (15_000, 500, 250),
-        (60_000, 150_000, 20_000),
+        (60_000, 150_000, 60_000),
+        (600_000, 600_000, 300_000),
         (0, 0, 15_000),
-        (1, 1, 20),
+        (100, 200, 100),
+        (1, 1, 100),
+        (u32::MAX, u32::MAX, 1_800_000),
     ] {
-        let mut world = World::new(Some("token"));
-        world.connected();
-        let hello = world.sent.last().unwrap().seq;
-        world.answer(
-            hello,
-            &Reply::Hello(v1::Welcome {
-                version: 1,
-                heartbeat_ms,
-                idle_ms,
-                session: Some(v1::Session::default()),
-                ..v1::Welcome::default()
-            }),
-        );
-        world.sent.clear();
+        let mut world = World::open_timed(heartbeat_ms, idle_ms);
         world.pass(Duration::from_millis(expected - 1));
         assert_eq!(world.requests(), [], "{heartbeat_ms} {idle_ms}");
         world.pass(Duration::from_millis(1));
@@ -399,13 +404,52 @@ fn the_heartbeat_is_as_frequent_as_the_servers_patience_needs() {
 }
 
 #[test]
+fn the_client_is_as_patient_as_the_server() {
+    // Heartbeat and patience of the server in milliseconds, and when the client gives up.
+    for (heartbeat_ms, idle_ms, expected) in [
+        (15_000, 40_000, 40_000),
+        (100, 200, 200),
+        (15_000, 500, 500),
+        (15_000, 600_000, 600_000),
+        (600_000, 600_000, 600_000),
+        (15_000, 0, 40_000),
+        (1, 1, 200),
+        (0, u32::MAX, 3_600_000),
+    ] {
+        let mut world = World::open_timed(heartbeat_ms, idle_ms);
+        let idle = Duration::from_millis(expected);
+        world.pass(idle - Duration::from_millis(1));
+        assert_eq!(world.closes, 0, "{heartbeat_ms} {idle_ms}");
+        assert_eq!(world.requests(), [Command::Ping], "it asked before it gives up");
+        world.pass(Duration::from_millis(1));
+        assert_eq!(world.closes, 1, "{heartbeat_ms} {idle_ms}");
+    }
+}
+
+#[test]
+fn a_server_that_answers_is_never_given_up() {
+    for (heartbeat_ms, idle_ms) in [(100, 200), (15_000, 500), (600_000, 600_000)] {
+        let mut world = World::open_timed(heartbeat_ms, idle_ms);
+        for _ in 0..50 {
+            world.pass(Duration::from_millis(u64::from(idle_ms) / 2));
+            let ping = world.sent.pop().expect("a heartbeat");
+            assert_eq!(ping.kind.command(), Command::Ping.number());
+            // The answer takes nearly as long as the server is patient.
+            world.pass(Duration::from_millis(u64::from(idle_ms) / 2 - 1));
+            world.answer(ping.seq, &Reply::Ping(v1::Pong::default()));
+        }
+        assert_eq!(world.closes, 0, "{heartbeat_ms} {idle_ms}");
+    }
+}
+
+#[test]
 fn silence_means_nothing_while_nothing_is_read() {
     let mut world = World::open();
     world.link.set_reading(false, world.now);
-    world.pass(DEAD_AFTER * 3);
+    world.pass(IDLE * 3);
     assert_eq!(world.closes, 0);
     world.link.set_reading(true, world.now);
-    world.pass(DEAD_AFTER - Duration::from_millis(1));
+    world.pass(IDLE - Duration::from_millis(1));
     assert_eq!(world.closes, 0);
     world.pass(Duration::from_millis(1));
     assert_eq!(world.closes, 1);

@@ -1,5 +1,7 @@
 //! The range of every number of the configuration, in one table that a test walks key by key.
 
+use protocol::limits::{HEARTBEAT_MS_MIN, IDLE_MS_MAX, IDLE_MS_MIN};
+
 use super::{Config, ConfigError};
 
 /// A key with its value and what it may be.
@@ -179,10 +181,15 @@ impl Config {
             range(
                 "timeouts.heartbeat_ms",
                 u64::from(timeouts.heartbeat_ms),
-                100,
+                HEARTBEAT_MS_MIN.into(),
                 600_000,
             ),
-            range("timeouts.idle_ms", u64::from(timeouts.idle_ms), 200, HOUR),
+            range(
+                "timeouts.idle_ms",
+                u64::from(timeouts.idle_ms),
+                IDLE_MS_MIN.into(),
+                IDLE_MS_MAX.into(),
+            ),
             range("timeouts.write_stall_ms", timeouts.write_stall_ms, 100, HOUR),
             range("timeouts.drain_ms", timeouts.drain_ms, 0, HOUR),
             range(
