@@ -1,5 +1,7 @@
 //! When things are meant to happen. Times are nanoseconds since the load began; nothing here reads a clock.
 
+use protocol::limits;
+
 /// Turns that are evenly spread over `slots`, in turn: number `k` is slot `k % slots` and due at `k / rate`.
 ///
 /// The times depend on nothing that happens, so a server that stalls is measured by when a message should
@@ -92,8 +94,8 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    const FIRST_MS: u64 = 500;
-    const LAST_MS: u64 = 15_000;
+    const FIRST_MS: u64 = limits::RECONNECT_FIRST_MS as u64;
+    const LAST_MS: u64 = limits::RECONNECT_MAX_MS as u64;
 
     pub(crate) const fn new() -> Self {
         Self {

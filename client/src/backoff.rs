@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
+use protocol::limits;
+
 /// First upper bound of a reconnect's delay.
-pub const RECONNECT_BASE: Duration = Duration::from_millis(500);
+pub const RECONNECT_BASE: Duration = Duration::from_millis(limits::RECONNECT_FIRST_MS as u64);
 /// Last upper bound of a reconnect's delay.
-pub const RECONNECT_CAP: Duration = Duration::from_secs(15);
+pub const RECONNECT_CAP: Duration = Duration::from_millis(limits::RECONNECT_MAX_MS as u64);
 
 /// Delays whose upper bound doubles with every attempt, each drawn evenly from zero to that bound, so
 /// that clients that lost the same server do not come back in step.

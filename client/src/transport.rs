@@ -13,7 +13,7 @@ use std::{
 
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
-use protocol::{Frame, FrameCodec, HEADER_BYTES, Reply, Request, Split};
+use protocol::{Frame, FrameCodec, HEADER_BYTES, Reply, Request, Split, limits::FRAME_BYTES_MAX};
 
 use crate::{
     error::Error,
@@ -24,8 +24,6 @@ use crate::{
 pub(crate) const ORDERS_MAX: usize = 64;
 /// Frames that were read and not yet handled.
 const FRAMES_MAX: usize = 16;
-/// Bytes of a frame's body that a client accepts.
-const BODY_BYTES_MAX: u32 = 1024 * 1024;
 /// Bytes asked of the socket at once.
 const READ_BYTES: usize = 64 * 1024;
 /// An attempt to connect to one address.
@@ -311,7 +309,7 @@ fn open(address: &str) -> std::io::Result<TcpStream> {
 
 /// Reads until the connection ends or nobody wants its frames any more.
 fn read_frames(mut stream: TcpStream, generation: Generation, frames: &Sender<(Generation, Incoming)>) {
-    let codec = FrameCodec::new(BODY_BYTES_MAX);
+    let codec = FrameCodec::new(FRAME_BYTES_MAX);
     let mut chunk = vec![0; READ_BYTES];
     let mut buffer = BytesMut::new();
     let reason = loop {

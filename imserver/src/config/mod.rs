@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use protocol::{limits, validate};
 use serde::Deserialize;
 
 pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore};
@@ -284,10 +285,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 0,
-            frame_bytes: 64 * 1024,
-            frame_bytes_unauthenticated: 4 * 1024,
-            text_bytes: 4 * 1024,
-            requests_in_flight: 32,
+            frame_bytes: limits::FRAME_BYTES_DEFAULT,
+            frame_bytes_unauthenticated: limits::HANDSHAKE_FRAME_BYTES_MAX,
+            text_bytes: validate::Limits::default().text_bytes_max,
+            requests_in_flight: limits::REQUESTS_IN_FLIGHT_MAX,
             page_events: 500,
             page_bytes: 64 * 1024,
             push_queue_bytes: 1024 * 1024,
@@ -304,7 +305,7 @@ impl Default for Limits {
             hellos_per_address: 3_000,
             passwords_per_address: 30,
             passwords_per_account: 60,
-            unknown_commands_per_minute: 20,
+            unknown_commands_per_minute: limits::UNKNOWN_COMMANDS_PER_MINUTE_MAX,
             lane_queue: 16_384,
             lane_batch: 512,
             worker_queue: 8_192,
@@ -411,10 +412,10 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            handshake_ms: 5_000,
+            handshake_ms: limits::HANDSHAKE_MS.into(),
             frame_ms: 30_000,
-            heartbeat_ms: 15_000,
-            idle_ms: 40_000,
+            heartbeat_ms: limits::HEARTBEAT_MS,
+            idle_ms: limits::IDLE_MS,
             write_stall_ms: 120_000,
             drain_ms: 10_000,
             reconnect_spread_ms: 2_000,
@@ -645,8 +646,8 @@ impl Config {
     }
 
     /// What requests must look like.
-    pub const fn validation(&self) -> protocol::validate::Limits {
-        protocol::validate::Limits {
+    pub const fn validation(&self) -> validate::Limits {
+        validate::Limits {
             text_bytes_max: self.limits.text_bytes,
             // What is left of a frame for the fields around a body.
             body_bytes_max: (self.limits.frame_bytes as usize).saturating_sub(4 * 1024),

@@ -37,6 +37,21 @@ fn idle_must_be_above_the_heartbeat() {
 }
 
 #[test]
+fn no_heartbeat_is_configured_that_a_client_would_not_keep() {
+    let check = |ms: u32| {
+        Config::parse(&format!("[timeouts]\nheartbeat_ms = {ms}\n"))
+            .unwrap()
+            .check()
+    };
+    let error = check(limits::HEARTBEAT_MS_MIN - 1).unwrap_err().to_string();
+    assert!(
+        error.contains("timeouts.heartbeat_ms is 99, but must be 100 to"),
+        "{error}"
+    );
+    check(limits::HEARTBEAT_MS_MIN).unwrap();
+}
+
+#[test]
 fn flags_win_over_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("imserver.toml");
