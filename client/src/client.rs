@@ -7,7 +7,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use protocol::{Reply, Request, v1};
+use protocol::{Call, Reply, Request, v1};
 
 use crate::{
     error::Error,
@@ -85,6 +85,14 @@ impl Client {
         self.call_until(request, Instant::now() + timeout)
     }
 
+    /// The same for a request of a known type: the response is of the type that belongs to it.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn ask<C: Call>(&self, request: C, timeout: Duration) -> Result<C::Response, Error> {
+        response::<C>(self.call(request.into_request(), timeout)?)
+    }
+
     fn call_until(&self, request: Request, deadline: Instant) -> Result<Reply, Error> {
         let (answer, wait) = bounded(1);
         self.submit(Sink::Caller(answer), request, deadline)?;
@@ -131,15 +139,20 @@ impl Client {
         }
     }
 
+    /// The same for a request of a known type.
+    ///
+    /// # Errors
+    /// As [`call_until_definite`](Self::call_until_definite).
+    pub fn ask_until_definite<C: Call>(&self, request: C, timeout: Duration) -> Result<C::Response, Error> {
+        response::<C>(self.call_until_definite(request.into_request(), timeout)?)
+    }
+
     /// Sends a message: exactly one log entry for its client id, however often the connection breaks.
     ///
     /// # Errors
     /// As [`call_until_definite`](Self::call_until_definite).
     pub fn send(&self, request: v1::SendRequest, timeout: Duration) -> Result<v1::SendResponse, Error> {
-        match self.call_until_definite(Request::Send(request), timeout)? {
-            Reply::Send(sent) => Ok(sent),
-            other => Err(unexpected(&other)),
-        }
+        self.ask_until_definite(request, timeout)
     }
 
     /// Creates an account and logs in. Not repeated: after a lost connection log in instead.
@@ -147,10 +160,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub fn register(&self, request: v1::RegisterRequest, timeout: Duration) -> Result<v1::Session, Error> {
-        match self.call(Request::Register(request), timeout)? {
-            Reply::Register(session) => Ok(session),
-            other => Err(unexpected(&other)),
-        }
+        self.ask(request, timeout)
     }
 
     /// Logs in.
@@ -158,10 +168,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub fn login(&self, request: v1::LoginRequest, timeout: Duration) -> Result<v1::Session, Error> {
-        match self.call(Request::Login(request), timeout)? {
-            Reply::Login(session) => Ok(session),
-            other => Err(unexpected(&other)),
-        }
+        self.ask(request, timeout)
     }
 
     /// Gives the connection up and starts a new one, because what arrived on it makes no sense.
@@ -190,8 +197,9 @@ impl Client {
 }
 
 /// An answer of another command than the request's: the link refuses those, so this is never seen.
-pub(crate) fn unexpected(reply: &Reply) -> Error {
-    Error::Protocol(format!("an unexpected answer: {}", reply.command().name()))
+fn response<C: Call>(reply: Reply) -> Result<C::Response, Error> {
+    C::response(reply)
+        .map_err(|reply| Error::Protocol(format!("an unexpected answer: {}", reply.command().name())))
 }
 
 /// Keeps two calls of one client out of step with each other.

@@ -297,22 +297,11 @@ impl Device {
 
     fn handle_failure(&mut self, purpose: &Purpose, error: &Error) {
         let Some(id) = purpose.id() else { return };
-        let (failure, asked) = match error {
-            Error::Refused(refusal) => {
-                let failure = match refusal.code() {
-                    ErrorCode::EpochMismatch | ErrorCode::OutOfRange => Failure::Epoch,
-                    // No such server wrote this token.
-                    ErrorCode::Invalid if matches!(purpose, Purpose::Sync(_)) => Failure::Epoch,
-                    ErrorCode::NotFound | ErrorCode::Forbidden | ErrorCode::Gone
-                        if matches!(purpose, Purpose::Pull(_)) =>
-                    {
-                        Failure::Gone
-                    }
-                    _ => Failure::Later,
-                };
-                (failure, Duration::from_millis(refusal.retry_after_ms.into()))
-            }
-            _ => (Failure::Later, Duration::ZERO),
+        let (failure, asked) = if let Error::Refused(refusal) = error {
+            let asked = Duration::from_millis(refusal.retry_after_ms.into());
+            (refused(purpose, refusal.code()), asked)
+        } else {
+            (Failure::Later, Duration::ZERO)
         };
         if error.outcome() == Outcome::Definite && failure == Failure::Later {
             log::warn!("the server refused to keep this device in step: {error}");
@@ -354,5 +343,24 @@ impl Purpose {
             Self::List(id) | Self::Sync(id) | Self::Pull(id) => Some(*id),
             Self::Acknowledge | Self::Call(_) => None,
         }
+    }
+}
+
+/// What a refusal means for what was asked for.
+fn refused(purpose: &Purpose, code: ErrorCode) -> Failure {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a refusal that says nothing of the store's state, and one of a newer server, is asked for again"
+    )]
+    match code {
+        ErrorCode::EpochMismatch | ErrorCode::OutOfRange => Failure::Epoch,
+        // No such server wrote this token.
+        ErrorCode::Invalid if matches!(purpose, Purpose::Sync(_)) => Failure::Epoch,
+        ErrorCode::NotFound | ErrorCode::Forbidden | ErrorCode::Gone
+            if matches!(purpose, Purpose::Pull(_)) =>
+        {
+            Failure::Gone
+        }
+        _ => Failure::Later,
     }
 }

@@ -15,6 +15,7 @@
 //! | [`Device`] | a client and a sync machine, driven by the program's thread | through `Client` |
 //! | [`store`] | a profile directory: session, cursors, cached names | files |
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 pub mod backoff;
 mod client;

@@ -48,9 +48,10 @@ impl Attempts {
         if error.outcome() != Outcome::Unknown {
             return Next::GiveUp(error);
         }
-        let asked = match &error {
-            Error::Refused(refusal) => Duration::from_millis(refusal.retry_after_ms.into()),
-            _ => Duration::ZERO,
+        let asked = if let Error::Refused(refusal) = &error {
+            Duration::from_millis(refusal.retry_after_ms.into())
+        } else {
+            Duration::ZERO
         };
         let at = now + self.backoff.next_delay().max(asked);
         if at >= self.deadline {

@@ -184,6 +184,10 @@ impl<E> CloseReason<E> {
     /// ```
     #[must_use]
     pub fn from_io(error: io::Error) -> Self {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the standard library's list of errors is open"
+        )]
         match error.kind() {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted

@@ -19,6 +19,7 @@
 //! for fuzzing the connection core, the PROXY parser and the timer wheel, which are no part of the interface.
 
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic))]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 pub mod codec;
 #[doc(hidden)]

@@ -571,7 +571,10 @@ impl<M> Permit<M> {
                 .redeem(Command::Message(message))
                 .map_err(|command| match command {
                     Command::Message(message) => message,
-                    _ => unreachable!("the mailbox gives back what it was given"),
+                    Command::Send(..)
+                    | Command::SendMany(..)
+                    | Command::SendToGroup { .. }
+                    | Command::Close(..) => unreachable!("the mailbox gives back what it was given"),
                 }),
             None => Err(message),
         }

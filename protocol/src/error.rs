@@ -78,7 +78,25 @@ impl Refusal {
             | ErrorCode::Overloaded
             | ErrorCode::Draining
             | ErrorCode::ResourceExhausted => Blame::Server,
-            _ => Blame::Client,
+            ErrorCode::Protocol
+            | ErrorCode::UnknownCommand
+            | ErrorCode::Invalid
+            | ErrorCode::FrameTooLarge
+            | ErrorCode::UnsupportedVersion
+            | ErrorCode::Unauthenticated
+            | ErrorCode::BadCredentials
+            | ErrorCode::NameTaken
+            | ErrorCode::RegistrationClosed
+            | ErrorCode::Forbidden
+            | ErrorCode::NotFound
+            | ErrorCode::Conflict
+            | ErrorCode::OutOfRange
+            | ErrorCode::TooMany
+            | ErrorCode::Gone
+            | ErrorCode::EpochMismatch
+            | ErrorCode::LimitReached
+            | ErrorCode::RateLimited
+            | ErrorCode::Timeout => Blame::Client,
         }
     }
 }
@@ -101,7 +119,24 @@ const fn usual_class(code: ErrorCode) -> ErrorClass {
         | ErrorCode::RateLimited
         | ErrorCode::Draining
         | ErrorCode::ResourceExhausted => ErrorClass::Retry,
-        _ => ErrorClass::NotApplied,
+        ErrorCode::Protocol
+        | ErrorCode::UnknownCommand
+        | ErrorCode::Invalid
+        | ErrorCode::FrameTooLarge
+        | ErrorCode::UnsupportedVersion
+        | ErrorCode::Unauthenticated
+        | ErrorCode::BadCredentials
+        | ErrorCode::NameTaken
+        | ErrorCode::RegistrationClosed
+        | ErrorCode::Forbidden
+        | ErrorCode::NotFound
+        | ErrorCode::Conflict
+        | ErrorCode::OutOfRange
+        | ErrorCode::TooMany
+        | ErrorCode::Gone
+        | ErrorCode::EpochMismatch
+        | ErrorCode::LimitReached
+        | ErrorCode::Timeout => ErrorClass::NotApplied,
     }
 }
 
@@ -110,7 +145,25 @@ const fn usual_retry_after_ms(code: ErrorCode) -> u32 {
         ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::Internal => 500,
         ErrorCode::RateLimited | ErrorCode::Draining => 1_000,
         ErrorCode::ResourceExhausted => 5_000,
-        _ => 0,
+        ErrorCode::Unspecified
+        | ErrorCode::Protocol
+        | ErrorCode::UnknownCommand
+        | ErrorCode::Invalid
+        | ErrorCode::FrameTooLarge
+        | ErrorCode::UnsupportedVersion
+        | ErrorCode::Unauthenticated
+        | ErrorCode::BadCredentials
+        | ErrorCode::NameTaken
+        | ErrorCode::RegistrationClosed
+        | ErrorCode::Forbidden
+        | ErrorCode::NotFound
+        | ErrorCode::Conflict
+        | ErrorCode::OutOfRange
+        | ErrorCode::TooMany
+        | ErrorCode::Gone
+        | ErrorCode::EpochMismatch
+        | ErrorCode::LimitReached
+        | ErrorCode::Timeout => 0,
     }
 }
 

@@ -49,7 +49,9 @@ impl ConversationId {
         match id.class() {
             ConversationClass::Own { user } if user == 0 || bits > USER_ID_MAX => None,
             ConversationClass::Direct { low, high } if low == 0 || low >= high => None,
-            _ => Some(id),
+            ConversationClass::Own { .. } | ConversationClass::Group | ConversationClass::Direct { .. } => {
+                Some(id)
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! [validated](validate) request; [`Reply`] and [`Push`] turn answers into frames again. The published
 //! document of all this is `docs/PROTOCOL.md`.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod call;
 mod command;

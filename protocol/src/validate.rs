@@ -135,9 +135,11 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
         Request::SetRole(set) => {
             group(set.conversation_id, &set.client_msg_id)?;
             user("user_id", set.user_id)?;
-            match set.role() {
-                Role::Member | Role::Admin | Role::Owner if Role::try_from(set.role).is_ok() => Ok(()),
-                _ => Err(Refusal::invalid("role", "must be MEMBER, ADMIN or OWNER")),
+            match Role::try_from(set.role) {
+                Ok(Role::Member | Role::Admin | Role::Owner) => Ok(()),
+                Ok(Role::Unspecified) | Err(_) => {
+                    Err(Refusal::invalid("role", "must be MEMBER, ADMIN or OWNER"))
+                }
             }
         }
         Request::RenameGroup(rename) => {
@@ -238,7 +240,14 @@ fn check_send(send: &v1::SendRequest, limits: &Limits) -> Result<(), Refusal> {
     let kind = EventKind::try_from(send.kind)
         .map_err(|_| Refusal::invalid("kind", "is not a kind this server knows"))?;
     match kind {
-        kind if is_displayable(kind) => {
+        EventKind::Text
+        | EventKind::Image
+        | EventKind::Voice
+        | EventKind::Video
+        | EventKind::File
+        | EventKind::Location
+        | EventKind::Card
+        | EventKind::Custom => {
             refuse_if(
                 send.target_seq != 0,
                 "target_seq",
@@ -275,7 +284,14 @@ fn check_send(send: &v1::SendRequest, limits: &Limits) -> Result<(), Refusal> {
             bytes_at_most("reaction", send.reaction.as_bytes(), REACTION_BYTES_MAX)?;
             no_controls("reaction", &send.reaction)
         }
-        _ => Err(Refusal::invalid("kind", "cannot be sent")),
+        EventKind::Unspecified
+        | EventKind::GroupCreated
+        | EventKind::MembersAdded
+        | EventKind::MemberRemoved
+        | EventKind::MemberLeft
+        | EventKind::RoleChanged
+        | EventKind::GroupRenamed
+        | EventKind::GroupDisbanded => Err(Refusal::invalid("kind", "cannot be sent")),
     }?;
     refuse_if(
         quality == QualityOfService::AtMostOnce && !is_displayable(kind),
@@ -311,7 +327,17 @@ fn check_for_kind(content: &v1::Content, kind: EventKind, limits: &Limits) -> Re
             "media is sent by reference",
         ),
         EventKind::Text => refuse_if(content.body.is_empty(), "content.body", "a text needs one"),
-        _ => Ok(()),
+        EventKind::Location | EventKind::Card | EventKind::Custom | EventKind::Edit => Ok(()),
+        EventKind::Unspecified
+        | EventKind::Recall
+        | EventKind::Reaction
+        | EventKind::GroupCreated
+        | EventKind::MembersAdded
+        | EventKind::MemberRemoved
+        | EventKind::MemberLeft
+        | EventKind::RoleChanged
+        | EventKind::GroupRenamed
+        | EventKind::GroupDisbanded => Ok(()),
     }
 }
 

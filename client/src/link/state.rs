@@ -225,7 +225,11 @@ impl Link {
                     self.ping(now);
                 }
             }
-            _ => {}
+            Phase::Idle
+            | Phase::Away { .. }
+            | Phase::Connecting
+            | Phase::Greeting { .. }
+            | Phase::Ended(_) => {}
         }
         self.send_waiting(now);
     }
@@ -354,6 +358,10 @@ impl Link {
         let Ok(reply) = Reply::decode(flight.command, Encoding::Protobuf, frame.body) else {
             return Err(self.abandon(flight, "an answer that cannot be read"));
         };
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "what a program asks for is its own: only what moves the link itself is looked at"
+        )]
         match &reply {
             Reply::Hello(welcome) => return self.handle_welcome(welcome, now),
             Reply::Register(session) | Reply::Login(session) => {
@@ -435,6 +443,10 @@ impl Link {
             self.complete_flight(flight, Err(Error::Refused(error)));
             return Ok(());
         }
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "any other refusal of a greeting, of a newer server too, is no end"
+        )]
         match error.code() {
             ErrorCode::Unauthenticated => self.end(Ending::Unauthenticated),
             ErrorCode::UnsupportedVersion => self.end(Ending::UnsupportedVersion {
@@ -466,9 +478,10 @@ impl Link {
         };
         let push = Push::decode(command, Encoding::Protobuf, frame.body)
             .map_err(|refusal| Error::Protocol(refusal.to_string()))?;
-        match push {
-            Push::GoAway(go_away) => self.handle_go_away(go_away, now),
-            push => self.actions.push_back(Action::Event(Event::Push(push))),
+        if let Push::GoAway(go_away) = push {
+            self.handle_go_away(go_away, now);
+        } else {
+            self.actions.push_back(Action::Event(Event::Push(push)));
         }
         Ok(())
     }

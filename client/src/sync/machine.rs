@@ -394,7 +394,9 @@ impl Machine {
                     self.phase = Phase::Restarting { postponed: true };
                 }
             }
-            _ => self.handle_pull_failure(id, failure),
+            Phase::Offline | Phase::Listing { .. } | Phase::Live(_) | Phase::Restarting { .. } => {
+                self.handle_pull_failure(id, failure);
+            }
         }
     }
 

@@ -187,7 +187,7 @@ impl<C: Codec> Core<C> {
         let step = loop {
             match self.step(settings, now, &mut source) {
                 Step::Again => {}
-                step => break step,
+                step @ (Step::Frame(_) | Step::Beat | Step::Idle | Step::Failed(_)) => break step,
             }
         };
         source.advance();

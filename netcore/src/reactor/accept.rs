@@ -221,6 +221,10 @@ pub(super) fn classify(error: &Error) -> AcceptError {
         Some(EPROTO) if cfg!(target_os = "linux") => return AcceptError::Skip,
         _ => {}
     }
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the standard library's list of errors is open"
+    )]
     match error.kind() {
         ErrorKind::WouldBlock => AcceptError::Nothing,
         ErrorKind::ConnectionAborted

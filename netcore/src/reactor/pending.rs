@@ -90,7 +90,9 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     ) {
         let span = match stage {
             Stage::Header => self.spans.proxy_header,
-            _ => self.spans.tls_handshake,
+            Stage::Waiting | Stage::Connecting | Stage::Queued | Stage::Handshaking => {
+                self.spans.tls_handshake
+            }
         };
         let deadline = self.state.tick.after(span);
         let id = self.state.slots.insert(|_| {
