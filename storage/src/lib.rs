@@ -15,6 +15,8 @@
 //! [`pool`] is a pool of connections for any r2d2 adapter; it knows nothing of stores, but it reads clocks and has
 //! threads of its own.
 #![forbid(unsafe_code)]
+// A new kind, action or error must be thought of wherever it matters: the compiler names the places.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 // Test code that the tests beside this crate use too names it so.
 #[cfg(test)]
@@ -22,12 +24,17 @@ extern crate self as storage;
 
 pub mod cached;
 #[cfg(any(test, feature = "conformance"))]
+#[cfg_attr(
+    not(test),
+    expect(clippy::wildcard_enum_match_arm, reason = "a test fails at any other outcome")
+)]
 pub mod conformance;
 pub mod copy;
 pub mod ephemeral;
 mod erasing;
 mod error;
 mod fate;
+mod kind;
 pub mod model;
 mod page;
 mod past;
@@ -44,6 +51,7 @@ mod write;
 
 pub use error::{CommitError, OpenError, ReadError, Refused};
 pub use fate::{Doom, Fate};
+pub use kind::{Changed, Facts, MemberChange};
 pub use past::{Claim, Generation, GenerationReport, PastReport, Testimony, TokenKey};
 pub use read::{
     Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interrupter, Interval,

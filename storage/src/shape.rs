@@ -55,7 +55,7 @@ impl Shape {
         match self {
             Self::Direct(low, high) if user == low => Some(high),
             Self::Direct(low, high) if user == high => Some(low),
-            _ => None,
+            Self::Own(_) | Self::Direct(..) | Self::Group => None,
         }
     }
 

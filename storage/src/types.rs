@@ -130,23 +130,6 @@ impl EventKind {
             _ => return None,
         })
     }
-
-    /// It counts in the ordinal.
-    pub const fn is_displayable(self) -> bool {
-        matches!(self, Self::Message(_))
-    }
-
-    /// Who is a member, or what a member may do, changes with it: it becomes the roster of what follows.
-    pub const fn changes_members(self) -> bool {
-        matches!(
-            self,
-            Self::GroupCreated
-                | Self::MembersAdded
-                | Self::MemberRemoved
-                | Self::MemberLeft
-                | Self::RoleChanged
-        )
-    }
 }
 
 /// What a group event says about the group.

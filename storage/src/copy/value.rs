@@ -70,9 +70,10 @@ impl Value {
 
     /// The number, if it is one.
     pub(super) const fn number(&self) -> Option<i64> {
-        match self {
-            Self::Number(number) => Some(*number),
-            _ => None,
+        if let Self::Number(number) = self {
+            Some(*number)
+        } else {
+            None
         }
     }
 

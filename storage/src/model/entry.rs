@@ -125,7 +125,7 @@ impl Conversation {
                         left: None,
                     });
                 }
-                _ => {
+                EventKind::MemberRemoved | EventKind::MemberLeft | EventKind::RoleChanged => {
                     let stay = self
                         .stays
                         .iter_mut()
@@ -136,6 +136,12 @@ impl Conversation {
                         (None, _) => {}
                     }
                 }
+                EventKind::GroupRenamed
+                | EventKind::GroupDisbanded
+                | EventKind::Message(_)
+                | EventKind::Edit
+                | EventKind::Recall
+                | EventKind::Reaction => {}
             }
         }
         if kind == EventKind::GroupDisbanded {

@@ -85,7 +85,13 @@ const fn target_of(action: &Action) -> Seq {
     match action {
         Action::Message { reply_to, .. } => *reply_to,
         Action::Edit { target, .. } | Action::Recall { target } | Action::React { target, .. } => *target,
-        _ => Seq(0),
+        Action::CreateGroup { .. }
+        | Action::AddMembers { .. }
+        | Action::RemoveMember { .. }
+        | Action::Leave
+        | Action::SetRole { .. }
+        | Action::Rename { .. }
+        | Action::Disband => Seq(0),
     }
 }
 
@@ -161,7 +167,13 @@ impl<'a> Case<'a> {
                 draft.reaction = reaction;
                 Ok(draft)
             }
-            _ => group::decide(self, batch),
+            Action::CreateGroup { .. }
+            | Action::AddMembers { .. }
+            | Action::RemoveMember { .. }
+            | Action::Leave
+            | Action::SetRole { .. }
+            | Action::Rename { .. }
+            | Action::Disband => group::decide(self, batch),
         }
     }
 

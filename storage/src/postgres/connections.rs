@@ -168,9 +168,12 @@ impl Connector {
                                FROM pg_stat_activity WHERE pid = pg_backend_pid()";
         let process = |client: &mut Client| -> Result<(String, String), Failure> {
             let rows = client.simple_query(PROCESS)?;
-            let row = rows.iter().find_map(|message| match message {
-                postgres::SimpleQueryMessage::Row(row) => Some(row),
-                _ => None,
+            let row = rows.iter().find_map(|message| {
+                if let postgres::SimpleQueryMessage::Row(row) = message {
+                    Some(row)
+                } else {
+                    None
+                }
             });
             let text = |column| row.and_then(|row| row.get(column)).unwrap_or_default().to_owned();
             Ok((text(0), text(1)))
@@ -329,7 +332,7 @@ impl Kept {
                 self.pause = Some(Instant::now() + CONNECT_PAUSE);
                 Err(match failure.known() {
                     Known::Damage => failure,
-                    _ => Failure::Unreachable(failure.to_string()),
+                    Known::Nothing | Known::Again | Known::Lost => Failure::Unreachable(failure.to_string()),
                 })
             }
         }

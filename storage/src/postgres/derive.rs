@@ -51,7 +51,13 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
         }
         EventKind::Recall => erase::recall(session, event),
         EventKind::Reaction => react(session, event, reaction),
-        _ => change_group(session, event),
+        EventKind::GroupCreated
+        | EventKind::MembersAdded
+        | EventKind::MemberRemoved
+        | EventKind::MemberLeft
+        | EventKind::RoleChanged
+        | EventKind::GroupRenamed
+        | EventKind::GroupDisbanded => change_group(session, event),
     }
 }
 
@@ -170,7 +176,11 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
             one_row(changed, "someone got a role who was no member")
         }
         EventKind::GroupDisbanded => disband(session, event),
-        _ => Ok(()),
+        // The name is all that changes.
+        EventKind::GroupRenamed => Ok(()),
+        EventKind::Message(_) | EventKind::Edit | EventKind::Recall | EventKind::Reaction => {
+            Err(Failure::damaged("a message was taken for a change of a group"))
+        }
     }
 }
 

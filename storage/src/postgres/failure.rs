@@ -122,7 +122,14 @@ impl Failure {
         match self {
             Self::Outdated => true,
             Self::Sql(error) => error.code().is_some_and(|code| code.code() == OTHER_GENERATION),
-            _ => false,
+            Self::Damaged(_)
+            | Self::Unreachable(_)
+            | Self::LeftAlone(_)
+            | Self::Misconfigured(_)
+            | Self::Replaced(_)
+            | Self::Unreplicated
+            | Self::NoRow
+            | Self::Overtaken => false,
         }
     }
 
@@ -162,7 +169,12 @@ impl Failure {
         let error = match self {
             Self::Sql(error) => error,
             Self::LeftAlone(_) | Self::Overtaken | Self::NoRow => return false,
-            _ => return true,
+            Self::Damaged(_)
+            | Self::Unreachable(_)
+            | Self::Misconfigured(_)
+            | Self::Replaced(_)
+            | Self::Outdated
+            | Self::Unreplicated => return true,
         };
         error
             .code()
@@ -172,12 +184,24 @@ impl Failure {
     /// What it says of the server: whether that can be relied upon for writing, or `None` if nothing. A connection that
     /// was lost may have been lost alone, unless it was `proven` just before.
     pub(super) fn reached(&self, proven: bool) -> Option<bool> {
-        match self {
-            Self::LeftAlone(_) => None,
+        if matches!(self, Self::LeftAlone(_)) {
+            None
+        } else if self.is_outdated() {
             // It answers; only the connection has to be made anew.
-            _ if self.is_outdated() => Some(true),
-            _ if self.known() == Known::Lost => proven.then_some(false),
-            _ => Some(!self.spoils_connection()),
+            Some(true)
+        } else if self.known() == Known::Lost {
+            proven.then_some(false)
+        } else {
+            Some(!self.spoils_connection())
+        }
+    }
+
+    /// Trying again earlier is of no use, where that is known.
+    pub(super) const fn retry_after(&self) -> Option<Duration> {
+        if let Self::LeftAlone(wait) = self {
+            Some(*wait)
+        } else {
+            None
         }
     }
 
@@ -189,10 +213,7 @@ impl Failure {
         CommitError::NotApplied {
             reason: self.to_string(),
             full: self.is_full(),
-            retry_after: match self {
-                Self::LeftAlone(wait) => Some(*wait),
-                _ => None,
-            },
+            retry_after: self.retry_after(),
         }
     }
 }

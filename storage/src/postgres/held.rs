@@ -59,7 +59,13 @@ pub(super) fn appended_to(writes: &[Write]) -> Vec<ConversationId> {
 const fn conversation_of(write: &Write) -> Option<ConversationId> {
     match write {
         Write::Append(Append { conversation, .. }) => Some(*conversation),
-        _ => None,
+        Write::Cursors(_)
+        | Write::CreateUser(_)
+        | Write::UpdateProfile(_)
+        | Write::CreateSession(_)
+        | Write::RevokeSessions(_)
+        | Write::TouchSessions(_)
+        | Write::Erase(_) => None,
     }
 }
 

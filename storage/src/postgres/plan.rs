@@ -45,7 +45,14 @@ impl Plan {
         for (place, write) in writes.iter().enumerate() {
             match write {
                 Write::Append(append) if together(append) => plan.messages.push(place),
-                _ => plan.others.push(place),
+                Write::Append(_)
+                | Write::Cursors(_)
+                | Write::CreateUser(_)
+                | Write::UpdateProfile(_)
+                | Write::CreateSession(_)
+                | Write::RevokeSessions(_)
+                | Write::TouchSessions(_)
+                | Write::Erase(_) => plan.others.push(place),
             }
         }
         plan
@@ -64,7 +71,17 @@ fn uses(writes: &[Write]) -> HashMap<ConversationId, Use> {
                     Action::Message { kind, reply_to, .. } if MESSAGE_KINDS.contains(kind) => {
                         here.replies |= *reply_to != Seq(0);
                     }
-                    _ => here.other = true,
+                    Action::Message { .. }
+                    | Action::Edit { .. }
+                    | Action::Recall { .. }
+                    | Action::React { .. }
+                    | Action::CreateGroup { .. }
+                    | Action::AddMembers { .. }
+                    | Action::RemoveMember { .. }
+                    | Action::Leave
+                    | Action::SetRole { .. }
+                    | Action::Rename { .. }
+                    | Action::Disband => here.other = true,
                 }
                 here.entangled |= !requests.insert((append.conversation, append.sender, append.client_id));
             }
@@ -73,7 +90,12 @@ fn uses(writes: &[Write]) -> HashMap<ConversationId, Use> {
                     uses.entry(one.conversation).or_default().entangled = true;
                 }
             }
-            _ => {}
+            Write::CreateUser(_)
+            | Write::UpdateProfile(_)
+            | Write::CreateSession(_)
+            | Write::RevokeSessions(_)
+            | Write::TouchSessions(_)
+            | Write::Erase(_) => {}
         }
     }
     uses
@@ -164,7 +186,11 @@ impl Locks {
                 self.endings.insert(append.conversation);
                 false
             }
-            _ => false,
+            Action::Edit { .. }
+            | Action::Recall { .. }
+            | Action::React { .. }
+            | Action::SetRole { .. }
+            | Action::Rename { .. } => false,
         };
         if begins {
             let mut members = shape.fixed_members();

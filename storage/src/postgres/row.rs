@@ -183,7 +183,7 @@ pub(super) struct StoredKind {
 impl StoredKind {
     pub(super) fn read(self) -> Result<(EventKind, Option<GroupChange>), Failure> {
         let kind = kind(self.kind)?;
-        if kind.number() < EventKind::GroupCreated.number() {
+        if !kind.changes_group() {
             return Ok((kind, None));
         }
         let users = self.users.unwrap_or_default();

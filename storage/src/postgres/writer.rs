@@ -511,7 +511,13 @@ fn newest_of(answers: &Answers) -> Position {
 fn new_event_of(outcome: &Outcome) -> Position {
     match outcome {
         Outcome::Appended(appended) if !appended.duplicate => appended.event.position,
-        _ => Position(0),
+        Outcome::Appended(_)
+        | Outcome::Cursors(..)
+        | Outcome::User(_)
+        | Outcome::Session(_)
+        | Outcome::Revoked(_)
+        | Outcome::Erased(_)
+        | Outcome::Done => Position(0),
     }
 }
 
@@ -519,7 +525,9 @@ fn position_of(outcome: &Outcome) -> Position {
     match outcome {
         Outcome::Appended(appended) => appended.event.position,
         Outcome::Cursors(_, position, _) => *position,
-        _ => Position(0),
+        Outcome::User(_) | Outcome::Session(_) | Outcome::Revoked(_) | Outcome::Erased(_) | Outcome::Done => {
+            Position(0)
+        }
     }
 }
 

@@ -143,7 +143,13 @@ impl<'a> Case<'a> {
                 draft.reaction = reaction;
                 Ok(draft)
             }
-            _ => group::decide(self),
+            Action::CreateGroup { .. }
+            | Action::AddMembers { .. }
+            | Action::RemoveMember { .. }
+            | Action::Leave
+            | Action::SetRole { .. }
+            | Action::Rename { .. }
+            | Action::Disband => group::decide(self),
         }
     }
 

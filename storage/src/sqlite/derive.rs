@@ -13,6 +13,7 @@ use super::{
     state::{self, Edit, Head, Left, Reaction, Rest, Stay},
 };
 use crate::{
+    kind::MemberChange,
     shape::Shape,
     types::{Event, EventKind, Role, Seq, Timestamp, UserId},
 };
@@ -38,7 +39,7 @@ fn begin_cursors(connection: &Connection, event: &Event) -> Result<(), Failure> 
             state::begin_cursor(connection, event.conversation, user)?;
         }
     }
-    if matches!(event.kind, EventKind::GroupCreated | EventKind::MembersAdded) {
+    if event.kind.facts().members == MemberChange::Join {
         for user in event.change.iter().flat_map(|change| &change.users) {
             state::begin_cursor(connection, event.conversation, *user)?;
         }
@@ -55,7 +56,13 @@ pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str
         EventKind::Message(_) | EventKind::Recall => Ok(()),
         EventKind::Edit => add_edit(connection, event),
         EventKind::Reaction => react(connection, event, reaction),
-        _ => change_group(connection, event),
+        EventKind::GroupCreated
+        | EventKind::MembersAdded
+        | EventKind::MemberRemoved
+        | EventKind::MemberLeft
+        | EventKind::RoleChanged
+        | EventKind::GroupRenamed
+        | EventKind::GroupDisbanded => change_group(connection, event),
     }
 }
 
@@ -221,7 +228,11 @@ fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
             Ok(())
         }
         EventKind::GroupDisbanded => disband(connection, event),
-        _ => Ok(()),
+        // The name is all that changes.
+        EventKind::GroupRenamed => Ok(()),
+        EventKind::Message(_) | EventKind::Edit | EventKind::Recall | EventKind::Reaction => {
+            Err(Failure::damaged("a message was taken for a change of a group"))
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl Setting {
             found = match row.get_ref(0)? {
                 ValueRef::Integer(number) => number.to_string(),
                 ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-                other => format!("{other:?}"),
+                other @ (ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_)) => format!("{other:?}"),
             };
             Ok(())
         })?;

@@ -132,7 +132,7 @@ pub(super) fn event(row: &Row<'_>) -> Result<LogEntry, Failure> {
     let kind = EventKind::from_number(kind_number)
         .ok_or_else(|| Failure::damaged(format!("no event has the kind {kind_number}")))?;
     let text: Option<String> = row.get(14)?;
-    let (change, reaction) = if kind.number() >= EventKind::GroupCreated.number() {
+    let (change, reaction) = if kind.changes_group() {
         let change = GroupChange {
             users: match row.get_ref(12)?.as_blob_or_null().map_err(conversion)? {
                 Some(blob) => users_from_blob(blob)?,

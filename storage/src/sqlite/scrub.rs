@@ -199,7 +199,12 @@ fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
             )?;
             Ok(found == Some(event.position))
         })?,
-        _ => true,
+        EventKind::Message(_)
+        | EventKind::Recall
+        | EventKind::Reaction
+        | EventKind::RoleChanged
+        | EventKind::GroupRenamed
+        | EventKind::GroupDisbanded => true,
     };
     if whole {
         return Ok(());

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     error::{CommitError, OpenError, Refused},
-    types::{ConversationId, Event, EventKind, Fingerprint, Position, Seq},
+    types::{ConversationId, Event, Fingerprint, Position, Seq},
     write::{Action, Append, Outcome, Rules, Write, Writer},
 };
 
@@ -125,11 +125,7 @@ impl<'a> Batch<'a> {
         self.events += 1;
         self.chain = sum::chained(self.chain, event, fingerprint);
         self.behind.enter(event, self.recent);
-        let keeps_state = matches!(
-            event.kind,
-            EventKind::Message(_) | EventKind::Edit | EventKind::Recall | EventKind::Reaction
-        );
-        match before.filter(|_| keeps_state) {
+        match before.filter(|_| !event.kind.changes_group()) {
             Some(head) => self.heads.keep(event.conversation, head.followed_by(event)),
             None => {
                 self.heads.kept.remove(&event.conversation);
