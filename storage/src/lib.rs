@@ -40,6 +40,7 @@ mod page;
 mod past;
 pub mod postgres;
 mod read;
+mod rules;
 mod shape;
 mod snapshot;
 pub mod sqlite;

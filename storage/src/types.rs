@@ -36,6 +36,14 @@ number! {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ClientId(pub [u8; 16]);
 
+#[cfg(any(test, feature = "conformance"))]
+impl ClientId {
+    /// Under which the other event of an [`Action::Pair`](crate::Action::Pair) is stored.
+    pub(crate) fn of_the_other(self) -> Self {
+        Self(self.0.map(|byte| !byte))
+    }
+}
+
 /// A hash over everything a request asks for: two requests under one client id are the same exactly when
 /// their fingerprints are.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -96,6 +104,23 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The numbers of the kinds of messages.
+    pub const MESSAGES: std::ops::RangeInclusive<u8> = 1..=31;
+
+    /// The kind of message that has this number.
+    pub const fn message(number: u8) -> Option<Self> {
+        if Self::is_message(number) {
+            Some(Self::Message(number))
+        } else {
+            None
+        }
+    }
+
+    /// Whether this is the number of a kind of message.
+    pub const fn is_message(number: u8) -> bool {
+        *Self::MESSAGES.start() <= number && number <= *Self::MESSAGES.end()
+    }
+
     /// The number in the store and on the wire.
     pub const fn number(self) -> u8 {
         match self {
@@ -116,7 +141,7 @@ impl EventKind {
     /// The kind of a stored number.
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
-            1..=31 => Self::Message(number),
+            number if Self::is_message(number) => Self::Message(number),
             32 => Self::Edit,
             33 => Self::Recall,
             34 => Self::Reaction,

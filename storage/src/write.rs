@@ -74,7 +74,8 @@ impl Default for Rules {
 /// One change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Write {
-    /// An event for a conversation's log. Outcome: [`Outcome::Appended`].
+    /// An event for a conversation's log, and what belongs to it in others: all of it or nothing. Outcome:
+    /// [`Outcome::Appended`].
     Append(Append),
     /// Cursors moved forward; those that would go back, or that name what the user cannot see, change
     /// nothing. Outcome: [`Outcome::Cursors`].
@@ -210,6 +211,15 @@ pub enum Action {
     },
     /// By an owner. Members stay members: history stays readable.
     Disband,
+    /// For tests: a message of kind 1 here and the same in another conversation, by somebody who may send in both, each
+    /// no group. Whatever is refused is refused in both.
+    #[cfg(any(test, feature = "conformance"))]
+    Pair {
+        /// Where else.
+        other: ConversationId,
+        /// Opaque.
+        body: Bytes,
+    },
 }
 
 /// Kinds of messages, of the numbers 1 to 31.
@@ -326,6 +336,15 @@ pub enum Revoke {
     Others(UserId, SessionId),
 }
 
+impl Revoke {
+    /// Whose sessions end.
+    pub const fn user(self) -> UserId {
+        match self {
+            Self::One(user, _) | Self::Others(user, _) => user,
+        }
+    }
+}
+
 /// What a write did.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
@@ -346,11 +365,41 @@ pub enum Outcome {
     Done,
 }
 
+impl Outcome {
+    /// The newest position that it speaks of, be it new or not; 0 if none.
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Appended(appended) => appended.others.last().unwrap_or(&appended.event).position,
+            Self::Cursors(_, position, _) => *position,
+            Self::User(_) | Self::Session(_) | Self::Revoked(_) | Self::Erased(_) | Self::Done => Position(0),
+        }
+    }
+
+    /// The events that were not there before, in the order of their positions.
+    pub fn new_events(&self) -> impl Iterator<Item = &Arc<Event>> {
+        let appended = match self {
+            Self::Appended(appended) => (!appended.duplicate).then_some(appended),
+            Self::Cursors(..)
+            | Self::User(_)
+            | Self::Session(_)
+            | Self::Revoked(_)
+            | Self::Erased(_)
+            | Self::Done => None,
+        };
+        appended
+            .into_iter()
+            .flat_map(|appended| std::iter::once(&appended.event).chain(&appended.others))
+    }
+}
+
 /// An append's result.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Appended {
     /// The event: the new one, or for a duplicate the one stored first, as it is now.
     pub event: Arc<Event>,
+    /// The new events that the same append made in other conversations, in the order of their positions. Seldom any, and
+    /// none of a duplicate.
+    pub others: Vec<Arc<Event>>,
     /// The request had been stored before; nothing new was.
     pub duplicate: bool,
 }

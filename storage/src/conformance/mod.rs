@@ -13,6 +13,7 @@ mod people;
 mod receipts;
 mod roles;
 mod sessions;
+mod several;
 mod stores;
 mod targets;
 mod world;
@@ -41,6 +42,7 @@ pub fn run(make: impl Fn(Rules) -> Box<dyn Store>) {
         people::CASES,
         sessions::CASES,
         stores::CASES,
+        several::CASES,
     ];
     for (name, rules, case) in groups.into_iter().flatten() {
         // Shown by the test harness when the case fails.

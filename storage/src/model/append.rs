@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// What is particular to an allowed append.
+#[derive(Clone)]
 pub(super) struct Draft {
     pub(super) kind: EventKind,
     pub(super) target: Seq,
@@ -130,6 +131,16 @@ impl State {
             Action::Disband => {
                 self.group_as(append, Role::Owner)?;
                 Ok(Draft::group(EventKind::GroupDisbanded, GroupChange::default()))
+            }
+            #[cfg(any(test, feature = "conformance"))]
+            Action::Pair { other, body } => {
+                let here = self.message(append, 1, body, Timestamp(0), Seq(0))?;
+                let there = Append {
+                    conversation: *other,
+                    ..append.clone()
+                };
+                self.message(&there, 1, body, Timestamp(0), Seq(0))?;
+                Ok(here)
             }
         }
     }

@@ -21,6 +21,30 @@ impl State {
             return earlier;
         }
         let draft = self.decide(append)?;
+        #[cfg(any(test, feature = "conformance"))]
+        if let crate::write::Action::Pair { other, .. } = append.action {
+            let there = Append {
+                conversation: other,
+                client_id: append.client_id.of_the_other(),
+                ..append.clone()
+            };
+            let event = self.enter(append, draft.clone())?;
+            let others = vec![self.enter(&there, draft)?];
+            return Ok(Outcome::Appended(Appended {
+                event,
+                others,
+                duplicate: false,
+            }));
+        }
+        let event = self.enter(append, draft)?;
+        Ok(Outcome::Appended(Appended {
+            event,
+            others: Vec::new(),
+            duplicate: false,
+        }))
+    }
+
+    fn enter(&mut self, append: &Append, draft: Draft) -> Result<Arc<Event>, Refused> {
         let shape = Shape::of(append.conversation).ok_or(Refused::NotFound)?;
         let position = self.next_position();
         let conversation = self
@@ -51,10 +75,7 @@ impl State {
             recalled: false,
         });
         conversation.enter(append, draft, Arc::clone(&event));
-        Ok(Outcome::Appended(Appended {
-            event,
-            duplicate: false,
-        }))
+        Ok(event)
     }
 
     /// The result of the same request before.
@@ -67,6 +88,7 @@ impl State {
         }
         Some(Ok(Outcome::Appended(Appended {
             event: Arc::clone(&entry.event),
+            others: Vec::new(),
             duplicate: true,
         })))
     }

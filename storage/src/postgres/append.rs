@@ -1,57 +1,25 @@
-//! An append on its own, within a transaction that has locked all it needs: whether it was made before, whether it
-//! may be, and its rows. It must never write before everything is decided: a refusal leaves nothing behind.
+//! An append on its own, within a transaction that has locked all it needs: whether it was made before, and its rows once
+//! the rules allow it. It must never write before everything is decided: a refusal leaves nothing behind.
 
-use std::{borrow::Cow, sync::Arc};
-
-use bytes::Bytes;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     batch::Batch,
     derive,
     failure::{Failure, Stop},
-    group,
-    lookup::{self, Facts, Head, Stay, Target},
-    row::{role_number, sql},
+    lookup::{self, Facts},
+    row::{self, role_number, sql},
 };
 use crate::{
     error::Refused,
-    shape::Shape,
-    types::{Event, EventKind, GroupChange, Position, Role, Seq, Timestamp},
-    write::{Action, Append, Appended},
+    rules::{self, Draft, Head, Lookup, Membership, Target},
+    types::{ConversationId, Event, EventKind, Position, Role, Seq, Timestamp, UserId},
+    write::{Append, Appended},
 };
-
-/// The kinds of messages there are.
-pub(super) const MESSAGE_KINDS: std::ops::RangeInclusive<u8> = 1..=31;
-
-/// What is particular to an allowed append.
-pub(super) struct Draft<'a> {
-    pub(super) kind: EventKind,
-    pub(super) target: Seq,
-    pub(super) body: Bytes,
-    pub(super) reaction: &'a str,
-    pub(super) change: Option<GroupChange>,
-    pub(super) expires_at: Timestamp,
-}
-
-impl Draft<'_> {
-    const fn new(kind: EventKind, target: Seq, body: Bytes) -> Self {
-        Self {
-            kind,
-            target,
-            body,
-            reaction: "",
-            change: None,
-            expires_at: Timestamp(0),
-        }
-    }
-
-    pub(super) fn group(kind: EventKind, change: GroupChange) -> Self {
-        Self {
-            change: Some(change),
-            ..Self::new(kind, Seq(0), Bytes::new())
-        }
-    }
-}
 
 pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended, Stop> {
     let earlier = lookup::event_by_request(
@@ -66,198 +34,171 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
         }
         return Ok(Appended {
             event: Arc::new(event),
+            others: Vec::new(),
             duplicate: true,
         });
     }
-    let target = target_of(&append.action);
+    let target = rules::target_of(&append.action);
     let facts = lookup::facts(batch.session, append.conversation, append.sender, target)?;
-    let case = Case { append, facts };
-    let draft = case.decide(batch)?;
-    let event = enter(batch, append, facts.head, draft)?;
+    let rules = batch.rules;
+    let drafts = rules::decide(&rules, append, &mut Known { batch, append, facts })?;
+    // From here on nothing is refused, and what fails ends the whole batch: all drafts or none.
+    let position = batch.position();
+    let event = enter(batch, append, (facts.head, position), drafts.first)?;
+    let mut others = Vec::new();
+    for draft in drafts.others {
+        let facts = lookup::facts(batch.session, draft.conversation, draft.sender, Seq(0))?;
+        let position = batch.further_position();
+        others.push(Arc::new(enter(batch, append, (facts.head, position), draft)?));
+    }
     Ok(Appended {
         event: Arc::new(event),
+        others,
         duplicate: false,
     })
 }
 
-/// The message that an append refers to; 0: none.
-const fn target_of(action: &Action) -> Seq {
-    match action {
-        Action::Message { reply_to, .. } => *reply_to,
-        Action::Edit { target, .. } | Action::Recall { target } | Action::React { target, .. } => *target,
-        Action::CreateGroup { .. }
-        | Action::AddMembers { .. }
-        | Action::RemoveMember { .. }
-        | Action::Leave
-        | Action::SetRole { .. }
-        | Action::Rename { .. }
-        | Action::Disband => Seq(0),
-    }
-}
-
-/// An append before it is decided, with what is known about its conversation.
-pub(super) struct Case<'a> {
-    pub(super) append: &'a Append,
-    pub(super) facts: Facts,
-}
-
-impl<'a> Case<'a> {
-    fn decide(&self, batch: &mut Batch<'_>) -> Result<Draft<'a>, Stop> {
-        match &self.append.action {
-            Action::Message {
-                kind,
-                body,
-                expires_at,
-                reply_to,
-            } => {
-                self.may_write(batch)?;
-                if !MESSAGE_KINDS.contains(kind) {
-                    return Err(Refused::Forbidden.into());
-                }
-                if *reply_to != Seq(0) {
-                    self.target()?;
-                }
-                let mut draft = Draft::new(EventKind::Message(*kind), Seq(0), body.clone());
-                draft.expires_at = *expires_at;
-                Ok(draft)
-            }
-            Action::Edit { target, body, fits } => {
-                let role = self.stay()?.role;
-                let found = self.changeable(role, false)?;
-                if found.expires_at.is_past(self.append.at) {
-                    return Err(Refused::Gone.into());
-                }
-                if !fits.has(found.kind) {
-                    return Err(Refused::Unfit.into());
-                }
-                if found.counts.edits >= u64::from(batch.rules.message_edits_max) {
-                    return Err(Refused::LimitReached.into());
-                }
-                let mut draft = Draft::new(EventKind::Edit, *target, body.clone());
-                draft.expires_at = found.expires_at;
-                Ok(draft)
-            }
-            Action::Recall { target } => {
-                let role = self.stay()?.role;
-                self.changeable(role, true)?;
-                Ok(Draft::new(EventKind::Recall, *target, Bytes::new()))
-            }
-            Action::React {
-                target,
-                reaction,
-                body,
-            } => {
-                self.stay()?;
-                let found = self.target()?;
-                if found.recalled || found.expires_at.is_past(self.append.at) {
-                    return Err(Refused::Gone.into());
-                }
-                let append = self.append;
-                let (conversation, user) = (append.conversation, append.sender);
-                let present = lookup::reaction_of(batch.session, conversation, *target, user)?;
-                if present.as_deref().unwrap_or_default() == derive::text(reaction) {
-                    return Err(Refused::NothingToDo.into());
-                }
-                // A first one of theirs adds to the others.
-                let full = found.counts.reactions >= u64::from(batch.rules.message_reactions_max);
-                if full && present.is_none() {
-                    return Err(Refused::LimitReached.into());
-                }
-                let mut draft = Draft::new(EventKind::Reaction, *target, body.clone());
-                draft.reaction = reaction;
-                Ok(draft)
-            }
-            Action::CreateGroup { .. }
-            | Action::AddMembers { .. }
-            | Action::RemoveMember { .. }
-            | Action::Leave
-            | Action::SetRole { .. }
-            | Action::Rename { .. }
-            | Action::Disband => group::decide(self, batch),
-        }
-    }
-
-    /// The sender may write here now. 1:1 conversations and own logs need not exist yet.
-    fn may_write(&self, batch: &mut Batch<'_>) -> Result<(), Stop> {
-        let shape = Shape::of(self.append.conversation).ok_or(Refused::NotFound)?;
-        if shape == Shape::Group {
-            self.stay()?;
-            return Ok(());
-        }
-        if !shape.fixed_members().any(|user| user == self.append.sender) {
-            return Err(Refused::NotFound.into());
-        }
-        // Accounts do not go away: whoever had one at the first event has one now.
-        if self.facts.head.is_none() {
-            let users: Vec<i64> = shape.fixed_members().map(|user| sql(user.0)).collect();
-            if !lookup::all_exist(batch.session, &users)? {
-                return Err(Refused::NotFound.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// The sender's present membership of a conversation that there is.
-    pub(super) fn stay(&self) -> Result<Stay, Stop> {
-        let head = self.facts.head.ok_or(Refused::NotFound)?;
-        let stay = self.facts.stay.ok_or(Refused::NotFound)?;
-        if stay.is_over {
-            return Err(Refused::Forbidden.into());
-        }
-        if head.disbanded {
-            return Err(Refused::Gone.into());
-        }
-        Ok(stay)
-    }
-
-    fn target(&self) -> Result<Target, Refused> {
-        self.facts.target.ok_or(Refused::NotFound)
-    }
-
-    /// A message that the sender may change: their own, or, where moderating counts, anyone's.
-    fn changeable(&self, role: Role, moderating: bool) -> Result<Target, Stop> {
-        let target = self.target()?;
-        if target.sender != self.append.sender && !(moderating && role >= Role::Admin) {
-            return Err(Refused::Forbidden.into());
-        }
-        if target.recalled {
-            return Err(Refused::Gone.into());
-        }
-        Ok(target)
-    }
-}
-
-/// Takes the next seq, and writes the event and all that follows from it.
+/// Takes the next seq, and writes the event at this position, after this head of its conversation, and all that follows
+/// from it.
 fn enter(
     batch: &mut Batch<'_>,
     append: &Append,
-    head: Option<Head>,
+    (head, position): (Option<Head>, i64),
     draft: Draft<'_>,
 ) -> Result<Event, Failure> {
-    let seq = Seq(head.map_or(0, |head| head.seq.0) + 1);
-    let event = Event {
-        position: Position(batch.position().cast_unsigned()),
-        conversation: append.conversation,
-        seq,
-        ordinal: head.map_or(0, |head| head.ordinal) + u64::from(draft.kind.is_displayable()),
-        roster: if draft.kind.changes_members() {
-            seq
-        } else {
-            head.map_or(Seq(0), |head| head.roster)
-        },
-        sender: append.sender,
-        client_id: append.client_id,
-        at: append.at,
-        kind: draft.kind,
-        target: draft.target,
-        body: draft.body,
-        change: draft.change,
-        expires_at: draft.expires_at,
-        recalled: false,
-    };
-    log_event(batch, append, &event, draft.reaction)?;
-    derive::apply(batch.session, &event, draft.reaction)?;
+    let reaction = draft.reaction;
+    let event = draft.into_event(append.at, Position(position.cast_unsigned()), head);
+    log_event(batch, append, &event, reaction)?;
+    derive::apply(batch.session, &event, reaction)?;
     Ok(event)
+}
+
+/// What the transaction knows about an append.
+struct Known<'a, 'b> {
+    batch: &'a mut Batch<'b>,
+    append: &'a Append,
+    /// What most rules ask, in one round trip.
+    facts: Facts,
+}
+
+impl Known<'_, '_> {
+    const fn conversation(&self) -> ConversationId {
+        self.append.conversation
+    }
+
+    /// The facts of this conversation, without a target.
+    fn facts_of(&mut self, of: ConversationId) -> Result<Facts, Failure> {
+        if of == self.conversation() {
+            return Ok(self.facts);
+        }
+        lookup::facts(self.batch.session, of, self.append.sender, Seq(0))
+    }
+}
+
+fn numbers<'a>(users: impl IntoIterator<Item = &'a UserId>) -> Vec<i64> {
+    users.into_iter().map(|user| sql(user.0)).collect()
+}
+
+impl Lookup for Known<'_, '_> {
+    type Failure = Failure;
+
+    fn head(&mut self, of: ConversationId) -> Result<Option<Head>, Stop> {
+        Ok(self.facts_of(of)?.head)
+    }
+
+    fn membership(&mut self, of: ConversationId) -> Result<Option<Membership>, Stop> {
+        Ok(self.facts_of(of)?.membership)
+    }
+
+    fn target(&mut self, _: Seq) -> Result<Option<Target>, Stop> {
+        Ok(self.facts.target)
+    }
+
+    fn edits_of(&mut self, _: Seq) -> Result<u64, Stop> {
+        Ok(self.facts.counts.edits)
+    }
+
+    fn reactions_to(&mut self, _: Seq) -> Result<u64, Stop> {
+        Ok(self.facts.counts.reactions)
+    }
+
+    fn reaction(&mut self, message: Seq) -> Result<Option<String>, Stop> {
+        let (conversation, sender) = (self.conversation(), self.append.sender);
+        Ok(lookup::reaction_of(
+            self.batch.session,
+            conversation,
+            message,
+            sender,
+        )?)
+    }
+
+    fn name(&mut self) -> Result<Option<String>, Stop> {
+        let conversation = self.conversation();
+        Ok(lookup::name(self.batch.session, conversation)?)
+    }
+
+    fn is_same(&self, kept: &str, new: &str) -> bool {
+        kept == derive::text(new)
+    }
+
+    fn all_exist(&mut self, users: impl Iterator<Item = UserId>) -> Result<bool, Stop> {
+        let users: Vec<i64> = users.map(|user| sql(user.0)).collect();
+        Ok(lookup::all_exist(self.batch.session, &users)?)
+    }
+
+    fn role_of(&mut self, user: UserId) -> Result<Option<Role>, Stop> {
+        let conversation = self.conversation();
+        Ok(lookup::member(self.batch.session, conversation, user)?)
+    }
+
+    fn members_among(&mut self, users: &BTreeSet<UserId>) -> Result<Vec<UserId>, Stop> {
+        let rows = self.batch.session.query(
+            "SELECT m.user_id FROM unnest($2::bigint[]) AS u (id) CROSS JOIN LATERAL (
+                SELECT m.user_id, m.left_seq FROM members m WHERE m.conversation = $1 AND m.user_id = u.id
+                ORDER BY m.joined_seq DESC LIMIT 1) m
+             WHERE m.left_seq IS NULL",
+            &[&sql(self.append.conversation.0), &numbers(users)],
+        )?;
+        let members: Result<_, Failure> = rows.iter().map(|row| row::user_id(row, 0)).collect();
+        Ok(members?)
+    }
+
+    fn left_at(&mut self, users: &BTreeSet<UserId>) -> Result<Vec<Timestamp>, Stop> {
+        let rows = self.batch.session.query(
+            "SELECT m.left_at FROM unnest($2::bigint[]) AS u (id) CROSS JOIN LATERAL (
+                SELECT m.left_seq, m.left_at FROM members m WHERE m.conversation = $1 AND m.user_id = u.id
+                ORDER BY m.joined_seq DESC LIMIT 1) m CROSS JOIN LATERAL (
+                SELECT e.kind FROM events e WHERE e.conversation = $1 AND e.seq = m.left_seq LIMIT 1) e
+             WHERE e.kind = $3",
+            &[
+                &sql(self.append.conversation.0),
+                &numbers(users),
+                &i16::from(EventKind::MemberLeft.number()),
+            ],
+        )?;
+        let times: Result<_, Failure> = rows.iter().map(|row| row::time(row, 0)).collect();
+        Ok(times?)
+    }
+
+    fn owners(&mut self) -> Result<u64, Stop> {
+        let found = self.batch.session.first(
+            "SELECT count(*) FROM members WHERE conversation = $1 AND left_seq IS NULL AND role = $2",
+            &[&sql(self.append.conversation.0), &role_number(Role::Owner)],
+        )?;
+        Ok(found.map(|row| row::number(&row, 0)).transpose()?.unwrap_or(0))
+    }
+
+    fn groups_of(&mut self, users: &BTreeSet<UserId>) -> Result<BTreeMap<UserId, u64>, Stop> {
+        let rows = self.batch.session.query(
+            "SELECT user_id, groups FROM group_counts WHERE user_id = ANY ($1)",
+            &[&numbers(users)],
+        )?;
+        let groups: Result<_, Failure> = rows
+            .iter()
+            .map(|row| Ok((row::user_id(row, 0)?, row::number(row, 1)?)))
+            .collect();
+        Ok(groups?)
+    }
 }
 
 /// The event, the head, and the sender's cursor: who sends has read, and has, what was there. That moves no cursor's

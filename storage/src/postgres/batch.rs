@@ -29,12 +29,32 @@ pub(super) struct Batch<'a> {
     base: i64,
     /// The place of the present write.
     place: i64,
+    /// Where the places of writes end.
+    end: i64,
+    /// Places beyond the end that were taken.
+    further: i64,
 }
 
 impl Batch<'_> {
     /// That of the present write.
     pub(super) const fn position(&self) -> i64 {
         self.base.saturating_add(self.place)
+    }
+
+    /// One of a further event of the present write: a place that no other event of the transaction has.
+    pub(super) const fn further_position(&mut self) -> i64 {
+        self.further += 1;
+        self.place = self.end + self.further;
+        self.position()
+    }
+
+    /// The place in the batch is that of the write's position, but positions ascend: what is written after a write
+    /// that took further places stands behind those.
+    const fn begin(&mut self, place: i64) {
+        self.place = place;
+        if self.further > 0 {
+            self.further_position();
+        }
     }
 
     fn write(&mut self, write: &Write) -> Result<Outcome, Stop> {
@@ -82,10 +102,12 @@ pub(super) fn run(
         rules,
         base: transaction.saturating_add(past_offset) << Snapshot::COMMIT_BITS,
         place: 0,
+        end: row::limit(writes.len()),
+        further: 0,
     };
     for place in &plan.others {
         let Some(write) = writes.get(*place) else { continue };
-        batch.place = row::limit(*place);
+        batch.begin(row::limit(*place));
         let answer = match batch.write(write) {
             Ok(outcome) => Ok(outcome),
             Err(Stop::Refused(refused)) => Err(refused),

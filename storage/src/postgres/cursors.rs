@@ -1,6 +1,6 @@
 //! Cursors that users move: two statements, however many. What sending implies is the append's business.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::{
     batch::Batch,
@@ -8,17 +8,17 @@ use super::{
     row::{self, get, sql},
 };
 use crate::{
+    rules::Moves,
     types::{ConversationId, Position, Seq, UserId},
     write::{CursorMove, Outcome},
 };
 
 type Key = (ConversationId, UserId);
 
-/// Delivered and read, and the ordinal at `read`.
+/// A cursor, and the ordinal at what is read.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
-    delivered: Seq,
-    read: Seq,
+    at: CursorMove,
     read_ordinal: u64,
 }
 
@@ -31,46 +31,31 @@ struct Found {
     ordinal: u64,
 }
 
-pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Outcome, Stop> {
-    if moves.is_empty() {
-        return Ok(Outcome::Cursors(Vec::new(), Position(0), Vec::new()));
+pub(super) fn move_all(batch: &mut Batch<'_>, wanted: &[CursorMove]) -> Result<Outcome, Stop> {
+    let mut moves = Moves::default();
+    if wanted.is_empty() {
+        return Ok(moves.outcome(Position(0)));
     }
-    let found = find(batch, moves)?;
-    let mut now: HashMap<Key, Cursor> = HashMap::new();
-    let mut moved: Vec<CursorMove> = Vec::new();
-    let mut places: HashMap<Key, usize> = HashMap::new();
-    let mut beyond: Vec<Key> = Vec::new();
-    for (wanted, found) in moves.iter().zip(found) {
+    let found = find(batch, wanted)?;
+    let mut now: BTreeMap<Key, Cursor> = BTreeMap::new();
+    for (wanted, found) in wanted.iter().zip(found) {
         let Some(found) = found else { continue };
         let key = (wanted.conversation, wanted.user);
-        if wanted.delivered.max(wanted.read) > found.head {
-            beyond.push(key);
-        }
         let old = now.get(&key).copied().unwrap_or(found.old);
-        let Some(new) = moved_to(wanted, &found, old) else {
+        let Some(at) = moves.judge(wanted, found.head, &old.at) else {
             continue;
         };
-        now.insert(key, new);
-        let told = CursorMove {
-            delivered: new.delivered,
-            read: new.read,
-            ..*wanted
+        let read_ordinal = if at.read == old.at.read {
+            old.read_ordinal
+        } else {
+            found.ordinal
         };
-        let place = *places.entry(key).or_insert(moved.len());
-        match moved.get_mut(place) {
-            Some(before) => *before = told,
-            None => moved.push(told),
-        }
+        now.insert(key, Cursor { at, read_ordinal });
     }
-    if moved.is_empty() {
-        return Ok(Outcome::Cursors(moved, Position(0), beyond));
+    if !now.is_empty() {
+        store(batch, &now)?;
     }
-    store(batch, &now.into_iter().collect())?;
-    Ok(Outcome::Cursors(
-        moved,
-        Position(batch.position().cast_unsigned()),
-        beyond,
-    ))
+    Ok(moves.outcome(Position(batch.position().cast_unsigned())))
 }
 
 /// For each move, in their order; `None` for someone who never was a member.
@@ -104,7 +89,8 @@ fn find(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Vec<Option<Found>
         return Err(Failure::damaged("not every cursor was looked at"));
     }
     rows.iter()
-        .map(|row| {
+        .zip(moves)
+        .map(|(row, wanted)| {
             let Some(head) = get::<Option<i64>>(row, 0)? else {
                 return Ok(None);
             };
@@ -113,32 +99,17 @@ fn find(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Vec<Option<Found>
             Ok(Some(Found {
                 head: Seq(head.cast_unsigned()),
                 old: Cursor {
-                    delivered: row::seq(row, 1)?,
-                    read: row::seq(row, 2)?,
+                    at: CursorMove {
+                        delivered: row::seq(row, 1)?,
+                        read: row::seq(row, 2)?,
+                        ..*wanted
+                    },
                     read_ordinal: row::number(row, 3)?,
                 },
                 ordinal: ordinal.cast_unsigned(),
             }))
         })
         .collect()
-}
-
-/// Where a cursor would be after a move, if that is elsewhere.
-fn moved_to(wanted: &CursorMove, found: &Found, old: Cursor) -> Option<Cursor> {
-    let read = old.read.max(wanted.read.min(found.head));
-    let delivered = old.delivered.max(wanted.delivered.min(found.head)).max(read);
-    if read == old.read && delivered == old.delivered {
-        return None;
-    }
-    Some(Cursor {
-        delivered,
-        read,
-        read_ordinal: if read == old.read {
-            old.read_ordinal
-        } else {
-            found.ordinal
-        },
-    })
 }
 
 /// In the order of their keys. Where another transaction made one meanwhile, the larger values stay. One whose position
@@ -166,8 +137,8 @@ fn store(batch: &mut Batch<'_>, cursors: &BTreeMap<Key, Cursor>) -> Result<(), F
         &[
             &keys(|key| key.0.0),
             &keys(|key| key.1.0),
-            &values(|cursor| cursor.delivered.0),
-            &values(|cursor| cursor.read.0),
+            &values(|cursor| cursor.at.delivered.0),
+            &values(|cursor| cursor.at.read.0),
             &values(|cursor| cursor.read_ordinal),
             &position,
         ],

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use postgres::error::{Severity, SqlState};
 
-use crate::error::{CommitError, OpenError, ReadError, Refused};
+use crate::{
+    error::{CommitError, OpenError, ReadError},
+    rules,
+};
 
 /// A statement failed, or a row holds what no version of this program writes.
 #[derive(Debug, thiserror::Error)]
@@ -248,17 +251,7 @@ impl From<Failure> for OpenError {
 }
 
 /// Why a single write ends early: its refusal, or the failure of the whole batch.
-#[derive(Debug)]
-pub(super) enum Stop {
-    Refused(Refused),
-    Failed(Failure),
-}
-
-impl From<Refused> for Stop {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
-}
+pub(super) type Stop = rules::Stop<Failure>;
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {

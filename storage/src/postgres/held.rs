@@ -11,6 +11,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    rules::logs_of,
     types::ConversationId,
     write::{Append, Write},
 };
@@ -35,7 +36,7 @@ impl Held {
     }
 
     pub(super) fn knows(&self, write: &Write) -> bool {
-        conversation_of(write).is_some_and(|conversation| self.conversations.contains(&conversation))
+        append_of(write).is_some_and(|append| logs_of(append).any(|log| self.conversations.contains(&log)))
     }
 
     /// Remembers which of these are held now.
@@ -52,13 +53,14 @@ impl Held {
 
 /// The conversations that a batch appends to.
 pub(super) fn appended_to(writes: &[Write]) -> Vec<ConversationId> {
-    let conversations: HashSet<ConversationId> = writes.iter().filter_map(conversation_of).collect();
+    let appends = writes.iter().filter_map(append_of);
+    let conversations: HashSet<ConversationId> = appends.flat_map(logs_of).collect();
     conversations.into_iter().collect()
 }
 
-const fn conversation_of(write: &Write) -> Option<ConversationId> {
+const fn append_of(write: &Write) -> Option<&Append> {
     match write {
-        Write::Append(Append { conversation, .. }) => Some(*conversation),
+        Write::Append(append) => Some(append),
         Write::Cursors(_)
         | Write::CreateUser(_)
         | Write::UpdateProfile(_)

@@ -5,46 +5,22 @@ use super::{
     row::{self, event_columns, get, session_columns, sql, user_columns},
     session::Session,
 };
-use crate::page::Counts;
-use crate::types::{
-    ClientId, ConversationId, Event, Fingerprint, Role, Seq, Session as DeviceSession, Timestamp, User,
-    UserId,
+use crate::{
+    page::Counts,
+    rules::{Head, Membership, Target},
+    types::{
+        ClientId, ConversationId, Event, Fingerprint, Role, Seq, Session as DeviceSession, User, UserId,
+    },
 };
-
-/// A conversation's newest state.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    pub(super) seq: Seq,
-    pub(super) ordinal: u64,
-    pub(super) roster: Seq,
-    pub(super) member_count: u64,
-    pub(super) disbanded: bool,
-}
-
-/// A user's newest membership interval.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stay {
-    pub(super) role: Role,
-    pub(super) is_over: bool,
-}
-
-/// An event that another one is about.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
-    pub(super) sender: UserId,
-    pub(super) kind: u8,
-    pub(super) expires_at: Timestamp,
-    pub(super) recalled: bool,
-    pub(super) counts: Counts,
-}
 
 /// What decides about an append.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) head: Option<Head>,
-    pub(super) stay: Option<Stay>,
-    /// A displayable message that the sender can see.
+    pub(super) membership: Option<Membership>,
+    /// A displayable message that the sender can see, and what it has of edits and reactions.
     pub(super) target: Option<Target>,
+    pub(super) counts: Counts,
 }
 
 pub(super) fn facts(
@@ -79,9 +55,9 @@ pub(super) fn facts(
             disbanded: row::flag(&row, 4)?,
         }),
     };
-    let stay = match get::<Option<i16>>(&row, 5)? {
+    let membership = match get::<Option<i16>>(&row, 5)? {
         None => None,
-        Some(role) => Some(Stay {
+        Some(role) => Some(Membership {
             role: row::role_of(role)?,
             is_over: row::flag(&row, 6)?,
         }),
@@ -91,16 +67,21 @@ pub(super) fn facts(
         Some(sender) => Some(Target {
             sender: UserId(sender.cast_unsigned()),
             recalled: row::flag(&row, 8)?,
-            counts: Counts {
-                edits: row::number(&row, 9)?,
-                reactions: row::number(&row, 10)?,
-            },
             kind: u8::try_from(get::<i16>(&row, 11)?)
                 .map_err(|_| Failure::damaged("a message has an impossible kind"))?,
             expires_at: row::time(&row, 12)?,
         }),
     };
-    Ok(Facts { head, stay, target })
+    let counts = Counts {
+        edits: row::number(&row, 9)?,
+        reactions: row::number(&row, 10)?,
+    };
+    Ok(Facts {
+        head,
+        membership,
+        target,
+        counts,
+    })
 }
 
 /// The user's reaction to the message, if they have one.

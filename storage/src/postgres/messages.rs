@@ -225,6 +225,7 @@ fn read(appends: &[Placed<'_>], columns: &Columns<'_>, rows: &[Row]) -> Result<V
         let outcome = event.map(|event| {
             Outcome::Appended(Appended {
                 event: Arc::new(event),
+                others: Vec::new(),
                 duplicate: verdict == 1,
             })
         });

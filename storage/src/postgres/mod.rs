@@ -36,7 +36,6 @@ mod derive;
 mod erase;
 mod failure;
 pub(crate) mod filling;
-mod group;
 mod held;
 mod lending;
 mod lookup;

@@ -10,12 +10,11 @@ use super::{
 use crate::{
     error::Refused,
     read::SessionEnd,
-    types::{DeviceClass, Session, SessionId, Timestamp, TokenHash, User, UserId},
-    write::{NewSession, NewUser, Outcome, ProfileChange, Revoke, SessionCreated},
+    rules,
+    types::{Session, SessionId, Timestamp, TokenHash, UserId},
+    write::{NewSession, NewUser, Outcome, ProfileChange, Revoke},
 };
 
-/// Users' ids stay below this.
-const USERS_END: u64 = 1 << 31;
 /// Old notices that go with each batch of new ones, at most: more than come, so that they do not pile up.
 const NOTICES_TRIMMED: i64 = 64;
 
@@ -31,18 +30,7 @@ pub(super) fn create_user(batch: &mut Batch<'_>, new: &NewUser) -> Result<Outcom
     if row::flag(&row, 1)? {
         return Err(Refused::NameTaken.into());
     }
-    if id.0 >= USERS_END {
-        return Err(Refused::LimitReached.into());
-    }
-    let user = User {
-        id,
-        name: new.name.clone(),
-        display_name: new.display_name.clone(),
-        avatar: String::new(),
-        status: String::new(),
-        version: 1,
-        created_at: new.at,
-    };
+    let user = rules::new_user(id, new)?;
     batch.session.execute(
         "WITH counted AS (UPDATE registrations SET users = $1 WHERE id = 1)
          INSERT INTO users (id, name, display_name, avatar, status, password_hash, version, created_at)
@@ -60,17 +48,9 @@ pub(super) fn create_user(batch: &mut Batch<'_>, new: &NewUser) -> Result<Outcom
 
 pub(super) fn update_profile(batch: &mut Batch<'_>, change: &ProfileChange) -> Result<Outcome, Stop> {
     let before = lookup::user(batch.session, change.user)?.ok_or(Refused::NotFound)?;
-    let new = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
-    let mut user = User {
-        display_name: new(&change.display_name, &before.display_name),
-        avatar: new(&change.avatar, &before.avatar),
-        status: new(&change.status, &before.status),
-        ..before.clone()
+    let Some(user) = rules::changed_profile(&before, change) else {
+        return Ok(Outcome::User(before));
     };
-    if user == before {
-        return Ok(Outcome::User(user));
-    }
-    user.version += 1;
     batch.session.execute(
         "UPDATE users SET display_name = $2, avatar = $3, status = $4, version = $5 WHERE id = $1",
         &[
@@ -90,49 +70,20 @@ pub(super) fn create_session(batch: &mut Batch<'_>, new: &NewSession) -> Result<
     if lookup::user(batch.session, session.user)?.is_none() {
         return Err(Refused::NotFound.into());
     }
-    let mut others = lookup::sessions(batch.session, session.user)?;
+    let others = lookup::sessions(batch.session, session.user)?;
     // First, since only it can say that the id or the token is another user's, now or in a moment.
     if !insert(batch, session, &new.token_hash)? {
         return Err(Refused::Conflict.into());
     }
-    let same_device = others
-        .iter()
-        .position(|other| other.device_id == session.device_id);
-    let replaced = same_device.map(|index| others.remove(index).id);
-    let mut displaced = displace(
-        &mut others,
-        new,
-        Some(session.class),
-        new.policy.of(session.class),
-    );
-    displaced.extend(displace(&mut others, new, None, new.policy.total));
-    end(batch, session.user, SessionEnd::Replaced, replaced.as_slice())?;
-    end(batch, session.user, SessionEnd::Displaced, &displaced)?;
-    Ok(Outcome::Session(SessionCreated { replaced, displaced }))
-}
-
-/// Takes out of a user's other sessions, of one class or of all, the least recently seen until with the new
-/// one there are at most `limit`. Those that are connected go after all others.
-fn displace(
-    others: &mut Vec<Session>,
-    new: &NewSession,
-    class: Option<DeviceClass>,
-    limit: u32,
-) -> Vec<SessionId> {
-    let counts = |session: &Session| class.is_none_or(|class| session.class == class);
-    let mut counted: Vec<(bool, Timestamp, SessionId)> = others
-        .iter()
-        .filter(|session| counts(session))
-        .map(|session| {
-            let is_online = new.online.contains(&session.id);
-            (is_online, session.last_seen_at, session.id)
-        })
-        .collect();
-    counted.sort_unstable();
-    let excess = (counted.len() + 1).saturating_sub(limit as usize);
-    let displaced: Vec<SessionId> = counted.into_iter().take(excess).map(|(.., id)| id).collect();
-    others.retain(|session| !displaced.contains(&session.id));
-    displaced
+    let ended = rules::make_room(others, new);
+    end(
+        batch,
+        session.user,
+        SessionEnd::Replaced,
+        ended.replaced.as_slice(),
+    )?;
+    end(batch, session.user, SessionEnd::Displaced, &ended.displaced)?;
+    Ok(Outcome::Session(ended))
 }
 
 /// False where the id or the token is in use.
@@ -166,20 +117,8 @@ fn end(batch: &mut Batch<'_>, user: UserId, why: SessionEnd, ended: &[SessionId]
 }
 
 pub(super) fn revoke(batch: &mut Batch<'_>, revoke: Revoke) -> Result<Outcome, Stop> {
-    let mut ids = |user: UserId| -> Result<Vec<SessionId>, Failure> {
-        let sessions = lookup::sessions(batch.session, user)?;
-        Ok(sessions.into_iter().map(|session| session.id).collect())
-    };
-    let (user, ended): (UserId, Vec<SessionId>) = match revoke {
-        Revoke::One(user, id) => (
-            user,
-            ids(user)?.into_iter().filter(|other| *other == id).collect(),
-        ),
-        Revoke::Others(user, id) => (
-            user,
-            ids(user)?.into_iter().filter(|other| *other != id).collect(),
-        ),
-    };
+    let user = revoke.user();
+    let ended = rules::ended_by(revoke, &lookup::sessions(batch.session, user)?);
     end(batch, user, SessionEnd::Revoked, &ended)?;
     Ok(Outcome::Revoked(ended))
 }

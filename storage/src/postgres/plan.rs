@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::append::MESSAGE_KINDS;
 use crate::{
+    rules::logs_of,
     shape::Shape,
-    types::{ClientId, ConversationId, Seq, UserId},
+    types::{ClientId, ConversationId, EventKind, Seq, UserId},
     write::{Action, Append, Revoke, Write},
 };
 
@@ -68,7 +68,7 @@ fn uses(writes: &[Write]) -> HashMap<ConversationId, Use> {
                 let here = uses.entry(append.conversation).or_default();
                 here.appends += 1;
                 match &append.action {
-                    Action::Message { kind, reply_to, .. } if MESSAGE_KINDS.contains(kind) => {
+                    Action::Message { kind, reply_to, .. } if EventKind::is_message(*kind) => {
                         here.replies |= *reply_to != Seq(0);
                     }
                     Action::Message { .. }
@@ -82,8 +82,13 @@ fn uses(writes: &[Write]) -> HashMap<ConversationId, Use> {
                     | Action::SetRole { .. }
                     | Action::Rename { .. }
                     | Action::Disband => here.other = true,
+                    #[cfg(any(test, feature = "conformance"))]
+                    Action::Pair { .. } => here.other = true,
                 }
                 here.entangled |= !requests.insert((append.conversation, append.sender, append.client_id));
+                for other in logs_of(append).skip(1) {
+                    uses.entry(other).or_default().other = true;
+                }
             }
             Write::Cursors(moves) => {
                 for one in moves {
@@ -159,44 +164,59 @@ impl Locks {
     }
 
     fn add_append(&mut self, append: &Append, checked: bool) {
-        let Some(shape) = Shape::of(append.conversation) else {
+        if Shape::of(append.conversation).is_none() {
             return;
-        };
-        self.conversations.insert(append.conversation);
-        self.cursors.insert((append.conversation, append.sender));
-        let begins = match &append.action {
-            Action::Message { .. } => shape.fixed_members().any(|user| user == append.sender),
+        }
+        for log in logs_of(append) {
+            self.conversations.insert(log);
+            self.cursors.insert((log, append.sender));
+        }
+        match &append.action {
+            Action::Message { .. } => self.begin(append.conversation, append.sender, checked),
             Action::CreateGroup { members, .. } => {
                 self.users.extend(members.iter().copied().chain([append.sender]));
-                shape == Shape::Group
+                self.begin_group(append.conversation, checked);
             }
-            Action::AddMembers { users } => {
-                self.users.extend(users);
-                false
-            }
+            Action::AddMembers { users } => self.users.extend(users),
             Action::RemoveMember { user } => {
                 self.users.insert(*user);
-                false
             }
             Action::Leave => {
                 self.users.insert(append.sender);
-                false
             }
             Action::Disband => {
                 self.endings.insert(append.conversation);
-                false
             }
             Action::Edit { .. }
             | Action::Recall { .. }
             | Action::React { .. }
             | Action::SetRole { .. }
-            | Action::Rename { .. } => false,
+            | Action::Rename { .. } => {}
+            #[cfg(any(test, feature = "conformance"))]
+            Action::Pair { .. } => {
+                for log in logs_of(append) {
+                    self.begin(log, append.sender, checked);
+                }
+            }
+        }
+    }
+
+    /// A 1:1 conversation or a log that may begin with what this user sends.
+    fn begin(&mut self, conversation: ConversationId, sender: UserId, checked: bool) {
+        let Some(shape) = Shape::of(conversation) else {
+            return;
         };
-        if begins {
+        if shape.fixed_members().any(|user| user == sender) {
             let mut members = shape.fixed_members();
             let fixed = [members.next(), members.next()];
-            self.beginnings
-                .insert(append.conversation, Beginning { fixed, checked });
+            self.beginnings.insert(conversation, Beginning { fixed, checked });
+        }
+    }
+
+    fn begin_group(&mut self, conversation: ConversationId, checked: bool) {
+        if Shape::of(conversation) == Some(Shape::Group) {
+            let fixed = [None; 2];
+            self.beginnings.insert(conversation, Beginning { fixed, checked });
         }
     }
 }

@@ -346,7 +346,8 @@ impl PostgresWriter {
             event: answers
                 .iter()
                 .flatten()
-                .map(new_event_of)
+                .flat_map(Outcome::new_events)
+                .map(|event| event.position)
                 .fold(Position(0), Ord::max),
             batch,
         };
@@ -503,32 +504,8 @@ fn newest_of(answers: &Answers) -> Position {
     answers
         .iter()
         .flatten()
-        .map(position_of)
+        .map(Outcome::position)
         .fold(Position(0), Ord::max)
-}
-
-/// That of an event that was not there before.
-fn new_event_of(outcome: &Outcome) -> Position {
-    match outcome {
-        Outcome::Appended(appended) if !appended.duplicate => appended.event.position,
-        Outcome::Appended(_)
-        | Outcome::Cursors(..)
-        | Outcome::User(_)
-        | Outcome::Session(_)
-        | Outcome::Revoked(_)
-        | Outcome::Erased(_)
-        | Outcome::Done => Position(0),
-    }
-}
-
-fn position_of(outcome: &Outcome) -> Position {
-    match outcome {
-        Outcome::Appended(appended) => appended.event.position,
-        Outcome::Cursors(_, position, _) => *position,
-        Outcome::User(_) | Outcome::Session(_) | Outcome::Revoked(_) | Outcome::Erased(_) | Outcome::Done => {
-            Position(0)
-        }
-    }
 }
 
 /// So that two who met do not meet again: a random part of a limit that doubles.

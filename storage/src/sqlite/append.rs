@@ -1,57 +1,23 @@
-//! An append: whether it was made before, whether it may be, and its row in the log.
+//! An append: whether it was made before, and its rows in the log once the rules allow it.
 //! It must never write before everything is decided: a refusal leaves nothing behind.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     derive,
     failure::{Failure, Stop},
-    group,
-    lookup::{self, Head},
-    moment::Moment,
-    state::{self, Stay},
+    lookup, state,
     writer::Batch,
 };
 use crate::{
     error::Refused,
-    shape::Shape,
-    types::{Event, EventKind, GroupChange, Role, Seq, Timestamp},
-    write::{Action, Append, Appended, Rules},
+    rules::{self, Draft, Head, Lookup, Membership, Target},
+    types::{ConversationId, Event, EventKind, Role, Seq, Timestamp, UserId},
+    write::{Append, Appended},
 };
-use bytes::Bytes;
-
-/// The kinds of messages there are.
-const MESSAGE_KINDS: std::ops::RangeInclusive<u8> = 1..=31;
-
-/// What is particular to an allowed append.
-pub(super) struct Draft<'a> {
-    pub(super) kind: EventKind,
-    pub(super) target: Seq,
-    pub(super) body: Bytes,
-    pub(super) reaction: &'a str,
-    pub(super) change: Option<GroupChange>,
-    pub(super) expires_at: Timestamp,
-}
-
-impl Draft<'_> {
-    const fn new(kind: EventKind, target: Seq, body: Bytes) -> Self {
-        Self {
-            kind,
-            target,
-            body,
-            reaction: "",
-            change: None,
-            expires_at: Timestamp(0),
-        }
-    }
-
-    pub(super) fn group(kind: EventKind, change: GroupChange) -> Self {
-        Self {
-            change: Some(change),
-            ..Self::new(kind, Seq(0), Bytes::new())
-        }
-    }
-}
 
 pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended, Stop> {
     if let Some(earlier) = batch.event_by_request(append)? {
@@ -60,182 +26,25 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
         }
         return Ok(Appended {
             event: Arc::new(earlier.event),
+            others: Vec::new(),
             duplicate: true,
         });
     }
     let head = batch.head(append.conversation)?;
-    let case = Case {
-        moment: batch.moment(),
-        rules: batch.rules,
-        append,
-        head,
-    };
-    let draft = case.decide()?;
-    let event = enter(batch, append, head, draft)?;
+    let rules = batch.rules;
+    let drafts = rules::decide(&rules, append, &mut Known { batch, append, head })?;
+    // From here on nothing is refused, and what fails ends the whole batch: all drafts or none.
+    let event = enter(batch, append, head, drafts.first)?;
+    let mut others = Vec::new();
+    for draft in drafts.others {
+        let head = batch.head(draft.conversation)?;
+        others.push(enter(batch, append, head, draft)?);
+    }
     Ok(Appended {
         event,
+        others,
         duplicate: false,
     })
-}
-
-/// An append before it is decided, with what is known about its conversation.
-pub(super) struct Case<'a> {
-    pub(super) moment: Moment<'a>,
-    pub(super) rules: Rules,
-    pub(super) append: &'a Append,
-    pub(super) head: Option<Head>,
-}
-
-impl<'a> Case<'a> {
-    fn decide(&self) -> Result<Draft<'a>, Stop> {
-        match &self.append.action {
-            Action::Message {
-                kind,
-                body,
-                expires_at,
-                reply_to,
-            } => {
-                self.may_write()?;
-                if !MESSAGE_KINDS.contains(kind) {
-                    return Err(Refused::Forbidden.into());
-                }
-                if *reply_to != Seq(0) {
-                    self.target(*reply_to)?;
-                }
-                let mut draft = Draft::new(EventKind::Message(*kind), Seq(0), body.clone());
-                draft.expires_at = *expires_at;
-                Ok(draft)
-            }
-            Action::Edit { target, body, fits } => {
-                let role = self.stay()?.role;
-                let event = self.changeable(*target, role, false)?;
-                if event.has_expired(self.append.at) {
-                    return Err(Refused::Gone.into());
-                }
-                if !fits.has(event.kind.number()) {
-                    return Err(Refused::Unfit.into());
-                }
-                let counts = state::counts_of(self.moment.connection, self.append.conversation, *target)?;
-                if counts.edits >= u64::from(self.rules.message_edits_max) {
-                    return Err(Refused::LimitReached.into());
-                }
-                let mut draft = Draft::new(EventKind::Edit, *target, body.clone());
-                draft.expires_at = event.expires_at;
-                Ok(draft)
-            }
-            Action::Recall { target } => {
-                let role = self.stay()?.role;
-                self.changeable(*target, role, true)?;
-                Ok(Draft::new(EventKind::Recall, *target, Bytes::new()))
-            }
-            Action::React {
-                target,
-                reaction,
-                body,
-            } => {
-                self.stay()?;
-                let event = self.target(*target)?;
-                if event.recalled || event.has_expired(self.append.at) {
-                    return Err(Refused::Gone.into());
-                }
-                self.new_reaction(*target, reaction)?;
-                let mut draft = Draft::new(EventKind::Reaction, *target, body.clone());
-                draft.reaction = reaction;
-                Ok(draft)
-            }
-            Action::CreateGroup { .. }
-            | Action::AddMembers { .. }
-            | Action::RemoveMember { .. }
-            | Action::Leave
-            | Action::SetRole { .. }
-            | Action::Rename { .. }
-            | Action::Disband => group::decide(self),
-        }
-    }
-
-    /// The sender may write here now. 1:1 conversations and own logs need not exist yet.
-    fn may_write(&self) -> Result<(), Stop> {
-        let shape = Shape::of(self.append.conversation).ok_or(Refused::NotFound)?;
-        if shape == Shape::Group {
-            self.stay()?;
-            return Ok(());
-        }
-        if !shape.fixed_members().any(|user| user == self.append.sender) {
-            return Err(Refused::NotFound.into());
-        }
-        // Accounts do not go away: whoever had one at the first event has one now.
-        if self.head.is_none() {
-            for user in shape.fixed_members() {
-                if !lookup::user_exists(self.moment.connection, user)? {
-                    return Err(Refused::NotFound.into());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The sender's present membership of a conversation that there is.
-    pub(super) fn stay(&self) -> Result<Stay, Stop> {
-        let head = self.head.ok_or(Refused::NotFound)?;
-        let append = self.append;
-        let stay = state::newest_stay(self.moment.connection, append.conversation, append.sender)?
-            .ok_or(Refused::NotFound)?;
-        if stay.left.is_some() {
-            return Err(Refused::Forbidden.into());
-        }
-        if head.disbanded {
-            return Err(Refused::Gone.into());
-        }
-        Ok(stay)
-    }
-
-    /// A displayable message that the sender can see.
-    fn target(&self, target: Seq) -> Result<Event, Stop> {
-        let (connection, append) = (self.moment.connection, self.append);
-        let Some(entry) = lookup::event_at(&self.moment, append.conversation, target)? else {
-            let exists = self.head.is_some_and(|head| (1..=head.seq.0).contains(&target.0));
-            return Err(if exists {
-                Failure::damaged("a seq below the head has no event").into()
-            } else {
-                Refused::NotFound.into()
-            });
-        };
-        let visible = entry.event.kind.is_displayable()
-            && lookup::sees(connection, append.conversation, append.sender, target)?;
-        if visible {
-            Ok(entry.event)
-        } else {
-            Err(Refused::NotFound.into())
-        }
-    }
-
-    /// The sender's reaction is another one than they have, and there is room for it: a first one adds to the others.
-    fn new_reaction(&self, target: Seq, reaction: &str) -> Result<(), Stop> {
-        let (connection, append) = (self.moment.connection, self.append);
-        let present = lookup::reaction_of(connection, append.conversation, target, append.sender)?;
-        if present.as_deref().unwrap_or_default() == reaction {
-            return Err(Refused::NothingToDo.into());
-        }
-        if present.is_none() {
-            let counts = state::counts_of(connection, append.conversation, target)?;
-            if counts.reactions >= u64::from(self.rules.message_reactions_max) {
-                return Err(Refused::LimitReached.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// A message that the sender may change: their own, or, where moderating counts, anyone's.
-    fn changeable(&self, target: Seq, role: Role, moderating: bool) -> Result<Event, Stop> {
-        let event = self.target(target)?;
-        if event.sender != self.append.sender && !(moderating && role >= Role::Admin) {
-            return Err(Refused::Forbidden.into());
-        }
-        if event.recalled {
-            return Err(Refused::Gone.into());
-        }
-        Ok(event)
-    }
 }
 
 /// Takes the next seq and position, and writes the event and all that follows from it.
@@ -245,29 +54,141 @@ fn enter(
     head: Option<Head>,
     draft: Draft<'_>,
 ) -> Result<Arc<Event>, Failure> {
-    let seq = Seq(head.map_or(0, |head| head.seq.0) + 1);
-    let event = Arc::new(Event {
-        position: batch.next_position(),
-        conversation: append.conversation,
-        seq,
-        ordinal: head.map_or(0, |head| head.ordinal) + u64::from(draft.kind.is_displayable()),
-        roster: if draft.kind.changes_members() {
-            seq
-        } else {
-            head.map_or(Seq(0), |head| head.roster)
-        },
-        sender: append.sender,
-        client_id: append.client_id,
-        at: append.at,
-        kind: draft.kind,
-        target: draft.target,
-        body: draft.body,
-        change: draft.change,
-        expires_at: draft.expires_at,
-        recalled: false,
-    });
-    batch.log.enter(&event, append.fingerprint, draft.reaction)?;
-    derive::apply(&batch.moment(), &event, draft.reaction)?;
+    let reaction = draft.reaction;
+    let event = Arc::new(draft.into_event(append.at, batch.next_position(), head));
+    batch.log.enter(&event, append.fingerprint, reaction)?;
+    derive::apply(&batch.moment(), &event, reaction)?;
     batch.entered(&event, append.fingerprint, head);
     Ok(event)
+}
+
+/// What the transaction knows about an append.
+struct Known<'a, 'b> {
+    batch: &'a mut Batch<'b>,
+    append: &'a Append,
+    /// Of the conversation of the append.
+    head: Option<Head>,
+}
+
+impl Known<'_, '_> {
+    const fn conversation(&self) -> ConversationId {
+        self.append.conversation
+    }
+}
+
+impl Lookup for Known<'_, '_> {
+    type Failure = Failure;
+
+    fn head(&mut self, of: ConversationId) -> Result<Option<Head>, Stop> {
+        if of == self.conversation() {
+            return Ok(self.head);
+        }
+        Ok(self.batch.head(of)?)
+    }
+
+    fn membership(&mut self, of: ConversationId) -> Result<Option<Membership>, Stop> {
+        let stay = state::newest_stay(self.batch.connection, of, self.append.sender)?;
+        Ok(stay.map(|stay| Membership {
+            role: stay.role,
+            is_over: stay.left.is_some(),
+        }))
+    }
+
+    fn target(&mut self, seq: Seq) -> Result<Option<Target>, Stop> {
+        let (conversation, sender) = (self.conversation(), self.append.sender);
+        let Some(entry) = lookup::event_at(&self.batch.moment(), conversation, seq)? else {
+            let exists = self.head.is_some_and(|head| (1..=head.seq.0).contains(&seq.0));
+            return if exists {
+                Err(Failure::damaged("a seq below the head has no event").into())
+            } else {
+                Ok(None)
+            };
+        };
+        let event = entry.event;
+        if !event.kind.is_displayable() || !lookup::sees(self.batch.connection, conversation, sender, seq)? {
+            return Ok(None);
+        }
+        Ok(Some(Target {
+            sender: event.sender,
+            kind: event.kind.number(),
+            expires_at: event.expires_at,
+            recalled: event.recalled,
+        }))
+    }
+
+    fn edits_of(&mut self, message: Seq) -> Result<u64, Stop> {
+        Ok(state::counts_of(self.batch.connection, self.conversation(), message)?.edits)
+    }
+
+    fn reactions_to(&mut self, message: Seq) -> Result<u64, Stop> {
+        Ok(state::counts_of(self.batch.connection, self.conversation(), message)?.reactions)
+    }
+
+    fn reaction(&mut self, message: Seq) -> Result<Option<String>, Stop> {
+        let (connection, sender) = (self.batch.connection, self.append.sender);
+        Ok(lookup::reaction_of(
+            connection,
+            self.conversation(),
+            message,
+            sender,
+        )?)
+    }
+
+    fn name(&mut self) -> Result<Option<String>, Stop> {
+        Ok(lookup::name(self.batch.connection, self.conversation())?)
+    }
+
+    fn all_exist(&mut self, users: impl Iterator<Item = UserId>) -> Result<bool, Stop> {
+        for user in users {
+            if !lookup::user_exists(self.batch.connection, user)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn role_of(&mut self, user: UserId) -> Result<Option<Role>, Stop> {
+        let stay = lookup::member(self.batch.connection, self.conversation(), user)?;
+        Ok(stay.map(|stay| stay.role))
+    }
+
+    fn members_among(&mut self, users: &BTreeSet<UserId>) -> Result<Vec<UserId>, Stop> {
+        let mut members = Vec::new();
+        for user in users {
+            if lookup::member(self.batch.connection, self.conversation(), *user)?.is_some() {
+                members.push(*user);
+            }
+        }
+        Ok(members)
+    }
+
+    fn left_at(&mut self, users: &BTreeSet<UserId>) -> Result<Vec<Timestamp>, Stop> {
+        let mut times = Vec::new();
+        for user in users {
+            let stay = state::newest_stay(self.batch.connection, self.conversation(), *user)?;
+            let Some(left) = stay.and_then(|stay| stay.left) else {
+                continue;
+            };
+            let entry = lookup::event_at(&self.batch.moment(), self.conversation(), left.seq)?
+                .ok_or_else(|| Failure::damaged("the event by which a member went is not in the log"))?;
+            if entry.event.kind == EventKind::MemberLeft {
+                times.push(entry.event.at);
+            }
+        }
+        Ok(times)
+    }
+
+    fn owners(&mut self) -> Result<u64, Stop> {
+        let members = state::members_of(self.batch.connection, self.conversation())?;
+        let owners = members.iter().filter(|stay| stay.role == Role::Owner);
+        Ok(owners.count() as u64)
+    }
+
+    fn groups_of(&mut self, users: &BTreeSet<UserId>) -> Result<BTreeMap<UserId, u64>, Stop> {
+        let mut groups = BTreeMap::new();
+        for user in users {
+            groups.insert(*user, state::memberships_of(self.batch.connection, *user)?.groups);
+        }
+        Ok(groups)
+    }
 }

@@ -1,78 +1,64 @@
 //! Cursors that users move. What sending implies is the business of what is derived from the log.
 
-use std::collections::HashMap;
-
 use super::{
     failure::{Failure, Stop},
     lookup,
-    moment::Moment,
     state::{self, Cursor},
     writer::Batch,
 };
 use crate::{
-    types::{ConversationId, Position, UserId},
+    rules::Moves,
+    types::Position,
     write::{CursorMove, Outcome},
 };
 
-pub(super) fn move_all(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Outcome, Stop> {
-    let mut moved: Vec<CursorMove> = Vec::new();
-    let mut places: HashMap<(ConversationId, UserId), usize> = HashMap::new();
+pub(super) fn move_all(batch: &mut Batch<'_>, wanted: &[CursorMove]) -> Result<Outcome, Stop> {
+    let mut moves = Moves::default();
     let mut position = Position(0);
-    let mut beyond = Vec::new();
-    for wanted in moves {
-        let (cursor, is_beyond) = moved_to(&batch.moment(), wanted)?;
-        if is_beyond {
-            beyond.push((wanted.conversation, wanted.user));
-        }
-        let Some(cursor) = cursor else { continue };
+    for wanted in wanted {
+        let Some(cursor) = moved_to(batch, wanted, &mut moves)? else {
+            continue;
+        };
         if position == Position(0) {
             position = batch.next_position();
         }
         state::move_cursor(batch.connection, &Cursor { position, ..cursor })?;
-        let new = CursorMove {
-            delivered: cursor.delivered,
-            read: cursor.read,
-            ..*wanted
-        };
-        let place = *places.entry((new.conversation, new.user)).or_insert(moved.len());
-        match moved.get_mut(place) {
-            Some(before) => *before = new,
-            None => moved.push(new),
-        }
     }
-    Ok(Outcome::Cursors(moved, position, beyond))
+    Ok(moves.outcome(position))
 }
 
-/// Where a cursor would be after a move, if that is elsewhere, and whether the move goes beyond what there is.
-fn moved_to(moment: &Moment<'_>, wanted: &CursorMove) -> Result<(Option<Cursor>, bool), Failure> {
+/// Where a cursor would be after a move, if that is elsewhere.
+fn moved_to(batch: &Batch<'_>, wanted: &CursorMove, moves: &mut Moves) -> Result<Option<Cursor>, Failure> {
+    let moment = batch.moment();
     let Some(stay) = state::newest_stay(moment.connection, wanted.conversation, wanted.user)? else {
-        return Ok((None, false));
+        return Ok(None);
     };
     let (head, head_ordinal) = match &stay.left {
         Some(left) => (left.seq, left.ordinal),
-        None => lookup::head(moment, wanted.conversation)?
+        None => lookup::head(&moment, wanted.conversation)?
             .map(|head| (head.seq, head.ordinal))
             .ok_or_else(|| Failure::damaged("a conversation with members has no head"))?,
     };
-    let is_beyond = wanted.delivered.max(wanted.read) > head;
-    let old = lookup::cursor(moment, wanted.conversation, wanted.user)?;
-    let read = old.read.max(wanted.read.min(head));
-    let delivered = old.delivered.max(wanted.delivered.min(head)).max(read);
-    if read == old.read && delivered == old.delivered {
-        return Ok((None, is_beyond));
-    }
-    let read_ordinal = if read == old.read {
+    let old = lookup::cursor(&moment, wanted.conversation, wanted.user)?;
+    let before = CursorMove {
+        delivered: old.delivered,
+        read: old.read,
+        ..*wanted
+    };
+    let Some(new) = moves.judge(wanted, head, &before) else {
+        return Ok(None);
+    };
+    let read_ordinal = if new.read == old.read {
         old.read_ordinal
-    } else if read == head {
+    } else if new.read == head {
         head_ordinal
     } else {
-        lookup::ordinal_at(moment, wanted.conversation, read)?
+        lookup::ordinal_at(&moment, wanted.conversation, new.read)?
     };
-    let cursor = Cursor {
-        delivered,
-        read,
+    Ok(Some(Cursor {
+        delivered: new.delivered,
+        read: new.read,
         read_ordinal,
         ..old
-    };
-    Ok((Some(cursor), is_beyond))
+    }))
 }

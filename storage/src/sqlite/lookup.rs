@@ -11,29 +11,10 @@ use super::{
     standing,
     state::{self, Cursor, Stay, reaction_columns},
 };
-use crate::types::{ClientId, ConversationId, Event, Position, Seq, Session, User, UserId};
-
-/// A conversation's newest state.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    pub(super) seq: Seq,
-    pub(super) ordinal: u64,
-    pub(super) roster: Seq,
-    pub(super) member_count: u64,
-    pub(super) disbanded: bool,
-}
-
-impl Head {
-    /// The state after an event that changes nothing but the log.
-    pub(super) const fn followed_by(self, event: &Event) -> Self {
-        Self {
-            seq: event.seq,
-            ordinal: event.ordinal,
-            roster: event.roster,
-            ..self
-        }
-    }
-}
+use crate::{
+    rules::Head,
+    types::{ClientId, ConversationId, Position, Seq, Session, User, UserId},
+};
 
 pub(super) fn head(moment: &Moment<'_>, id: ConversationId) -> Result<Option<Head>, Failure> {
     let Some((head, rest)) = state::conversation_of(moment.connection, id)? else {

@@ -16,7 +16,6 @@ mod derive;
 mod erase;
 mod failure;
 mod files;
-mod group;
 mod log;
 mod lookup;
 mod members;

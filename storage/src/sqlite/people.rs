@@ -11,12 +11,10 @@ use super::{
 };
 use crate::{
     error::Refused,
-    types::{DeviceClass, Session, SessionId, Timestamp, TokenHash, User, UserId},
-    write::{NewSession, NewUser, Outcome, ProfileChange, Revoke, SessionCreated},
+    rules,
+    types::{Session, SessionId, Timestamp, TokenHash},
+    write::{NewSession, NewUser, Outcome, ProfileChange, Revoke},
 };
-
-/// Users' ids stay below this.
-const USERS_END: u64 = 1 << 31;
 
 pub(super) fn create_user(connection: &Connection, new: &NewUser) -> Result<Outcome, Stop> {
     let mut statement = connection.prepare_cached(
@@ -39,18 +37,7 @@ pub(super) fn create_user(connection: &Connection, new: &NewUser) -> Result<Outc
         [&new.name],
         || format!("the user {}", new.name),
     )?;
-    if id.0 >= USERS_END {
-        return Err(Refused::LimitReached.into());
-    }
-    let user = User {
-        id,
-        name: new.name.clone(),
-        display_name: new.display_name.clone(),
-        avatar: String::new(),
-        status: String::new(),
-        version: 1,
-        created_at: new.at,
-    };
+    let user = rules::new_user(id, new)?;
     connection
         .prepare_cached(
             "INSERT INTO users (id, name, display_name, avatar, status, password_hash, version, created_at, sum)
@@ -69,17 +56,9 @@ pub(super) fn create_user(connection: &Connection, new: &NewUser) -> Result<Outc
 
 pub(super) fn update_profile(connection: &Connection, change: &ProfileChange) -> Result<Outcome, Stop> {
     let before = lookup::user(connection, change.user)?.ok_or(Refused::NotFound)?;
-    let new = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
-    let mut user = User {
-        display_name: new(&change.display_name, &before.display_name),
-        avatar: new(&change.avatar, &before.avatar),
-        status: new(&change.status, &before.status),
-        ..before.clone()
+    let Some(user) = rules::changed_profile(&before, change) else {
+        return Ok(Outcome::User(before));
     };
-    if user == before {
-        return Ok(Outcome::User(user));
-    }
-    user.version += 1;
     let password_hash: String = connection
         .prepare_cached("SELECT password_hash FROM users WHERE id = ?1")?
         .query_row([sql(user.id.0)], |row| row.get(0))?;
@@ -106,23 +85,12 @@ pub(super) fn create_session(connection: &Connection, new: &NewSession) -> Resul
     if is_taken(connection, session.id, &new.token_hash)? {
         return Err(Refused::Conflict.into());
     }
-    let mut others = lookup::sessions(connection, session.user)?;
-    let same_device = others
-        .iter()
-        .position(|other| other.device_id == session.device_id);
-    let replaced = same_device.map(|index| others.remove(index).id);
-    let mut displaced = displace(
-        &mut others,
-        new,
-        Some(session.class),
-        new.policy.of(session.class),
-    );
-    displaced.extend(displace(&mut others, new, None, new.policy.total));
-    for id in replaced.iter().chain(&displaced) {
+    let ended = rules::make_room(lookup::sessions(connection, session.user)?, new);
+    for id in ended.replaced.iter().chain(&ended.displaced) {
         delete(connection, *id)?;
     }
     insert(connection, session, &new.token_hash)?;
-    Ok(Outcome::Session(SessionCreated { replaced, displaced }))
+    Ok(Outcome::Session(ended))
 }
 
 fn is_taken(connection: &Connection, id: SessionId, token_hash: &TokenHash) -> Result<bool, Failure> {
@@ -132,30 +100,6 @@ fn is_taken(connection: &Connection, id: SessionId, token_hash: &TokenHash) -> R
         row::flag(row, 0)
     })?;
     Ok(found == Some(true))
-}
-
-/// Takes out of a user's other sessions, of one class or of all, the least recently seen until with the new
-/// one there are at most `limit`. Those that are connected go after all others.
-fn displace(
-    others: &mut Vec<Session>,
-    new: &NewSession,
-    class: Option<DeviceClass>,
-    limit: u32,
-) -> Vec<SessionId> {
-    let counts = |session: &Session| class.is_none_or(|class| session.class == class);
-    let mut counted: Vec<(bool, Timestamp, SessionId)> = others
-        .iter()
-        .filter(|session| counts(session))
-        .map(|session| {
-            let is_online = new.online.contains(&session.id);
-            (is_online, session.last_seen_at, session.id)
-        })
-        .collect();
-    counted.sort_unstable();
-    let excess = (counted.len() + 1).saturating_sub(limit as usize);
-    let displaced: Vec<SessionId> = counted.into_iter().take(excess).map(|(.., id)| id).collect();
-    others.retain(|session| !displaced.contains(&session.id));
-    displaced
 }
 
 fn insert(connection: &Connection, session: &Session, token_hash: &TokenHash) -> Result<(), Failure> {
@@ -187,14 +131,7 @@ fn delete(connection: &Connection, id: SessionId) -> Result<(), Failure> {
 }
 
 pub(super) fn revoke(connection: &Connection, revoke: Revoke) -> Result<Outcome, Stop> {
-    let ids = |user: UserId| -> Result<Vec<SessionId>, Failure> {
-        let sessions = lookup::sessions(connection, user)?;
-        Ok(sessions.into_iter().map(|session| session.id).collect())
-    };
-    let ended: Vec<SessionId> = match revoke {
-        Revoke::One(user, id) => ids(user)?.into_iter().filter(|other| *other == id).collect(),
-        Revoke::Others(user, id) => ids(user)?.into_iter().filter(|other| *other != id).collect(),
-    };
+    let ended = rules::ended_by(revoke, &lookup::sessions(connection, revoke.user())?);
     for id in &ended {
         delete(connection, *id)?;
     }

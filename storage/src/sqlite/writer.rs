@@ -16,7 +16,7 @@ use super::{
     cursors, erase,
     failure::{Failure, Stop},
     log::Log,
-    lookup::{self, Head},
+    lookup,
     moment::Moment,
     people,
     recent::{Recent, Seen},
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     error::{CommitError, OpenError, Refused},
+    rules::Head,
     types::{ConversationId, Event, Fingerprint, Position, Seq},
     write::{Action, Append, Outcome, Rules, Write, Writer},
 };

@@ -210,6 +210,9 @@ fn masked(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Appended(mut appended) => {
             appended.event = answers::masked_event(&appended.event);
+            for other in &mut appended.others {
+                *other = answers::masked_event(other);
+            }
             Outcome::Appended(appended)
         }
         Outcome::Cursors(moved, position, beyond) => {

@@ -168,15 +168,21 @@ impl Writer for RankedWriter {
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError> {
         let answers = self.writer.commit(writes)?;
         let mut ranks = self.ranks.lock();
-        let given = answers.iter().flatten().filter_map(|outcome| match outcome {
-            Outcome::Appended(appended) => Some(appended.event.position),
-            Outcome::Cursors(_, position, _) if *position != Position(0) => Some(*position),
-            _ => None,
+        let given = answers.iter().flatten().flat_map(|outcome| match outcome {
+            Outcome::Appended(appended) => {
+                let events = std::iter::once(&appended.event).chain(&appended.others);
+                events.map(|event| event.position).collect()
+            }
+            Outcome::Cursors(_, position, _) if *position != Position(0) => vec![*position],
+            _ => Vec::new(),
         });
         ranks.add(given.collect());
         let ranked = |outcome| match outcome {
             Outcome::Appended(mut appended) => {
                 appended.event = ranks.event(&appended.event);
+                for other in &mut appended.others {
+                    *other = ranks.event(other);
+                }
                 Outcome::Appended(appended)
             }
             Outcome::Cursors(moved, position, beyond) => {

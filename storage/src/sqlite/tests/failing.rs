@@ -80,6 +80,47 @@ fn a_failure_in_the_middle_leaves_nothing_of_the_batch() {
     }
 }
 
+/// One append, two logs: what fails in the second leaves nothing in the first.
+#[test]
+fn a_failure_between_two_logs_leaves_nothing_in_either() {
+    let place = Place::new();
+    let store = place.with_messages(1);
+    drop(store);
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    // The second event of the append will find its position taken.
+    let stranger = place.stranger();
+    stranger
+        .execute(
+            "INSERT INTO events SELECT 3, conversation, 999, ordinal, roster, sender, client_id, proof, at, kind,
+                                       target, expires_at, recalled, users, role, text, body
+                                FROM events WHERE position = 1",
+            [],
+        )
+        .unwrap();
+    let both = Action::Pair {
+        other: ConversationId(ANN.0),
+        body: "both".into(),
+    };
+    let batch = [request(5, PAIR, ANN, both)];
+    match writer.commit(&batch) {
+        Err(CommitError::NotApplied { full: false, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bodies(&store), ["message 0"]);
+    assert_eq!(store.reader().unwrap().snapshot().unwrap().ceiling(), Position(1));
+    stranger
+        .execute("DELETE FROM events WHERE position = 3", [])
+        .unwrap();
+    let answers = writer.commit(&batch).unwrap();
+    let events: Vec<_> = answers[0].as_ref().unwrap().new_events().collect();
+    assert_eq!(
+        events.iter().map(|event| event.position).collect::<Vec<_>>(),
+        [Position(2), Position(3)]
+    );
+    assert_eq!(bodies(&store), ["message 0", "both"]);
+}
+
 #[test]
 fn a_lock_that_stays_applies_nothing() {
     let place = Place::new();

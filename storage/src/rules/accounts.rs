@@ -1,0 +1,42 @@
+//! What an account begins with, and what a change makes of it.
+
+use crate::{
+    error::Refused,
+    types::{User, UserId},
+    write::{NewUser, ProfileChange},
+};
+
+/// Users' ids stay below this: two of them fit into the id of a conversation.
+const USERS_END: u64 = 1 << 31;
+
+/// The account of whoever is the next to register; the name is free.
+pub(crate) fn new_user(id: UserId, new: &NewUser) -> Result<User, Refused> {
+    if id.0 >= USERS_END {
+        return Err(Refused::LimitReached);
+    }
+    Ok(User {
+        id,
+        name: new.name.clone(),
+        display_name: new.display_name.clone(),
+        avatar: String::new(),
+        status: String::new(),
+        version: 1,
+        created_at: new.at,
+    })
+}
+
+/// The account after a change; `None` if it is as it was.
+pub(crate) fn changed_profile(before: &User, change: &ProfileChange) -> Option<User> {
+    let new = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
+    let mut user = User {
+        display_name: new(&change.display_name, &before.display_name),
+        avatar: new(&change.avatar, &before.avatar),
+        status: new(&change.status, &before.status),
+        ..before.clone()
+    };
+    if user == *before {
+        return None;
+    }
+    user.version += 1;
+    Some(user)
+}

@@ -1,0 +1,103 @@
+//! What was decided about an append: the events that it becomes, but for their places in the logs.
+//! It must never say where an event stands: that is known to whoever holds the head of its conversation.
+
+use bytes::Bytes;
+
+use super::Head;
+use crate::{
+    types::{ClientId, ConversationId, Event, EventKind, GroupChange, Position, Seq, Timestamp, UserId},
+    write::Append,
+};
+
+/// An event that is to be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Draft<'a> {
+    pub(crate) conversation: ConversationId,
+    pub(crate) sender: UserId,
+    /// No other event of the conversation and the sender has it.
+    pub(crate) client_id: ClientId,
+    pub(crate) kind: EventKind,
+    pub(crate) target: Seq,
+    pub(crate) body: Bytes,
+    pub(crate) reaction: &'a str,
+    pub(crate) change: Option<GroupChange>,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// All events that an append becomes, in the order in which they are written; together or not at all.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Drafts<'a> {
+    /// The one under the client id of the request, in the log that the request names.
+    pub(crate) first: Draft<'a>,
+    /// Each is of another conversation, which is one of [`super::logs_of`] the append. Seldom any.
+    pub(crate) others: Vec<Draft<'a>>,
+}
+
+impl<'a> From<Draft<'a>> for Drafts<'a> {
+    fn from(first: Draft<'a>) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
+        }
+    }
+}
+
+impl Head {
+    /// The state after an event that changes nothing but the log.
+    pub(crate) const fn followed_by(self, event: &Event) -> Self {
+        Self {
+            seq: event.seq,
+            ordinal: event.ordinal,
+            roster: event.roster,
+            ..self
+        }
+    }
+}
+
+impl Draft<'_> {
+    pub(super) const fn new(append: &Append, kind: EventKind, target: Seq, body: Bytes) -> Self {
+        Self {
+            conversation: append.conversation,
+            sender: append.sender,
+            client_id: append.client_id,
+            kind,
+            target,
+            body,
+            reaction: "",
+            change: None,
+            expires_at: Timestamp(0),
+        }
+    }
+
+    pub(super) fn group(append: &Append, kind: EventKind, change: GroupChange) -> Self {
+        Self {
+            change: Some(change),
+            ..Self::new(append, kind, Seq(0), Bytes::new())
+        }
+    }
+
+    /// The event, as the one that follows this head of its conversation.
+    pub(crate) fn into_event(self, at: Timestamp, position: Position, head: Option<Head>) -> Event {
+        let seq = Seq(head.map_or(0, |head| head.seq.0) + 1);
+        Event {
+            position,
+            conversation: self.conversation,
+            seq,
+            ordinal: head.map_or(0, |head| head.ordinal) + u64::from(self.kind.is_displayable()),
+            roster: if self.kind.changes_members() {
+                seq
+            } else {
+                head.map_or(Seq(0), |head| head.roster)
+            },
+            sender: self.sender,
+            client_id: self.client_id,
+            at,
+            kind: self.kind,
+            target: self.target,
+            body: self.body,
+            change: self.change,
+            expires_at: self.expires_at,
+            recalled: false,
+        }
+    }
+}

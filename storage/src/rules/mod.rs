@@ -1,0 +1,117 @@
+//! The rules of the log, once for all stores that run: who may append what, which sessions give way to a new one, where
+//! a cursor moves.
+//!
+//! It owns decisions over values. It must never read or write a store: a store answers what a rule asks ([`Lookup`])
+//! and writes what was decided. The model does not use it, because the model is what it is compared with.
+
+mod accounts;
+mod append;
+mod cursors;
+mod draft;
+mod group;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) use accounts::{changed_profile, new_user};
+pub(crate) use append::{decide, logs_of, target_of};
+pub(crate) use cursors::Moves;
+pub(crate) use draft::{Draft, Drafts};
+pub(crate) use sessions::{ended_by, make_room};
+
+use crate::{
+    error::Refused,
+    types::{ConversationId, Role, Seq, Timestamp, UserId},
+};
+
+/// Why a single write ends early: its refusal, or the failure of the store, with which the whole batch ends.
+#[derive(Debug)]
+pub(crate) enum Stop<F> {
+    Refused(Refused),
+    Failed(F),
+}
+
+impl<F> From<Refused> for Stop<F> {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// A conversation's newest state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Head {
+    pub(crate) seq: Seq,
+    pub(crate) ordinal: u64,
+    pub(crate) roster: Seq,
+    pub(crate) member_count: u64,
+    pub(crate) disbanded: bool,
+}
+
+/// A user's newest membership of a conversation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Membership {
+    pub(crate) role: Role,
+    pub(crate) is_over: bool,
+}
+
+/// A displayable message that another event is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) sender: UserId,
+    pub(crate) kind: u8,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) recalled: bool,
+}
+
+/// What a rule asks a store about one append, as the writes before it left it. The conversation and the sender are those
+/// of the append unless named. Every answer may fail; whoever asks then ends at once.
+pub(crate) trait Lookup {
+    /// What goes wrong in the store.
+    type Failure;
+
+    /// The newest state of a conversation; `None`: it has no event.
+    fn head(&mut self, of: ConversationId) -> Result<Option<Head>, Stop<Self::Failure>>;
+
+    /// The sender's newest membership of a conversation.
+    fn membership(&mut self, of: ConversationId) -> Result<Option<Membership>, Stop<Self::Failure>>;
+
+    /// The message at this seq, if it is displayable and the sender can see it. It is the one that [`target_of`] names.
+    fn target(&mut self, seq: Seq) -> Result<Option<Target>, Stop<Self::Failure>>;
+
+    /// How many edits the message has.
+    fn edits_of(&mut self, message: Seq) -> Result<u64, Stop<Self::Failure>>;
+
+    /// How many users have a reaction to the message.
+    fn reactions_to(&mut self, message: Seq) -> Result<u64, Stop<Self::Failure>>;
+
+    /// The sender's reaction to the message.
+    fn reaction(&mut self, message: Seq) -> Result<Option<String>, Stop<Self::Failure>>;
+
+    /// The conversation's name.
+    fn name(&mut self) -> Result<Option<String>, Stop<Self::Failure>>;
+
+    /// Whether both texts are the same once this store keeps them.
+    fn is_same(&self, kept: &str, new: &str) -> bool {
+        kept == new
+    }
+
+    /// Every one of these has an account; nobody is named twice.
+    fn all_exist(&mut self, users: impl Iterator<Item = UserId>) -> Result<bool, Stop<Self::Failure>>;
+
+    /// The role of a user who is a member now.
+    fn role_of(&mut self, user: UserId) -> Result<Option<Role>, Stop<Self::Failure>>;
+
+    /// Those of these who are members now.
+    fn members_among(&mut self, users: &BTreeSet<UserId>) -> Result<Vec<UserId>, Stop<Self::Failure>>;
+
+    /// When those of these went who are no members any more and left by themselves.
+    fn left_at(&mut self, users: &BTreeSet<UserId>) -> Result<Vec<Timestamp>, Stop<Self::Failure>>;
+
+    /// How many owners the group has.
+    fn owners(&mut self) -> Result<u64, Stop<Self::Failure>>;
+
+    /// How many groups each of these is a member of; who is in none may be left out.
+    fn groups_of(&mut self, users: &BTreeSet<UserId>) -> Result<BTreeMap<UserId, u64>, Stop<Self::Failure>>;
+}

@@ -1,0 +1,54 @@
+//! Which sessions of a user end, by a new one or by an order.
+
+use crate::{
+    types::{DeviceClass, Session, SessionId, Timestamp},
+    write::{NewSession, Revoke, SessionCreated},
+};
+
+/// Which of the user's other sessions give way to a new one: that of the same device, then those beyond the policy, first
+/// of the class, then of all.
+pub(crate) fn make_room(mut others: Vec<Session>, new: &NewSession) -> SessionCreated {
+    let session = &new.session;
+    let same_device = others
+        .iter()
+        .position(|other| other.device_id == session.device_id);
+    let replaced = same_device.map(|index| others.remove(index).id);
+    let of_class = new.policy.of(session.class);
+    let mut displaced = displace(&mut others, new, Some(session.class), of_class);
+    displaced.extend(displace(&mut others, new, None, new.policy.total));
+    SessionCreated { replaced, displaced }
+}
+
+/// Takes out of a user's other sessions, of one class or of all, the least recently seen until with the new
+/// one there are at most `limit`. Those that are connected go after all others.
+fn displace(
+    others: &mut Vec<Session>,
+    new: &NewSession,
+    class: Option<DeviceClass>,
+    limit: u32,
+) -> Vec<SessionId> {
+    let counts = |session: &Session| class.is_none_or(|class| session.class == class);
+    let mut counted: Vec<(bool, Timestamp, SessionId)> = others
+        .iter()
+        .filter(|session| counts(session))
+        .map(|session| {
+            let is_online = new.online.contains(&session.id);
+            (is_online, session.last_seen_at, session.id)
+        })
+        .collect();
+    counted.sort_unstable();
+    let excess = (counted.len() + 1).saturating_sub(limit as usize);
+    let displaced: Vec<SessionId> = counted.into_iter().take(excess).map(|(.., id)| id).collect();
+    others.retain(|session| !displaced.contains(&session.id));
+    displaced
+}
+
+/// Which of the user's sessions end.
+pub(crate) fn ended_by(revoke: Revoke, sessions: &[Session]) -> Vec<SessionId> {
+    let ends = |id: SessionId| match revoke {
+        Revoke::One(_, one) => id == one,
+        Revoke::Others(_, kept) => id != kept,
+    };
+    let ids = sessions.iter().map(|session| session.id);
+    ids.filter(|id| ends(*id)).collect()
+}
