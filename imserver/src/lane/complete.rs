@@ -1,7 +1,7 @@
 //! Turns a committed batch into replies for its requesters, and has what was committed published. It runs on the lane's
 //! thread after the commit.
 
-use protocol::{Command, Refusal, Reply};
+use protocol::{AppendCommand, Refusal};
 use storage::{Appended, Outcome, Refused};
 
 use super::{
@@ -78,13 +78,14 @@ impl Completer {
 /// The answer, and the push to everybody else; to the one who sent it as well, if the answer does not say it all.
 fn answer_append(
     appended: Appended,
-    command: Command,
+    command: AppendCommand,
     reply: ReplyTo,
     epoch: u64,
     publication: &mut Publication<'_>,
 ) {
     let sender = reply.is_event().then(|| reply.conn());
-    publication.answer(reply.placed(&sent(command, &appended, epoch)));
+    let response = wire::sent(&appended.event, appended.duplicate, epoch);
+    publication.answer(reply.placed(&command.reply(response)));
     publication.appended(appended, sender);
 }
 
@@ -114,20 +115,6 @@ fn succeeded(
         checked_before,
     };
     pending.succeeded(outcome, &aftermath)
-}
-
-fn sent(command: Command, appended: &Appended, epoch: u64) -> Reply {
-    let response = wire::sent(&appended.event, appended.duplicate, epoch);
-    match command {
-        Command::CreateGroup => Reply::CreateGroup(response),
-        Command::AddMembers => Reply::AddMembers(response),
-        Command::RemoveMember => Reply::RemoveMember(response),
-        Command::LeaveGroup => Reply::LeaveGroup(response),
-        Command::SetRole => Reply::SetRole(response),
-        Command::RenameGroup => Reply::RenameGroup(response),
-        Command::DisbandGroup => Reply::DisbandGroup(response),
-        _ => Reply::Send(response),
-    }
 }
 
 pub(super) fn refuse_all(thens: Vec<Completion>, refusal: &Refusal) {

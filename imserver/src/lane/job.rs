@@ -1,7 +1,7 @@
 //! What is handed to a lane: a write, and what to do once it is durable. A lane carries it out without knowing which
 //! command it was.
 
-use protocol::{Command, Refusal, Reply, v1::ErrorCode};
+use protocol::{AppendCommand, Refusal, Reply, v1::ErrorCode};
 use storage::{DevicePolicy, Outcome, Write, cached::ReadCache};
 
 use crate::{
@@ -24,7 +24,7 @@ pub struct Job {
 #[derive(Debug)]
 pub enum Completion {
     /// An event was appended: the answer is this command's.
-    Append(Command, ReplyTo),
+    Append(AppendCommand, ReplyTo),
     /// Something else was written.
     Write(Box<Pending>),
     /// Nobody waits.

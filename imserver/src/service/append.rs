@@ -1,7 +1,7 @@
 //! How a request becomes an event that is to be appended.
 
 use bytes::Bytes;
-use protocol::{ClientMessageId, Command, Refusal, validate::Limits};
+use protocol::{AppendCommand, Call, ClientMessageId, Refusal, v1::SendResponse, validate::Limits};
 use storage::{Action, Append, ClientId, ConversationId, Timestamp};
 
 use super::work::Work;
@@ -20,7 +20,7 @@ impl Planning<'_> {
     /// The append of a request whose canonical bytes are these: two requests that mean the same have the same.
     pub(super) fn append(
         &self,
-        command: Command,
+        command: AppendCommand,
         who: Principal,
         conversation: u64,
         client_id: &Bytes,
@@ -38,22 +38,22 @@ impl Planning<'_> {
             conversation,
             sender: who.user,
             client_id,
-            fingerprint: token::fingerprint(command.number(), canonical),
+            fingerprint: token::fingerprint(command.command().number(), canonical),
             at: self.at,
             action,
         })
     }
 
-    /// The same as work.
-    pub(super) fn work(
+    /// The same as work, for a request of type `C`.
+    pub(super) fn work<C: Call<Response = SendResponse>>(
         &self,
-        command: Command,
         who: Principal,
         conversation: u64,
         client_id: &Bytes,
         canonical: &[u8],
         action: Action,
     ) -> Result<Work, Refusal> {
+        let command = AppendCommand::of::<C>();
         let append = self.append(command, who, conversation, client_id, canonical, action)?;
         Ok(Work::Append(command, append))
     }

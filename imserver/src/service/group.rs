@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
-use protocol::{Command, Refusal, Reply, v1};
+use protocol::{Refusal, Reply, v1};
 use storage::{Action, ConversationId, UserId};
 
 use super::{
@@ -31,14 +31,7 @@ pub(super) fn create(
         name: canonical.name,
         members,
     };
-    planning.work(
-        Command::CreateGroup,
-        who,
-        0,
-        &canonical.client_msg_id,
-        &bytes,
-        action,
-    )
+    planning.work::<v1::CreateGroupRequest>(who, 0, &canonical.client_msg_id, &bytes, action)
 }
 
 pub(super) fn add_members(
@@ -55,7 +48,7 @@ pub(super) fn add_members(
     };
     let bytes = canonical.encode_to_vec();
     let (conversation, client_id) = (canonical.conversation_id, &canonical.client_msg_id);
-    planning.work(Command::AddMembers, who, conversation, client_id, &bytes, action)
+    planning.work::<v1::AddMembersRequest>(who, conversation, client_id, &bytes, action)
 }
 
 pub(super) fn remove_member(
@@ -67,14 +60,7 @@ pub(super) fn remove_member(
         user: UserId(remove.user_id),
     };
     let (bytes, client_id) = (remove.encode_to_vec(), &remove.client_msg_id);
-    planning.work(
-        Command::RemoveMember,
-        who,
-        remove.conversation_id,
-        client_id,
-        &bytes,
-        action,
-    )
+    planning.work::<v1::RemoveMemberRequest>(who, remove.conversation_id, client_id, &bytes, action)
 }
 
 pub(super) fn leave(
@@ -84,14 +70,7 @@ pub(super) fn leave(
 ) -> Result<Work, Refusal> {
     let (bytes, client_id) = (leave.encode_to_vec(), &leave.client_msg_id);
     let conversation = leave.conversation_id;
-    planning.work(
-        Command::LeaveGroup,
-        who,
-        conversation,
-        client_id,
-        &bytes,
-        Action::Leave,
-    )
+    planning.work::<v1::LeaveGroupRequest>(who, conversation, client_id, &bytes, Action::Leave)
 }
 
 pub(super) fn set_role(
@@ -105,14 +84,7 @@ pub(super) fn set_role(
         role,
     };
     let (bytes, client_id) = (set.encode_to_vec(), &set.client_msg_id);
-    planning.work(
-        Command::SetRole,
-        who,
-        set.conversation_id,
-        client_id,
-        &bytes,
-        action,
-    )
+    planning.work::<v1::SetRoleRequest>(who, set.conversation_id, client_id, &bytes, action)
 }
 
 pub(super) fn rename(
@@ -123,14 +95,7 @@ pub(super) fn rename(
     let bytes = rename.encode_to_vec();
     let (conversation, client_id) = (rename.conversation_id, rename.client_msg_id);
     let action = Action::Rename { name: rename.name };
-    planning.work(
-        Command::RenameGroup,
-        who,
-        conversation,
-        &client_id,
-        &bytes,
-        action,
-    )
+    planning.work::<v1::RenameGroupRequest>(who, conversation, &client_id, &bytes, action)
 }
 
 pub(super) fn disband(
@@ -140,14 +105,7 @@ pub(super) fn disband(
 ) -> Result<Work, Refusal> {
     let (bytes, client_id) = (disband.encode_to_vec(), &disband.client_msg_id);
     let conversation = disband.conversation_id;
-    planning.work(
-        Command::DisbandGroup,
-        who,
-        conversation,
-        client_id,
-        &bytes,
-        Action::Disband,
-    )
+    planning.work::<v1::DisbandGroupRequest>(who, conversation, client_id, &bytes, Action::Disband)
 }
 
 pub(super) fn list_members(who: Principal, list: v1::ListMembersRequest) -> Work {

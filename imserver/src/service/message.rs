@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use protocol::{
-    Command, Refusal, Reply,
+    AppendCommand, Refusal, Reply,
     v1::{self, ErrorCode, EventKind, QualityOfService},
     validate::{Limits, fits_kind},
 };
@@ -16,6 +16,8 @@ use super::{
 };
 use crate::{message::Effect, principal::Principal, wire};
 
+const SEND: AppendCommand = AppendCommand::of::<v1::SendRequest>();
+
 pub(super) fn send(
     who: Principal,
     mut send: v1::SendRequest,
@@ -24,7 +26,7 @@ pub(super) fn send(
     if send.quality() == QualityOfService::AtMostOnce {
         return transient::send(who, send, planning);
     }
-    Ok(Work::Append(Command::Send, append(who, &mut send, planning)?))
+    Ok(Work::Append(SEND, append(who, &mut send, planning)?))
 }
 
 /// The append that a request asks for; its content is taken.
@@ -38,7 +40,7 @@ pub(super) fn append(
     let canonical = send.encode_to_vec();
     let action = action(send, planning.limits)?;
     planning.append(
-        Command::Send,
+        SEND,
         who,
         send.conversation_id,
         &send.client_msg_id,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use protocol::{Command, Encoding, Push, RawPage, Refusal, Reply, v1::ErrorCode};
+use protocol::{AppendCommand, Encoding, Push, RawPage, Refusal, Reply, v1::ErrorCode};
 use storage::{Append, CursorMove, Outcome, ReadError, Reader, Timestamp, UserId, Write};
 
 use super::Context;
@@ -22,7 +22,7 @@ use crate::{
 )]
 pub enum Work {
     /// An event is appended. The answer is this command's.
-    Append(Command, Append),
+    Append(AppendCommand, Append),
     /// Something else is written.
     Write(Box<Planned>),
     /// A worker answers from the store. It changes nothing for anybody else.
