@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use storage::Timestamp;
 
 /// Milliseconds since 1970. A clock before that reads as 0.
-pub fn wall() -> Timestamp {
+pub(crate) fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX >> 1))
 }

@@ -316,6 +316,10 @@ impl Daemon {
 }
 
 /// With what to do about it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "advice is given for the errors that have one"
+)]
 fn cannot_listen(error: &netcore::StartError) -> DaemonError {
     let advice = match error {
         netcore::StartError::Bind { source, .. } => match source.kind() {

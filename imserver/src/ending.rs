@@ -31,7 +31,7 @@ const EXIT_UNFINISHED: i32 = 1;
 
 /// What ends the questions that the workers are at.
 #[derive(Default)]
-pub struct Interrupters {
+pub(crate) struct Interrupters {
     of_workers: Mutex<HashMap<usize, Interrupter>>,
 }
 
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Interrupters {
 
 impl Interrupters {
     /// Keeps the one of this worker in the place of an earlier one.
-    pub fn keep(&self, worker: usize, interrupter: Option<Interrupter>) {
+    pub(crate) fn keep(&self, worker: usize, interrupter: Option<Interrupter>) {
         let mut of_workers = self.of_workers.lock();
         match interrupter {
             Some(interrupter) => _ = of_workers.insert(worker, interrupter),
@@ -52,7 +52,7 @@ impl Interrupters {
     }
 
     /// Interrupts until no worker has a question.
-    pub fn end_all(&self, workers: &WorkerPool<WorkerTask>) {
+    pub(crate) fn end_all(&self, workers: &WorkerPool<WorkerTask>) {
         UNANSWERED.hush();
         let until = Instant::now() + NOTICE;
         while workers.stats().running > 0 && Instant::now() < until {
@@ -66,7 +66,7 @@ impl Interrupters {
 
 /// The watch over a drain; dropped, the drain has ended.
 #[derive(Debug)]
-pub struct Ending {
+pub(crate) struct Ending {
     _over: Sender<()>,
 }
 
@@ -75,7 +75,7 @@ impl Ending {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn begin(within: Duration, given_up: Arc<AtomicBool>) -> std::io::Result<Self> {
+    pub(crate) fn begin(within: Duration, given_up: Arc<AtomicBool>) -> std::io::Result<Self> {
         let (over, is_over) = bounded::<()>(0);
         let deadline = Instant::now() + within;
         std::thread::Builder::new()

@@ -1,34 +1,35 @@
 //! The daemon: sessions over the protocol, services over the store, delivery in between.
 //!
-//! The way of one message, in the order of the files: [`gateway`] takes a frame off a loop and asks the
-//! [`session`] whether it may pass; [`service::append`] makes a write of it; the [`lane`] commits what has
-//! queued up, answers, and has the [`delivery`] planner turn the new events into one frame for everybody,
+//! The way of one message, in the order of the files: `gateway` takes a frame off a loop and asks the
+//! `session` whether it may pass; `service` makes a write of it; the `lane` commits what has
+//! queued up, answers, and has the `delivery` planner turn the new events into one frame for everybody,
 //! which the loops write, or note as a head for whoever is behind.
 //!
 //! Invariants: nothing is acknowledged before its commit; loops, lane, workers and hashers never wait for
 //! each other; every queue has a limit, and a full one refuses or pauses reading, in the open.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
-pub mod clock;
-pub mod cluster;
+mod clock;
+mod cluster;
 pub mod command;
 pub mod config;
 pub mod daemon;
-pub mod delivery;
-pub mod ending;
+mod delivery;
+mod ending;
 pub mod error;
-pub mod gateway;
-pub mod lane;
-pub mod log_throttle;
+mod gateway;
+mod lane;
+mod log_throttle;
 pub mod logging;
 pub mod memory;
-pub mod message;
-pub mod principal;
-pub mod publish;
-pub mod reply;
-pub mod service;
-pub mod session;
+mod message;
+mod principal;
+mod publish;
+mod reply;
+mod service;
+mod session;
 pub mod stores;
 pub mod terminal;
-pub mod token;
-pub mod wire;
+mod token;
+mod wire;

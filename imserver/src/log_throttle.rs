@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// One thing that may fail for many at once. Shared by every thread.
 #[derive(Debug)]
-pub struct LogThrottle {
+pub(crate) struct LogThrottle {
     what: &'static str,
     said: Mutex<Option<Said>>,
     hushed: AtomicBool,
@@ -27,7 +27,7 @@ struct Said {
 
 impl LogThrottle {
     /// `what` is the beginning of a sentence, as in "the store did not answer".
-    pub const fn new(what: &'static str) -> Self {
+    pub(crate) const fn new(what: &'static str) -> Self {
         Self {
             what,
             said: Mutex::new(None),
@@ -36,12 +36,12 @@ impl LogThrottle {
     }
 
     /// From now on it fails because it is made to.
-    pub fn hush(&self) {
+    pub(crate) fn hush(&self) {
         self.hushed.store(true, Ordering::Relaxed);
     }
 
     /// It failed, for this reason.
-    pub fn failed(&self, reason: &dyn std::fmt::Display) {
+    pub(crate) fn failed(&self, reason: &dyn std::fmt::Display) {
         if self.hushed.load(Ordering::Relaxed) {
             return;
         }

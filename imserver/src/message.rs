@@ -9,7 +9,7 @@ use crate::principal::Principal;
 
 /// What reaches a loop from other threads.
 #[derive(Debug)]
-pub enum ToLoop {
+pub(crate) enum ToLoop {
     /// The answer to a request.
     Answer(Answer),
     /// Pushes.
@@ -18,29 +18,29 @@ pub enum ToLoop {
 
 /// An answer that has its place among pushes, with the place in the mailbox that was kept for it.
 #[derive(Debug)]
-pub struct PlacedAnswer {
+pub(crate) struct PlacedAnswer {
     answer: Answer,
     permit: Permit<ToLoop>,
 }
 
 impl PlacedAnswer {
     /// An answer and its place.
-    pub const fn new(answer: Answer, permit: Permit<ToLoop>) -> Self {
+    pub(crate) const fn new(answer: Answer, permit: Permit<ToLoop>) -> Self {
         Self { answer, permit }
     }
 
     /// Whose.
-    pub const fn conn(&self) -> ConnId {
+    pub(crate) const fn conn(&self) -> ConnId {
         self.answer.conn
     }
 
     /// Its loop has it: the place in the mailbox is free again.
-    pub fn received(self) -> Answer {
+    pub(crate) fn received(self) -> Answer {
         self.answer
     }
 
     /// What it had its place among was not posted: it goes alone.
-    pub fn post(self) {
+    pub(crate) fn post(self) {
         // A loop that has stopped has no connection left to answer.
         let _ = self.permit.post(ToLoop::Answer(self.answer));
     }
@@ -48,7 +48,7 @@ impl PlacedAnswer {
 
 /// An answer on its way to its loop.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Whose.
     pub conn: ConnId,
     /// The request.
@@ -61,7 +61,7 @@ pub struct Answer {
 
 /// What an answer does to the session it goes to.
 #[derive(Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Nothing.
     None,
     /// It is authenticated now. The route must be made before anything else is read.
@@ -83,7 +83,7 @@ pub enum Effect {
 
 /// A session that was checked.
 #[derive(Debug)]
-pub struct Authenticated {
+pub(crate) struct Authenticated {
     /// Who and which session.
     pub principal: Principal,
     /// As the profile was then.
@@ -100,7 +100,7 @@ pub struct Authenticated {
 
 /// One frame for several connections of one loop.
 #[derive(Debug)]
-pub struct Item {
+pub(crate) struct Item {
     /// What a connection that is behind notes instead of the frame; `None` for what is not stored and may
     /// be dropped.
     pub head: Option<(ConversationId, Seq)>,
@@ -112,7 +112,7 @@ pub struct Item {
 
 /// One step of a delivery.
 #[derive(Debug)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// A push.
     Push(Item),
     /// The answer to a request, after the pushes of what was committed before it.
@@ -121,7 +121,7 @@ pub enum Entry {
 
 /// What one batch of commits means for one loop.
 #[derive(Debug, Default)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// In commit order.
     pub entries: Vec<Entry>,
     /// To whom: the receivers of all items in one list, so that an item costs no allocation of its own.
@@ -132,7 +132,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// Nothing yet, with room for about so many events.
-    pub fn new(complete_to: Option<Snapshot>, events: usize) -> Self {
+    pub(crate) fn new(complete_to: Option<Snapshot>, events: usize) -> Self {
         Self {
             entries: Vec::with_capacity(events.saturating_mul(2)),
             to: Vec::with_capacity(events.saturating_mul(2)),
@@ -141,7 +141,7 @@ impl Delivery {
     }
 
     /// Adds a frame after what is there.
-    pub fn push(&mut self, head: Option<(ConversationId, Seq)>, frame: Bytes, to: &[ConnId]) {
+    pub(crate) fn push(&mut self, head: Option<(ConversationId, Seq)>, frame: Bytes, to: &[ConnId]) {
         self.to.extend_from_slice(to);
         self.entries.push(Entry::Push(Item {
             head,
@@ -151,7 +151,7 @@ impl Delivery {
     }
 
     /// It changes nothing.
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.complete_to.is_none()
     }
 }

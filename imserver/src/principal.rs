@@ -4,7 +4,7 @@ use storage::{SessionId, UserId};
 
 /// Who a connection or a request is, once authenticated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Principal {
+pub(crate) struct Principal {
     /// The user.
     pub user: UserId,
     /// Their session on this device.

@@ -14,7 +14,7 @@ use crate::{
 
 /// See the module.
 #[must_use = "a request must be answered"]
-pub struct ReplyTo {
+pub(crate) struct ReplyTo {
     permit: Option<Permit<ToLoop>>,
     conn: ConnId,
     seq: u16,
@@ -34,7 +34,7 @@ impl std::fmt::Debug for ReplyTo {
 
 impl ReplyTo {
     /// The obligation for request `seq` of a connection.
-    pub const fn new(permit: Permit<ToLoop>, conn: ConnId, seq: u16, encoding: Encoding) -> Self {
+    pub(crate) const fn new(permit: Permit<ToLoop>, conn: ConnId, seq: u16, encoding: Encoding) -> Self {
         Self {
             permit: Some(permit),
             conn,
@@ -45,68 +45,68 @@ impl ReplyTo {
     }
 
     /// Says whether the answer to the sending of a message stands for the event on this connection.
-    pub const fn with_event(mut self, is_event: bool) -> Self {
+    pub(crate) const fn with_event(mut self, is_event: bool) -> Self {
         self.is_event = is_event;
         self
     }
 
     /// Whether the answer to the sending of a message stands for the event on this connection.
-    pub const fn is_event(&self) -> bool {
+    pub(crate) const fn is_event(&self) -> bool {
         self.is_event
     }
 
     /// The connection that asks.
-    pub const fn conn(&self) -> ConnId {
+    pub(crate) const fn conn(&self) -> ConnId {
         self.conn
     }
 
     /// Answers.
-    pub fn ok(self, reply: &Reply) {
+    pub(crate) fn ok(self, reply: &Reply) {
         self.ok_and(reply, Effect::None);
     }
 
     /// Answers, with a consequence.
-    pub fn ok_and(mut self, reply: &Reply, effect: Effect) {
+    pub(crate) fn ok_and(mut self, reply: &Reply, effect: Effect) {
         let frame = frame::reply(reply, self.encoding, self.seq);
         self.send(frame, effect);
     }
 
     /// Answers with a page of history, whose bodies go out as they are.
-    pub fn history(mut self, page: RawPage) {
+    pub(crate) fn history(mut self, page: RawPage) {
         let frame = frame::history(page, self.encoding, self.seq);
         self.send(frame, Effect::None);
     }
 
     /// The session was checked; the loop writes the answer once the route is made.
-    pub fn authenticated(mut self, authenticated: Box<Authenticated>) {
+    pub(crate) fn authenticated(mut self, authenticated: Box<Authenticated>) {
         self.send(Bytes::new(), Effect::Authenticated(authenticated));
     }
 
     /// Answers in a place among pushes; `None` where there is nobody to answer.
-    pub fn placed(mut self, reply: &Reply) -> Option<PlacedAnswer> {
+    pub(crate) fn placed(mut self, reply: &Reply) -> Option<PlacedAnswer> {
         let frame = frame::reply(reply, self.encoding, self.seq);
         self.place(frame)
     }
 
     /// Refuses in a place among pushes.
-    pub fn placed_refusal(mut self, refusal: &Refusal) -> Option<PlacedAnswer> {
+    pub(crate) fn placed_refusal(mut self, refusal: &Refusal) -> Option<PlacedAnswer> {
         let frame = frame::refusal(refusal, self.encoding, self.seq);
         self.place(frame)
     }
 
     /// Refuses.
-    pub fn refuse(self, refusal: &Refusal) {
+    pub(crate) fn refuse(self, refusal: &Refusal) {
         self.refuse_and(refusal, Effect::None);
     }
 
     /// Refuses, with a consequence.
-    pub fn refuse_and(mut self, refusal: &Refusal, effect: Effect) {
+    pub(crate) fn refuse_and(mut self, refusal: &Refusal, effect: Effect) {
         let frame = frame::refusal(refusal, self.encoding, self.seq);
         self.send(frame, effect);
     }
 
     /// Gives the obligation up because the request goes back to its loop, which is on this thread.
-    pub fn forget(mut self) {
+    pub(crate) fn forget(mut self) {
         self.permit = None;
     }
 

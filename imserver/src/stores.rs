@@ -52,7 +52,7 @@ pub fn open(config: &Config) -> Result<Arc<dyn Store>, DaemonError> {
 ///
 /// # Errors
 /// One of the two cannot be used as it is; the text says what to do.
-pub fn open_all(config: &Config) -> Result<(Arc<dyn Store>, Option<Medium>), DaemonError> {
+pub(crate) fn open_all(config: &Config) -> Result<(Arc<dyn Store>, Option<Medium>), DaemonError> {
     let failed = |error: &dyn std::fmt::Display| DaemonError(error.to_string());
     let store = open(config)?;
     let Some((medium, remote)) = shared(config, Some(&store))? else {
@@ -78,7 +78,7 @@ pub fn open_all(config: &Config) -> Result<(Arc<dyn Store>, Option<Medium>), Dae
 pub fn describe(config: &Config) -> String {
     match &config.store.url {
         StoreUrl::Postgres(url) => format!("{url} (PostgreSQL)"),
-        _ => {
+        StoreUrl::Default | StoreUrl::Sqlite(_) => {
             let file = config.sqlite_file();
             let directory = file.parent().unwrap_or_else(|| Path::new(".")).to_owned();
             let directory = directory.canonicalize().unwrap_or(directory);
@@ -91,7 +91,7 @@ pub fn describe(config: &Config) -> String {
 ///
 /// # Errors
 /// Its URL or its password file cannot be read.
-pub fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
+pub(crate) fn medium(config: &Config) -> Result<Option<Medium>, DaemonError> {
     Ok(shared(config, None)?.map(|(medium, _)| medium))
 }
 

@@ -29,10 +29,10 @@ const OPEN_MAX: usize = (SYNC_BYTES_MAX - SYNC_BYTES_MIN) / 8;
 /// The random source failed: nothing secret can be made.
 #[derive(Debug, thiserror::Error)]
 #[error("the system's random source failed: {0}")]
-pub struct RandomError(getrandom::Error);
+pub(crate) struct RandomError(getrandom::Error);
 
 /// A session token as the client keeps it. Never stored, never printed.
-pub struct SessionToken(String);
+pub(crate) struct SessionToken(String);
 
 impl std::fmt::Debug for SessionToken {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,7 +45,7 @@ impl SessionToken {
     ///
     /// # Errors
     /// The system has no randomness to give.
-    pub fn generate() -> Result<Self, RandomError> {
+    pub(crate) fn generate() -> Result<Self, RandomError> {
         let mut secret = [0_u8; SECRET_BYTES];
         getrandom::fill(&mut secret).map_err(RandomError)?;
         let mut text = String::with_capacity(SESSION_PREFIX.len() + SECRET_BYTES * 2);
@@ -58,12 +58,12 @@ impl SessionToken {
     }
 
     /// What the client is told, once.
-    pub fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.0
     }
 
     /// What is stored.
-    pub fn hash(&self) -> TokenHash {
+    pub(crate) fn hash(&self) -> TokenHash {
         hash_session_token(&self.0)
     }
 }
@@ -71,7 +71,7 @@ impl SessionToken {
 const HEX: [u8; 16] = *b"0123456789abcdef";
 
 /// What a presented token would be stored as. Any text has a hash; only an issued one is found under it.
-pub fn hash_session_token(text: &str) -> TokenHash {
+pub(crate) fn hash_session_token(text: &str) -> TokenHash {
     TokenHash(Sha256::digest(text.as_bytes()).into())
 }
 
@@ -79,7 +79,7 @@ pub fn hash_session_token(text: &str) -> TokenHash {
 ///
 /// # Errors
 /// The system has no randomness to give.
-pub fn random_session_id() -> Result<SessionId, RandomError> {
+pub(crate) fn random_session_id() -> Result<SessionId, RandomError> {
     random_u63().map(SessionId)
 }
 
@@ -87,7 +87,7 @@ pub fn random_session_id() -> Result<SessionId, RandomError> {
 ///
 /// # Errors
 /// The system has no randomness to give.
-pub fn random_u63() -> Result<u64, RandomError> {
+pub(crate) fn random_u63() -> Result<u64, RandomError> {
     let mut bytes = [0_u8; 8];
     getrandom::fill(&mut bytes).map_err(RandomError)?;
     Ok((u64::from_le_bytes(bytes) >> 1).max(1))
@@ -100,14 +100,14 @@ pub fn random_u63() -> Result<u64, RandomError> {
 /// A page mark is the log's id and a position. Each ends with 16 bytes of HMAC-SHA-256 (RFC 2104) over its purpose and
 /// all before.
 #[derive(Clone, Debug)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     log_id: u64,
     key: TokenKey,
     past: Arc<dyn Past>,
 }
 
 /// The part of a store that every token is told to.
-pub trait Past: std::fmt::Debug + Send + Sync {
+pub(crate) trait Past: std::fmt::Debug + Send + Sync {
     /// See [`Store::told`].
     fn told(&self, ceiling: Position) -> Generation;
 }
@@ -129,7 +129,7 @@ impl Past for PastOf {
 
 /// A sync token as it was presented.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Presented {
+pub(crate) enum Presented {
     /// This past signed it: the device has the set, and says in which generation it was told so.
     Signed(Claim, Snapshot),
     /// It is of another past. Nothing of it can be checked or used.
@@ -140,7 +140,7 @@ pub enum Presented {
 
 impl Tokens {
     /// Those of a store.
-    pub fn of(store: Arc<dyn Store>) -> Self {
+    pub(crate) fn of(store: Arc<dyn Store>) -> Self {
         Self {
             log_id: store.log_id(),
             key: store.token_key(),
@@ -150,7 +150,7 @@ impl Tokens {
 
     /// A token that says that a device has this set. One with too many holes is written as its prefix: it asks for
     /// more again, and loses nothing.
-    pub fn sync_token(&self, snapshot: &Snapshot) -> Vec<u8> {
+    pub(crate) fn sync_token(&self, snapshot: &Snapshot) -> Vec<u8> {
         let snapshot = snapshot.within(OPEN_MAX);
         let (floor, ceiling) = (snapshot.floor(), snapshot.ceiling());
         // Told first: a generation that begins meanwhile is named only if it was compared with this.
@@ -167,7 +167,7 @@ impl Tokens {
     }
 
     /// Reads what a client presents as a sync token.
-    pub fn presented(&self, bytes: &[u8]) -> Presented {
+    pub(crate) fn presented(&self, bytes: &[u8]) -> Presented {
         if bytes.len() < SYNC_BYTES_MIN || bytes.len() > SYNC_BYTES_MAX || !bytes.len().is_multiple_of(8) {
             return Presented::Invalid;
         }
@@ -196,7 +196,7 @@ impl Tokens {
     }
 
     /// A mark that says that a page of a list ended with this position.
-    pub fn page_mark(&self, last: Position) -> Vec<u8> {
+    pub(crate) fn page_mark(&self, last: Position) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(16 + MAC_BYTES);
         bytes.extend(self.log_id.to_be_bytes());
         bytes.extend(last.0.to_be_bytes());
@@ -205,7 +205,7 @@ impl Tokens {
     }
 
     /// Where the page ended that a client presents the mark of. `None` for anything that this past did not sign.
-    pub fn page_end(&self, bytes: &[u8]) -> Option<Position> {
+    pub(crate) fn page_end(&self, bytes: &[u8]) -> Option<Position> {
         let (log_id, position) = self.checked(PAGE_PURPOSE, bytes)?.split_first_chunk::<8>()?;
         let position = u64::from_be_bytes(position.try_into().ok()?);
         (u64::from_be_bytes(*log_id) == self.log_id && position <= i64::MAX as u64)
@@ -237,7 +237,7 @@ impl Tokens {
 }
 
 /// The id of the group that `creator` makes under `client_id`: a retried creation meets itself.
-pub fn group_id(creator: UserId, client_id: ClientId) -> storage::ConversationId {
+pub(crate) fn group_id(creator: UserId, client_id: ClientId) -> storage::ConversationId {
     let digest = Sha256::new_with_prefix(b"imserver group 1")
         .chain_update(creator.0.to_be_bytes())
         .chain_update(client_id.0)
@@ -249,7 +249,7 @@ pub fn group_id(creator: UserId, client_id: ClientId) -> storage::ConversationId
 }
 
 /// What two requests under one client id are compared by: the command and all of its fields.
-pub fn fingerprint(command: u16, canonical_body: &[u8]) -> Fingerprint {
+pub(crate) fn fingerprint(command: u16, canonical_body: &[u8]) -> Fingerprint {
     let digest = Sha256::new()
         .chain_update(command.to_be_bytes())
         .chain_update(canonical_body)

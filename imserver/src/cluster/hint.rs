@@ -10,7 +10,7 @@ pub(super) const USERS_MAX: usize = 4_096;
 
 /// One hint.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Hint {
+pub(crate) enum Hint {
     /// Something was committed: look.
     Committed,
     /// A session was connected at this time: any earlier connection of it has been replaced.
@@ -25,7 +25,7 @@ const TRANSIENT: u8 = 3;
 
 impl Hint {
     /// What node `from` says.
-    pub fn to_bytes(&self, from: u64) -> Bytes {
+    pub(crate) fn to_bytes(&self, from: u64) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_u64(from);
         match self {
@@ -50,7 +50,7 @@ impl Hint {
     }
 
     /// Who said it, and what. `None` if it cannot be read.
-    pub fn parse(mut bytes: Bytes) -> Option<(u64, Self)> {
+    pub(crate) fn parse(mut bytes: Bytes) -> Option<(u64, Self)> {
         let from = bytes.try_get_u64().ok()?;
         let hint = match bytes.try_get_u8().ok()? {
             COMMITTED => Self::Committed,

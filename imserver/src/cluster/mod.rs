@@ -26,7 +26,7 @@ use storage::{
     },
 };
 
-pub use hint::Hint;
+pub(crate) use hint::Hint;
 use sender::{HintJob, HintSender};
 
 use crate::{
@@ -44,7 +44,7 @@ const ADDRESSES_MAX: usize = 8;
 
 /// What the nodes share that may vanish.
 #[derive(Clone)]
-pub struct Medium {
+pub(crate) struct Medium {
     /// Carries hints.
     pub hints: Arc<dyn Hints>,
     /// Knows who is connected where.
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Medium {
 
 /// What hearing works with.
 #[derive(Clone, Debug)]
-pub struct Hearing {
+pub(crate) struct Hearing {
     /// Looks at once when another node committed.
     pub feed: ChangeFeedHandle,
     /// Who is connected here.
@@ -80,7 +80,7 @@ pub struct Hearing {
 
 /// The end that the rest of the node holds. Cheap to clone; until the cluster is started, it does nothing.
 #[derive(Clone, Debug, Default)]
-pub struct ClusterHandle {
+pub(crate) struct ClusterHandle {
     inner: Arc<OnceLock<Inner>>,
 }
 
@@ -106,7 +106,7 @@ impl Consumer for ClusterHandle {
 
 impl ClusterHandle {
     /// To be pushed to whoever of these is connected to another node.
-    pub fn transient(&self, users: &[UserId], push: &Push) {
+    pub(crate) fn transient(&self, users: &[UserId], push: &Push) {
         let Some(inner) = self.inner.get() else { return };
         for users in users.chunks(hint::USERS_MAX) {
             inner.say(HintJob::Hint(Hint::Transient(
@@ -117,21 +117,21 @@ impl ClusterHandle {
     }
 
     /// A session has a route here now.
-    pub fn connected(&self, user: UserId, session: SessionId, at: Timestamp) {
+    pub(crate) fn connected(&self, user: UserId, session: SessionId, at: Timestamp) {
         if let Some(inner) = self.inner.get() {
             inner.say(HintJob::Connected(user, session, at));
         }
     }
 
     /// A session has no route here any more.
-    pub fn disconnected(&self, user: UserId, session: SessionId) {
+    pub(crate) fn disconnected(&self, user: UserId, session: SessionId) {
         if let Some(inner) = self.inner.get() {
             inner.say(HintJob::Disconnected(user, session));
         }
     }
 
     /// What is cached of sessions counts no more, after the commit that changed it.
-    pub fn ended(&self, ended: Ended) {
+    pub(crate) fn ended(&self, ended: Ended) {
         if let Some(inner) = self.inner.get() {
             inner.say(HintJob::Ended(ended));
         }
@@ -139,7 +139,7 @@ impl ClusterHandle {
 
     /// What is known of a session token without asking the store. Blocks for the medium's time-outs at most: not
     /// for loops.
-    pub fn find_session(&self, token: &TokenHash) -> Lookup {
+    pub(crate) fn find_session(&self, token: &TokenHash) -> Lookup {
         match self.inner.get() {
             Some(inner) => inner.medium.sessions.find(token, Instant::now()),
             None => Lookup::Unknown(None),
@@ -147,7 +147,12 @@ impl ClusterHandle {
     }
 
     /// What the store said of a token after [`ClusterHandle::find_session`] gave a ticket. Blocks likewise.
-    pub fn keep_session(&self, token: &TokenHash, found: Option<&(Session, User)>, ticket: Option<Ticket>) {
+    pub(crate) fn keep_session(
+        &self,
+        token: &TokenHash,
+        found: Option<&(Session, User)>,
+        ticket: Option<Ticket>,
+    ) {
         if let (Some(inner), Some(ticket)) = (self.inner.get(), ticket) {
             let found = found.map(|(session, user)| (session, user));
             inner.medium.sessions.keep(token, found, ticket, Instant::now());
@@ -155,27 +160,27 @@ impl ClusterHandle {
     }
 
     /// No client is to be sent here any more; commits are still announced.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         if let Some(inner) = self.inner.get() {
             inner.say(HintJob::Leave);
         }
     }
 
     /// Where clients of this node may go when it drains.
-    pub fn addresses_of_others(&self) -> Vec<String> {
+    pub(crate) fn addresses_of_others(&self) -> Vec<String> {
         let known = self.inner.get().map(|inner| inner.others.read().clone());
         known.unwrap_or_default()
     }
 
     /// How the medium is, for people; `None` without one.
-    pub fn status(&self) -> Option<String> {
+    pub(crate) fn status(&self) -> Option<String> {
         let inner = self.inner.get()?;
         Some((inner.medium.status)())
     }
 
     /// The sessions of a user that are connected to any node; `None` where that is not known. Blocks for the
     /// medium's time-outs at most: not for loops.
-    pub fn sessions_online(&self, user: UserId) -> Option<Vec<SessionId>> {
+    pub(crate) fn sessions_online(&self, user: UserId) -> Option<Vec<SessionId>> {
         let inner = self.inner.get()?;
         let routes = inner.medium.presence.routes(&[user], Instant::now())?;
         Some(routes.into_iter().flatten().map(|route| route.session).collect())
@@ -198,7 +203,7 @@ impl Inner {
 
 /// The threads, to be ended.
 #[derive(Debug)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     saying: JoinHandle<()>,
     hearing: JoinHandle<()>,
     ending: Arc<AtomicBool>,
@@ -209,7 +214,7 @@ impl Cluster {
     ///
     /// # Errors
     /// The system gives no threads or no randomness.
-    pub fn start(
+    pub(crate) fn start(
         handle: &ClusterHandle,
         medium: Medium,
         name: &str,
@@ -263,7 +268,7 @@ impl Cluster {
     }
 
     /// Says what is queued, leaves the others and ends the threads.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.ending.store(true, Ordering::Release);
         for thread in [self.saying, self.hearing] {
             if thread.join().is_err() {

@@ -597,7 +597,7 @@ impl Config {
     pub fn sqlite_file(&self) -> PathBuf {
         match &self.store.url {
             StoreUrl::Sqlite(path) => path.clone(),
-            _ => self.store.data_dir.join("imserver.db"),
+            StoreUrl::Default | StoreUrl::Postgres(_) => self.store.data_dir.join("imserver.db"),
         }
     }
 

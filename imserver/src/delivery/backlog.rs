@@ -7,7 +7,7 @@ use protocol::v1::{Head, HeadsPush};
 use storage::{ConversationId, Seq, Snapshot};
 
 /// Conversations that one connection is owed heads of, at most; beyond it the client is told to resync.
-pub const HEADS_MAX: usize = 256;
+pub(crate) const HEADS_MAX: usize = 256;
 
 /// A connection's debt.
 ///
@@ -18,7 +18,7 @@ pub const HEADS_MAX: usize = 256;
 ///     └── sent: settled                 └── too many, missed ───┘
 /// ```
 #[derive(Debug)]
-pub struct Backlog {
+pub(crate) struct Backlog {
     heads: BTreeMap<ConversationId, Seq>,
     resync: Resync,
     /// All of this was written, as an event, a head or by a sync.
@@ -39,7 +39,7 @@ enum Resync {
 
 impl Backlog {
     /// A new debt: all that `token` has was written.
-    pub const fn new(token: Snapshot) -> Self {
+    pub(crate) const fn new(token: Snapshot) -> Self {
         Self {
             heads: BTreeMap::new(),
             resync: Resync::None,
@@ -48,7 +48,7 @@ impl Backlog {
     }
 
     /// Owes the events of a conversation up to `seq`.
-    pub fn note(&mut self, conversation: ConversationId, seq: Seq) {
+    pub(crate) fn note(&mut self, conversation: ConversationId, seq: Seq) {
         if matches!(self.resync, Resync::Owed | Resync::Told) {
             return;
         }
@@ -61,13 +61,13 @@ impl Backlog {
     }
 
     /// Owes everything since the token.
-    pub fn owe_resync(&mut self) {
+    pub(crate) fn owe_resync(&mut self) {
         self.resync = Resync::Owed;
         self.heads.clear();
     }
 
     /// The client asks for a sync, whose snapshot is taken after this: what was owed before is in it.
-    pub fn sync_asked(&mut self) {
+    pub(crate) fn sync_asked(&mut self) {
         if self.resync != Resync::None {
             self.resync = Resync::Asked;
             self.heads.clear();
@@ -75,7 +75,7 @@ impl Backlog {
     }
 
     /// A sync brought all of this. True when nothing is owed any more.
-    pub fn synced(&mut self, snapshot: &Snapshot) -> bool {
+    pub(crate) fn synced(&mut self, snapshot: &Snapshot) -> bool {
         self.token = self.token.union(snapshot);
         if self.resync == Resync::Asked {
             self.resync = Resync::None;
@@ -84,12 +84,12 @@ impl Backlog {
     }
 
     /// How far this connection is complete while it is owed something.
-    pub const fn token(&self) -> &Snapshot {
+    pub(crate) const fn token(&self) -> &Snapshot {
         &self.token
     }
 
     /// What to send now; nothing while it is the client's turn.
-    pub fn push(&self, epoch: u64) -> Option<HeadsPush> {
+    pub(crate) fn push(&self, epoch: u64) -> Option<HeadsPush> {
         let heads = self.heads.iter().map(|(id, seq)| Head {
             conversation_id: id.0,
             seq: seq.0,
@@ -110,7 +110,7 @@ impl Backlog {
     }
 
     /// What [`Backlog::push`] said was sent. True when nothing is owed any more.
-    pub fn sent(&mut self) -> bool {
+    pub(crate) fn sent(&mut self) -> bool {
         match self.resync {
             Resync::None => {
                 self.heads.clear();

@@ -4,12 +4,12 @@
 //! A push is a hint and the log is the truth: whatever cannot be delivered here may be left out as long as
 //! the loop learns that something was. Nothing here may ever block a lane.
 
-pub mod backlog;
-pub mod outbox;
-pub mod planner;
-pub mod routes;
+pub(crate) mod backlog;
+pub(crate) mod outbox;
+pub(crate) mod planner;
+pub(crate) mod routes;
 
-pub use backlog::Backlog;
-pub use outbox::{LoopMark, Outboxes};
-pub use planner::Planner;
-pub use routes::{Kick, KickTo, Route, Routes};
+pub(crate) use backlog::Backlog;
+pub(crate) use outbox::Outboxes;
+pub(crate) use planner::Planner;
+pub(crate) use routes::{Kick, KickTo, Route, Routes};

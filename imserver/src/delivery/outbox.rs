@@ -11,16 +11,16 @@ use crate::message::{Delivery, Entry, ToLoop};
 
 /// Whether something could not be posted to a loop.
 #[derive(Debug, Default)]
-pub struct LoopMark(AtomicBool);
+pub(crate) struct LoopMark(AtomicBool);
 
 impl LoopMark {
     /// Notes that something did not go out. Called before anything later is posted.
-    pub fn missed(&self) {
+    pub(crate) fn missed(&self) {
         self.0.store(true, Ordering::Release);
     }
 
     /// Whether something was missed since the last call. The loop asks before it applies a delivery.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.0.load(Ordering::Acquire) && self.0.swap(false, Ordering::AcqRel)
     }
 }
@@ -28,14 +28,14 @@ impl LoopMark {
 /// Posts deliveries to the loops of this node. Shared by the lane and the workers, which are there before
 /// the loops are.
 #[derive(Debug)]
-pub struct Outboxes {
+pub(crate) struct Outboxes {
     remote: OnceLock<Remote<ToLoop>>,
     marks: Box<[LoopMark]>,
 }
 
 impl Outboxes {
     /// For a server of so many loops.
-    pub fn new(loops: usize) -> Self {
+    pub(crate) fn new(loops: usize) -> Self {
         Self {
             remote: OnceLock::new(),
             marks: (0..loops).map(|_| LoopMark::default()).collect(),
@@ -43,28 +43,28 @@ impl Outboxes {
     }
 
     /// The loops have started. Until then nobody is connected and there is nothing to post.
-    pub fn connect(&self, remote: &Remote<ToLoop>) {
+    pub(crate) fn connect(&self, remote: &Remote<ToLoop>) {
         self.remote.get_or_init(|| remote.clone());
     }
 
     /// Holds back the wakes of what is posted to the loops while the value lives; then each is woken once.
-    pub fn hold_wakes(&self) -> Option<HeldWakes<ToLoop>> {
+    pub(crate) fn hold_wakes(&self) -> Option<HeldWakes<ToLoop>> {
         self.remote.get().map(Remote::hold_wakes)
     }
 
     /// How many loops there are.
-    pub fn loops(&self) -> usize {
+    pub(crate) fn loops(&self) -> usize {
         self.marks.len()
     }
 
     /// A loop's mark.
-    pub fn mark(&self, loop_index: usize) -> Option<&LoopMark> {
+    pub(crate) fn mark(&self, loop_index: usize) -> Option<&LoopMark> {
         self.marks.get(loop_index)
     }
 
     /// Posts a delivery to each loop, in the order of [`Remote::loops`]. Of one that does not fit the pushes are dropped
     /// and leave their mark, and the answers go alone.
-    pub fn post(&self, deliveries: Vec<Delivery>) {
+    pub(crate) fn post(&self, deliveries: Vec<Delivery>) {
         let Some(remote) = self.remote.get() else { return };
         for (loop_id, delivery) in remote.loops().zip(deliveries) {
             if !delivery.is_empty() {
@@ -91,12 +91,12 @@ impl Outboxes {
     }
 
     /// Tells every loop that something was not planned.
-    pub fn miss_all(&self) {
+    pub(crate) fn miss_all(&self) {
         self.marks.iter().for_each(LoopMark::missed);
     }
 
     /// Posts what is not stored; what does not fit is dropped.
-    pub fn post_transient(&self, deliveries: Vec<Delivery>) {
+    pub(crate) fn post_transient(&self, deliveries: Vec<Delivery>) {
         let Some(remote) = self.remote.get() else { return };
         for (loop_id, delivery) in remote.loops().zip(deliveries) {
             if !delivery.is_empty() && remote.post(loop_id, ToLoop::Deliver(delivery)).is_err() {

@@ -21,12 +21,12 @@ use super::routes::Routes;
 use crate::{message::Delivery, wire::frame};
 
 /// Groups whose members are kept in memory, at most.
-pub const GROUPS_CACHED_MAX: usize = 10_000;
+pub(crate) const GROUPS_CACHED_MAX: usize = 10_000;
 /// Members kept in memory over all groups, at most.
-pub const MEMBERS_CACHED_MAX: usize = 2_000_000;
+pub(crate) const MEMBERS_CACHED_MAX: usize = 2_000_000;
 
 /// See the module.
-pub struct Planner {
+pub(crate) struct Planner {
     epoch: u64,
     routes: Arc<Routes>,
     reader: Box<dyn Reader>,
@@ -71,7 +71,7 @@ impl Targets {
 
 impl Planner {
     /// A planner that reads memberships with `reader`.
-    pub fn new(
+    pub(crate) fn new(
         epoch: u64,
         routes: Arc<Routes>,
         reader: Box<dyn Reader>,
@@ -90,7 +90,7 @@ impl Planner {
     }
 
     /// An empty delivery for each loop, with room for the frames of about so many events.
-    pub fn empty(&self, complete_to: Option<&Snapshot>, events: usize) -> Vec<Delivery> {
+    pub(crate) fn empty(&self, complete_to: Option<&Snapshot>, events: usize) -> Vec<Delivery> {
         let loops = self.targets.0.len();
         (0..loops)
             .map(|_| Delivery::new(complete_to.cloned(), events))
@@ -99,7 +99,7 @@ impl Planner {
 
     /// Reads the members of the groups that these events need and this does not know yet, so that planning them does
     /// not have to. What cannot be read now is tried again then.
-    pub fn prepare<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
+    pub(crate) fn prepare<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
         for event in events {
             let class = protocol::ConversationId::parse(event.conversation.0);
             if class.map(protocol::ConversationId::class) == Some(ConversationClass::Group)
@@ -111,7 +111,7 @@ impl Planner {
     }
 
     /// Forgets all members: what was committed is not known.
-    pub fn forget_all(&mut self) {
+    pub(crate) fn forget_all(&mut self) {
         self.groups.clear();
         self.members_cached = 0;
     }
@@ -120,7 +120,7 @@ impl Planner {
     ///
     /// # Errors
     /// Its group's members could not be read; nothing was added.
-    pub fn event(
+    pub(crate) fn event(
         &mut self,
         event: &Event,
         now: Timestamp,
@@ -141,7 +141,7 @@ impl Planner {
     ///
     /// # Errors
     /// A group's members could not be read; what was added stays.
-    pub fn cursors(&mut self, moves: &[CursorMove], out: &mut [Delivery]) -> Result<(), ReadError> {
+    pub(crate) fn cursors(&mut self, moves: &[CursorMove], out: &mut [Delivery]) -> Result<(), ReadError> {
         for moved in moves {
             let members = self.members_now(moved.conversation)?;
             let mut users = vec![moved.user];
@@ -330,7 +330,7 @@ impl LoopTargets {
 }
 
 /// A push that is not stored, to everybody in `users`, but not on the connection `except`.
-pub fn transient(
+pub(crate) fn transient(
     routes: &Routes,
     loops: usize,
     users: impl Iterator<Item = UserId>,

@@ -19,7 +19,7 @@ const SHARDS: usize = 64;
 
 /// One connected device.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Route {
+pub(crate) struct Route {
     /// Its connection.
     pub conn: ConnId,
     /// Its session.
@@ -32,7 +32,7 @@ pub struct Route {
 
 /// Something that a loop is to do with one of its connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Kick {
+pub(crate) struct Kick {
     /// Which.
     pub conn: ConnId,
     /// What.
@@ -41,7 +41,7 @@ pub struct Kick {
 
 /// What is to become of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum KickTo {
+pub(crate) enum KickTo {
     /// It ends, and is told why.
     End(GoAwayReason),
     /// It has what the store does not have: its device must start over.
@@ -53,7 +53,7 @@ type Shard = RwLock<foldhash::HashMap<UserId, Vec<Route>>>;
 
 /// All routes of this node. Shared by every thread.
 #[derive(Debug)]
-pub struct Routes {
+pub(crate) struct Routes {
     shards: Box<[Shard]>,
     /// Grows with every revocation, so that a session which was checked before one is checked again.
     revocations: AtomicU64,
@@ -66,7 +66,7 @@ pub struct Routes {
 
 impl Routes {
     /// No routes yet, for a server of so many loops.
-    pub fn new(loops: usize) -> Self {
+    pub(crate) fn new(loops: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             revocations: AtomicU64::new(0),
@@ -81,7 +81,7 @@ impl Routes {
     }
 
     /// Read before a session is looked up, compared by [`Routes::insert`] after.
-    pub fn revocations(&self) -> u64 {
+    pub(crate) fn revocations(&self) -> u64 {
         self.revocations.load(Ordering::SeqCst)
     }
 
@@ -90,7 +90,7 @@ impl Routes {
     ///
     /// # Errors
     /// [`Stale`]: look again.
-    pub fn insert(&self, user: UserId, route: Route, checked_at: u64) -> Result<(), Stale> {
+    pub(crate) fn insert(&self, user: UserId, route: Route, checked_at: u64) -> Result<(), Stale> {
         let mut shard = self.shard(user).write();
         if self.revocations() != checked_at {
             return Err(Stale);
@@ -109,7 +109,7 @@ impl Routes {
     }
 
     /// Takes a connection's route away, and never another's. The session, if it had one.
-    pub fn remove(&self, user: UserId, conn: ConnId) -> Option<SessionId> {
+    pub(crate) fn remove(&self, user: UserId, conn: ConnId) -> Option<SessionId> {
         let mut shard = self.shard(user).write();
         let routes = shard.get_mut(&user)?;
         let index = routes.iter().position(|route| route.conn == conn)?;
@@ -121,14 +121,14 @@ impl Routes {
     }
 
     /// Calls `each` with every route of a user.
-    pub fn of(&self, user: UserId, mut each: impl FnMut(&Route)) {
+    pub(crate) fn of(&self, user: UserId, mut each: impl FnMut(&Route)) {
         if let Some(routes) = self.shard(user).read().get(&user) {
             routes.iter().for_each(&mut each);
         }
     }
 
     /// Every session that is connected now.
-    pub fn sessions(&self) -> Vec<(UserId, SessionId)> {
+    pub(crate) fn sessions(&self) -> Vec<(UserId, SessionId)> {
         let mut all = Vec::new();
         for shard in &self.shards {
             let shard = shard.read();
@@ -142,7 +142,7 @@ impl Routes {
 
     /// A session was connected to another node at this time: an older connection here is told to go. A word that
     /// comes late says nothing about a newer one.
-    pub fn replaced_elsewhere(&self, user: UserId, session: SessionId, at: Timestamp) {
+    pub(crate) fn replaced_elsewhere(&self, user: UserId, session: SessionId, at: Timestamp) {
         let mut gone = None;
         {
             let mut shard = self.shard(user).write();
@@ -162,27 +162,22 @@ impl Routes {
         }
     }
 
-    /// Whether any device of a user is connected.
-    pub fn has(&self, user: UserId) -> bool {
-        self.shard(user).read().contains_key(&user)
-    }
-
     /// Whether a session is connected.
-    pub fn is_online(&self, user: UserId, session: SessionId) -> bool {
+    pub(crate) fn is_online(&self, user: UserId, session: SessionId) -> bool {
         let mut online = false;
         self.of(user, |route| online |= route.session == session);
         online
     }
 
     /// Says that sessions have ended whose connections are ended elsewhere.
-    pub fn note_revocation(&self, sessions: &[SessionId]) {
+    pub(crate) fn note_revocation(&self, sessions: &[SessionId]) {
         self.ended.lock().add(sessions, Instant::now());
         self.revocations.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Ends the connections of sessions that are no longer valid. Call it after the store has committed
     /// their end.
-    pub fn revoke(&self, user: UserId, sessions: &[SessionId], reason: GoAwayReason) {
+    pub(crate) fn revoke(&self, user: UserId, sessions: &[SessionId], reason: GoAwayReason) {
         if sessions.is_empty() {
             return;
         }
@@ -207,7 +202,7 @@ impl Routes {
     }
 
     /// The device of a session said that it has more than there is.
-    pub fn start_over(&self, user: UserId, session: SessionId) {
+    pub(crate) fn start_over(&self, user: UserId, session: SessionId) {
         let mut conn = None;
         self.of(user, |route| {
             if route.session == session {
@@ -220,7 +215,7 @@ impl Routes {
     }
 
     /// Whether this session ended so lately that a cache may not have heard of it, as far as this node knows.
-    pub fn ended_lately(&self, session: SessionId) -> bool {
+    pub(crate) fn ended_lately(&self, session: SessionId) -> bool {
         self.ended.lock().has(session, Instant::now())
     }
 
@@ -234,7 +229,7 @@ impl Routes {
     }
 
     /// What a loop is to do with its connections; it asks at every turn's end and tick.
-    pub fn take_kicks(&self, loop_index: usize) -> Vec<Kick> {
+    pub(crate) fn take_kicks(&self, loop_index: usize) -> Vec<Kick> {
         self.kicks
             .get(loop_index)
             .map(|kicks| std::mem::take(&mut *kicks.lock()))
@@ -279,7 +274,7 @@ impl EndedLately {
 
 /// A session was revoked while this one was being looked up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Stale;
+pub(crate) struct Stale;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use netcore::{CloseHow, LoopCx, SendError};
 use protocol::{
-    Command, Encoding, Push, Refusal, Reply,
+    Encoding, Push, Refusal, Reply,
     v1::{self, ErrorCode, GoAwayReason},
 };
 use storage::TokenHash;
@@ -15,7 +15,7 @@ use crate::{
     principal::Principal,
     reply::ReplyTo,
     service::{WorkerTask, worker::Doing},
-    session::{Charge, too_many},
+    session::{Charge, Opens, too_many},
     wire::{self, frame},
 };
 
@@ -120,7 +120,7 @@ impl Gateway {
         let is_exempt = cx.conn().session.is_exempt();
         let allowance = (!is_exempt).then(|| self.shared.allowances.of_user(principal.user, now_us));
         // A resume costs its user a request, on however many connections it is tried.
-        if command == Command::Hello
+        if command == Opens::Hello
             && let Some(allowance) = &allowance
             && let Err(wait_us) = allowance.take(Charge::Request, now_us, &self.shared.rules)
         {
@@ -161,9 +161,9 @@ impl Gateway {
             epoch: self.shared.epoch,
         };
         match command {
-            Command::Register => send(cx, frame::reply(&Reply::Register(session), encoding, seq)),
-            Command::Login => send(cx, frame::reply(&Reply::Login(session), encoding, seq)),
-            _ => {
+            Opens::Register => send(cx, frame::reply(&Reply::Register(session), encoding, seq)),
+            Opens::Login => send(cx, frame::reply(&Reply::Login(session), encoding, seq)),
+            Opens::Hello => {
                 session.token = String::new();
                 self.welcome(cx, seq, Some(session));
             }

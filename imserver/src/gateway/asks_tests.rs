@@ -1,7 +1,7 @@
 use protocol::Encoding;
 
 use super::*;
-use crate::{config::Limits, service::Size};
+use crate::{config::Limits, service::work::Size};
 
 const HISTORY: Size = Size::Events(500);
 

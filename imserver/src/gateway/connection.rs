@@ -13,7 +13,7 @@ use crate::{
 
 /// One connection's state on its loop.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// What it may do.
     pub session: Session,
     /// Why nothing of it is served; it hears that and is closed.
@@ -36,7 +36,7 @@ pub struct Connection {
 
 impl Connection {
     /// A new one, from an address with this allowance if rates apply to it.
-    pub fn new(address: Option<Arc<Allowance>>) -> Self {
+    pub(crate) fn new(address: Option<Arc<Allowance>>) -> Self {
         Self {
             session: Session::new(address),
             turned_away: None,
@@ -51,7 +51,7 @@ impl Connection {
     }
 
     /// Everything visible to it in this set was written to it, given what its loop has been delivered.
-    pub fn token(&self, complete_to: &Snapshot) -> Option<Snapshot> {
+    pub(crate) fn token(&self, complete_to: &Snapshot) -> Option<Snapshot> {
         match (&self.backlog, &self.synced) {
             (Some(backlog), Some(_)) => Some(backlog.token().clone()),
             (_, synced) => synced.as_ref().map(|synced| synced.union(complete_to)),

@@ -56,7 +56,7 @@ const TURNED_AWAY_RETRY_MS: u32 = 1_000;
 
 /// What the loops share.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The configuration.
     pub config: Arc<Config>,
     /// The rules of sessions, from it.
@@ -91,7 +91,7 @@ pub struct Shared {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     pub(super) shared: Arc<Shared>,
     pub(super) loop_index: usize,
     /// Everything up to here was delivered to this loop.
@@ -228,6 +228,10 @@ impl Handler for Gateway {
         Eof::KeepWriting
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a peer that is gone, or was told already, is told nothing"
+    )]
     fn on_closing(&mut self, cx: &mut Cx<'_>, why: &Reason) {
         match why {
             CloseReason::Protocol(error) => {
@@ -268,7 +272,7 @@ impl Handler for Gateway {
 
 impl Gateway {
     /// The handler of loop `loop_index`; nothing of what `snapshot` has is delivered.
-    pub fn new(shared: Arc<Shared>, loop_index: usize, snapshot: Snapshot) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, loop_index: usize, snapshot: Snapshot) -> Self {
         Self {
             shared,
             loop_index,

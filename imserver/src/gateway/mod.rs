@@ -11,6 +11,5 @@ mod park;
 mod pushes;
 mod requests;
 
-pub use connection::Connection;
 pub(crate) use handler::LOW_WATER;
-pub use handler::{Gateway, Shared};
+pub(crate) use handler::{Gateway, Shared};

@@ -134,7 +134,11 @@ impl Gateway {
             let message = match reason {
                 GoAwayReason::Replaced => "this session connected again",
                 GoAwayReason::Displaced => "another device took this one's place",
-                _ => "this session was ended",
+                GoAwayReason::Unspecified
+                | GoAwayReason::Draining
+                | GoAwayReason::Revoked
+                | GoAwayReason::Protocol
+                | GoAwayReason::Idle => "this session was ended",
             };
             send_go_away(&mut cx, reason, 0, message);
             cx.close(code::GOING_AWAY, CloseHow::Flush);

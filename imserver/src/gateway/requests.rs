@@ -112,7 +112,7 @@ impl Gateway {
         let device = Box::new(device.clone());
         let is_exempt = conn.session.is_exempt();
         let from = cx.peer().address.ip().filter(|_| !is_exempt);
-        Flow::Offload(self.task(cx, Doing::Open(device, from, request), reply))
+        Flow::Offload(self.task(cx, Doing::Open(device, from, Box::new(request)), reply))
     }
 
     /// The place of an answer. What is read next waits if no more may be in flight.

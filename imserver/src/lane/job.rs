@@ -13,7 +13,7 @@ use crate::{
 
 /// A write and its completion.
 #[derive(Debug)]
-pub struct Job {
+pub(crate) struct Job {
     /// What to commit.
     pub write: Write,
     /// What then.
@@ -22,7 +22,7 @@ pub struct Job {
 
 /// What happens after a commit.
 #[derive(Debug)]
-pub enum Completion {
+pub(crate) enum Completion {
     /// An event was appended: the answer is this command's.
     Append(AppendCommand, ReplyTo),
     /// Something else was written.
@@ -32,7 +32,7 @@ pub enum Completion {
 }
 
 /// Who waits for a write that is no append, and what follows from it.
-pub struct Pending {
+pub(crate) struct Pending {
     /// Whom to answer.
     pub reply: ReplyTo,
     /// The answer, or the next write.
@@ -51,10 +51,10 @@ impl std::fmt::Debug for Pending {
 }
 
 /// What follows from a write's outcome. It runs on the lane's thread and must not block.
-pub type After = Box<dyn FnOnce(Outcome, &Aftermath<'_>) -> Result<Done, Refusal> + Send>;
+pub(crate) type After = Box<dyn FnOnce(Outcome, &Aftermath<'_>) -> Result<Done, Refusal> + Send>;
 
 /// What a committed write comes to.
-pub enum Done {
+pub(crate) enum Done {
     /// This answer, and what it does to the session.
     Answer(Reply, Effect),
     /// A session was made: the loop answers once its route is there.
@@ -76,7 +76,7 @@ impl std::fmt::Debug for Done {
 
 /// What a committed write may have to be told to.
 #[derive(Debug)]
-pub struct Aftermath<'a> {
+pub(crate) struct Aftermath<'a> {
     /// Whose connections a revocation ends.
     pub routes: &'a Routes,
     /// Forgets what was changed, before anybody is told so.
@@ -93,20 +93,20 @@ impl Aftermath<'_> {
     /// What a session that the write made was checked against. With a single lane every revocation comes from its
     /// thread, so none can fall between the commit and now. Other lanes and nodes may have been quicker; then the
     /// session is looked up again.
-    pub fn checked_at(&self) -> u64 {
+    pub(crate) fn checked_at(&self) -> u64 {
         self.checked_before.unwrap_or_else(|| self.routes.revocations())
     }
 }
 
 /// The store answered a write with another one's outcome. Neither is printed: an outcome may hold what someone wrote.
-pub fn other_outcome() -> Refusal {
+pub(crate) fn other_outcome() -> Refusal {
     log::error!("the store answered a write with another one's outcome");
     Refusal::new(ErrorCode::Internal, "the server failed on this request")
 }
 
 impl Completion {
     /// Nobody waits any more for what was not begun.
-    pub fn forget(self) {
+    pub(crate) fn forget(self) {
         match self {
             Self::Append(_, reply) => reply.forget(),
             Self::Write(pending) => pending.reply.forget(),
@@ -115,7 +115,7 @@ impl Completion {
     }
 
     /// Nothing was written.
-    pub fn refuse(self, refusal: &Refusal) {
+    pub(crate) fn refuse(self, refusal: &Refusal) {
         match self {
             Self::Append(_, reply) => reply.refuse(refusal),
             Self::Write(pending) => pending.refuse(refusal),

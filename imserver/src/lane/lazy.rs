@@ -49,7 +49,7 @@ impl Waits {
 
 /// Waiting cursors and touches. Shared by the loops and the lane.
 #[derive(Debug, Default)]
-pub struct LazyWrites {
+pub(crate) struct LazyWrites {
     waiting: Mutex<Waiting>,
 }
 
@@ -72,7 +72,7 @@ impl LazyWrites {
     ///
     /// # Errors
     /// [`LazyFull`]: too many wait, and none has more than this user, or none has many.
-    pub fn move_cursor(&self, moved: CursorMove, reporter: SessionId) -> Result<bool, LazyFull> {
+    pub(crate) fn move_cursor(&self, moved: CursorMove, reporter: SessionId) -> Result<bool, LazyFull> {
         let mut waiting = self.waiting.lock();
         let was_empty = waiting.is_empty();
         let key = (moved.user, moved.conversation);
@@ -84,7 +84,7 @@ impl LazyWrites {
     }
 
     /// What could not be written waits again, under what has come since; dropped when too many wait.
-    pub fn put_back(&self, write: Write) {
+    pub(crate) fn put_back(&self, write: Write) {
         let mut waiting = self.waiting.lock();
         match write {
             Write::Cursors(moves) => {
@@ -103,12 +103,18 @@ impl LazyWrites {
                     }
                 }
             }
-            _ => {}
+            // None of these is lazy.
+            Write::Append(_)
+            | Write::CreateUser(_)
+            | Write::UpdateProfile(_)
+            | Write::CreateSession(_)
+            | Write::RevokeSessions(_)
+            | Write::Erase(_) => {}
         }
     }
 
     /// Notes that a session was connected. Dropped when too many wait: the time is for people only.
-    pub fn touch(&self, session: SessionId, at: Timestamp) -> bool {
+    pub(crate) fn touch(&self, session: SessionId, at: Timestamp) -> bool {
         let mut waiting = self.waiting.lock();
         let was_empty = waiting.is_empty();
         if waiting.touches.len() < CURSORS_WAITING_MAX {
@@ -118,7 +124,7 @@ impl LazyWrites {
     }
 
     /// Whose reports said the most of these cursors, of the slice that was taken last.
-    pub fn reporters(&self, of: &[(ConversationId, UserId)]) -> Vec<(UserId, SessionId)> {
+    pub(crate) fn reporters(&self, of: &[(ConversationId, UserId)]) -> Vec<(UserId, SessionId)> {
         let waiting = self.waiting.lock();
         of.iter()
             .filter_map(|(conversation, user)| {
@@ -128,12 +134,12 @@ impl LazyWrites {
     }
 
     /// The slice that was taken last is in the store.
-    pub fn written(&self) {
+    pub(crate) fn written(&self) {
         self.waiting.lock().taken.clear();
     }
 
     /// How far this user has said that they are in these conversations, where that is not written yet.
-    pub fn told(&self, user: UserId, of: impl Iterator<Item = ConversationId>) -> Vec<CursorMove> {
+    pub(crate) fn told(&self, user: UserId, of: impl Iterator<Item = ConversationId>) -> Vec<CursorMove> {
         let waiting = self.waiting.lock();
         if waiting.cursors.is_empty() && waiting.taken.is_empty() {
             return Vec::new();
@@ -154,12 +160,12 @@ impl LazyWrites {
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.lock().is_empty()
     }
 
     /// The next slice, as writes; at most `CURSORS_PER_WRITE` of each kind.
-    pub fn take(&self) -> Vec<Write> {
+    pub(crate) fn take(&self) -> Vec<Write> {
         let mut waiting = self.waiting.lock();
         let mut writes = Vec::new();
         let moves = waiting.take_cursors();
@@ -268,7 +274,7 @@ impl Waiting {
 
 /// Too many cursors wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LazyFull;
+pub(crate) struct LazyFull;
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,6 @@ mod lazy;
 mod run;
 mod turn;
 
-pub use job::{After, Aftermath, Completion, Done, Job, Pending, other_outcome};
-pub use lazy::{LazyFull, LazyWrites};
-pub use run::{Collected, LaneHandle, LaneParts, Lanes, SubmitError};
+pub(crate) use job::{After, Aftermath, Completion, Done, Job, Pending, other_outcome};
+pub(crate) use lazy::LazyWrites;
+pub(crate) use run::{Collected, LaneHandle, LaneParts, Lanes, SubmitError};

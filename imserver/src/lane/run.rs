@@ -45,7 +45,7 @@ const COLLECTED_MAX: usize = 64;
 
 /// What all lanes work with.
 #[derive(Clone, Debug)]
-pub struct LaneParts {
+pub(crate) struct LaneParts {
     /// Whose connections a revocation ends.
     pub routes: Arc<Routes>,
     /// Forgets what was changed, before anybody is told so.
@@ -103,7 +103,7 @@ impl Places {
 
 /// The end of the lanes that others hold. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct LaneHandle {
+pub(crate) struct LaneHandle {
     /// Never empty.
     lanes: Arc<[Queue]>,
     lazy: Arc<LazyWrites>,
@@ -111,14 +111,14 @@ pub struct LaneHandle {
 
 /// Jobs of one turn of a loop: a lane that sleeps is woken once for all of them, and commits them together.
 #[derive(Debug, Default)]
-pub struct Collected {
+pub(crate) struct Collected {
     /// By lane.
     jobs: Vec<Vec<Job>>,
 }
 
 /// A job that was not taken; here it is back.
 #[derive(Debug)]
-pub enum SubmitError {
+pub(crate) enum SubmitError {
     /// The queue is full: try again when there is room.
     Full(Box<Job>),
     /// The lane has ended.
@@ -131,7 +131,7 @@ impl LaneHandle {
     ///
     /// # Errors
     /// Gives the job back.
-    pub fn submit(&self, job: Box<Job>) -> Result<(), SubmitError> {
+    pub(crate) fn submit(&self, job: Box<Job>) -> Result<(), SubmitError> {
         let Some(lane) = self.lanes.get(lane_of(&job.write, self.lanes.len())) else {
             return Err(SubmitError::Stopped(job));
         };
@@ -146,7 +146,7 @@ impl LaneHandle {
     ///
     /// # Errors
     /// Gives the job back.
-    pub fn collect(&self, job: Box<Job>, collected: &mut Collected) -> Result<(), SubmitError> {
+    pub(crate) fn collect(&self, job: Box<Job>, collected: &mut Collected) -> Result<(), SubmitError> {
         let index = lane_of(&job.write, self.lanes.len());
         let Some(lane) = self.lanes.get(index) else {
             return Err(SubmitError::Stopped(job));
@@ -167,7 +167,7 @@ impl LaneHandle {
     }
 
     /// Hands the collected jobs to their lanes.
-    pub fn hand_over(&self, collected: &mut Collected) {
+    pub(crate) fn hand_over(&self, collected: &mut Collected) {
         for (lane, jobs) in self.lanes.iter().zip(&mut collected.jobs) {
             if !jobs.is_empty() {
                 lane.send(std::mem::take(jobs));
@@ -176,13 +176,13 @@ impl LaneHandle {
     }
 
     /// What is written lazily.
-    pub fn lazy(&self) -> &LazyWrites {
+    pub(crate) fn lazy(&self) -> &LazyWrites {
         &self.lazy
     }
 
     /// Tells the first lane that something lazy waits. A full queue needs no telling: the lane looks after
     /// every batch.
-    pub fn wake_lazy(&self) {
+    pub(crate) fn wake_lazy(&self) {
         let first = self.lanes.first().map(|lane| lane.orders.try_send(Order::Lazy));
         if let Some(Err(TrySendError::Disconnected(_))) = first {
             log::debug!("cursors came after the lane had ended");
@@ -222,7 +222,7 @@ fn lane_of(write: &Write, lanes: usize) -> usize {
 
 /// The lanes' threads, to be joined.
 #[derive(Debug)]
-pub struct Lanes {
+pub(crate) struct Lanes {
     threads: Vec<JoinHandle<()>>,
     given_up: Arc<AtomicBool>,
 }
@@ -232,7 +232,7 @@ impl Lanes {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(
+    pub(crate) fn start(
         lanes: Vec<(Box<dyn Writer>, Publishing)>,
         parts: &LaneParts,
         queue_max: usize,
@@ -283,12 +283,12 @@ impl Lanes {
     }
 
     /// Set, no further batch is begun: what waits is refused.
-    pub fn given_up(&self) -> Arc<AtomicBool> {
+    pub(crate) fn given_up(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.given_up)
     }
 
     /// Waits until every handle is gone, everything queued is committed and the writers are closed.
-    pub fn join(self) {
+    pub(crate) fn join(self) {
         for thread in self.threads {
             if thread.join().is_err() {
                 log::error!("a lane's thread could not be joined");

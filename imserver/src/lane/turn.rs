@@ -96,16 +96,34 @@ fn weight(write: &Write) -> usize {
             Action::AddMembers { users } => users.len(),
             Action::Disband => UNKNOWN,
             Action::Recall { .. } => BODY,
-            _ => 0,
+            Action::Message { .. }
+            | Action::Edit { .. }
+            | Action::React { .. }
+            | Action::RemoveMember { .. }
+            | Action::Leave
+            | Action::SetRole { .. }
+            | Action::Rename { .. } => 0,
         },
-        _ => 0,
+        Write::Cursors(_)
+        | Write::CreateUser(_)
+        | Write::UpdateProfile(_)
+        | Write::CreateSession(_)
+        | Write::RevokeSessions(_)
+        | Write::TouchSessions(_)
+        | Write::Erase(_) => 0,
     }
 }
 
 const fn conversation(write: &Write) -> Option<ConversationId> {
     match write {
         Write::Append(append) => Some(append.conversation),
-        _ => None,
+        Write::Cursors(_)
+        | Write::CreateUser(_)
+        | Write::UpdateProfile(_)
+        | Write::CreateSession(_)
+        | Write::RevokeSessions(_)
+        | Write::TouchSessions(_)
+        | Write::Erase(_) => None,
     }
 }
 

@@ -34,7 +34,7 @@ const COMMITS_AT_ONCE: usize = 64;
 const TAIL_PAGE: (usize, usize) = (2_000, 50);
 
 /// What the change feed works with.
-pub struct ChangeFeedParts {
+pub(crate) struct ChangeFeedParts {
     /// Is fed.
     pub publisher: Publisher,
     /// Whose connections a revocation ends.
@@ -66,14 +66,14 @@ enum Order {
 
 /// The end of the change feed that others hold. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct ChangeFeedHandle {
+pub(crate) struct ChangeFeedHandle {
     orders: Sender<Order>,
     fatal: Sender<String>,
 }
 
 impl ChangeFeedHandle {
     /// Hands on what a commit did. What does not fit is read from the store instead.
-    pub fn committed(&self, effects: Vec<Outcome>) {
+    pub(crate) fn committed(&self, effects: Vec<Outcome>) {
         match self.orders.try_send(Order::Committed(effects)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
@@ -85,14 +85,14 @@ impl ChangeFeedHandle {
     }
 
     /// Another node committed: look now. A full queue looks anyway.
-    pub fn look(&self) {
+    pub(crate) fn look(&self) {
         let _ = self.orders.try_send(Order::Look);
     }
 }
 
 /// The change feed's thread, to be joined.
 #[derive(Debug)]
-pub struct ChangeFeed {
+pub(crate) struct ChangeFeed {
     thread: JoinHandle<()>,
 }
 
@@ -101,7 +101,7 @@ impl ChangeFeed {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(parts: ChangeFeedParts) -> std::io::Result<(Self, ChangeFeedHandle)> {
+    pub(crate) fn start(parts: ChangeFeedParts) -> std::io::Result<(Self, ChangeFeedHandle)> {
         let (orders, receiver) = bounded(QUEUE_MAX);
         let fatal = parts.fatal.clone();
         let handle = ChangeFeedHandle {
@@ -120,7 +120,7 @@ impl ChangeFeed {
     }
 
     /// Waits until every handle is gone and what was handed over is delivered.
-    pub fn join(self) {
+    pub(crate) fn join(self) {
         if self.thread.join().is_err() {
             log::error!("the change feed's thread could not be joined");
         }

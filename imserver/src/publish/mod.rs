@@ -5,8 +5,8 @@
 //! whatever else wants to hear of commits is a [`Consumer`]. It must never tell anybody of anything that is not
 //! committed, and never block a lane.
 
-pub mod change_feed;
-pub mod published;
+pub(crate) mod change_feed;
+pub(crate) mod published;
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use storage::{
     Appended, CursorMove, Event, EventKind, Outcome, Position, ReadError, Refused, Snapshot, Timestamp,
 };
 
-pub use change_feed::{ChangeFeed, ChangeFeedHandle, ChangeFeedParts};
+pub(crate) use change_feed::{ChangeFeed, ChangeFeedHandle, ChangeFeedParts};
 
 use crate::{
     clock,
@@ -25,13 +25,13 @@ use crate::{
 
 /// Whoever hears of commits beside the loops. It may be told of a commit twice and is not told of what is missed here:
 /// what must not be lost is read from the log, from a position of one's own.
-pub trait Consumer: Send {
+pub(crate) trait Consumer: Send {
     /// A batch of this node's own lanes was committed. Called once a batch, before its pushes are posted; must not block.
     fn committed(&mut self);
 }
 
 /// Turns commits into deliveries. Its owner gives it commits in their order.
-pub struct Publisher {
+pub(crate) struct Publisher {
     planner: Planner,
     outboxes: Arc<Outboxes>,
     consumers: Vec<Box<dyn Consumer>>,
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Publisher {
 
 impl Publisher {
     /// One that posts to these loops and tells these consumers.
-    pub fn new(planner: Planner, outboxes: Arc<Outboxes>, consumers: Vec<Box<dyn Consumer>>) -> Self {
+    pub(crate) fn new(planner: Planner, outboxes: Arc<Outboxes>, consumers: Vec<Box<dyn Consumer>>) -> Self {
         Self {
             planner,
             outboxes,
@@ -99,7 +99,7 @@ impl Publisher {
 
 /// How a lane's commits are published.
 #[derive(Debug)]
-pub enum Publishing {
+pub(crate) enum Publishing {
     /// By the lane itself: it is the only one, so its commits are all there are.
     Here(Box<Publisher>),
     /// By the change feed, which puts the commits of all lanes and nodes in order.
@@ -108,7 +108,7 @@ pub enum Publishing {
 
 impl Publishing {
     /// Something may have been committed of which nobody is told. The change feed finds it in the log.
-    pub fn missed(&mut self) {
+    pub(crate) fn missed(&mut self) {
         match self {
             Self::Here(publisher) => publisher.missed(),
             Self::Feed(_) => {}
@@ -116,13 +116,13 @@ impl Publishing {
     }
 
     /// Whether this lane's thread alone ends sessions.
-    pub const fn is_alone(&self) -> bool {
+    pub(crate) const fn is_alone(&self) -> bool {
         matches!(self, Self::Here(_))
     }
 
     /// Begins with a batch that was committed. Members that its events need are read here, while no loop's wake is held
     /// back.
-    pub fn begin(&mut self, results: &[Result<Outcome, Refused>]) -> Publication<'_> {
+    pub(crate) fn begin(&mut self, results: &[Result<Outcome, Refused>]) -> Publication<'_> {
         match self {
             Self::Here(publisher) => {
                 let outcomes = results.iter().flatten();
@@ -147,7 +147,7 @@ impl Publishing {
 
 /// A committed batch that is being published, with the answers to those who asked for it.
 #[derive(Debug)]
-pub enum Publication<'a> {
+pub(crate) enum Publication<'a> {
     /// For each loop, answers and pushes in commit order.
     Here {
         /// Plans them.
@@ -168,7 +168,7 @@ pub enum Publication<'a> {
 
 impl Publication<'_> {
     /// An answer goes to its place.
-    pub fn answer(&mut self, answer: Option<PlacedAnswer>) {
+    pub(crate) fn answer(&mut self, answer: Option<PlacedAnswer>) {
         let Some(answer) = answer else { return };
         let place = match self {
             Self::Here { deliveries, .. } => deliveries.get_mut(answer.conn().loop_id().index()),
@@ -182,7 +182,7 @@ impl Publication<'_> {
 
     /// An event goes to all who see it. `sender` is the connection whose answer says it all, if it stands for the event
     /// of a message there; with several lanes the event is pushed to it, too.
-    pub fn appended(&mut self, appended: Appended, sender: Option<ConnId>) {
+    pub(crate) fn appended(&mut self, appended: Appended, sender: Option<ConnId>) {
         if appended.duplicate {
             return;
         }
@@ -201,7 +201,7 @@ impl Publication<'_> {
     }
 
     /// Cursors moved.
-    pub fn moved(&mut self, outcome: Outcome) {
+    pub(crate) fn moved(&mut self, outcome: Outcome) {
         match self {
             Self::Here {
                 publisher,
@@ -217,7 +217,7 @@ impl Publication<'_> {
     }
 
     /// All of the batch was gone through.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         match self {
             Self::Here {
                 publisher,

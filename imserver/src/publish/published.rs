@@ -23,18 +23,18 @@ const CERTAIN_FOR: Duration = Duration::from_secs(50 * 60);
 
 /// Whether a node can still know which sessions have ended, and which profiles are others.
 #[derive(Debug)]
-pub struct Certainty {
+pub(crate) struct Certainty {
     read_at: Instant,
 }
 
 impl Certainty {
     /// Everything up to now is known.
-    pub const fn new(now: Instant) -> Self {
+    pub(crate) const fn new(now: Instant) -> Self {
         Self { read_at: now }
     }
 
     /// The store was read. False: too late, something may have come and gone meanwhile.
-    pub fn read(&mut self, now: Instant) -> bool {
+    pub(crate) fn read(&mut self, now: Instant) -> bool {
         let silence = now.saturating_duration_since(self.read_at);
         self.read_at = now;
         silence <= CERTAIN_FOR
@@ -43,7 +43,7 @@ impl Certainty {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Published {
+pub(crate) struct Published {
     delivered: Snapshot,
     /// The newest seq pushed of the conversations that were written to lately.
     heads: HashMap<ConversationId, Seq>,
@@ -51,7 +51,7 @@ pub struct Published {
 
 /// What to push of a tail.
 #[derive(Debug)]
-pub struct Unpublished {
+pub(crate) struct Unpublished {
     /// Each conversation's in the order of their seqs.
     pub events: Vec<Arc<Event>>,
     /// As they are now.
@@ -64,7 +64,7 @@ pub struct Unpublished {
 
 impl Published {
     /// Nothing of what `delivered` has is handed out.
-    pub fn new(delivered: Snapshot) -> Self {
+    pub(crate) fn new(delivered: Snapshot) -> Self {
         Self {
             delivered,
             heads: HashMap::new(),
@@ -72,13 +72,13 @@ impl Published {
     }
 
     /// Everything in this set was handed out or was there before.
-    pub const fn delivered(&self) -> &Snapshot {
+    pub(crate) const fn delivered(&self) -> &Snapshot {
         &self.delivered
     }
 
     /// A commit of this node, with all of its events. True: push them, and what else the commit did, now.
     /// False: a tail has brought it or will, in order with what others committed before it.
-    pub fn committed(&mut self, position: Position, events: &[&Event]) -> bool {
+    pub(crate) fn committed(&mut self, position: Position, events: &[&Event]) -> bool {
         if self.delivered.covers(position) {
             return false;
         }
@@ -101,7 +101,7 @@ impl Published {
     }
 
     /// A tail that was read from [`Published::delivered`] on.
-    pub fn tail(&mut self, tail: Tail) -> Unpublished {
+    pub(crate) fn tail(&mut self, tail: Tail) -> Unpublished {
         let mut fresh = Unpublished {
             events: tail.events,
             cursors: tail.cursors,

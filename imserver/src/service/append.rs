@@ -9,7 +9,7 @@ use crate::{principal::Principal, token};
 
 /// What planning needs beside the request.
 #[derive(Clone, Copy, Debug)]
-pub struct Planning<'a> {
+pub(crate) struct Planning<'a> {
     /// The time.
     pub at: Timestamp,
     /// What requests must look like.
@@ -30,9 +30,10 @@ impl Planning<'_> {
         let client_id = ClientMessageId::parse(client_id)
             .ok_or_else(|| Refusal::invalid("client_msg_id", "must have 16 bytes"))?;
         let client_id = ClientId(client_id.0);
-        let conversation = match &action {
-            Action::CreateGroup { .. } => token::group_id(who.user, client_id),
-            _ => ConversationId(conversation),
+        let conversation = if let Action::CreateGroup { .. } = &action {
+            token::group_id(who.user, client_id)
+        } else {
+            ConversationId(conversation)
         };
         Ok(Append {
             conversation,

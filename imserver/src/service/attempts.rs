@@ -19,7 +19,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Clone)]
-pub struct Attempts {
+pub(crate) struct Attempts {
     rates: Arc<dyn RateLimits>,
     per_address: u32,
     per_account: u32,
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Attempts {
 
 impl Attempts {
     /// With the rates of the configuration, counted by `rates`.
-    pub fn new(rates: Arc<dyn RateLimits>, limits: &Limits) -> Self {
+    pub(crate) fn new(rates: Arc<dyn RateLimits>, limits: &Limits) -> Self {
         Self {
             rates,
             per_address: limits.passwords_per_address,
@@ -46,7 +46,12 @@ impl Attempts {
     ///
     /// # Errors
     /// There were too many lately. The refusal says when to try again.
-    pub fn take(&self, from: Option<IpAddr>, account: Option<&str>, now: Instant) -> Result<(), Refusal> {
+    pub(crate) fn take(
+        &self,
+        from: Option<IpAddr>,
+        account: Option<&str>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         let Some(from) = from else { return Ok(()) };
         self.count(&format!("address:{}", network(from)), self.per_address, now)?;
         match account {

@@ -35,7 +35,7 @@ const SALT_BYTES: usize = 16;
 const MEMORY_KIB_MAX: u32 = 256 * 1024;
 
 /// In the place of a PHC string: no password is right.
-pub const NO_PASSWORD: &str = "!";
+pub(crate) const NO_PASSWORD: &str = "!";
 
 /// What the password of an unknown user is verified against; it is nobody's.
 const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdC4uLg$\
@@ -46,7 +46,7 @@ const HASH_TIME_GUESSED: Duration = Duration::from_millis(50);
 
 /// What became of a password.
 #[derive(Debug)]
-pub enum Hashed {
+pub(crate) enum Hashed {
     /// The PHC string of a new one.
     Hash(String),
     /// It is the expected one.
@@ -60,10 +60,10 @@ pub enum Hashed {
 }
 
 /// A continuation; it runs on the hashing thread and must not block.
-pub type Continue = Box<dyn FnOnce(Hashed) + Send>;
+pub(crate) type Continue = Box<dyn FnOnce(Hashed) + Send>;
 
 /// What to do with a password.
-pub enum What {
+pub(crate) enum What {
     /// It is a new one.
     Hash,
     /// It should hash to this PHC string; `None` for an unknown user.
@@ -80,7 +80,7 @@ impl std::fmt::Debug for What {
 }
 
 /// A password to hash or verify.
-pub struct HashJob {
+pub(crate) struct HashJob {
     /// In clear text, as it came; never logged. It is hashed in its [canonical form](canonical_password).
     pub password: String,
     /// What to do with it.
@@ -208,7 +208,7 @@ impl Task for Waiting {
 
 /// Where passwords are handed in. Cheap to clone.
 #[derive(Clone)]
-pub struct HasherHandle {
+pub(crate) struct HasherHandle {
     pool: WorkerPool<Waiting>,
     line: Arc<Line>,
     numbers: Arc<AtomicU64>,
@@ -223,7 +223,7 @@ impl std::fmt::Debug for HasherHandle {
 impl HasherHandle {
     /// Queues a password; if too many wait for it to be served in time, continues at once with [`Hashed::Busy`]. Never
     /// blocks.
-    pub fn submit(&self, job: HashJob) {
+    pub(crate) fn submit(&self, job: HashJob) {
         let source = job.source;
         let expected = self.line.expected(source);
         if Instant::now() + expected > job.until {
@@ -248,7 +248,7 @@ impl HasherHandle {
 
 /// The hashing threads.
 #[derive(Debug)]
-pub struct Hasher {
+pub(crate) struct Hasher {
     pool: WorkerPool<Waiting>,
 }
 
@@ -257,7 +257,7 @@ impl Hasher {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(threads: usize, queue_max: usize) -> std::io::Result<(Self, HasherHandle)> {
+    pub(crate) fn start(threads: usize, queue_max: usize) -> std::io::Result<(Self, HasherHandle)> {
         let pool = WorkerPool::builder()
             .threads(threads)
             .queue(queue_max)
@@ -279,7 +279,7 @@ impl Hasher {
     }
 
     /// Ends: passwords that wait are not looked at, those being hashed are waited for.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         for waiting in self.pool.abandon() {
             (waiting.job.then)(Hashed::Busy(Duration::ZERO));
         }
@@ -289,7 +289,7 @@ impl Hasher {
 
 /// What one thread hashes with.
 #[derive(Default)]
-pub struct Hashing {
+pub(crate) struct Hashing {
     /// As large as the largest hash so far needed.
     memory: Vec<Block>,
 }
@@ -302,7 +302,7 @@ impl std::fmt::Debug for Hashing {
 
 impl Hashing {
     /// A new password's PHC string; takes tens of milliseconds. `None` if the system fails.
-    pub fn hash(&mut self, password: &str) -> Option<String> {
+    pub(crate) fn hash(&mut self, password: &str) -> Option<String> {
         let mut bytes = [0; SALT_BYTES];
         getrandom::fill(&mut bytes).ok()?;
         let salt = SaltString::encode_b64(&bytes).ok()?;
@@ -319,7 +319,7 @@ impl Hashing {
     }
 
     /// Whether the password has this hash, a PHC string.
-    pub fn verify(&mut self, password: &str, expected: &str) -> bool {
+    pub(crate) fn verify(&mut self, password: &str, expected: &str) -> bool {
         let Some((params, salt, hash)) = parse(expected) else {
             log::error!("a stored password hash is not a PHC string of argon2id");
             return false;

@@ -5,8 +5,8 @@
 //! others say.
 
 pub(crate) mod attempts;
-pub mod hashing;
-pub mod worker;
+pub(crate) mod hashing;
+pub(crate) mod worker;
 
 mod account;
 mod append;
@@ -19,17 +19,17 @@ mod sync;
 
 mod told;
 mod transient;
-mod work;
+pub(crate) mod work;
 
 use std::sync::Arc;
 
 use protocol::{Refusal, Request, v1::ErrorCode};
 
-pub use append::Planning;
-pub use attempts::Attempts;
-pub use hashing::{HashJob, Hasher, HasherHandle};
-pub use work::{Answer, Ask, Asking, Body, Failure, PageLimits, Planned, Question, Relay, Size, Work};
-pub use worker::{SharedStore, Worker, WorkerContext, WorkerTask};
+pub(crate) use append::Planning;
+pub(crate) use attempts::Attempts;
+pub(crate) use hashing::Hasher;
+pub(crate) use work::{Ask, PageLimits, Work};
+pub(crate) use worker::{SharedStore, Worker, WorkerContext, WorkerTask};
 
 use crate::{
     cluster::ClusterHandle, config::Config, delivery::Routes, lane::LazyWrites, principal::Principal,
@@ -38,7 +38,7 @@ use crate::{
 
 /// What services know beside the store.
 #[derive(Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// The configuration.
     pub config: Arc<Config>,
     /// The store's epoch.
@@ -59,7 +59,7 @@ pub struct Context {
 ///
 /// # Errors
 /// A field that validation lets through but nothing can be done with.
-pub fn plan(request: Request, who: Principal, planning: &Planning<'_>) -> Result<Work, Refusal> {
+pub(crate) fn plan(request: Request, who: Principal, planning: &Planning<'_>) -> Result<Work, Refusal> {
     Ok(match request {
         Request::Send(send) => message::send(who, send, planning)?,
         Request::Delivered(delivered) => message::delivered(who, &delivered),

@@ -16,11 +16,7 @@ use crate::{
 
 /// What an admitted request of an authenticated session comes to.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and a box would be one for every message"
-)]
-pub enum Work {
+pub(crate) enum Work {
     /// An event is appended. The answer is this command's.
     Append(AppendCommand, Append),
     /// Something else is written.
@@ -67,7 +63,7 @@ impl Work {
 }
 
 /// A write, and what follows from its commit.
-pub struct Planned {
+pub(crate) struct Planned {
     /// What to commit.
     pub write: Write,
     /// What then.
@@ -84,7 +80,7 @@ impl std::fmt::Debug for Planned {
 }
 
 /// A question for a worker.
-pub struct Ask {
+pub(crate) struct Ask {
     /// How much its answer may have.
     pub size: Size,
     /// Whether it brings the device in step.
@@ -94,7 +90,7 @@ pub struct Ask {
 }
 
 /// Reads the store and makes the answer.
-pub type Question = Box<dyn FnOnce(&mut Asking<'_>) -> Result<Answer, Failure> + Send>;
+pub(crate) type Question = Box<dyn FnOnce(&mut Asking<'_>) -> Result<Answer, Failure> + Send>;
 
 impl std::fmt::Debug for Ask {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -107,7 +103,7 @@ impl std::fmt::Debug for Ask {
 }
 
 /// What a question is answered with.
-pub struct Asking<'a> {
+pub(crate) struct Asking<'a> {
     /// The store.
     pub reader: &'a mut dyn Reader,
     /// What this node knows beside it.
@@ -132,7 +128,7 @@ impl std::fmt::Debug for Asking<'_> {
 
 /// The answer to a question.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// What it says.
     pub body: Body,
     /// What it does to the session.
@@ -143,7 +139,7 @@ pub struct Answer {
 
 /// What an answer says.
 #[derive(Debug)]
-pub enum Body {
+pub(crate) enum Body {
     /// This.
     Reply(Reply),
     /// A page of history, whose bodies are as they were stored.
@@ -152,7 +148,7 @@ pub enum Body {
 
 /// A push that is not stored, for members who are connected anywhere.
 #[derive(Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     /// To whom.
     pub members: Arc<[UserId]>,
     /// What.
@@ -171,7 +167,7 @@ impl From<Reply> for Answer {
 
 /// Why a question has no answer.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// A rule.
     Refused(Refusal),
     /// A rule, and what that does to the session.
@@ -204,7 +200,7 @@ impl Failure {
 
 /// How much one answer may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PageLimits {
+pub(crate) struct PageLimits {
     /// Events.
     pub events: usize,
     /// Bytes of their bodies, roughly.
@@ -218,14 +214,14 @@ pub(super) const ENTRIES_MAX: usize = 500;
 
 impl PageLimits {
     /// Where answers wait for more peers than there is memory for.
-    pub const FRUGAL: Self = Self {
+    pub(crate) const FRUGAL: Self = Self {
         events: 32,
         bytes: 8 * 1024,
         entries: 20,
     };
 
     /// As configured.
-    pub const fn whole(limits: &Limits) -> Self {
+    pub(crate) const fn whole(limits: &Limits) -> Self {
         Self {
             events: limits.page_events as usize,
             bytes: limits.page_bytes,
@@ -235,7 +231,7 @@ impl PageLimits {
 
     /// The smaller of both.
     #[must_use]
-    pub fn frugal(self) -> Self {
+    pub(crate) fn frugal(self) -> Self {
         Self {
             events: self.events.min(Self::FRUGAL.events),
             bytes: self.bytes.min(Self::FRUGAL.bytes),
@@ -256,7 +252,7 @@ const JSON_ENTRY_BYTES: usize = 250;
 
 /// How much an answer may have, as far as the request tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Size {
+pub(crate) enum Size {
     /// It is no list.
     Short,
     /// A page of so many events, if there is room for them.
@@ -271,7 +267,7 @@ pub enum Size {
 
 impl Size {
     /// The bytes that the answer has at most, about.
-    pub fn bytes(self, encoding: Encoding, page: &PageLimits) -> usize {
+    pub(crate) fn bytes(self, encoding: Encoding, page: &PageLimits) -> usize {
         let (entries, bytes) = match self {
             Self::Short => (0, 0),
             Self::Events(limit) => {

@@ -29,7 +29,7 @@ use crate::{
 pub(crate) static UNANSWERED: LogThrottle = LogThrottle::new("the store did not answer");
 
 /// A store that prints nothing of itself.
-pub struct SharedStore(pub Arc<dyn Store>);
+pub(crate) struct SharedStore(pub Arc<dyn Store>);
 
 impl std::ops::Deref for SharedStore {
     type Target = dyn Store;
@@ -47,7 +47,7 @@ impl std::fmt::Debug for SharedStore {
 
 /// What every worker shares.
 #[derive(Debug)]
-pub struct WorkerContext {
+pub(crate) struct WorkerContext {
     /// What services know beside the store.
     pub service: Context,
     /// The store itself, for what ends its past.
@@ -61,7 +61,7 @@ pub struct WorkerContext {
 }
 
 /// One worker's own state.
-pub struct Worker {
+pub(crate) struct Worker {
     /// Shared.
     pub context: Arc<WorkerContext>,
     /// Its end of the store.
@@ -76,9 +76,9 @@ impl std::fmt::Debug for Worker {
 
 /// What is to be done, and for whom.
 #[derive(Debug)]
-pub enum Doing {
+pub(crate) enum Doing {
     /// A device that said hello wants to be authenticated, from this address unless that is exempt from rates.
-    Open(Box<Device>, Option<IpAddr>, Request),
+    Open(Box<Device>, Option<IpAddr>, Box<Request>),
     /// A session was checked, but some session was revoked meanwhile: the token's hash and, after a register
     /// or login, the token to tell.
     Recheck(TokenHash, Option<String>),
@@ -90,7 +90,7 @@ pub enum Doing {
 
 /// How a question is to be answered.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Manner {
+pub(crate) struct Manner {
     /// Memory is short: the answer is to be.
     pub is_frugal: bool,
     /// The device has what the store does not have.
@@ -99,7 +99,7 @@ pub struct Manner {
 
 /// A task of the workers.
 #[derive(Debug)]
-pub struct WorkerTask {
+pub(crate) struct WorkerTask {
     /// Tasks of one key are done in order.
     pub key: u64,
     /// Those of one group share the workers.
@@ -125,14 +125,14 @@ impl Task for WorkerTask {
         match &self.doing {
             Doing::Ask(..) | Doing::Recheck(..) => true,
             Doing::Relay(_) => false,
-            Doing::Open(_, _, request) => matches!(request, Request::Hello(_)),
+            Doing::Open(_, _, request) => matches!(**request, Request::Hello(_)),
         }
     }
 
     fn run(self, worker: &mut Worker) {
         match self.doing {
             Doing::Open(device, from, request) => {
-                let opening = login::open(&mut asking(worker, Manner::default()), *device, from, request);
+                let opening = login::open(&mut asking(worker, Manner::default()), *device, from, *request);
                 open(&worker.context, opening, self.reply);
             }
             Doing::Recheck(token_hash, token) => {

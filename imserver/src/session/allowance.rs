@@ -24,7 +24,7 @@ const MINUTE_US: u64 = 60 * SECOND_US;
 
 /// What is asked for. Each has a rate of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Charge {
+pub(crate) enum Charge {
     /// A message.
     Send,
     /// Any other request, whether it can be read or not.
@@ -41,7 +41,7 @@ pub enum Charge {
 
 /// One user's or one address' allowance.
 #[derive(Debug, Default)]
-pub struct Allowance {
+pub(crate) struct Allowance {
     rates: Mutex<Rates>,
 }
 
@@ -60,7 +60,7 @@ impl Allowance {
     ///
     /// # Errors
     /// It is used up; in so many microseconds there is enough again.
-    pub fn take(&self, charge: Charge, now_us: u64, rules: &Rules) -> Result<(), u64> {
+    pub(crate) fn take(&self, charge: Charge, now_us: u64, rules: &Rules) -> Result<(), u64> {
         let a_second = |rate: u32| SECOND_US / u64::from(rate.max(1));
         let a_minute = |rate: u32| MINUTE_US / u64::from(rate.max(1));
         let count = |of: usize, burst: u32| u32::try_from(of).unwrap_or(u32::MAX).min(burst);
@@ -123,7 +123,7 @@ impl Allowance {
 }
 
 /// What one subscriber has: an address, or with IPv6 a network of 64 bits.
-pub fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -136,14 +136,14 @@ pub fn network(address: IpAddr) -> IpAddr {
 /// The allowances of those who are connected, and of those who were until theirs is full again. Each user has one entry
 /// and each address has one; a flood of addresses takes no user's place.
 #[derive(Debug)]
-pub struct Allowances {
+pub(crate) struct Allowances {
     users: Table<UserId>,
     addresses: Table<IpAddr>,
 }
 
 impl Allowances {
     /// Of users and of addresses so many each, roughly. Those for whom there is no room share what one of them has.
-    pub fn new(entries_max: usize) -> Self {
+    pub(crate) fn new(entries_max: usize) -> Self {
         Self {
             users: Table::new(entries_max),
             addresses: Table::new(entries_max),
@@ -151,12 +151,12 @@ impl Allowances {
     }
 
     /// A user's.
-    pub fn of_user(&self, user: UserId, now_us: u64) -> Arc<Allowance> {
+    pub(crate) fn of_user(&self, user: UserId, now_us: u64) -> Arc<Allowance> {
         self.users.of(user, now_us)
     }
 
     /// That of an address, or with IPv6 of its network.
-    pub fn of_address(&self, address: IpAddr, now_us: u64) -> Arc<Allowance> {
+    pub(crate) fn of_address(&self, address: IpAddr, now_us: u64) -> Arc<Allowance> {
         self.addresses.of(network(address), now_us)
     }
 }

@@ -37,7 +37,7 @@ const MINUTE_US: u64 = 60_000_000;
     clippy::large_enum_variant,
     reason = "it is taken apart at once, and a box would be one for every request"
 )]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Answer the ping.
     Pong,
     /// Say welcome; no session is resumed.
@@ -52,7 +52,7 @@ pub enum Verdict {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     state: State,
     encoding: Encoding,
     answer_is_event: bool,
@@ -81,18 +81,45 @@ impl Rates {
     }
 }
 
+/// How a connection becomes authenticated, and so what it is answered then.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Opens {
+    /// By a session's token.
+    Hello,
+    /// By a new account.
+    Register,
+    /// By a password.
+    Login,
+}
+
+impl Opens {
+    /// That of a command; `None` for one that authenticates nobody.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a test walks the commands of this kind"
+    )]
+    pub(crate) const fn of(command: Command) -> Option<Self> {
+        match command {
+            Command::Hello => Some(Self::Hello),
+            Command::Register => Some(Self::Register),
+            Command::Login => Some(Self::Login),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum State {
     Greeting,
     Resuming(Box<Device>),
     Welcomed(Box<Device>),
-    Authenticating(Box<Device>, Command),
+    Authenticating(Box<Device>, Opens),
     Active(Principal),
 }
 
 impl Session {
     /// A new connection's, from an address with this allowance; without one no rates apply.
-    pub fn new(address: Option<Arc<Allowance>>) -> Self {
+    pub(crate) fn new(address: Option<Arc<Allowance>>) -> Self {
         Self {
             state: State::Greeting,
             encoding: Encoding::Protobuf,
@@ -107,17 +134,17 @@ impl Session {
     }
 
     /// Whether rates do not apply.
-    pub const fn is_exempt(&self) -> bool {
+    pub(crate) const fn is_exempt(&self) -> bool {
         self.rates.is_none()
     }
 
     /// How its bodies are written.
-    pub const fn encoding(&self) -> Encoding {
+    pub(crate) const fn encoding(&self) -> Encoding {
         self.encoding
     }
 
     /// The capabilities that both sides have.
-    pub const fn capabilities(&self) -> u64 {
+    pub(crate) const fn capabilities(&self) -> u64 {
         if self.answer_is_event {
             CAPABILITY_ANSWER_IS_EVENT
         } else {
@@ -126,20 +153,20 @@ impl Session {
     }
 
     /// Whether the answer to the sending of a message stands for its event.
-    pub const fn answer_is_event(&self) -> bool {
+    pub(crate) const fn answer_is_event(&self) -> bool {
         self.answer_is_event
     }
 
     /// Who it is, once authenticated.
-    pub const fn principal(&self) -> Option<Principal> {
+    pub(crate) const fn principal(&self) -> Option<Principal> {
         match self.state {
             State::Active(principal) => Some(principal),
-            _ => None,
+            State::Greeting | State::Resuming(_) | State::Welcomed(_) | State::Authenticating(..) => None,
         }
     }
 
     /// The device that said hello.
-    pub fn device(&self) -> Option<&Device> {
+    pub(crate) fn device(&self) -> Option<&Device> {
         match &self.state {
             State::Resuming(device) | State::Welcomed(device) | State::Authenticating(device, _) => {
                 Some(device)
@@ -148,22 +175,22 @@ impl Session {
         }
     }
 
-    /// The command that is being decided before this session is authenticated.
-    pub const fn deciding(&self) -> Option<Command> {
+    /// What is being decided before this session is authenticated.
+    pub(crate) const fn deciding(&self) -> Option<Opens> {
         match self.state {
-            State::Resuming(_) => Some(Command::Hello),
-            State::Authenticating(_, command) => Some(command),
-            _ => None,
+            State::Resuming(_) => Some(Opens::Hello),
+            State::Authenticating(_, opens) => Some(opens),
+            State::Greeting | State::Welcomed(_) | State::Active(_) => None,
         }
     }
 
     /// Requests without an answer yet.
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
     /// Whether nothing more may be read until an answer has gone out.
-    pub fn must_wait(&self, rules: &Rules) -> bool {
+    pub(crate) fn must_wait(&self, rules: &Rules) -> bool {
         match self.state {
             State::Resuming(_) | State::Authenticating(..) => true,
             State::Greeting | State::Welcomed(_) => !self.in_flight.is_empty(),
@@ -172,12 +199,12 @@ impl Session {
     }
 
     /// From now on requests are refused.
-    pub const fn drain(&mut self) {
+    pub(crate) const fn drain(&mut self) {
         self.draining = true;
     }
 
     /// Judges a frame. After [`Verdict::Go`] the request is in flight until [`Session::answered`].
-    pub fn judge(&mut self, frame: &Frame, now_us: u64, rules: &Rules) -> Verdict {
+    pub(crate) fn judge(&mut self, frame: &Frame, now_us: u64, rules: &Rules) -> Verdict {
         let kind = frame.kind;
         if kind.is_response() {
             return protocol_error("a client sends no responses");
@@ -231,7 +258,7 @@ impl Session {
     }
 
     /// An answer to request `seq` is on its way out.
-    pub fn answered(&mut self, seq: u16) {
+    pub(crate) fn answered(&mut self, seq: u16) {
         if let Some(index) = self.in_flight.iter().position(|other| *other == seq) {
             self.in_flight.swap_remove(index);
         }
@@ -242,7 +269,7 @@ impl Session {
     }
 
     /// The check succeeded. From now on the user's allowance counts, if rates apply.
-    pub fn authenticated(&mut self, principal: Principal, allowance: Option<Arc<Allowance>>) {
+    pub(crate) fn authenticated(&mut self, principal: Principal, allowance: Option<Arc<Allowance>>) {
         self.state = State::Active(principal);
         if let Some(rates) = &mut self.rates {
             rates.user = allowance;
@@ -250,11 +277,11 @@ impl Session {
     }
 
     /// The check did not.
-    pub fn not_authenticated(&mut self) {
+    pub(crate) fn not_authenticated(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Greeting) {
             State::Resuming(_) => State::Greeting,
             State::Authenticating(device, _) => State::Welcomed(device),
-            other => other,
+            other @ (State::Greeting | State::Welcomed(_) | State::Active(_)) => other,
         };
     }
 
@@ -321,9 +348,12 @@ impl Session {
         if let Err(refusal) = self.names_few(&request, now_us, rules) {
             return Verdict::Refuse(refusal);
         }
-        self.state = match std::mem::replace(&mut self.state, State::Greeting) {
-            State::Welcomed(device) => State::Authenticating(device, request.command()),
-            other => other,
+        self.state = match (
+            std::mem::replace(&mut self.state, State::Greeting),
+            Opens::of(request.command()),
+        ) {
+            (State::Welcomed(device), Some(opens)) => State::Authenticating(device, opens),
+            (other, _) => other,
         };
         self.in_flight.push(seq);
         Verdict::Go(request)
@@ -349,6 +379,10 @@ impl Session {
         Verdict::Go(request)
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a command without an allowance of its own is charged as a request"
+    )]
     fn within_rate(&self, command: Command, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
         let charge = match command {
             Command::Hello => Charge::Hello,
@@ -360,6 +394,10 @@ impl Session {
     }
 
     /// What a request names is charged as if it came one by one.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what names no number of others is charged as a request, and that is done"
+    )]
     fn names_few(&self, request: &Request, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
         let charge = match request {
             Request::CreateGroup(create) => Charge::People(create.user_ids.len()),
@@ -382,7 +420,7 @@ impl Session {
 }
 
 /// The refusal of what an allowance has no room for until so many microseconds have passed.
-pub fn too_many(charge: Charge, wait_us: u64) -> Refusal {
+pub(crate) fn too_many(charge: Charge, wait_us: u64) -> Refusal {
     let message = match charge {
         Charge::People(_) => "too many people were named",
         Charge::Receipts(_) => "too many conversations were reported",

@@ -7,10 +7,9 @@ mod machine;
 mod rate;
 mod rules;
 
-pub use allowance::{Allowance, Allowances, Charge, network};
-pub use machine::{Session, Verdict, too_many};
-pub use rate::Rate;
-pub use rules::Rules;
+pub(crate) use allowance::{Allowance, Allowances, Charge, network};
+pub(crate) use machine::{Opens, Session, Verdict, too_many};
+pub(crate) use rules::Rules;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 /// When an allowance would be full again, in microseconds of the caller's clock.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rate {
+pub(crate) struct Rate {
     full_at_us: u64,
 }
 
@@ -11,7 +11,7 @@ impl Rate {
     ///
     /// # Errors
     /// It is used up; in so many microseconds there is enough again.
-    pub fn take(&mut self, now_us: u64, each_us: u64, burst: u32, count: u32) -> Result<(), u64> {
+    pub(crate) fn take(&mut self, now_us: u64, each_us: u64, burst: u32, count: u32) -> Result<(), u64> {
         let span_us = each_us.saturating_mul(u64::from(burst.max(1)));
         let cost_us = each_us.saturating_mul(u64::from(count));
         let full_at = self.full_at_us.max(now_us).saturating_add(cost_us);
@@ -24,7 +24,7 @@ impl Rate {
     }
 
     /// Whether nothing of it is used.
-    pub const fn is_full(&self, now_us: u64) -> bool {
+    pub(crate) const fn is_full(&self, now_us: u64) -> bool {
         self.full_at_us <= now_us
     }
 }

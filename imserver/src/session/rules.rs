@@ -6,7 +6,7 @@ use crate::config::Config;
 
 /// What the configuration says about sessions.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Unanswered requests after authentication.
     pub in_flight_max: usize,
     /// Average sends a second.
@@ -37,7 +37,7 @@ pub struct Rules {
 
 impl Rules {
     /// As configured, for a server with these capabilities.
-    pub fn new(config: &Config, capabilities: u64) -> Self {
+    pub(crate) fn new(config: &Config, capabilities: u64) -> Self {
         let limits = &config.limits;
         Self {
             in_flight_max: usize::from(limits.requests_in_flight),

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::{
-    CAPABILITY_ANSWER_IS_EVENT, Command, Encoding, Frame, MAGIC, MessageType, Request,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Encoding, Frame, Kind, MAGIC, MessageType, Request,
     v1::{self, ErrorCode},
     validate,
 };
 use storage::{SessionId, UserId};
 
-use super::{Rules, Session, Verdict};
+use super::{Opens, Rules, Session, Verdict};
 use crate::principal::Principal;
 
 const RULES: Rules = Rules {
@@ -171,7 +171,7 @@ fn one_request_at_a_time_until_authenticated() {
     let mut session = session(At::Welcomed);
     assert!(!session.must_wait(&RULES));
     assert!(matches!(judge(&mut session, &login(), 2), Verdict::Go(_)));
-    assert_eq!(session.deciding(), Some(Command::Login));
+    assert_eq!(session.deciding(), Some(Opens::Login));
     assert!(session.must_wait(&RULES));
     session.answered(2);
     session.not_authenticated();
@@ -319,4 +319,12 @@ fn a_capability_is_what_both_sides_have() {
     assert_eq!(answered(u64::MAX, &none), 0);
     assert_eq!(answered(0, &RULES), 0);
     assert_eq!(answered(!CAPABILITY_ANSWER_IS_EVENT, &RULES), 0);
+}
+
+#[test]
+fn every_command_that_opens_has_its_answer() {
+    for command in Command::ALL {
+        let opens = command.kind() == Some(Kind::Open);
+        assert_eq!(Opens::of(*command).is_some(), opens, "{command:?}");
+    }
 }

@@ -15,10 +15,10 @@ use storage::{
 const BODY_AND_REVISION_MAX: usize = 512 * 1024;
 
 /// Bytes of the events of a page in protobuf. JSON takes up to five times as much, and a frame 1 MiB.
-pub const PAGE_ENCODED_MAX: usize = 192 * 1024;
+pub(crate) const PAGE_ENCODED_MAX: usize = 192 * 1024;
 
 /// A profile.
-pub fn user(user: &User) -> v1::User {
+pub(crate) fn user(user: &User) -> v1::User {
     v1::User {
         user_id: user.id.0,
         name: user.name.clone(),
@@ -31,7 +31,7 @@ pub fn user(user: &User) -> v1::User {
 }
 
 /// A device's class.
-pub const fn device_class(class: v1::DeviceClass) -> DeviceClass {
+pub(crate) const fn device_class(class: v1::DeviceClass) -> DeviceClass {
     match class {
         v1::DeviceClass::Unspecified => DeviceClass::Other,
         v1::DeviceClass::Mobile => DeviceClass::Mobile,
@@ -41,7 +41,7 @@ pub const fn device_class(class: v1::DeviceClass) -> DeviceClass {
 }
 
 /// And back.
-pub const fn wire_device_class(class: DeviceClass) -> v1::DeviceClass {
+pub(crate) const fn wire_device_class(class: DeviceClass) -> v1::DeviceClass {
     match class {
         DeviceClass::Other => v1::DeviceClass::Unspecified,
         DeviceClass::Mobile => v1::DeviceClass::Mobile,
@@ -51,7 +51,7 @@ pub const fn wire_device_class(class: DeviceClass) -> v1::DeviceClass {
 }
 
 /// A role; `Unspecified` is none.
-pub const fn role(role: v1::Role) -> Option<Role> {
+pub(crate) const fn role(role: v1::Role) -> Option<Role> {
     match role {
         v1::Role::Unspecified => None,
         v1::Role::Member => Some(Role::Member),
@@ -61,7 +61,7 @@ pub const fn role(role: v1::Role) -> Option<Role> {
 }
 
 /// And back.
-pub const fn wire_role(role: Role) -> v1::Role {
+pub(crate) const fn wire_role(role: Role) -> v1::Role {
     match role {
         Role::Member => v1::Role::Member,
         Role::Admin => v1::Role::Admin,
@@ -70,7 +70,7 @@ pub const fn wire_role(role: Role) -> v1::Role {
 }
 
 /// An event as it is pushed.
-pub fn raw_event(event: &Event, now: Timestamp) -> RawEvent {
+pub(crate) fn raw_event(event: &Event, now: Timestamp) -> RawEvent {
     // What expired and was erased stays so, whatever the clock does.
     let expired =
         event.has_expired(now) || (event.expires_at.0 != 0 && event.body.is_empty() && !event.recalled);
@@ -142,7 +142,7 @@ fn event_view(view: &EventView, now: Timestamp) -> RawEvent {
 }
 
 /// A page of history.
-pub fn page(page: &EventPage, conversation_id: u64, epoch: u64, now: Timestamp) -> RawPage {
+pub(crate) fn page(page: &EventPage, conversation_id: u64, epoch: u64, now: Timestamp) -> RawPage {
     RawPage {
         conversation_id,
         epoch,
@@ -155,7 +155,7 @@ pub fn page(page: &EventPage, conversation_id: u64, epoch: u64, now: Timestamp) 
 
 /// Cuts a page to what every client takes in one frame, in either encoding: what is left out lies at the end
 /// that the next page begins with. The event that a page begins with stays, whatever its size.
-pub fn fit(page: &mut RawPage, forward: bool) {
+pub(crate) fn fit(page: &mut RawPage, forward: bool) {
     let mut bytes = 0;
     let mut fits = |event: &RawEvent| {
         bytes += event.encoded_len();
@@ -180,7 +180,7 @@ pub fn fit(page: &mut RawPage, forward: bool) {
 }
 
 /// A conversation as one user sees it.
-pub fn conversation(view: &ConversationView) -> v1::Conversation {
+pub(crate) fn conversation(view: &ConversationView) -> v1::Conversation {
     v1::Conversation {
         conversation_id: view.id.0,
         kind: match view.kind {
@@ -213,7 +213,7 @@ pub fn conversation(view: &ConversationView) -> v1::Conversation {
 }
 
 /// The answer to the request that made an event.
-pub fn sent(event: &Event, duplicate: bool, epoch: u64) -> v1::SendResponse {
+pub(crate) fn sent(event: &Event, duplicate: bool, epoch: u64) -> v1::SendResponse {
     v1::SendResponse {
         conversation_id: event.conversation.0,
         epoch,
@@ -226,7 +226,7 @@ pub fn sent(event: &Event, duplicate: bool, epoch: u64) -> v1::SendResponse {
 }
 
 /// A member's cursor.
-pub const fn cursor(view: &CursorView) -> v1::Cursor {
+pub(crate) const fn cursor(view: &CursorView) -> v1::Cursor {
     v1::Cursor {
         conversation_id: view.conversation.0,
         user_id: view.user.0,
@@ -236,7 +236,7 @@ pub const fn cursor(view: &CursorView) -> v1::Cursor {
 }
 
 /// A member.
-pub fn member(view: &MemberView) -> v1::Member {
+pub(crate) fn member(view: &MemberView) -> v1::Member {
     v1::Member {
         user_id: view.user.id.0,
         name: view.user.name.clone(),
@@ -250,7 +250,7 @@ pub fn member(view: &MemberView) -> v1::Member {
 
 /// A rule of the store that a request broke. The client id was looked up before, so it is definite; but where the
 /// conversation was busy nothing was looked up, and the request is to be tried again.
-pub fn refused(refused: Refused) -> Refusal {
+pub(crate) fn refused(refused: Refused) -> Refusal {
     let code = match refused {
         Refused::Unfit => return Refusal::invalid("content", refused.to_string()),
         Refused::NotFound => ErrorCode::NotFound,

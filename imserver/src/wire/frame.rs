@@ -8,12 +8,12 @@ use storage::{Event, Timestamp};
 use super::convert;
 
 /// An answer's bytes.
-pub fn reply(reply: &Reply, encoding: Encoding, seq: u16) -> Bytes {
+pub(crate) fn reply(reply: &Reply, encoding: Encoding, seq: u16) -> Bytes {
     reply.to_bytes(encoding, seq)
 }
 
 /// The bytes of an answer that is a page of history.
-pub fn history(page: RawPage, encoding: Encoding, seq: u16) -> Bytes {
+pub(crate) fn history(page: RawPage, encoding: Encoding, seq: u16) -> Bytes {
     match encoding {
         Encoding::Json => reply(
             &Reply::History(v1::HistoryResponse {
@@ -37,17 +37,17 @@ struct RawHistory {
 }
 
 /// A refusal's bytes.
-pub fn refusal(refusal: &Refusal, encoding: Encoding, seq: u16) -> Bytes {
+pub(crate) fn refusal(refusal: &Refusal, encoding: Encoding, seq: u16) -> Bytes {
     encoding.encode_frame(MessageType::ERROR, seq, &refusal.0)
 }
 
 /// A push's bytes.
-pub fn push(push: &Push, encoding: Encoding) -> Bytes {
+pub(crate) fn push(push: &Push, encoding: Encoding) -> Bytes {
     push.to_bytes(encoding)
 }
 
 /// The push of one event.
-pub fn event(event: &Event, epoch: u64, encoding: Encoding, now: Timestamp) -> Bytes {
+pub(crate) fn event(event: &Event, epoch: u64, encoding: Encoding, now: Timestamp) -> Bytes {
     let page = RawPage {
         conversation_id: event.conversation.0,
         epoch,

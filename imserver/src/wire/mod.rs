@@ -2,6 +2,6 @@
 //! the daemon's other modules, and holds no state.
 
 mod convert;
-pub mod frame;
+pub(crate) mod frame;
 
-pub use convert::*;
+pub(crate) use convert::*;
