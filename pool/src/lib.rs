@@ -145,6 +145,7 @@ pub mod breaker;
 mod builder;
 mod clock;
 mod error;
+pub mod guarded;
 mod lease;
 #[cfg(test)]
 #[cfg(pool_models)]

@@ -2,18 +2,20 @@
 //! `None`, within the time-outs.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, RedisError, RedisResult};
 
-use super::connect::{NoRedis, Policy, RedisManager, kind, pool_settings};
+use super::connect::{NoRedis, Policy, RedisManager, pool_settings};
 use super::refusals::{Refusal, Refusals};
 use super::settings::{RemoteError, RemoteSettings};
 use pool::breaker::BreakerState;
+use pool::guarded::{CallSettings, Guarded, Judge, Trouble};
 pub(super) use pool::shared_breaker::random;
-use pool::shared_breaker::{Cause, SharedBreaker, SlowStart, Wording};
-use pool::{GetError, Init, Lease, Pool};
+use pool::shared_breaker::{SharedBreaker, SlowStart, Wording};
+use pool::{GetError, Init, Lease, Pool, Status};
 
 const WORDS: Wording = Wording {
     whom: "Redis",
@@ -81,10 +83,9 @@ impl fmt::Display for LinkStatus {
 }
 
 pub(super) struct Link {
-    pool: Pool<RedisManager>,
+    guarded: Guarded<RedisManager, Errors>,
     /// Makes those that are not the pool's.
     apart: RedisManager,
-    gate: SharedBreaker,
     connect_timeout: Duration,
     read_timeout: Duration,
     calls: AtomicU64,
@@ -93,29 +94,15 @@ pub(super) struct Link {
 }
 
 /// Why a call has no answer.
-enum Trouble {
-    /// It got no connection.
-    Unleased(GetError<NoRedis>),
-    /// It failed on the one it got.
-    Failed(RedisError),
-}
+type NoAnswer = Trouble<NoRedis, NoRedis>;
 
-impl Trouble {
-    fn error(&self) -> Option<&RedisError> {
-        match self {
-            Self::Failed(error) => Some(error),
-            Self::Unleased(GetError::Connect(error)) => Some(&error.0),
-            Self::Unleased(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unleased(error) => error.fmt(formatter),
-            Self::Failed(error) => kind(error).fmt(formatter),
-        }
+/// The error behind it, where Redis or the way to it made one.
+fn error_of(trouble: &NoAnswer) -> Option<&RedisError> {
+    match trouble {
+        Trouble::Failed(error) => Some(&error.0),
+        Trouble::Unleased(GetError::Connect(error)) => Some(&error.0),
+        Trouble::Unleased(GetError::Timeout { .. } | GetError::Overloaded { .. } | GetError::Closed)
+        | Trouble::LeftAlone(_) => None,
     }
 }
 
@@ -134,10 +121,10 @@ impl Link {
             .init(Init::Lazy)
             .build()
             .map_err(|error| RemoteError::Pool(error.to_string()))?;
+        let breaker = SharedBreaker::new(WORDS, SlowStart::Fewer, settings.breaker, now);
         Ok(Self {
-            pool,
+            guarded: Guarded::new(pool, Arc::new(breaker), Errors),
             apart: RedisManager::new(settings)?,
-            gate: SharedBreaker::new(WORDS, SlowStart::Fewer, settings.breaker, now),
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
             calls: AtomicU64::new(0),
@@ -147,15 +134,15 @@ impl Link {
     }
 
     pub(super) fn status(&self) -> LinkStatus {
-        let status = self.pool.status();
+        let status = self.guarded.pool().status();
         let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
         LinkStatus {
-            breaker: self.gate.state(),
+            breaker: self.guarded.breaker(),
             max: count(status.max),
             in_use: count(status.leased),
             idle: count(status.idle),
             waiting: count(status.waiting),
-            wait_longest: self.pool.statistics().wait_longest,
+            wait_longest: self.guarded.pool().statistics().wait_longest,
             calls: self.calls.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
             refused: self.refusals.counts(),
@@ -173,7 +160,7 @@ impl Link {
         let answer = self.try_call(now, repeatable, ask);
         if let Err(trouble) = &answer {
             self.unanswered.fetch_add(1, Ordering::Relaxed);
-            if let Some(error) = trouble.as_ref().and_then(Trouble::error) {
+            if let Some(error) = error_of(trouble) {
                 self.note(error);
             }
         }
@@ -187,10 +174,10 @@ impl Link {
         ask: impl FnMut(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, String> {
         self.try_call(now, Repeatable::Yes, ask).map_err(|trouble| {
-            let Some(trouble) = trouble else {
+            if let Trouble::LeftAlone(_) = trouble {
                 return "Redis does not answer".to_owned();
-            };
-            match trouble.error().and_then(Refusal::of) {
+            }
+            match error_of(&trouble).and_then(Refusal::of) {
                 Some(refusal) => refusal.to_string(),
                 None => format!("Redis does not answer ({trouble})"),
             }
@@ -204,59 +191,32 @@ impl Link {
         }
     }
 
-    /// Fails without a reason where the breaker lets nothing through.
     fn try_call<T>(
         &self,
         now: Instant,
         repeatable: Repeatable,
         mut ask: impl FnMut(&mut Connection) -> RedisResult<T>,
-    ) -> Result<T, Option<Trouble>> {
-        let pass = self.gate.enter(now).map_err(|_| None)?;
-        let began = Instant::now();
-        let until = self.deadline(began);
-        let mut answer = self.attempt(until, &mut ask);
-        // It may have been closed while it was idle: that says nothing about the server.
-        let closed = matches!(&answer, Err(Trouble::Failed(error)) if error.is_connection_dropped());
-        if closed && repeatable == Repeatable::Yes {
-            answer = self.attempt(until, &mut ask);
-        }
-        let trouble = answer.as_ref().err();
-        let refusal = trouble.and_then(Trouble::error).and_then(Refusal::of);
-        let cause = match (&refusal, trouble) {
-            (Some(refusal), _) => Some(Cause::Answer(refusal.kind())),
-            (None, Some(trouble)) => Some(Cause::Silence(trouble)),
-            (None, None) => None,
+    ) -> Result<T, NoAnswer> {
+        let settings = CallSettings {
+            wait: self.wait(),
+            repeatable: repeatable == Repeatable::Yes,
         };
-        let at = now + began.elapsed();
-        self.gate
-            .leave(pass, at, reached(trouble, refusal.as_ref()), cause);
-        answer.map_err(Some)
+        self.guarded.call(now, settings, |pooled| {
+            ask(&mut pooled.connection).map_err(NoRedis)
+        })
     }
 
-    fn attempt<T>(
-        &self,
-        until: Instant,
-        ask: &mut impl FnMut(&mut Connection) -> RedisResult<T>,
-    ) -> Result<T, Trouble> {
-        let mut lease = self.pool.get_by(until).map_err(Trouble::Unleased)?;
-        let answer = ask(&mut lease.connection);
-        if let Err(error) = &answer {
-            give_up(&mut lease, error);
-        }
-        answer.map_err(Trouble::Failed)
-    }
-
-    /// Until when a call waits for a connection, a repetition included: for one that others have, as long as for an
+    /// How long a call waits for connections, a repetition included: for one that others have, as long as for an
     /// answer; where there is room for one more, as long as that may take to be made.
-    fn deadline(&self, began: Instant) -> Instant {
-        let status = self.pool.status();
+    fn wait(&self) -> Duration {
+        let status = self.guarded.pool().status();
         let is_full = status.total.saturating_add(status.waiting) >= status.max && status.idle == 0;
         let connecting = if is_full {
             Duration::ZERO
         } else {
             self.connect_timeout
         };
-        began + self.read_timeout + connecting
+        self.read_timeout + connecting
     }
 
     /// A connection of its own, beside the pool's and the breaker, that waits without end for answers.
@@ -265,28 +225,42 @@ impl Link {
     }
 }
 
-/// A connection is used again only after an answer: after a time-out that answer is still to come. Where one was
-/// closed, the pool tests all others.
-fn give_up(lease: &mut Lease<RedisManager>, error: &RedisError) {
-    if error.is_connection_dropped() {
-        lease.gone = true;
-    } else if shows_failure(error) {
-        lease.taint();
-    }
-}
+/// What errors of calls say.
+struct Errors;
 
-/// Whether Redis can be used, unless the outcome says nothing about it: others have the connections, or one command was
-/// refused that says nothing of others.
-fn reached(trouble: Option<&Trouble>, refusal: Option<&Refusal>) -> Option<bool> {
-    if let Some(refusal) = refusal {
-        return is_useless(refusal).then_some(false);
+impl Judge<RedisManager> for Errors {
+    type Error = NoRedis;
+
+    /// A connection is used again only after an answer: after a time-out that answer is still to come. Where one was
+    /// closed, the pool tests all others.
+    fn spoil(&self, lease: &mut Lease<RedisManager>, error: &NoRedis) {
+        if error.0.is_connection_dropped() {
+            lease.gone = true;
+        } else if shows_failure(&error.0) {
+            lease.taint();
+        }
     }
-    match trouble {
-        None => Some(true),
-        Some(Trouble::Failed(error)) => Some(!shows_failure(error)),
-        Some(Trouble::Unleased(GetError::Connect(error))) => Some(!shows_failure(&error.0)),
-        Some(Trouble::Unleased(GetError::Timeout { at, .. })) => (at.leased == 0).then_some(false),
-        Some(Trouble::Unleased(GetError::Overloaded { .. } | GetError::Closed)) => None,
+
+    /// It may have been closed while it was idle: that says nothing about the server.
+    fn is_worth_repeating(&self, error: &NoRedis) -> bool {
+        error.0.is_connection_dropped()
+    }
+
+    /// Nothing is said where one command was refused, which says nothing of others.
+    fn reached(&self, error: &NoRedis) -> Option<bool> {
+        match Refusal::of(&error.0) {
+            Some(refusal) => is_useless(&refusal).then_some(false),
+            None => Some(!shows_failure(&error.0)),
+        }
+    }
+
+    fn reached_without(&self, error: &NoRedis, _: &Status) -> Option<bool> {
+        self.reached(error)
+    }
+
+    fn answered(&self, trouble: &NoAnswer) -> Option<String> {
+        let refusal = error_of(trouble).and_then(Refusal::of)?;
+        Some(refusal.kind().to_owned())
     }
 }
 

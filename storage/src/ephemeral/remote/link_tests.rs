@@ -43,7 +43,7 @@ fn name(link: &Link) -> u64 {
 }
 
 fn closed(link: &Link, reason: CloseReason) -> u64 {
-    link.pool.statistics().closed(reason)
+    link.guarded.pool().statistics().closed(reason)
 }
 
 #[test]
@@ -144,7 +144,10 @@ fn connections_that_were_closed_cost_no_call_that_may_be_repeated() {
     assert!(ping(&link, Repeatable::Yes).is_some());
     let ended = closed(&link, CloseReason::Broken) + closed(&link, CloseReason::Invalid);
     assert_eq!(ended, 3, "the others were tested before they were lent");
-    assert_eq!((link.status().unanswered, link.pool.status().total), (0, 1));
+    assert_eq!(
+        (link.status().unanswered, link.guarded.pool().status().total),
+        (0, 1)
+    );
     end_all();
     // Where once may be twice it is not tried again, unless the connection was tested before; but it is the only one
     // that fails.
