@@ -36,14 +36,18 @@ pub enum Refused {
     Busy,
 }
 
+/// What lies behind an error: an error of the store's own, which has its source in turn.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// A whole batch that did not commit.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Nothing of the batch is stored or will be. Repeating it is safe.
     #[error("not applied: {reason}")]
     NotApplied {
-        /// For logs.
-        reason: String,
+        /// What was in the way.
+        #[source]
+        reason: Cause,
         /// The disk is full: refuse writes with "resource exhausted" until it is not.
         full: bool,
         /// Repeating it earlier is of no use; `None` where that is not known. Never zero.
@@ -51,22 +55,38 @@ pub enum CommitError {
     },
     /// Whether the batch is stored is not known. Repeating the appends under their client ids finds out.
     #[error("outcome unknown: {0}")]
-    Unknown(String),
+    Unknown(#[source] Cause),
     /// The store cannot be trusted any more: stop acknowledging, end the process, let a restart recover.
     #[error("fatal: {0}")]
-    Fatal(String),
+    Fatal(#[source] Cause),
 }
 
 /// A question that could not be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The store did not answer. It says nothing about the data; the same question may be answered later.
-    #[error("read failed: {0}")]
-    Failed(String),
+    #[error("read failed: {reason}")]
+    Failed {
+        /// What was in the way.
+        #[source]
+        reason: Cause,
+        /// Asking earlier is of no use; `None` where that is not known. Never zero.
+        retry_after: Option<Duration>,
+    },
     /// What the store keeps cannot be trusted, or the past that this process lives in is over: asking again is of no
     /// use. The store's [`Fate`](crate::Fate) has the reason by the time this is returned.
     #[error("read failed for good: {0}")]
-    Fatal(String),
+    Fatal(#[source] Cause),
+}
+
+impl ReadError {
+    /// A failure of which it is not known how long it lasts.
+    pub fn failed(reason: impl Into<Cause>) -> Self {
+        Self::Failed {
+            reason: reason.into(),
+            retry_after: None,
+        }
+    }
 }
 
 /// The store cannot be opened; the text says what to do about it, in one sentence.

@@ -50,7 +50,7 @@ mod types;
 mod visible;
 mod write;
 
-pub use error::{CommitError, OpenError, ReadError, Refused};
+pub use error::{Cause, CommitError, OpenError, ReadError, Refused};
 pub use fate::{Doom, Fate};
 pub use kind::{Changed, Facts, MemberChange};
 pub use past::{Claim, Generation, GenerationReport, PastReport, Testimony, TokenKey};

@@ -13,4 +13,4 @@ mod turn;
 
 pub(crate) use job::{After, Aftermath, Completion, Done, Job, Pending, other_outcome};
 pub(crate) use lazy::LazyWrites;
-pub(crate) use run::{Collected, LaneHandle, LaneParts, Lanes, SubmitError};
+pub(crate) use run::{Collected, LaneHandle, LaneParts, Lanes, SubmitError, not_before};

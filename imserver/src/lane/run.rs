@@ -404,7 +404,7 @@ impl Running {
         }
     }
 
-    fn fatal(&self, reason: &str) {
+    fn fatal(&self, reason: &dyn std::fmt::Display) {
         log::error!("the store failed: {reason}");
         // A store that found the reason itself has said so already; this channel takes the first.
         let _ = self.fatal.try_send(format!("the store failed: {reason}"));
@@ -483,7 +483,7 @@ impl Running {
         }
     }
 
-    fn failing(&mut self, reason: &str) {
+    fn failing(&mut self, reason: &dyn std::fmt::Display) {
         if self.failing_since.is_none() {
             self.failing_since = Some(Instant::now());
             log::error!("a batch was not committed: {reason}");
@@ -509,6 +509,11 @@ fn not_applied(full: bool, retry_after: Option<Duration>) -> Refusal {
     };
     // Nothing is known of earlier attempts under the same client ids, hence RETRY.
     let refusal = refusal.with_class(ErrorClass::Retry);
+    not_before(refusal, retry_after)
+}
+
+/// Tells the client to come back after this time, where it is known how long the store stays away.
+pub(crate) fn not_before(refusal: Refusal, retry_after: Option<Duration>) -> Refusal {
     let Some(wait) = retry_after else {
         return refusal;
     };

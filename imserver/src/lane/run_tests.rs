@@ -24,11 +24,11 @@ impl Writer for Hesitant {
         if matches!(writes, [Write::Erase(_)]) {
             return Ok(vec![Ok(Outcome::Erased(false))]);
         }
-        let ended = |_| CommitError::Fatal("the test has ended".to_owned());
+        let ended = |_| CommitError::Fatal("the test has ended".into());
         self.go.recv().map_err(ended)?;
         self.shares.pop_front();
         if self.sizes.try_send(writes.len()).is_err() {
-            return Err(CommitError::Fatal("there are too many batches".to_owned()));
+            return Err(CommitError::Fatal("there are too many batches".into()));
         }
         Ok(writes.iter().map(|_| Ok(Outcome::Done)).collect())
     }
@@ -117,7 +117,7 @@ impl Writer for Erasing {
                 Write::Erase(_) => {
                     let any = self.left > 0;
                     self.left = self.left.saturating_sub(1);
-                    let ended = |_| CommitError::Fatal("the test has ended".to_owned());
+                    let ended = |_| CommitError::Fatal("the test has ended".into());
                     self.slices.send(any).map_err(ended)?;
                     Outcome::Erased(any)
                 }

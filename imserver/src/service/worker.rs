@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock,
     delivery::{Outboxes, planner},
-    lane::{Completion, Job, LaneHandle, Pending, SubmitError},
+    lane::{self, Completion, Job, LaneHandle, Pending, SubmitError},
     log_throttle::LogThrottle,
     message::Effect,
     reply::ReplyTo,
@@ -250,7 +250,34 @@ fn refusal(context: &WorkerContext, failure: Failure) -> (Refusal, Effect) {
 fn unavailable(error: &ReadError) -> Refusal {
     UNANSWERED.failed(error);
     match error {
-        ReadError::Failed(_) => Refusal::new(ErrorCode::Unavailable, "the store did not answer"),
+        ReadError::Failed { retry_after, .. } => {
+            let refusal = Refusal::new(ErrorCode::Unavailable, "the store did not answer");
+            lane::not_before(refusal, *retry_after)
+        }
         ReadError::Fatal(_) => Refusal::new(ErrorCode::Internal, "the store cannot be relied upon any more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_asks_a_store_that_is_away_is_told_when_to_come_back() {
+        let away = |retry_after| ReadError::Failed {
+            reason: "nobody there".into(),
+            retry_after,
+        };
+        let usual = unavailable(&away(None)).0.retry_after_ms;
+        for (wait_ms, told_ms) in [(700, 700), (1, 100)] {
+            let refusal = unavailable(&away(Some(Duration::from_millis(wait_ms))));
+            assert_eq!(refusal.code(), ErrorCode::Unavailable);
+            assert_eq!(refusal.0.retry_after_ms, told_ms);
+            assert_ne!(told_ms, usual);
+        }
+        let over = unavailable(&ReadError::Fatal("damaged".into()));
+        assert_eq!(over.code(), ErrorCode::Internal);
     }
 }

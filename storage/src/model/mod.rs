@@ -127,7 +127,7 @@ struct ModelWriter {
 impl Writer for ModelWriter {
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError> {
         if let Some(doom) = self.fate.reason() {
-            return Err(CommitError::Fatal(doom.to_string()));
+            return Err(CommitError::Fatal(doom.clone().into()));
         }
         // One lock over the whole batch: readers see all of it or nothing.
         let mut state = self.state.lock();

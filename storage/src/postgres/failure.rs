@@ -43,6 +43,21 @@ pub(super) enum Failure {
     Overtaken,
 }
 
+/// Why a batch was not committed, beyond a single failure.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Uncommitted {
+    /// It has more writes than a transaction has places.
+    #[error("{0} writes do not fit into one commit")]
+    TooMany(usize),
+    /// It failed, and then what became of it could not be found out.
+    #[error("{first}; and then: {then}")]
+    Undecided {
+        first: Failure,
+        #[source]
+        then: Failure,
+    },
+}
+
 /// An error with what the server says about it: the driver's own text is "db error".
 fn told(error: &postgres::Error) -> String {
     match error.as_db_error() {
@@ -87,7 +102,7 @@ fn judge(severity: Option<Severity>, code: &SqlState) -> Known {
 }
 
 /// What the schema's `offset_in` raises.
-const OTHER_GENERATION: &str = "IM001";
+pub(super) const OTHER_GENERATION: &str = "IM001";
 
 /// A prepared statement that the server does not have any more, or whose tables have changed.
 fn is_stale(code: &SqlState) -> bool {
@@ -209,14 +224,14 @@ impl Failure {
     }
 
     /// Where nothing can have been stored.
-    pub(super) fn not_applied(&self) -> CommitError {
+    pub(super) fn not_applied(self) -> CommitError {
         if self.known() == Known::Damage {
-            return CommitError::Fatal(self.to_string());
+            return CommitError::Fatal(self.into());
         }
         CommitError::NotApplied {
-            reason: self.to_string(),
             full: self.is_full(),
             retry_after: self.retry_after(),
+            reason: self.into(),
         }
     }
 }
@@ -240,7 +255,10 @@ fn is_conversion(error: &postgres::Error) -> bool {
 
 impl From<Failure> for ReadError {
     fn from(failure: Failure) -> Self {
-        Self::Failed(failure.to_string())
+        Self::Failed {
+            retry_after: failure.retry_after(),
+            reason: failure.into(),
+        }
     }
 }
 

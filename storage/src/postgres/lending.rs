@@ -23,8 +23,9 @@ use crate::{
     fate::Doom,
 };
 use pool::breaker::{BreakerSettings, BreakerState};
-use pool::shared_breaker::{Cause, SharedBreaker, SlowStart, Wording};
-use pool::{ConnectError, DriverTimeouts, GetError, Init, Pool, PoolPolicy, Reset, Statistics, Status};
+use pool::guarded::{CallSettings, Guarded, Judge, Trouble};
+use pool::shared_breaker::{SharedBreaker, SlowStart, Wording};
+use pool::{ConnectError, DriverTimeouts, Init, Lease, Pool, PoolPolicy, Reset, Statistics, Status};
 
 /// One failure is enough, because it is no single one: the pool has tried to connect again and again by then, or a
 /// question was lost on two connections. The pauses are short, because a probe costs the server nothing while the pool
@@ -75,18 +76,9 @@ impl fmt::Display for PostgresStatus {
 
 /// Answers questions on connections that are leased for one question each. Shared between threads.
 pub(super) struct ReadConnections {
-    pool: Pool<PostgresManager>,
+    guarded: Guarded<PostgresManager, Errors>,
     node: Arc<Node>,
-    gate: SharedBreaker,
     acquire_timeout: Duration,
-}
-
-/// Why a question has no answer.
-enum Trouble {
-    /// It got no connection.
-    Unleased(GetError<NoConnection>),
-    /// It failed on the one it got.
-    Failed(Failure),
 }
 
 impl ReadConnections {
@@ -107,25 +99,25 @@ impl ReadConnections {
             })
             .build()
             .map_err(|error| OpenError(format!("the connections to PostgreSQL that read: {error}")))?;
+        let breaker = SharedBreaker::new(WORDS, SlowStart::Fewer, BREAKER, Instant::now());
         Ok(Self {
-            pool,
+            guarded: Guarded::new(pool, Arc::new(breaker), Errors),
             node,
-            gate: SharedBreaker::new(WORDS, SlowStart::Fewer, BREAKER, Instant::now()),
             acquire_timeout: options.readers.acquire_timeout,
         })
     }
 
     pub(super) fn pool(&self) -> (Status, Statistics) {
-        (self.pool.status(), self.pool.statistics())
+        (self.guarded.pool().status(), self.guarded.pool().statistics())
     }
 
     pub(super) fn breaker(&self) -> BreakerState {
-        self.gate.state()
+        self.guarded.breaker()
     }
 
     /// Refuses questions from now on, and waits for those under way.
     pub(super) fn close(&self, within: Duration) -> Result<(), OpenError> {
-        let left = self.pool.close(within);
+        let left = self.guarded.pool().close(within);
         if left.leased > 0 {
             return Err(OpenError(format!(
                 "questions to PostgreSQL are still under way on {} connections",
@@ -139,23 +131,17 @@ impl ReadConnections {
     /// that was started anew since. What is found to be damaged ends the trust in the store.
     pub(super) fn ask<T>(
         &self,
-        mut question: impl FnMut(&mut Session) -> Result<T, Failure>,
+        question: impl FnMut(&mut Session) -> Result<T, Failure>,
     ) -> Result<T, ReadError> {
-        let over = |doom: &Doom| ReadError::Fatal(doom.to_string());
+        let over = |doom: &Doom| ReadError::Fatal(doom.clone().into());
         if let Some(doom) = self.node.fate.reason() {
             return Err(over(doom));
         }
-        let begun = Instant::now();
-        let pass = self.gate.enter(begun).map_err(Failure::LeftAlone)?;
-        let until = begun + self.acquire_timeout;
-        let mut answer = self.attempt(until, &mut question);
-        if matches!(&answer, Err(Trouble::Failed(failure)) if matches!(failure.known(), Known::Lost | Known::Again))
-        {
-            answer = self.attempt(until, &mut question);
-        }
-        let trouble = answer.as_ref().err();
-        let why = trouble.map(|trouble| Cause::Silence(trouble));
-        self.gate.leave(pass, Instant::now(), self.reached(trouble), why);
+        let settings = CallSettings {
+            wait: self.acquire_timeout,
+            repeatable: true,
+        };
+        let answer = self.guarded.call(Instant::now(), settings, question);
         if let Err(Trouble::Failed(failure)) = &answer
             && failure.known() == Known::Damage
         {
@@ -163,37 +149,40 @@ impl ReadConnections {
         }
         match (answer, self.node.fate.reason()) {
             (_, Some(doom)) => Err(over(doom)),
-            (answer, None) => answer.map_err(|trouble| ReadError::Failed(trouble.to_string())),
+            (Ok(answer), None) => Ok(answer),
+            (Err(Trouble::LeftAlone(wait)), None) => Err(Failure::LeftAlone(wait).into()),
+            (Err(Trouble::Failed(failure)), None) => Err(failure.into()),
+            (Err(Trouble::Unleased(error)), None) => Err(ReadError::failed(error)),
+        }
+    }
+}
+
+/// What failures of questions say.
+struct Errors;
+
+impl Judge<PostgresManager> for Errors {
+    type Error = Failure;
+
+    fn spoil(&self, lease: &mut Lease<PostgresManager>, failure: &Failure) {
+        if failure.known() == Known::Lost {
+            // Comes back broken, so that the pool suspects all others too.
+            lease.give_up();
+        } else if failure.spoils_connection() {
+            lease.taint();
         }
     }
 
-    fn attempt<T>(
-        &self,
-        until: Instant,
-        question: &mut impl FnMut(&mut Session) -> Result<T, Failure>,
-    ) -> Result<T, Trouble> {
-        let mut lease = self.pool.get_by(until).map_err(Trouble::Unleased)?;
-        question(&mut lease).map_err(|failure| {
-            if failure.known() == Known::Lost {
-                // Comes back broken, so that the pool suspects all others too.
-                lease.give_up();
-            } else if failure.spoils_connection() {
-                lease.taint();
-            }
-            Trouble::Failed(failure)
-        })
+    fn is_worth_repeating(&self, failure: &Failure) -> bool {
+        matches!(failure.known(), Known::Lost | Known::Again)
     }
 
-    /// Whether the server answered, unless the outcome says nothing about it: in a pool that is too small, others have
-    /// the connections.
-    fn reached(&self, trouble: Option<&Trouble>) -> Option<bool> {
-        match trouble {
-            None => Some(true),
-            Some(Trouble::Failed(failure)) => Some(failure.known() != Known::Lost),
-            Some(Trouble::Unleased(GetError::Timeout { at, .. })) => (at.leased == 0).then_some(false),
-            Some(Trouble::Unleased(GetError::Connect(_))) => (self.pool.status().total == 0).then_some(false),
-            Some(Trouble::Unleased(GetError::Overloaded { .. } | GetError::Closed)) => None,
-        }
+    fn reached(&self, failure: &Failure) -> Option<bool> {
+        Some(failure.known() != Known::Lost)
+    }
+
+    /// Where there are connections, the server is there.
+    fn reached_without(&self, _: &NoConnection, pool: &Status) -> Option<bool> {
+        (pool.total == 0).then_some(false)
     }
 }
 
@@ -201,18 +190,8 @@ impl fmt::Debug for ReadConnections {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("ReadConnections")
-            .field("pool", &self.pool)
-            .field("breaker", &self.gate.state())
+            .field("guarded", &self.guarded)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unleased(error) => error.fmt(formatter),
-            Self::Failed(failure) => failure.fmt(formatter),
-        }
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 use super::{
     batch::{self, Answers, Mark},
     connections::{Connector, Kept},
-    failure::{Failure, Known},
+    failure::{Failure, Known, Uncommitted},
     held::{self, Held},
     messages, outage,
     past::{self, Answered, Life, Node},
@@ -55,8 +55,6 @@ pub(super) struct PostgresWriter {
     gate: Arc<SharedBreaker>,
     rules: Rules,
     deadline: Duration,
-    /// Why nothing can be committed any more.
-    broken: Option<String>,
     /// The newest position that this writer gave.
     newest: Position,
     held: Held,
@@ -98,18 +96,15 @@ impl From<CommitError> for Failed {
 
 impl Writer for PostgresWriter {
     fn commit(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
-        if let Some(reason) = &self.broken {
-            return Err(CommitError::Fatal(reason.clone()));
-        }
         if let Some(doom) = self.node.fate.reason() {
-            return Err(CommitError::Fatal(doom.to_string()));
+            return Err(CommitError::Fatal(doom.clone().into()));
         }
         if writes.is_empty() {
             return Ok(Vec::new());
         }
         if writes.len() > WRITES_MAX {
             return Err(CommitError::NotApplied {
-                reason: format!("{} writes do not fit into one commit", writes.len()),
+                reason: Uncommitted::TooMany(writes.len()).into(),
                 full: false,
                 retry_after: None,
             });
@@ -118,14 +113,13 @@ impl Writer for PostgresWriter {
         match &result {
             Ok(answers) => self.newest = self.newest.max(newest_of(answers)),
             Err(CommitError::Fatal(reason)) => {
-                self.broken = Some(reason.clone());
-                self.node.fate.doom(Doom::Failed(reason.clone()));
+                self.node.fate.doom(Doom::Failed(reason.to_string()));
             }
             Err(_) => {}
         }
         match self.node.fate.reason() {
             // Found out by another connection meanwhile.
-            Some(doom) => Err(CommitError::Fatal(doom.to_string())),
+            Some(doom) => Err(CommitError::Fatal(doom.clone().into())),
             None => result,
         }
     }
@@ -149,7 +143,6 @@ impl PostgresWriter {
             gate,
             rules,
             deadline,
-            broken: None,
             newest: Position(0),
             held: Held::default(),
         })
@@ -263,7 +256,7 @@ impl PostgresWriter {
                 }
                 Trouble::Unreplicated => {
                     self.kept.recover(&Failure::Unreplicated);
-                    return Err(CommitError::Unknown(Failure::Unreplicated.to_string()).into());
+                    return Err(CommitError::Unknown(Failure::Unreplicated.into()).into());
                 }
             }
         }
@@ -360,7 +353,7 @@ impl PostgresWriter {
         &mut self,
         writes: &[Write],
         plan: &Plan,
-        first: Failure,
+        mut first: Failure,
         until: Instant,
     ) -> Result<Answers, CommitError> {
         loop {
@@ -370,7 +363,7 @@ impl PostgresWriter {
             });
             if self.kept.is_unreplicated() {
                 self.kept.recover(&Failure::Unreplicated);
-                return Err(CommitError::Unknown(Failure::Unreplicated.to_string()));
+                return Err(CommitError::Unknown(Failure::Unreplicated.into()));
             }
             let failure = match answered {
                 Ok((answers, life)) => {
@@ -383,7 +376,7 @@ impl PostgresWriter {
                 Err(failure) => failure,
             };
             self.kept.recover(&failure);
-            self.pause_or_give_up(&first, &failure, until)?;
+            first = self.pause_or_give_up(first, failure, until)?;
         }
     }
 
@@ -403,22 +396,22 @@ impl PostgresWriter {
         &mut self,
         mark: Mark,
         answers: Answers,
-        first: Failure,
+        mut first: Failure,
         until: Instant,
     ) -> Result<Answers, CommitError> {
         loop {
             let answered = self.ask(true, |session| Ok((batch_of(session, mark)?, session.life())));
             if self.kept.is_unreplicated() {
                 self.kept.recover(&Failure::Unreplicated);
-                return Err(CommitError::Unknown(first.to_string()));
+                return Err(CommitError::Unknown(first.into()));
             }
             let failure = match answered {
                 // Not even the row is there that was made before.
-                Ok((None, _)) => return Err(CommitError::Unknown(first.to_string())),
+                Ok((None, _)) => return Err(CommitError::Unknown(first.into())),
                 Ok((Some(false), _)) => {
                     self.node.gave_up(mark.writer, mark.batch);
                     return Err(CommitError::NotApplied {
-                        reason: first.to_string(),
+                        reason: first.into(),
                         full: false,
                         retry_after: None,
                     });
@@ -432,24 +425,27 @@ impl PostgresWriter {
                 Err(failure) => failure,
             };
             self.kept.recover(&failure);
-            self.pause_or_give_up(&first, &failure, until)?;
+            first = self.pause_or_give_up(first, failure, until)?;
         }
     }
 
+    /// After a failure to find out what became of a batch: the first failure again, to go on with.
     fn pause_or_give_up(
         &self,
-        first: &Failure,
-        failure: &Failure,
+        first: Failure,
+        then: Failure,
         until: Instant,
-    ) -> Result<(), CommitError> {
-        if failure.known() == Known::Damage {
-            return Err(CommitError::Fatal(failure.to_string()));
+    ) -> Result<Failure, CommitError> {
+        if then.known() == Known::Damage {
+            return Err(CommitError::Fatal(then.into()));
         }
         if Instant::now() + RESOLVE_PAUSE >= until {
-            return Err(CommitError::Unknown(format!("{first}; and then: {failure}")));
+            return Err(CommitError::Unknown(
+                Uncommitted::Undecided { first, then }.into(),
+            ));
         }
         thread::sleep(RESOLVE_PAUSE);
-        Ok(())
+        Ok(first)
     }
 }
 

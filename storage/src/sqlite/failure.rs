@@ -23,6 +23,21 @@ pub(super) enum Failure {
     Overtaken,
 }
 
+/// Why a batch was not committed, beyond a single failure.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Uncommitted {
+    #[error("the witness could not be written: {0}")]
+    Witness(#[source] std::io::Error),
+    #[error("the commit failed: {0}")]
+    Commit(#[source] Failure),
+    #[error("{first}; and then the rollback failed: {then}")]
+    Rollback {
+        first: Failure,
+        #[source]
+        then: Failure,
+    },
+}
+
 impl Failure {
     pub(super) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged(what.into())
@@ -87,9 +102,9 @@ impl Failure {
 impl From<Failure> for ReadError {
     fn from(failure: Failure) -> Self {
         if failure.is_final() {
-            Self::Fatal(failure.to_string())
+            Self::Fatal(failure.into())
         } else {
-            Self::Failed(failure.to_string())
+            Self::failed(failure)
         }
     }
 }

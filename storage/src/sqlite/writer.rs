@@ -14,7 +14,7 @@ use super::{
     checkpoint,
     checkpoint::Signal,
     cursors, erase,
-    failure::{Failure, Stop},
+    failure::{Failure, Stop, Uncommitted},
     log::Log,
     lookup,
     moment::Moment,
@@ -176,7 +176,7 @@ impl Writer for SqliteWriter {
             Err(error) => {
                 self.heads.kept.clear();
                 if let CommitError::Fatal(reason) = error {
-                    self.files.fail(reason.clone());
+                    self.files.fail(reason.to_string());
                 }
             }
         }
@@ -221,23 +221,23 @@ impl SqliteWriter {
     /// Nothing is acknowledged after anybody found that nothing may be.
     fn check_fate(&self) -> Result<(), CommitError> {
         match self.files.fate.reason() {
-            Some(doom) => Err(CommitError::Fatal(doom.to_string())),
+            Some(doom) => Err(CommitError::Fatal(doom.clone().into())),
             None => Ok(()),
         }
     }
 
     fn prepare(&self) -> Result<(), CommitError> {
         if self.signal.take_restart() {
-            checkpoint::finish_copying(&self.connection).map_err(|failure| self.abandon(&failure))?;
+            checkpoint::finish_copying(&self.connection).map_err(|failure| self.abandon(failure))?;
         }
         Ok(())
     }
 
     fn transact(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
-            return Err(self.abandon(&error));
+            return Err(self.abandon(error));
         }
-        let applied = self.apply(writes).map_err(|failure| self.abandon(&failure))?;
+        let applied = self.apply(writes).map_err(|failure| self.abandon(failure))?;
         if let Err(error) = self.finish() {
             self.in_doubt = matches!(error, CommitError::Unknown(_)).then_some(applied.standing);
             return Err(error);
@@ -246,9 +246,7 @@ impl SqliteWriter {
             self.standing = applied.standing;
             // After the flush, and before anybody is told.
             if let Err(error) = self.files.witness.note(&self.standing) {
-                return Err(CommitError::Fatal(format!(
-                    "the witness could not be written: {error}"
-                )));
+                return Err(CommitError::Fatal(Uncommitted::Witness(error).into()));
             }
         }
         self.behind.committed(&applied.slice, &self.recent);
@@ -342,7 +340,7 @@ impl SqliteWriter {
             if failure.is_final() {
                 self.files.judge(&failure);
                 // What reached the disk is not known, and a second flush could succeed without it.
-                return Err(CommitError::Fatal(format!("the commit failed: {failure}")));
+                return Err(CommitError::Fatal(Uncommitted::Commit(failure).into()));
             }
             let open = !self.connection.is_autocommit();
             if open && failure.is_busy() && attempt < COMMIT_ATTEMPTS {
@@ -350,27 +348,28 @@ impl SqliteWriter {
                 continue;
             }
             if !open && !failure.is_full() {
-                return Err(CommitError::Unknown(format!("the commit failed: {failure}")));
+                return Err(CommitError::Unknown(Uncommitted::Commit(failure).into()));
             }
-            return Err(self.abandon(&failure));
+            return Err(self.abandon(failure));
         }
     }
 
     /// Ends the transaction after a failure before or in its COMMIT. SQLite may have rolled it back by itself.
-    fn abandon(&self, failure: &Failure) -> CommitError {
+    fn abandon(&self, failure: Failure) -> CommitError {
         if !self.connection.is_autocommit()
-            && let Err(error) = self.execute("ROLLBACK")
+            && let Err(then) = self.execute("ROLLBACK")
             && !self.connection.is_autocommit()
         {
-            return CommitError::Fatal(format!("{failure}; and then the rollback failed: {error}"));
+            let first = failure;
+            return CommitError::Fatal(Uncommitted::Rollback { first, then }.into());
         }
         if failure.is_final() {
-            self.files.judge(failure);
-            return CommitError::Fatal(failure.to_string());
+            self.files.judge(&failure);
+            return CommitError::Fatal(failure.into());
         }
         CommitError::NotApplied {
-            reason: failure.to_string(),
             full: failure.is_full(),
+            reason: failure.into(),
             retry_after: None,
         }
     }

@@ -121,7 +121,15 @@ fn a_server_that_is_away_is_not_waited_for_and_used_when_it_is_back() {
                 seen_up.fetch_add(1, Ordering::SeqCst);
                 until("a refusal at once", || {
                     let refused = ask(reader.as_mut()).err()?;
-                    refused.to_string().contains("now and then").then_some(())
+                    let at_once = refused.to_string().contains("now and then");
+                    assert!(std::error::Error::source(&refused).is_some(), "{refused:?}");
+                    let ReadError::Failed { retry_after, .. } = refused else {
+                        panic!("{refused:?}")
+                    };
+                    // Who is refused at once is told when to come back, and nobody else.
+                    assert_eq!(retry_after.is_some(), at_once);
+                    assert!(retry_after.is_none_or(|wait| wait <= Duration::from_millis(1_250)));
+                    at_once.then_some(())
                 });
                 seen_down.fetch_add(1, Ordering::SeqCst);
                 assert_eq!(until("an answer again", || ask(reader.as_mut()).ok()), 1);
@@ -221,7 +229,7 @@ fn another_database_behind_the_address_is_named() {
         .unwrap();
     let refused = until("a refusal", || reader.snapshot().err());
     assert!(
-        matches!(&refused, ReadError::Fatal(why) if why.contains("the store has another past now")),
+        matches!(&refused, ReadError::Fatal(why) if why.to_string().contains("the store has another past now")),
         "{refused}"
     );
     assert!(matches!(store.fate().reason(), Some(Doom::PastOver(_))));

@@ -368,7 +368,7 @@ fn a_tail_that_does_not_cover_what_it_lists_is_damage() {
         .unwrap();
     let refused = reader.tail(&seen, 10);
     assert!(
-        matches!(&refused, Err(storage::ReadError::Fatal(why)) if why.contains("where the server has not been")),
+        matches!(&refused, Err(storage::ReadError::Fatal(why)) if why.to_string().contains("where the server has not been")),
         "{refused:?}"
     );
     assert!(matches!(store.fate().reason(), Some(Doom::Failed(_))));

@@ -48,7 +48,7 @@ struct MembersReader(Arc<Members>);
 macro_rules! not_asked {
     ($($name:ident($($argument:ty),*) -> $answer:ty;)*) => {
         $(fn $name(&mut self $(, _: $argument)*) -> Result<$answer, ReadError> {
-            Err(ReadError::Failed(format!("nobody asks for {}", stringify!($name))))
+            Err(ReadError::failed(concat!("nobody asks for ", stringify!($name))))
         })*
     };
 }
@@ -57,7 +57,7 @@ impl Reader for MembersReader {
     fn intervals(&mut self, _: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.0.asked.fetch_add(1, Ordering::Relaxed);
         if self.0.fails.load(Ordering::Relaxed) {
-            return Err(ReadError::Failed("it is down".to_owned()));
+            return Err(ReadError::failed("it is down"));
         }
         let mut intervals = self.0.intervals.lock().clone();
         intervals.retain(|interval| interval.left.is_none_or(|left| left >= from));

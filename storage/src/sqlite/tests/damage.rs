@@ -42,7 +42,7 @@ fn a_damaged_event_stops_the_writer_for_good() {
     let batch = [message(50, "new"), message(0, "again")];
     for batch in [&batch[..], &batch[..1]] {
         match writer.commit(batch) {
-            Err(CommitError::Fatal(reason)) => assert!(reason.contains("99"), "{reason}"),
+            Err(CommitError::Fatal(reason)) => assert!(reason.to_string().contains("99"), "{reason}"),
             other => panic!("{other:?}"),
         }
     }
@@ -108,9 +108,7 @@ struct Answers {
 }
 
 fn answers(store: &SqliteStore) -> Result<Answers, ReadError> {
-    let mut reader = store
-        .reader()
-        .map_err(|error| ReadError::Failed(error.to_string()))?;
+    let mut reader = store.reader().map_err(ReadError::failed)?;
     let mut answers = Answers {
         past: (store.epoch(), store.log_id(), store.token_key()),
         lists: Vec::new(),

@@ -285,7 +285,9 @@ fn testimony_ends_the_past_and_the_process() {
     store.begin_past("another one, too").unwrap();
     assert!(matches!(store.fate().reason(), Some(Doom::PastOver(_))));
     match writer.commit(&messages(3..4)) {
-        Err(CommitError::Fatal(reason)) => assert!(reason.contains("a device had more"), "{reason}"),
+        Err(CommitError::Fatal(reason)) => {
+            assert!(reason.to_string().contains("a device had more"), "{reason}")
+        }
         other => panic!("{other:?}"),
     }
     drop((writer, store));
@@ -315,7 +317,9 @@ fn a_stranger_s_commit_ends_the_process_and_nothing_is_written() {
         place.stranger().execute(change, []).unwrap();
         for _ in 0..2 {
             match writer.commit(&messages(4..5)) {
-                Err(CommitError::Fatal(reason)) => assert!(reason.contains("another process"), "{reason}"),
+                Err(CommitError::Fatal(reason)) => {
+                    assert!(reason.to_string().contains("another process"), "{reason}")
+                }
                 other => panic!("{change}: {other:?}"),
             }
         }

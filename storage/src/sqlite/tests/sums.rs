@@ -73,7 +73,7 @@ fn world() -> Place {
 
 /// Asks everything.
 fn ask(store: &SqliteStore) -> Result<(), ReadError> {
-    let failed = |error: crate::OpenError| ReadError::Fatal(error.to_string());
+    let failed = |error: crate::OpenError| ReadError::Fatal(error.into());
     let mut reader = store.reader().map_err(failed)?;
     let since = Snapshot::default();
     reader.snapshot()?;

@@ -189,7 +189,7 @@ impl Victim {
         let number = match answers::number(reader.as_mut(), &script::questions()) {
             Ok(number) => number,
             Err(ReadError::Fatal(_)) => return Outcome::Refused,
-            Err(ReadError::Failed(why)) => {
+            Err(ReadError::Failed { reason: why, .. }) => {
                 return Outcome::Forbidden(format!("damage of which a client is told to try again: {why}"));
             }
         };
