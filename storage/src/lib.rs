@@ -36,6 +36,7 @@ mod error;
 mod fate;
 mod kind;
 pub mod model;
+mod numbers;
 mod page;
 mod past;
 pub mod postgres;

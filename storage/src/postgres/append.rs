@@ -12,7 +12,7 @@ use super::{
     derive,
     failure::{Failure, Stop},
     lookup::{self, Facts},
-    row::{self, role_number, sql},
+    row::{self, sql},
 };
 use crate::{
     error::Refused,
@@ -183,7 +183,7 @@ impl Lookup for Known<'_, '_> {
     fn owners(&mut self) -> Result<u64, Stop> {
         let found = self.batch.session.first(
             "SELECT count(*) FROM members WHERE conversation = $1 AND left_seq IS NULL AND role = $2",
-            &[&sql(self.append.conversation.0), &role_number(Role::Owner)],
+            &[&sql(self.append.conversation.0), &Role::Owner.number()],
         )?;
         Ok(found.map(|row| row::number(&row, 0)).transpose()?.unwrap_or(0))
     }
@@ -238,7 +238,7 @@ fn log_event(batch: &mut Batch<'_>, append: &Append, event: &Event, reaction: &s
             &sql(event.target.0),
             &sql(event.expires_at.0),
             &users,
-            &change.and_then(|change| change.role).map(role_number),
+            &change.and_then(|change| change.role).map(Role::number),
             &label,
             &&event.body[..],
         ],

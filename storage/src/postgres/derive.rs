@@ -3,12 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{
-    erase,
-    failure::Failure,
-    row::{role_number, sql},
-    session::Session,
-};
+use super::{erase, failure::Failure, row::sql, session::Session};
 use crate::{
     shape::Shape,
     types::{Event, EventKind, Role, Seq},
@@ -95,7 +90,7 @@ fn join(
             &sql(event.seq.0),
             &sql(joined_ordinal),
             &owner,
-            &role_number(Role::Owner),
+            &Role::Owner.number(),
         ],
     )?;
     Ok(())
@@ -171,7 +166,7 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
                 .ok_or_else(|| Failure::damaged("a change of role does not say which"))?;
             let changed = session.execute(
                 concat!("UPDATE members SET role = $3 WHERE ", newest_stays!("IS NULL")),
-                &[&sql(event.conversation.0), &users, &role_number(role)],
+                &[&sql(event.conversation.0), &users, &role.number()],
             )?;
             one_row(changed, "someone got a role who was no member")
         }

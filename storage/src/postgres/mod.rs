@@ -40,6 +40,8 @@ mod held;
 mod lending;
 mod lookup;
 mod messages;
+#[cfg(test)]
+mod numbers_tests;
 mod options;
 mod outage;
 mod page;

@@ -5,7 +5,7 @@ use super::{
     derive::text,
     failure::{Failure, Stop},
     lookup,
-    row::{self, class_number, sql},
+    row::{self, sql},
 };
 use crate::{
     error::Refused,
@@ -95,7 +95,7 @@ fn insert(batch: &mut Batch<'_>, session: &Session, token_hash: &TokenHash) -> R
             &sql(session.id.0),
             &sql(session.user.0),
             &text(&session.device_id),
-            &class_number(session.class),
+            &session.class.number(),
             &text(&session.device_name),
             &&token_hash.0[..],
             &sql(session.created_at.0),

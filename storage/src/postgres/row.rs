@@ -5,25 +5,11 @@ use bytes::Bytes;
 use postgres::{Row, types::FromSql};
 
 use super::failure::Failure;
+pub(super) use crate::numbers::{bound, limit, sql};
 use crate::types::{
     ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role, Seq,
     Session, SessionId, Timestamp, User, UserId,
 };
-
-/// A number as the tables keep it: by its bits.
-pub(super) const fn sql(number: u64) -> i64 {
-    number.cast_signed()
-}
-
-/// A bound for comparisons in SQL with numbers that stay below 2^63.
-pub(super) fn bound(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A count for `LIMIT`.
-pub(super) fn limit(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Failure> {
     Ok(row.try_get(column)?)
@@ -67,47 +53,17 @@ pub(super) fn array<const N: usize>(row: &Row, column: usize) -> Result<[u8; N],
         .map_err(|_| Failure::damaged(format!("a value of {N} bytes has another length")))
 }
 
-/// The number of a role in the store.
-pub(super) const fn role_number(role: Role) -> i16 {
-    match role {
-        Role::Member => 0,
-        Role::Admin => 1,
-        Role::Owner => 2,
-    }
-}
-
 pub(super) fn role_of(number: i16) -> Result<Role, Failure> {
-    match number {
-        0 => Ok(Role::Member),
-        1 => Ok(Role::Admin),
-        2 => Ok(Role::Owner),
-        other => Err(Failure::damaged(format!("no role has the number {other}"))),
-    }
+    Role::of_number(i64::from(number)).map_err(Failure::damaged)
 }
 
 pub(super) fn role(row: &Row, column: usize) -> Result<Role, Failure> {
     role_of(get(row, column)?)
 }
 
-pub(super) const fn class_number(class: DeviceClass) -> i16 {
-    match class {
-        DeviceClass::Other => 0,
-        DeviceClass::Mobile => 1,
-        DeviceClass::Desktop => 2,
-        DeviceClass::Web => 3,
-    }
-}
-
 fn class(row: &Row, column: usize) -> Result<DeviceClass, Failure> {
-    match get::<i16>(row, column)? {
-        0 => Ok(DeviceClass::Other),
-        1 => Ok(DeviceClass::Mobile),
-        2 => Ok(DeviceClass::Desktop),
-        3 => Ok(DeviceClass::Web),
-        other => Err(Failure::damaged(format!(
-            "no class of devices has the number {other}"
-        ))),
-    }
+    let number: i16 = get(row, column)?;
+    DeviceClass::of_number(i64::from(number)).map_err(Failure::damaged)
 }
 
 /// Whether one of `events e` is recalled: an edit (kind 32) is with its message, whether its row says it yet or not.

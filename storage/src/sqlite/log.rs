@@ -9,9 +9,9 @@ use rusqlite::{CachedStatement, Connection};
 
 use super::{
     failure::Failure,
-    row::{LogEntry, Parameters, proof, role_number, sql, users_to_blob},
+    row::{LogEntry, Parameters, proof, sql, users_to_blob},
 };
-use crate::types::{Event, EventKind, Fingerprint};
+use crate::types::{Event, EventKind, Fingerprint, Role};
 
 /// Messages of one statement; its text has a row for each.
 const ROWS_AT_ONCE: usize = 8;
@@ -79,7 +79,7 @@ impl<'c> Log<'c> {
         parameters.bind(sql(event.target.0))?;
         parameters.bind(sql(event.expires_at.0))?;
         parameters.bind(change.map(|change| users_to_blob(&change.users)))?;
-        parameters.bind(change.and_then(|change| change.role).map(role_number))?;
+        parameters.bind(change.and_then(|change| change.role).map(Role::number))?;
         parameters.bind(text)?;
         parameters.bind(&event.body[..])?;
         statement.raw_execute()?;

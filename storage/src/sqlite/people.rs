@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::{
     failure::{Failure, Stop},
     lookup,
-    row::{self, first, session_class, session_columns, sql},
+    row::{self, first, session_columns, sql},
     state::prove_absence,
     sum,
 };
@@ -113,7 +113,7 @@ fn insert(connection: &Connection, session: &Session, token_hash: &TokenHash) ->
             sql(session.id.0),
             sql(session.user.0),
             &session.device_id,
-            session_class(session),
+            session.class.number(),
             &session.device_name,
             token_hash.0,
             sql(session.created_at.0),

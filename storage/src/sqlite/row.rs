@@ -5,25 +5,11 @@ use bytes::Bytes;
 use rusqlite::{CachedStatement, Row, ToSql};
 
 use super::{failure::Failure, sum};
+pub(super) use crate::numbers::{bound, limit, sql};
 use crate::types::{
     ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role, Seq,
     Session, SessionId, Timestamp, TokenHash, User, UserId,
 };
-
-/// A number as SQLite keeps it: by its bits.
-pub(super) const fn sql(number: u64) -> i64 {
-    number.cast_signed()
-}
-
-/// A bound for comparisons in SQL with numbers that stay below 2^63.
-pub(super) fn bound(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A count for `LIMIT`.
-pub(super) fn limit(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
 
 pub(super) fn number(row: &Row<'_>, column: usize) -> Result<u64, Failure> {
     Ok(row.get::<_, i64>(column)?.cast_unsigned())
@@ -53,15 +39,6 @@ pub(super) fn flag(row: &Row<'_>, column: usize) -> Result<bool, Failure> {
     Ok(row.get::<_, bool>(column)?)
 }
 
-/// The number of a role in the store.
-pub(super) const fn role_number(role: Role) -> i64 {
-    match role {
-        Role::Member => 0,
-        Role::Admin => 1,
-        Role::Owner => 2,
-    }
-}
-
 /// The parameters of a statement, bound one after the other. All have to be.
 pub(super) struct Parameters<'s, 'c> {
     statement: &'s mut CachedStatement<'c>,
@@ -80,33 +57,11 @@ impl<'s, 'c> Parameters<'s, 'c> {
 }
 
 pub(super) fn role(row: &Row<'_>, column: usize) -> Result<Role, Failure> {
-    match row.get::<_, i64>(column)? {
-        0 => Ok(Role::Member),
-        1 => Ok(Role::Admin),
-        2 => Ok(Role::Owner),
-        other => Err(Failure::damaged(format!("no role has the number {other}"))),
-    }
-}
-
-const fn class_number(class: DeviceClass) -> i64 {
-    match class {
-        DeviceClass::Other => 0,
-        DeviceClass::Mobile => 1,
-        DeviceClass::Desktop => 2,
-        DeviceClass::Web => 3,
-    }
+    Role::of_number(row.get(column)?).map_err(Failure::damaged)
 }
 
 fn class(row: &Row<'_>, column: usize) -> Result<DeviceClass, Failure> {
-    match row.get::<_, i64>(column)? {
-        0 => Ok(DeviceClass::Other),
-        1 => Ok(DeviceClass::Mobile),
-        2 => Ok(DeviceClass::Desktop),
-        3 => Ok(DeviceClass::Web),
-        other => Err(Failure::damaged(format!(
-            "no class of devices has the number {other}"
-        ))),
-    }
+    DeviceClass::of_number(row.get(column)?).map_err(Failure::damaged)
 }
 
 /// The columns that [`event`] reads, of `events e`.
@@ -296,10 +251,6 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session, Failure> {
 /// Reads what [`session_columns`] have besides.
 pub(super) fn token_hash(row: &Row<'_>) -> Result<TokenHash, Failure> {
     Ok(TokenHash(row.get(7)?))
-}
-
-pub(super) const fn session_class(session: &Session) -> i64 {
-    class_number(session.class)
 }
 
 /// All rows of a statement, each read by `read`.

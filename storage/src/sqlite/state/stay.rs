@@ -7,7 +7,7 @@ use super::{conversation_of, prove, prove_absence};
 use crate::{
     sqlite::{
         failure::Failure,
-        row::{self, first, role_number, sql},
+        row::{self, first, sql},
         sum,
     },
     types::{ConversationId, Position, Role, Seq, Timestamp, UserId},
@@ -187,7 +187,7 @@ pub(in crate::sqlite) fn insert_stay(connection: &Connection, stay: &Stay) -> Re
             sql(stay.user.0),
             sql(stay.joined.0),
             sql(stay.joined_ordinal),
-            role_number(stay.role),
+            i64::from(stay.role.number()),
             i64::from(stay.is_newest),
             sql(stay.previous.0),
             sql(sum::of_stay(stay)),
@@ -209,7 +209,7 @@ pub(in crate::sqlite) fn update_stay(connection: &Connection, stay: &Stay) -> Re
             sql(stay.conversation.0),
             sql(stay.user.0),
             sql(stay.joined.0),
-            role_number(stay.role),
+            i64::from(stay.role.number()),
             left(|left| left.seq.0),
             left(|left| left.ordinal),
             left(|left| left.position.0),

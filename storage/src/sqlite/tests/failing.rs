@@ -38,6 +38,24 @@ fn a_full_disk_applies_nothing_and_passes() {
     assert_eq!(bodies(&store).len(), 12);
 }
 
+/// Enters a foreign event at a position that a batch will come to.
+fn take(stranger: &Connection, position: i64) {
+    stranger
+        .execute(
+            "INSERT INTO events SELECT ?1, conversation, 999, ordinal, roster, sender, client_id, proof, at, kind,
+                                       target, expires_at, recalled, users, role, text, body
+                                FROM events WHERE position = 1",
+            [position],
+        )
+        .unwrap();
+}
+
+fn give_back(stranger: &Connection, position: i64) {
+    stranger
+        .execute("DELETE FROM events WHERE position = ?1", [position])
+        .unwrap();
+}
+
 #[test]
 fn a_failure_in_the_middle_leaves_nothing_of_the_batch() {
     let place = Place::new();
@@ -47,14 +65,7 @@ fn a_failure_in_the_middle_leaves_nothing_of_the_batch() {
     let mut writer = store.open_writer().unwrap();
     // The seventh event will find its position taken.
     let stranger = place.stranger();
-    stranger
-        .execute(
-            "INSERT INTO events SELECT 7, conversation, 999, ordinal, roster, sender, client_id, proof, at, kind,
-                                       target, expires_at, recalled, users, role, text, body
-                                FROM events WHERE position = 1",
-            [],
-        )
-        .unwrap();
+    take(&stranger, 7);
     let batch = messages(10..20);
     match writer.commit(&batch) {
         Err(CommitError::NotApplied { full: false, .. }) => {}
@@ -63,9 +74,7 @@ fn a_failure_in_the_middle_leaves_nothing_of_the_batch() {
     assert!(writer.connection.is_autocommit());
     assert_eq!(store.reader().unwrap().snapshot().unwrap().ceiling(), Position(2));
     assert_eq!(bodies(&store), ["message 0", "message 1"]);
-    stranger
-        .execute("DELETE FROM events WHERE position = 7", [])
-        .unwrap();
+    give_back(&stranger, 7);
     // Seqs and positions go on without a hole.
     let answers = writer.commit(&batch).unwrap();
     for (answer, seq) in answers.iter().zip(3..) {
@@ -90,14 +99,7 @@ fn a_failure_between_two_logs_leaves_nothing_in_either() {
     let mut writer = store.open_writer().unwrap();
     // The second event of the append will find its position taken.
     let stranger = place.stranger();
-    stranger
-        .execute(
-            "INSERT INTO events SELECT 3, conversation, 999, ordinal, roster, sender, client_id, proof, at, kind,
-                                       target, expires_at, recalled, users, role, text, body
-                                FROM events WHERE position = 1",
-            [],
-        )
-        .unwrap();
+    take(&stranger, 3);
     let both = Action::Pair {
         other: ConversationId(ANN.0),
         body: "both".into(),
@@ -109,9 +111,7 @@ fn a_failure_between_two_logs_leaves_nothing_in_either() {
     }
     assert_eq!(bodies(&store), ["message 0"]);
     assert_eq!(store.reader().unwrap().snapshot().unwrap().ceiling(), Position(1));
-    stranger
-        .execute("DELETE FROM events WHERE position = 3", [])
-        .unwrap();
+    give_back(&stranger, 3);
     let answers = writer.commit(&batch).unwrap();
     let events: Vec<_> = answers[0].as_ref().unwrap().new_events().collect();
     assert_eq!(
