@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::queue::HintReceiver;
-use crate::{Claim, ConversationId, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId};
+use crate::{Claim, Session, SessionId, Timestamp, TokenHash, User, UserId};
 
 /// How much is kept, and for how long.
 #[derive(Clone, Debug)]
@@ -28,14 +26,6 @@ pub struct Limits {
     pub routes_per_user_max: usize,
     /// Routes are kept for so long without being announced again.
     pub route_ttl: Duration,
-    /// Recent events are kept for so long after the newest.
-    pub recent_ttl: Duration,
-    /// Recent events of one user.
-    pub recent_events_max: usize,
-    /// And their bytes.
-    pub recent_bytes_max: usize,
-    /// Users with recent events, in this process.
-    pub recent_users_max: usize,
     /// How long a code is good for.
     pub code_ttl: Duration,
     /// How often a code may be tried.
@@ -66,10 +56,6 @@ impl Default for Limits {
             routed_users_max: 1_000_000,
             routes_per_user_max: 64,
             route_ttl: Duration::from_hours(24),
-            recent_ttl: Duration::from_hours(7 * 24),
-            recent_events_max: 256,
-            recent_bytes_max: 128 * 1024,
-            recent_users_max: 1_000,
             code_ttl: Duration::from_secs(300),
             code_attempts_max: 5,
             codes_max: 100_000,
@@ -238,57 +224,6 @@ pub trait Pasts: Send + Sync {
 
     /// What is remembered of that past. `None`: not known.
     fn remembered(&self, log_id: u64, now: Instant) -> Option<Vec<Claim>>;
-}
-
-// ---- recent events --------------------------------------------------------------------------------------------
-
-/// An event as it was sent, for a device that comes back soon.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RecentEvent {
-    /// Its conversation.
-    pub conversation: ConversationId,
-    /// Its place there.
-    pub seq: Seq,
-    /// Opaque.
-    pub bytes: Bytes,
-}
-
-/// An event, and whose lists it goes to.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RecentAddition {
-    /// The event.
-    pub event: RecentEvent,
-    /// Users. Those without a list are passed over.
-    pub users: Vec<UserId>,
-}
-
-/// What a user's list has.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RecentList {
-    /// What it was begun with.
-    pub since: Vec<u8>,
-    /// In the order of addition.
-    pub events: Vec<RecentEvent>,
-}
-
-/// The newest events for each user, so that a quick reconnect reads no bodies from the database.
-///
-/// Events get here after their commit, from any node, and an addition can be lost with its node. So the list saves
-/// reading what it has; that it is complete shows only by comparing with heads that were read from the database, and
-/// no sync token may rest on this list alone.
-pub trait Recent: Send + Sync {
-    /// Begins a user's list: empty, and complete since this mark, which is opaque here.
-    fn begin(&self, user: UserId, since: &[u8], now: Instant) -> bool;
-
-    /// Adds events to the lists that there are, in this order. A list that would grow beyond its limits ends. False:
-    /// some additions were not made, or perhaps not.
-    fn add(&self, additions: &[RecentAddition], now: Instant) -> bool;
-
-    /// A user's list. `None`: there is none, or it is not known.
-    fn recent(&self, user: UserId, now: Instant) -> Option<RecentList>;
-
-    /// Ends the lists of these users. False: perhaps not all of them.
-    fn clear(&self, users: &[UserId], now: Instant) -> bool;
 }
 
 // ---- codes ----------------------------------------------------------------------------------------------------

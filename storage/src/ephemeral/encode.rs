@@ -1,10 +1,8 @@
-//! How sessions, nodes and recent events are written into values that only nodes read. Every value begins with its
+//! How sessions and nodes are written into values that only nodes read. Every value begins with its
 //! version; what cannot be read is as good as absent.
 
-use bytes::Bytes;
-
-use super::contract::{Node, RecentEvent};
-use crate::{ConversationId, DeviceClass, Seq, Session, SessionId, Timestamp, User, UserId};
+use super::contract::Node;
+use crate::{DeviceClass, Session, SessionId, Timestamp, User, UserId};
 
 /// Of all values. Another version's are not read.
 const VERSION: u8 = 1;
@@ -137,24 +135,6 @@ pub(super) fn read_node(value: &[u8]) -> Option<Node> {
     reader.end(node)
 }
 
-pub(super) fn event(event: &RecentEvent) -> Vec<u8> {
-    Writer::new()
-        .number(event.conversation.0)
-        .number(event.seq.0)
-        .bytes(&event.bytes)
-        .0
-}
-
-pub(super) fn read_event(value: &[u8]) -> Option<RecentEvent> {
-    let mut reader = Reader::new(value)?;
-    let event = RecentEvent {
-        conversation: ConversationId(reader.number()?),
-        seq: Seq(reader.number()?),
-        bytes: Bytes::copy_from_slice(reader.bytes()?),
-    };
-    reader.end(event)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,21 +143,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(value in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (read_session(&value), read_node(&value), read_event(&value));
+            let _ = (read_session(&value), read_node(&value));
         }
 
         #[test]
-        fn what_was_written_is_read_and_nothing_shorter(conversation: u64, seq: u64, text in ".*") {
-            let written = RecentEvent {
-                conversation: ConversationId(conversation),
-                seq: Seq(seq),
-                bytes: Bytes::from(text.clone()),
-            };
-            let value = event(&written);
-            prop_assert_eq!(read_event(&value), Some(written));
-            prop_assert_eq!(read_event(&value[..value.len() - 1]), None);
-            let written = Node { name: text.clone(), address: text, since: Timestamp(seq), generation: conversation };
-            prop_assert_eq!(read_node(&node(&written)), Some(written));
+        fn what_was_written_is_read_and_nothing_shorter(generation: u64, since: u64, text in ".*") {
+            let written = Node { name: text.clone(), address: text, since: Timestamp(since), generation };
+            let value = node(&written);
+            prop_assert_eq!(read_node(&value[..value.len() - 1]), None);
+            prop_assert_eq!(read_node(&value), Some(written));
         }
     }
 

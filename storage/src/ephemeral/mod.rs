@@ -1,4 +1,4 @@
-//! What may vanish: cached sessions, who is connected where, recent events, verification codes, rates, and hints
+//! What may vanish: cached sessions, who is connected where, verification codes, rates, and hints
 //! between nodes.
 //!
 //! It owns nothing that a promise rests on. Every write here follows the commit of what it says, every answer may
@@ -24,7 +24,7 @@ mod tests;
 
 pub use contract::{
     Checked, Codes, Ended, Heartbeat, HintTarget, Hints, Limits, Lookup, Node, Pasts, Presence, Rate,
-    RateLimits, Recent, RecentAddition, RecentEvent, RecentList, Route, Secret, SessionCache, Taken, Ticket,
+    RateLimits, Route, Secret, SessionCache, Taken, Ticket,
 };
 pub use memory::Memory;
 pub use queue::{Hint, HintReceiver};

@@ -5,7 +5,6 @@ mod expiring;
 mod hints;
 mod presence;
 mod rates;
-mod recent;
 mod sessions;
 
 pub(super) use codes::hash as code_hash;
@@ -16,8 +15,8 @@ use parking_lot::Mutex;
 
 use super::Limits;
 use super::contract::{
-    Checked, Codes, Ended, Heartbeat, HintTarget, Hints, Lookup, Node, Presence, Rate, RateLimits, Recent,
-    RecentAddition, RecentList, Route, SessionCache, Taken, Ticket,
+    Checked, Codes, Ended, Heartbeat, HintTarget, Hints, Lookup, Node, Presence, Rate, RateLimits, Route,
+    SessionCache, Taken, Ticket,
 };
 use super::queue::HintReceiver;
 use crate::{Session, SessionId, TokenHash, User, UserId};
@@ -28,7 +27,6 @@ pub struct Memory {
     limits: Limits,
     sessions: Mutex<sessions::Sessions>,
     presence: Mutex<presence::Routes>,
-    recent: Mutex<recent::Lists>,
     codes: Mutex<codes::Issued>,
     rates: Mutex<rates::Rates>,
     hints: Mutex<hints::Subscribers>,
@@ -40,7 +38,6 @@ impl Memory {
         Self {
             sessions: Mutex::new(sessions::Sessions::new(limits.sessions_max)),
             presence: Mutex::default(),
-            recent: Mutex::new(recent::Lists::new(limits.recent_users_max)),
             codes: Mutex::new(codes::Issued::new(limits.codes_max)),
             rates: Mutex::new(rates::Rates::new(now)),
             hints: Mutex::default(),
@@ -87,32 +84,6 @@ impl Presence for Memory {
 
     fn nodes(&self, now: Instant) -> Option<Vec<Node>> {
         Some(self.presence.lock().nodes(now))
-    }
-}
-
-impl Recent for Memory {
-    fn begin(&self, user: UserId, since: &[u8], now: Instant) -> bool {
-        self.recent.lock().begin(&self.limits, user, since, now)
-    }
-
-    fn add(&self, additions: &[RecentAddition], now: Instant) -> bool {
-        let mut lists = self.recent.lock();
-        for RecentAddition { event, users } in additions {
-            for user in users {
-                lists.add(&self.limits, *user, event, now);
-            }
-        }
-        true
-    }
-
-    fn recent(&self, user: UserId, now: Instant) -> Option<RecentList> {
-        self.recent.lock().list(user, now)
-    }
-
-    fn clear(&self, users: &[UserId], _now: Instant) -> bool {
-        let mut lists = self.recent.lock();
-        users.iter().for_each(|user| lists.clear(*user));
-        true
     }
 }
 

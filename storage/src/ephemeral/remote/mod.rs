@@ -8,7 +8,6 @@ mod link;
 mod pasts;
 mod presence;
 mod rates;
-mod recent;
 mod refusals;
 mod rehearsal;
 mod sessions;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use services::{Redis, RedisSetup};
 
-use super::world::{PATIENCE, addition, next, node, patient, session, token};
+use super::world::{PATIENCE, next, node, patient, session, token};
 use crate::ephemeral::{
     Checked, Codes, Ended, Heartbeat, Hint, HintTarget, Hints, HintsBy, Limits, Lookup, Presence, Rate,
-    RateLimits, Recent, Remote, RemoteError, RemoteSettings, SessionCache, Taken, UrlError,
+    RateLimits, Remote, RemoteError, RemoteSettings, SessionCache, Taken, UrlError,
 };
 use crate::{SessionId, UserId};
 use pool::breaker::BreakerState;
@@ -64,10 +64,6 @@ fn nothing_is_known(remote: &Remote) {
     assert!(!remote.withdraw(&node("a", 1), &sessions, now));
     assert_eq!(remote.routes(&[UserId(1)], now), None);
     assert_eq!(remote.nodes(now), None);
-    assert!(!remote.begin(UserId(1), b"t", now));
-    assert_eq!(remote.recent(UserId(1), now), None);
-    assert!(!remote.add(&[addition(1, &[1])], now));
-    assert!(!remote.clear(&[UserId(1)], now));
     assert!(!remote.issue("a", "123456", now));
     assert_eq!(remote.check("a", "123456", now), Checked::Unknown);
     assert!(!remote.publish(HintTarget::All, b"", now));
@@ -242,7 +238,6 @@ fn a_full_server_answers_questions_and_ends_sessions() {
     assert!(is_found(&remote, 1));
     assert_eq!(remote.is_online(&[UserId(1)], now), Some(vec![true]));
     assert!(!remote.announce(&node("a", 1), &[(UserId(2), SessionId(2))], now));
-    assert!(!remote.begin(UserId(1), b"t", now));
     assert!(!remote.issue("a", "123456", now));
     for _ in 0..20 {
         assert!(!remote.publish(HintTarget::All, b"", now));
@@ -314,9 +309,6 @@ fn every_key_expires_and_has_the_prefix() {
         remote.end(Ended::User(UserId(1)), now);
         remote.heartbeat(&node("a", 1), now);
         assert!(remote.announce(&node("a", 1), &[(UserId(1), SessionId(1))], now));
-        assert!(remote.begin(UserId(1), b"t", now));
-        assert!(remote.begin(UserId(2), b"t", now));
-        assert!(remote.add(&[addition(1, &[2, 3])], now));
         assert!(remote.issue("a", "123456", now));
         let rate = Rate {
             every: Duration::from_secs(60),
@@ -329,11 +321,7 @@ fn every_key_expires_and_has_the_prefix() {
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut connection = client.get_connection().expect("a connection");
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).expect("keys");
-    assert!(keys.len() >= 26, "{keys:?}");
-    assert!(
-        !keys.iter().any(|key| key.ends_with("offline:3")),
-        "it has no list"
-    );
+    assert!(keys.len() >= 22, "{keys:?}");
     for key in keys {
         assert!(key.starts_with("mine:"), "{key}");
         let ttl: i64 = redis::cmd("PTTL")

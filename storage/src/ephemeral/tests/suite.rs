@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::world::{World, addition, next, node, session, shared, token};
+use super::world::{World, next, node, session, shared, token};
 use crate::ephemeral::{
-    Checked, Ended, Heartbeat, Hint, HintTarget, HintsBy, Limits, Lookup, Rate, RecentList, RemoteSettings,
-    Route, Taken, Ticket,
+    Checked, Ended, Heartbeat, Hint, HintTarget, HintsBy, Limits, Lookup, Rate, RemoteSettings, Route, Taken,
+    Ticket,
 };
 use crate::{SessionId, UserId};
 
@@ -34,10 +34,6 @@ suite! {
     a_node_that_falls_silent_is_gone_with_its_routes(short());
     a_user_has_so_many_routes(Limits { routes_per_user_max: 2, ..Limits::default() });
     there_are_so_many_nodes(Limits { nodes_max: 1, ..Limits::default() });
-    recent_events_come_back_in_order(Limits::default());
-    recent_events_go_to_the_lists_they_are_for(Limits::default());
-    many_recent_events_are_added_at_once(Limits { recent_bytes_max: 2 * 1024 * 1024, ..Limits::default() });
-    a_list_that_grows_too_long_ends(Limits { recent_events_max: 3, recent_bytes_max: 10, ..Limits::default() });
     a_code_is_good_once_and_for_a_few_tries(Limits::default());
     a_code_is_used_by_one_of_many(Limits::default());
     a_rate_allows_a_burst_and_then_its_average(Limits::default());
@@ -51,7 +47,6 @@ fn short() -> Limits {
         session_ttl: moment,
         absent_ttl: moment,
         node_ttl: moment,
-        recent_ttl: moment,
         code_ttl: moment,
         ..Limits::default()
     }
@@ -129,8 +124,6 @@ fn what_is_cached_expires(world: &World) {
     world.until(|now| matches!(world.store.find(&token(2), now), Lookup::Unknown(Some(_))));
     assert!(world.store.issue("a", "123456", world.now()));
     world.until(|now| world.store.check("a", "000000", now) == Checked::NoCode);
-    assert!(world.store.begin(UserId(1), b"t", world.now()));
-    world.until(|now| world.store.recent(UserId(1), now).is_none());
 }
 
 fn route(node: &str, session: u64) -> Route {
@@ -232,109 +225,6 @@ fn there_are_so_many_nodes(world: &World) {
         Heartbeat::Unknown
     );
     assert_eq!(world.store.nodes(world.now()), Some(vec![node("a", 1)]));
-}
-
-fn events(list: Option<RecentList>) -> Option<Vec<u64>> {
-    Some(list?.events.iter().map(|event| event.seq.0).collect())
-}
-
-fn recent_events_come_back_in_order(world: &World) {
-    let (store, user) = (&world.store, UserId(1));
-    let additions: Vec<_> = (0..12).map(|seq| addition(seq, &[1])).collect();
-    assert!(store.add(&additions, world.now()));
-    assert_eq!(store.recent(user, world.now()), None, "no list was begun");
-    assert!(store.begin(user, b"token \xff", world.now()));
-    let begun = RecentList {
-        since: b"token \xff".to_vec(),
-        events: Vec::new(),
-    };
-    assert_eq!(store.recent(user, world.now()), Some(begun.clone()));
-    assert!(store.add(&additions[..5], world.now()));
-    assert!(store.add(&additions[5..], world.now()));
-    let whole = RecentList {
-        events: additions.into_iter().map(|addition| addition.event).collect(),
-        ..begun
-    };
-    assert_eq!(store.recent(user, world.now()), Some(whole));
-    assert_eq!(store.recent(UserId(2), world.now()), None);
-    assert!(store.begin(user, b"later", world.now()));
-    assert_eq!(events(store.recent(user, world.now())), Some(vec![]));
-    assert!(store.clear(&[user], world.now()));
-    assert_eq!(store.recent(user, world.now()), None);
-}
-
-fn recent_events_go_to_the_lists_they_are_for(world: &World) {
-    let (store, now) = (&world.store, world.now());
-    for user in [1, 2, 4] {
-        assert!(store.begin(UserId(user), b"t", now));
-    }
-    // The third has no list.
-    assert!(store.add(
-        &[
-            addition(7, &[1, 3]),
-            addition(8, &[]),
-            addition(9, &[2, 3, 1]),
-            addition(3, &[2])
-        ],
-        now,
-    ));
-    let lists = |users: &[u64]| -> Vec<_> {
-        users
-            .iter()
-            .map(|user| events(store.recent(UserId(*user), now)))
-            .collect()
-    };
-    assert_eq!(
-        lists(&[1, 2, 3, 4]),
-        [Some(vec![7, 9]), Some(vec![9, 3]), None, Some(vec![])]
-    );
-    assert!(store.clear(&[UserId(1), UserId(3), UserId(4)], now));
-    assert_eq!(lists(&[1, 2, 4]), [None, Some(vec![9, 3]), None]);
-    assert!(store.clear(&[], now) && store.add(&[], now));
-}
-
-/// More users, and more bytes, than one round trip takes.
-fn many_recent_events_are_added_at_once(world: &World) {
-    let (store, now) = (&world.store, world.now());
-    let users: Vec<u64> = (1..=3_000).collect();
-    for user in [1, 1_999, 2_000, 2_001, 3_000] {
-        assert!(store.begin(UserId(user), b"t", now));
-    }
-    let mut additions = vec![addition(1, &users), addition(2, &users)];
-    for addition in &mut additions {
-        addition.event.bytes = vec![7; 600 * 1024].into();
-    }
-    assert!(store.add(&additions, now));
-    for user in [1, 1_999, 2_000, 2_001, 3_000] {
-        assert_eq!(
-            events(store.recent(UserId(user), now)),
-            Some(vec![1, 2]),
-            "{user}"
-        );
-    }
-    let users: Vec<UserId> = users.into_iter().map(UserId).collect();
-    assert!(store.clear(&users, now));
-    assert_eq!(store.recent(UserId(3_000), now), None);
-}
-
-fn a_list_that_grows_too_long_ends(world: &World) {
-    let (store, user) = (&world.store, UserId(1));
-    let of = |text: &'static str| {
-        let mut addition = addition(1, &[1, 2]);
-        addition.event.bytes = Bytes::from_static(text.as_bytes());
-        addition
-    };
-    for too_much in [vec![of(""); 2], vec![of("eleven byte")], vec![of(""); 9]] {
-        assert!(store.begin(user, b"t", world.now()));
-        assert!(store.add(&[of(""), of("")], world.now()));
-        assert!(store.begin(UserId(2), b"t", world.now()));
-        assert!(store.recent(user, world.now()).is_some());
-        assert!(store.add(&too_much, world.now()));
-        assert_eq!(store.recent(user, world.now()), None);
-        let other = events(store.recent(UserId(2), world.now()));
-        assert_eq!(other.is_some(), too_much.len() == 2, "its own limits");
-    }
-    assert!(!store.begin(user, b"eleven byte", world.now()));
 }
 
 fn a_code_is_good_once_and_for_a_few_tries(world: &World) {

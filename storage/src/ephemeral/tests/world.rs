@@ -5,19 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-
 use crate::ephemeral::{
-    Codes, Hint, HintReceiver, Hints, Limits, Memory, Node, Presence, RateLimits, Recent, RecentAddition,
-    RecentEvent, Remote, RemoteSettings, SessionCache,
+    Codes, Hint, HintReceiver, Hints, Limits, Memory, Node, Presence, RateLimits, Remote, RemoteSettings,
+    SessionCache,
 };
-use crate::{ConversationId, DeviceClass, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId};
+use crate::{DeviceClass, Session, SessionId, Timestamp, TokenHash, User, UserId};
 
 /// How long a test waits for what must come about.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) trait Everything: SessionCache + Presence + Recent + Codes + RateLimits + Hints {}
-impl<T: SessionCache + Presence + Recent + Codes + RateLimits + Hints> Everything for T {}
+pub(super) trait Everything: SessionCache + Presence + Codes + RateLimits + Hints {}
+impl<T: SessionCache + Presence + Codes + RateLimits + Hints> Everything for T {}
 
 pub(super) struct World {
     pub(super) store: Arc<dyn Everything>,
@@ -129,17 +127,6 @@ pub(super) fn node(name: &str, generation: u64) -> Node {
         address: format!("{name}:1"),
         since: Timestamp(5),
         generation,
-    }
-}
-
-pub(super) fn addition(seq: u64, users: &[u64]) -> RecentAddition {
-    RecentAddition {
-        event: RecentEvent {
-            conversation: ConversationId(u64::MAX),
-            seq: Seq(seq),
-            bytes: Bytes::from_static(b"\0\r\n"),
-        },
-        users: users.iter().copied().map(UserId).collect(),
     }
 }
 
