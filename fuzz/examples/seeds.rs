@@ -1,4 +1,4 @@
-//! Writes the seeds of all corpora, in the places where the fuzzers and the tests read them.
+//! Writes the seeds of all corpora and the dictionary, in the places where the fuzzers and the tests read them.
 
 use std::{fs, io, path::Path};
 
@@ -9,5 +9,5 @@ fn main() -> io::Result<()> {
         fs::create_dir_all(&directory)?;
         fs::write(directory.join(&seed.name), &seed.data)?;
     }
-    Ok(())
+    fs::write(fuzz::dictionary::path(), fuzz::dictionary::text()?)
 }

@@ -17,6 +17,7 @@
 mod bodies;
 mod client;
 mod connection;
+pub mod dictionary;
 mod input;
 mod limits;
 pub mod memory;

@@ -21,27 +21,14 @@ fn refused(user: &mut User, command: Command, body: Vec<u8>) -> v1::Error {
 fn an_empty_body_where_fields_are_needed_is_invalid() {
     let mut stage = Stage::new();
     let mut ada = stage.daemon.register("ada");
-    let needs_fields = [
-        Command::GetUsers,
-        Command::FindUser,
-        Command::Send,
-        Command::History,
-        Command::Sync,
-        Command::ListConversations,
-        Command::GetConversation,
-        Command::GetConversations,
-        Command::Delivered,
-        Command::Read,
-        Command::CreateGroup,
-        Command::AddMembers,
-        Command::RemoveMember,
-        Command::LeaveGroup,
-        Command::SetRole,
-        Command::RenameGroup,
-        Command::DisbandGroup,
-        Command::ListMembers,
-        Command::Typing,
+    let needs_none = [
+        Command::Logout,
+        Command::LogoutOthers,
+        Command::ListDevices,
+        Command::UpdateProfile,
     ];
+    let needs_fields =
+        Command::requests().filter(|command| !command.is_for_anyone() && !needs_none.contains(command));
     for command in needs_fields {
         let refusal = refused(&mut ada, command, vec![]);
         assert_eq!(refusal.code(), ErrorCode::Invalid, "{command:?}");

@@ -102,11 +102,7 @@ fn an_unknown_command_of_a_session_is_refused_and_the_connection_stays() {
 #[test]
 fn every_command_that_needs_a_session_is_refused_before_it() {
     let mut stage = Stage::new();
-    let open = [Command::Hello, Command::Ping, Command::Register, Command::Login];
-    for command in Command::ALL
-        .iter()
-        .filter(|command| !command.is_push() && !open.contains(command))
-    {
+    for command in Command::requests().filter(|command| !command.is_for_anyone()) {
         let mut conn = stage.stranger();
         conn.write_frame(MessageType::request(command.number()), 1, &b""[..]);
         assert_eq!(conn.refusal_of(1).code(), ErrorCode::Protocol, "{command:?}");
