@@ -28,7 +28,6 @@ const UPDATES_MAX: usize = 1_024;
 
 /// What a device has to tell. Asking for the next one says that this one is done.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Update {
     /// A connection stands.
     Connected(Box<v1::Session>),

@@ -34,7 +34,6 @@ pub enum Error {
 
 /// Why a session is over.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Ending {
     /// The same session connected again elsewhere.
     #[error("another program connected with this session")]

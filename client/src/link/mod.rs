@@ -73,7 +73,6 @@ pub enum Action {
 
 /// What happens on a connection without having been asked for, in the order of the wire.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Event {
     /// A connection stands and its session is authenticated.
     Connected {

@@ -186,18 +186,16 @@ fn server_config(
 ) -> Result<ServerConfig, TlsConfigError> {
     let chain = read_certificates(certificates)?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsConfigError::Pem)?;
-    let verifier = match clients {
-        ClientCertificates::Unwanted => WebPkiClientVerifier::no_client_auth(),
-        ClientCertificates::Optional(authorities) | ClientCertificates::Required(authorities) => {
-            let roots = Arc::new(read_roots(authorities)?);
-            let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
-            let builder = match clients {
-                ClientCertificates::Optional(_) => builder.allow_unauthenticated(),
-                _ => builder,
-            };
-            builder.build().map_err(TlsConfigError::Authorities)?
-        }
+    let verifier = |authorities| {
+        let roots = Arc::new(read_roots(authorities)?);
+        Ok(WebPkiClientVerifier::builder_with_provider(roots, provider()))
     };
+    let verifier = match clients {
+        ClientCertificates::Unwanted => Ok(WebPkiClientVerifier::no_client_auth()),
+        ClientCertificates::Optional(authorities) => verifier(authorities)?.allow_unauthenticated().build(),
+        ClientCertificates::Required(authorities) => verifier(authorities)?.build(),
+    };
+    let verifier = verifier.map_err(TlsConfigError::Authorities)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsConfigError::Tls)?

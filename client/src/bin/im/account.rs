@@ -7,11 +7,11 @@ use client::{
     Device, Error, Update,
     sync::{Snapshot, Start},
 };
-use protocol::{Reply, Request, v1};
+use protocol::v1;
 use serde_json::json;
 
 use crate::{
-    context::{CALL_TIMEOUT, Context, call},
+    context::{CALL_TIMEOUT, Context, expect},
     failure::Failure,
     terminal, text,
     time::{date_and_clock, local_zone},
@@ -73,20 +73,13 @@ fn begin_at_heads(context: &mut Context, mut device: Device) -> Result<(), Failu
 pub(crate) fn logout(context: &mut Context, others: bool) -> Result<(), Failure> {
     let client = context.client()?;
     if others {
-        let ended = call(
-            &client,
-            Request::LogoutOthers(v1::LogoutOthersRequest {}),
-            |reply| match reply {
-                Reply::LogoutOthers(ended) => Some(ended.sessions),
-                _ => None,
-            },
-        )?;
+        let ended = client.ask(v1::LogoutOthersRequest {}, CALL_TIMEOUT)?.sessions;
         let json = || json!({ "type": "logged_out_others", "sessions": ended });
         return Ok(context
             .output
             .print(json, || format!("{ended} other sessions ended"))?);
     }
-    match client.call(Request::Logout(v1::LogoutRequest {}), CALL_TIMEOUT) {
+    match client.ask(v1::LogoutRequest {}, CALL_TIMEOUT) {
         // A session that the server does not know any more is as good as logged out.
         Ok(_) | Err(Error::Ended(_)) => {}
         Err(error) => return Err(error.into()),
@@ -100,11 +93,8 @@ pub(crate) fn logout(context: &mut Context, others: bool) -> Result<(), Failure>
 pub(crate) fn whoami(context: &Context) -> Result<(), Failure> {
     let (id, _) = context.me()?;
     let client = context.client()?;
-    let request = Request::GetUsers(v1::GetUsersRequest { user_ids: vec![id] });
-    let user = call(&client, request, |reply| match reply {
-        Reply::GetUsers(users) => users.users.into_iter().next(),
-        _ => None,
-    })?;
+    let found = client.ask(v1::GetUsersRequest { user_ids: vec![id] }, CALL_TIMEOUT)?;
+    let user = expect::<v1::GetUsersRequest, _>(found.users.into_iter().next())?;
     let json = || {
         json!({
             "type": "user",
@@ -131,15 +121,8 @@ pub(crate) fn whoami(context: &Context) -> Result<(), Failure> {
 
 pub(crate) fn devices(context: &Context) -> Result<(), Failure> {
     let client = context.client()?;
-    let sessions = call(
-        &client,
-        Request::ListDevices(v1::ListDevicesRequest {}),
-        |reply| match reply {
-            Reply::ListDevices(list) => Some(list.sessions),
-            _ => None,
-        },
-    )?;
-    for session in sessions {
+    let list = client.ask(v1::ListDevicesRequest {}, CALL_TIMEOUT)?;
+    for session in list.sessions {
         let device = session.device.clone().unwrap_or_default();
         let json = || {
             json!({

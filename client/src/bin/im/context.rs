@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use client::{Client, Error, Events, Options, link::Identity, store::Profile};
-use protocol::{Reply, Request, v1};
+use protocol::{Call, v1};
 
 use crate::{args::Common, failure::Failure, output::Output};
 
@@ -97,20 +97,10 @@ impl Context {
     }
 }
 
-/// Calls and takes the reply apart; another reply than the expected one cannot come.
-pub(crate) fn call<T>(
-    client: &Client,
-    request: Request,
-    take: impl FnOnce(Reply) -> Option<T>,
-) -> Result<T, Failure> {
-    let reply = client.call(request, CALL_TIMEOUT)?;
-    expect(reply, take)
-}
-
-/// The expected reply, taken apart.
-pub(crate) fn expect<T>(reply: Reply, take: impl FnOnce(Reply) -> Option<T>) -> Result<T, Failure> {
-    let name = reply.command().name();
-    take(reply).ok_or_else(|| Error::Protocol(format!("an unexpected answer: {name}")).into())
+/// What an answer to this request always has.
+pub(crate) fn expect<C: Call, T>(part: Option<T>) -> Result<T, Failure> {
+    let name = C::COMMAND.name();
+    part.ok_or_else(|| Error::Protocol(format!("an unexpected answer: {name}")).into())
 }
 
 /// `host:port`, before anything is asked of a network.

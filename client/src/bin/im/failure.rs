@@ -98,7 +98,7 @@ const fn ending_code(ending: &Ending) -> &'static str {
         Ending::Displaced => "DISPLACED",
         Ending::Revoked => "REVOKED",
         Ending::UnsupportedVersion { .. } => "UNSUPPORTED_VERSION",
-        _ => "UNAUTHENTICATED",
+        Ending::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::{Client, new_client_id};
 use protocol::{
-    Reply, Request,
+    Call,
     v1::{self, Role},
 };
 use serde_json::json;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     args::{Group, RoleName},
-    context::{Context, call},
+    context::{CALL_TIMEOUT, Context},
     failure::Failure,
     names::Directory,
     target::Resolver,
@@ -35,9 +35,10 @@ struct Change<'a> {
 pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
     let client = context.client()?;
     let resolver = Resolver::new(context, &client, Some(TIMEOUT))?;
-    let given = match command {
-        Group::Create { client_id, .. } => *client_id,
-        _ => None,
+    let given = if let Group::Create { client_id, .. } = command {
+        *client_id
+    } else {
+        None
     };
     let change = Change {
         context,
@@ -55,64 +56,64 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
         Group::Create { name, members, .. } => change.make(
             "create",
             name,
-            Request::CreateGroup(v1::CreateGroupRequest {
+            v1::CreateGroupRequest {
                 client_msg_id,
                 name: name.strip_prefix('#').unwrap_or(name).to_owned(),
                 user_ids: users(members)?,
-            }),
+            },
         ),
         Group::Add { group, members } => change.make(
             "add",
             group,
-            Request::AddMembers(v1::AddMembersRequest {
+            v1::AddMembersRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
                 user_ids: users(members)?,
-            }),
+            },
         ),
         Group::Remove { group, member } => change.make(
             "remove",
             group,
-            Request::RemoveMember(v1::RemoveMemberRequest {
+            v1::RemoveMemberRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
                 user_id: resolver.user(member)?,
-            }),
+            },
         ),
         Group::Leave { group } => change.make(
             "leave",
             group,
-            Request::LeaveGroup(v1::LeaveGroupRequest {
+            v1::LeaveGroupRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
-            }),
+            },
         ),
         Group::Rename { group, name } => change.make(
             "rename",
             name,
-            Request::RenameGroup(v1::RenameGroupRequest {
+            v1::RenameGroupRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
                 name: name.strip_prefix('#').unwrap_or(name).to_owned(),
-            }),
+            },
         ),
         Group::Role { group, member, role } => change.make(
             "role",
             group,
-            Request::SetRole(v1::SetRoleRequest {
+            v1::SetRoleRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
                 user_id: resolver.user(member)?,
                 role: Role::from(*role).into(),
-            }),
+            },
         ),
         Group::Disband { group } => change.make(
             "disband",
             group,
-            Request::DisbandGroup(v1::DisbandGroupRequest {
+            v1::DisbandGroupRequest {
                 conversation_id: resolver.group(group)?,
                 client_msg_id,
-            }),
+            },
         ),
         Group::Members { group } => members(context, &client, resolver.group(group)?),
     }
@@ -120,19 +121,13 @@ pub(crate) fn run(context: &Context, command: &Group) -> Result<(), Failure> {
 
 impl Change<'_> {
     /// `called`: the group's name, or its id, as it was written.
-    fn make(&self, action: &str, called: &str, request: Request) -> Result<(), Failure> {
-        let reply = self.client.call_until_definite(request, TIMEOUT)?;
-        let name = reply.command().name();
-        let (Reply::CreateGroup(done)
-        | Reply::AddMembers(done)
-        | Reply::RemoveMember(done)
-        | Reply::LeaveGroup(done)
-        | Reply::SetRole(done)
-        | Reply::RenameGroup(done)
-        | Reply::DisbandGroup(done)) = reply
-        else {
-            return Err(client::Error::Protocol(format!("an unexpected answer: {name}")).into());
-        };
+    fn make(
+        &self,
+        action: &str,
+        called: &str,
+        request: impl Call<Response = v1::SendResponse>,
+    ) -> Result<(), Failure> {
+        let done = self.client.ask_until_definite(request, TIMEOUT)?;
         let mut names = Directory::open(&self.context.profile);
         let name = called.strip_prefix('#').unwrap_or(called);
         let id = done.conversation_id;
@@ -168,15 +163,12 @@ impl Change<'_> {
 fn members(context: &Context, client: &Client, conversation_id: u64) -> Result<(), Failure> {
     let mut after_user_id = 0;
     loop {
-        let request = Request::ListMembers(v1::ListMembersRequest {
+        let request = v1::ListMembersRequest {
             conversation_id,
             after_user_id,
             limit: PAGE,
-        });
-        let page = call(client, request, |reply| match reply {
-            Reply::ListMembers(page) => Some(page),
-            _ => None,
-        })?;
+        };
+        let page = client.ask(request, CALL_TIMEOUT)?;
         for member in &page.members {
             let role = member
                 .role()

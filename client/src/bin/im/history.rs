@@ -1,13 +1,10 @@
 //! `im history`: the newest messages of a conversation, as they stand now.
 
 use client::Error;
-use protocol::{
-    Reply, Request,
-    v1::{self, Direction, ErrorCode},
-};
+use protocol::v1::{self, Direction, ErrorCode};
 
 use crate::{
-    context::{Context, call},
+    context::{CALL_TIMEOUT, Context, expect},
     failure::Failure,
     message,
     names::Directory,
@@ -83,17 +80,11 @@ fn page(
     request: v1::HistoryRequest,
     target: &str,
 ) -> Result<Option<v1::Page>, Failure> {
-    let take = |reply| match reply {
-        Reply::History(history) => history.page,
-        _ => None,
-    };
-    match call(client, Request::History(request), take) {
-        Ok(page) => Ok(Some(page)),
-        Err(Failure::Call(Error::Refused(refusal)))
-            if refusal.code() == ErrorCode::NotFound && target.starts_with('@') =>
-        {
+    match client.ask(request, CALL_TIMEOUT) {
+        Ok(history) => expect::<v1::HistoryRequest, _>(history.page).map(Some),
+        Err(Error::Refused(refusal)) if refusal.code() == ErrorCode::NotFound && target.starts_with('@') => {
             Ok(None)
         }
-        Err(failure) => Err(failure),
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,13 +1,10 @@
 //! `im list` and `im read`: conversations and what is unread in them.
 
-use protocol::{
-    Reply, Request,
-    v1::{self, ConversationKind},
-};
+use protocol::v1::{self, ConversationKind};
 use serde_json::json;
 
 use crate::{
-    context::{Context, call},
+    context::{CALL_TIMEOUT, Context, expect},
     failure::Failure,
     names::Directory,
     target::Resolver,
@@ -77,17 +74,10 @@ fn print(context: &Context, conversation: &v1::Conversation, names: &Directory) 
 pub(crate) fn mark_read(context: &Context, target: &str) -> Result<(), Failure> {
     let client = context.client()?;
     let conversation_id = Resolver::new(context, &client, None)?.conversation(target)?;
-    let request = Request::GetConversation(v1::GetConversationRequest { conversation_id });
-    let conversation = call(&client, request, |reply| match reply {
-        Reply::GetConversation(found) => found.conversation,
-        _ => None,
-    })?;
-    let seq = conversation.head_seq;
+    let found = client.ask(v1::GetConversationRequest { conversation_id }, CALL_TIMEOUT)?;
+    let seq = expect::<v1::GetConversationRequest, _>(found.conversation)?.head_seq;
     if seq > 0 {
-        let request = Request::Read(v1::ReadRequest { conversation_id, seq });
-        call(&client, request, |reply| {
-            matches!(reply, Reply::Read(_)).then_some(())
-        })?;
+        client.ask(v1::ReadRequest { conversation_id, seq }, CALL_TIMEOUT)?;
     }
     let json = || json!({ "type": "read", "conversation_id": conversation_id.to_string(), "seq": seq });
     Ok(context.output.print(json, || format!("read up to {seq}"))?)

@@ -2,6 +2,7 @@
 //!
 //! It owns what a person or a script sees: arguments, output, exit codes. It must never print remote text
 //! to a terminal with its control characters, nor move a cursor past what it has shown.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod account;
 mod args;

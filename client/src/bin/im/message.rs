@@ -175,7 +175,18 @@ pub(crate) fn notice(event: &v1::Event, names: &Directory) -> Option<String> {
         }
         EventKind::GroupRenamed => format!("{actor} renamed the group to {}", change.name),
         EventKind::GroupDisbanded => format!("{actor} ended the group"),
-        _ => return None,
+        EventKind::Unspecified
+        | EventKind::Text
+        | EventKind::Image
+        | EventKind::Voice
+        | EventKind::Video
+        | EventKind::File
+        | EventKind::Location
+        | EventKind::Card
+        | EventKind::Custom
+        | EventKind::Edit
+        | EventKind::Recall
+        | EventKind::Reaction => return None,
     })
 }
 

@@ -94,7 +94,11 @@ fn receive(
                 unreachable = reason;
             }
             Update::Ended(ending) => return Err(Error::Ended(ending).into()),
-            _ => {}
+            Update::Synced
+            | Update::Rewound { .. }
+            | Update::Cursors(_)
+            | Update::Transient(_)
+            | Update::Typing(_) => {}
         }
     }
     if !connected && !unreachable.is_empty() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use client::{Client, Error};
 use protocol::{
-    ConversationClass, ConversationId, Reply, Request, direct_conversation, self_conversation,
+    Call, ConversationClass, ConversationId, direct_conversation, self_conversation,
     v1::{self, ConversationKind},
 };
 
@@ -119,14 +119,10 @@ impl<'a> Resolver<'a> {
         if let Some(id) = numbered(name) {
             return Ok(id);
         }
-        let request = Request::FindUser(v1::FindUserRequest {
+        let found = self.ask(v1::FindUserRequest {
             name: name.to_owned(),
-        });
-        let user = self.ask(request, |reply| match reply {
-            Reply::FindUser(found) => found.user,
-            _ => None,
         })?;
-        Ok(user.user_id)
+        Ok(expect::<v1::FindUserRequest, _>(found.user)?.user_id)
     }
 
     /// All conversations, newest first.
@@ -134,11 +130,7 @@ impl<'a> Resolver<'a> {
         let mut all = Vec::new();
         let mut before = bytes::Bytes::new();
         while all.len() < CONVERSATIONS_MAX {
-            let request = Request::ListConversations(v1::ListConversationsRequest { before, limit: PAGE });
-            let page = self.ask(request, |reply| match reply {
-                Reply::ListConversations(page) => Some(page),
-                _ => None,
-            })?;
+            let page = self.ask(v1::ListConversationsRequest { before, limit: PAGE })?;
             let nothing = page.conversations.is_empty();
             all.extend(page.conversations);
             if !page.more || page.before.is_empty() || nothing {
@@ -149,15 +141,14 @@ impl<'a> Resolver<'a> {
         Ok(all)
     }
 
-    fn ask<T>(&self, request: Request, take: impl FnOnce(Reply) -> Option<T>) -> Result<T, Failure> {
-        let reply = match self.deadline {
+    fn ask<C: Call>(&self, request: C) -> Result<C::Response, Failure> {
+        Ok(match self.deadline {
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                self.client.call_until_definite(request, left)?
+                self.client.ask_until_definite(request, left)?
             }
-            None => self.client.call(request, CALL_TIMEOUT)?,
-        };
-        expect(reply, take)
+            None => self.client.ask(request, CALL_TIMEOUT)?,
+        })
     }
 }
 

@@ -67,6 +67,10 @@ impl State {
             }
             return Vec::new();
         }
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "a key that means nothing here does nothing"
+        )]
         match key.code {
             KeyCode::Char('c' | 'q') if control => return self.leave(),
             KeyCode::Char('d') if control && self.input().is_empty() => return self.leave(),

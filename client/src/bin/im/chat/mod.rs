@@ -221,7 +221,14 @@ impl Chat<'_> {
                 Update::Store => self.context.profile.save_sync(&self.device.snapshot())?,
                 Update::Restarted => self.context.profile.save_sync(&self.device.snapshot())?,
                 Update::Connected(_) => self.worker.list(),
-                _ => {}
+                Update::Disconnected { .. }
+                | Update::Ended(_)
+                | Update::Synced
+                | Update::Rewound { .. }
+                | Update::Conversations(_)
+                | Update::Cursors(_)
+                | Update::Transient(_)
+                | Update::Typing(_) => {}
             }
             let effects = self.state.handle_update(&update);
             see(&self.state, &update);
@@ -248,7 +255,15 @@ impl Chat<'_> {
                 Effect::Stop => turn = Turn::Stop,
                 Effect::Redraw => turn = Turn::Redraw,
                 Effect::Send(request) => self.note_sent(request)?,
-                _ => {}
+                Effect::LoadHistory { .. }
+                | Effect::LoadConversation { .. }
+                | Effect::LoadNames(_)
+                | Effect::MarkRead { .. }
+                | Effect::Typing { .. }
+                | Effect::FindUser { .. }
+                | Effect::CreateGroup { .. }
+                | Effect::AddMembers { .. }
+                | Effect::Leave { .. } => {}
             }
             if let Some(answer) = self.worker.begin(effect) {
                 let effects = self.state.handle_answer(answer);

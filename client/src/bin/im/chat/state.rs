@@ -214,7 +214,7 @@ impl State {
                 return self.names_of([typing.user_id]);
             }
             Update::Typing(typing) => drop(self.typing.remove(&typing.conversation_id)),
-            _ => {}
+            Update::Store | Update::Synced | Update::Transient(_) => {}
         }
         Vec::new()
     }

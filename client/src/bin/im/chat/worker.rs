@@ -12,10 +12,7 @@ use std::{
 
 use client::{Client, Error};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use protocol::{
-    Reply, Request,
-    v1::{self, Direction, ErrorCode},
-};
+use protocol::v1::{self, Direction, ErrorCode};
 
 use super::effect::{Answer, Effect};
 use crate::failure::Failure;
@@ -108,23 +105,19 @@ impl Worker {
     /// Begins an effect; the answer at once where there is no room for it.
     pub(crate) fn begin(&self, effect: Effect) -> Option<Answer> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        match effect {
-            Effect::Send(request) => {
-                let refused = self.messages.try_send(request).err()?;
-                self.under_way.fetch_sub(1, Ordering::Relaxed);
-                Some(Answer::NotSent {
-                    request: refused.into_inner(),
-                    reason: "too many messages wait to be sent".to_owned(),
-                })
-            }
-            effect => {
-                let refused = self.questions.try_send(Question::Effect(effect)).err()?;
-                self.under_way.fetch_sub(1, Ordering::Relaxed);
-                match refused.into_inner() {
-                    Question::Effect(effect) => failed(effect, "too much is under way"),
-                    Question::List => None,
-                }
-            }
+        if let Effect::Send(request) = effect {
+            let refused = self.messages.try_send(request).err()?;
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
+            return Some(Answer::NotSent {
+                request: refused.into_inner(),
+                reason: "too many messages wait to be sent".to_owned(),
+            });
+        }
+        let refused = self.questions.try_send(Question::Effect(effect)).err()?;
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        match refused.into_inner() {
+            Question::Effect(effect) => failed(effect, "too much is under way"),
+            Question::List => None,
         }
     }
 }
@@ -140,14 +133,14 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure
 fn ask(client: &Client, question: Question) -> Vec<Answer> {
     match question {
         Question::List => {
-            let request = Request::ListConversations(v1::ListConversationsRequest {
+            let request = v1::ListConversationsRequest {
                 limit: LIST,
                 ..v1::ListConversationsRequest::default()
-            });
-            match client.call(request, ASK_TIMEOUT) {
-                Ok(Reply::ListConversations(list)) => vec![Answer::Conversations(list.conversations)],
+            };
+            match client.ask(request, ASK_TIMEOUT) {
+                Ok(list) => vec![Answer::Conversations(list.conversations)],
                 // It is asked for again on the next connection.
-                _ => Vec::new(),
+                Err(_) => Vec::new(),
             }
         }
         Question::Effect(effect) => match answer(client, &effect) {
@@ -171,83 +164,99 @@ fn failed(effect: Effect, reason: &str) -> Option<Answer> {
         | Effect::Redraw
         | Effect::Stop
         | Effect::Quit => None,
-        _ => Some(Answer::Note(reason.to_owned())),
+        Effect::Send(_)
+        | Effect::FindUser { .. }
+        | Effect::CreateGroup { .. }
+        | Effect::AddMembers { .. }
+        | Effect::Leave { .. } => Some(Answer::Note(reason.to_owned())),
     }
 }
 
 fn answer(client: &Client, effect: &Effect) -> Result<Vec<Answer>, Error> {
-    let ask = |request| client.call(request, ASK_TIMEOUT);
     // Changes carry a client id, so that they may be repeated.
-    let change = |request| client.call_until_definite(request, ASK_TIMEOUT);
     let client_msg_id = bytes::Bytes::copy_from_slice(&client::new_client_id().0);
-    let group_name = match effect {
-        Effect::CreateGroup { name, .. } => name.clone(),
-        _ => String::new(),
-    };
-    let reply = match effect.clone() {
-        Effect::LoadHistory { conversation, before } => return load_history(client, conversation, before),
+    match effect.clone() {
+        Effect::LoadHistory { conversation, before } => load_history(client, conversation, before),
         Effect::LoadConversation { conversation } => {
-            ask(Request::GetConversation(v1::GetConversationRequest {
+            let request = v1::GetConversationRequest {
                 conversation_id: conversation,
-            }))?
+            };
+            let found = client.ask(request, ASK_TIMEOUT)?;
+            Ok(vec![Answer::Conversation {
+                conversation: Box::new(found.conversation.unwrap_or_default()),
+                cursors: found.cursors,
+            }])
         }
-        Effect::LoadNames(user_ids) => ask(Request::GetUsers(v1::GetUsersRequest { user_ids }))?,
-        Effect::MarkRead { conversation, seq } => ask(Request::Read(v1::ReadRequest {
-            conversation_id: conversation,
-            seq,
-        }))?,
-        Effect::Typing { conversation } => ask(Request::Typing(v1::TypingRequest {
-            conversation_id: conversation,
-            typing: true,
-        }))?,
-        Effect::FindUser { name, text } => return find_user(client, name, text),
-        Effect::CreateGroup { name, members } => change(Request::CreateGroup(v1::CreateGroupRequest {
-            client_msg_id,
-            name,
-            user_ids: user_ids(client, &members)?,
-        }))?,
+        Effect::LoadNames(user_ids) => {
+            let found = client.ask(v1::GetUsersRequest { user_ids }, ASK_TIMEOUT)?;
+            Ok(vec![Answer::Users(found.users)])
+        }
+        Effect::MarkRead { conversation, seq } => {
+            let request = v1::ReadRequest {
+                conversation_id: conversation,
+                seq,
+            };
+            client.ask(request, ASK_TIMEOUT).map(|_| Vec::new())
+        }
+        Effect::Typing { conversation } => {
+            let request = v1::TypingRequest {
+                conversation_id: conversation,
+                typing: true,
+            };
+            client.ask(request, ASK_TIMEOUT).map(|_| Vec::new())
+        }
+        Effect::FindUser { name, text } => find_user(client, name, text),
+        Effect::CreateGroup { name, members } => {
+            let request = v1::CreateGroupRequest {
+                client_msg_id,
+                name: name.clone(),
+                user_ids: user_ids(client, &members)?,
+            };
+            let created = client.ask_until_definite(request, ASK_TIMEOUT)?;
+            Ok(vec![Answer::Opened {
+                conversation: created.conversation_id,
+                name,
+            }])
+        }
         Effect::AddMembers {
             conversation,
             members,
-        } => change(Request::AddMembers(v1::AddMembersRequest {
-            conversation_id: conversation,
-            client_msg_id,
-            user_ids: user_ids(client, &members)?,
-        }))?,
-        Effect::Leave { conversation } => change(Request::LeaveGroup(v1::LeaveGroupRequest {
-            conversation_id: conversation,
-            client_msg_id,
-        }))?,
-        Effect::Send(_) | Effect::Redraw | Effect::Stop | Effect::Quit => return Ok(Vec::new()),
-    };
-    Ok(match reply {
-        Reply::GetConversation(found) => vec![Answer::Conversation {
-            conversation: Box::new(found.conversation.unwrap_or_default()),
-            cursors: found.cursors,
-        }],
-        Reply::GetUsers(found) => vec![Answer::Users(found.users)],
-        Reply::CreateGroup(created) => vec![Answer::Opened {
-            conversation: created.conversation_id,
-            name: group_name,
-        }],
-        _ => Vec::new(),
-    })
+        } => {
+            let request = v1::AddMembersRequest {
+                conversation_id: conversation,
+                client_msg_id,
+                user_ids: user_ids(client, &members)?,
+            };
+            client
+                .ask_until_definite(request, ASK_TIMEOUT)
+                .map(|_| Vec::new())
+        }
+        Effect::Leave { conversation } => {
+            let request = v1::LeaveGroupRequest {
+                conversation_id: conversation,
+                client_msg_id,
+            };
+            client
+                .ask_until_definite(request, ASK_TIMEOUT)
+                .map(|_| Vec::new())
+        }
+        Effect::Send(_) | Effect::Redraw | Effect::Stop | Effect::Quit => Ok(Vec::new()),
+    }
 }
 
 fn load_history(client: &Client, conversation_id: u64, before: u64) -> Result<Vec<Answer>, Error> {
-    let request = Request::History(v1::HistoryRequest {
+    let request = v1::HistoryRequest {
         conversation_id,
         from_seq: before.saturating_sub(1),
         limit: PAGE,
         direction: Direction::Backward.into(),
         ..v1::HistoryRequest::default()
-    });
-    match client.call(request, ASK_TIMEOUT) {
-        Ok(Reply::History(history)) => Ok(vec![Answer::Page {
+    };
+    match client.ask(request, ASK_TIMEOUT) {
+        Ok(history) => Ok(vec![Answer::Page {
             conversation: conversation_id,
             page: history.page.unwrap_or_default(),
         }]),
-        Ok(_) => Ok(Vec::new()),
         // A conversation of two begins with its first message.
         Err(Error::Refused(refusal)) if refusal.code() == ErrorCode::NotFound => {
             Ok(vec![Answer::PageFailed {
@@ -269,18 +278,13 @@ fn find_user(client: &Client, name: String, text: String) -> Result<Vec<Answer>,
 fn find(client: &Client, name: &str) -> Result<Option<v1::User>, Error> {
     if let Some(id) = crate::target::numbered(name) {
         let user_ids = vec![id];
-        return match client.call(Request::GetUsers(v1::GetUsersRequest { user_ids }), ASK_TIMEOUT)? {
-            Reply::GetUsers(found) => Ok(found.users.into_iter().next()),
-            _ => Ok(None),
-        };
+        let found = client.ask(v1::GetUsersRequest { user_ids }, ASK_TIMEOUT)?;
+        return Ok(found.users.into_iter().next());
     }
-    let request = Request::FindUser(v1::FindUserRequest {
+    let request = v1::FindUserRequest {
         name: name.to_owned(),
-    });
-    match client.call(request, ASK_TIMEOUT)? {
-        Reply::FindUser(found) => Ok(found.user),
-        _ => Ok(None),
-    }
+    };
+    Ok(client.ask(request, ASK_TIMEOUT)?.user)
 }
 
 fn user_ids(client: &Client, names: &[String]) -> Result<Vec<u64>, Error> {

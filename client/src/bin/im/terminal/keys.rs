@@ -131,7 +131,7 @@ fn unmarked_paste(inputs: Vec<Input>) -> Vec<Input> {
         Input::Key(KeyEvent {
             code: KeyCode::Tab, ..
         }) => Some('\t'),
-        _ => None,
+        Input::Key(_) | Input::Paste(_) | Input::PasteTooLong(_) | Input::Focus(_) | Input::End => None,
     };
     let text: Option<String> = inputs.iter().map(character).collect();
     match text {
@@ -148,7 +148,7 @@ fn step(bytes: &[u8]) -> Step {
             length + 1,
             input.map(|input| match input {
                 Input::Key(event) => key(event.code, event.modifiers | KeyModifiers::ALT),
-                other => other,
+                other @ (Input::Paste(_) | Input::PasteTooLong(_) | Input::Focus(_) | Input::End) => other,
             }),
         ),
         Step::Incomplete => Step::Incomplete,

@@ -282,6 +282,10 @@ pub(crate) fn passwords<const N: usize>(prompts: [&str; N]) -> Result<[String; N
 }
 
 /// Whether the password is complete.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a key that means nothing here does nothing"
+)]
 fn type_password(password: &mut String, input: &Input) -> Result<bool, Failure> {
     use ratatui::crossterm::event::{KeyCode, KeyModifiers};
     let given_up = || Failure::Usage("no password was given".to_owned());
