@@ -4,12 +4,16 @@
 //! It owns the rules. It must never change a file, and a rule that cannot fail has no place here: each one has a
 //! test that breaks it.
 
+mod glossary;
 mod links;
+mod paths;
 mod rules;
 mod source;
 mod tree;
 
+pub use glossary::unknown_terms;
 pub use links::broken_links;
+pub use paths::missing_paths;
 pub use rules::{
     crate_root, endless_queues, examples_run, leftovers, length, lints_inherited, unsafe_code, unused_tests,
 };

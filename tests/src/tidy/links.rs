@@ -54,7 +54,7 @@ fn resolve(from: &str, target: &str) -> Option<String> {
 }
 
 /// The lines outside of fenced code, numbered from 1.
-fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     (1..).zip(text.lines()).filter(move |(_, line)| {
         let fence = line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");

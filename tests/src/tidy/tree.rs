@@ -48,6 +48,11 @@ impl Tree {
         self.0.get(path).map(String::as_str)
     }
 
+    /// The paths of all files.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The files whose names end in `.extension`, as path and text.
     pub fn files(&self, extension: &str) -> impl Iterator<Item = (&str, &str)> {
         let files = self
