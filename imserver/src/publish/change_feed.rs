@@ -21,7 +21,7 @@ use storage::{
 };
 
 use super::{
-    Publisher, position,
+    Publisher,
     published::{Certainty, Published, Unpublished},
 };
 use crate::{clock, delivery::Routes};
@@ -181,7 +181,7 @@ impl Running {
         // One batch may have become several commits.
         let mut commits: BTreeMap<Position, Vec<Outcome>> = BTreeMap::new();
         for effect in effects {
-            let position = position(&effect);
+            let position = effect.position();
             if position.0 > 0 {
                 let last = Snapshot::last_of_commit(position);
                 commits.entry(last).or_default().push(effect);
@@ -196,7 +196,11 @@ impl Running {
 
     /// Pushes what a commit of this node did, unless a tail must come first.
     fn push(&mut self, position: Position, effects: &[Outcome]) -> bool {
-        let events: Vec<&Event> = effects.iter().filter_map(event).map(Arc::as_ref).collect();
+        let events: Vec<&Event> = effects
+            .iter()
+            .flat_map(Outcome::new_events)
+            .map(Arc::as_ref)
+            .collect();
         if !self.published.committed(position, &events) {
             return false;
         }
@@ -205,7 +209,11 @@ impl Running {
         let now = clock::wall();
         for effect in effects {
             match effect {
-                Outcome::Appended(appended) => publisher.event(&appended.event, now, None, &mut deliveries),
+                Outcome::Appended(_) => {
+                    for event in effect.new_events() {
+                        publisher.event(event, now, None, &mut deliveries);
+                    }
+                }
                 Outcome::Cursors(moves, ..) => publisher.cursors(moves, &mut deliveries),
                 Outcome::User(_)
                 | Outcome::Session(_)
@@ -290,18 +298,6 @@ impl Running {
                 since.elapsed().as_millis()
             );
         }
-    }
-}
-
-const fn event(effect: &Outcome) -> Option<&Arc<Event>> {
-    match effect {
-        Outcome::Appended(appended) => Some(&appended.event),
-        Outcome::Cursors(..)
-        | Outcome::User(_)
-        | Outcome::Session(_)
-        | Outcome::Revoked(_)
-        | Outcome::Erased(_)
-        | Outcome::Done => None,
     }
 }
 

@@ -11,9 +11,7 @@ pub(crate) mod published;
 use std::sync::Arc;
 
 use netcore::ConnId;
-use storage::{
-    Appended, CursorMove, Event, EventKind, Outcome, Position, ReadError, Refused, Snapshot, Timestamp,
-};
+use storage::{Appended, CursorMove, Event, EventKind, Outcome, ReadError, Refused, Snapshot, Timestamp};
 
 pub(crate) use change_feed::{ChangeFeed, ChangeFeedHandle, ChangeFeedParts};
 
@@ -126,9 +124,11 @@ impl Publishing {
         match self {
             Self::Here(publisher) => {
                 let outcomes = results.iter().flatten();
-                publisher.planner.prepare(outcomes.clone().filter_map(new_event));
-                let moves = outcomes.filter(|outcome| new_event(outcome).is_some() || is_move(outcome));
-                let newest = moves.map(position).max().filter(|newest| newest.0 > 0);
+                let events = outcomes.clone().flat_map(Outcome::new_events);
+                publisher.planner.prepare(events.map(|event| &**event));
+                let new = |outcome: &&Outcome| is_move(outcome) || outcome.new_events().next().is_some();
+                let newest = outcomes.filter(new).map(Outcome::position).max();
+                let newest = newest.filter(|newest| newest.0 > 0);
                 let complete_to = newest.map(Snapshot::at);
                 publisher.committed();
                 Publication::Here {
@@ -195,6 +195,9 @@ impl Publication<'_> {
                 let event = &*appended.event;
                 let except = sender.filter(|_| matches!(event.kind, EventKind::Message(_)));
                 publisher.event(event, *now, except, deliveries);
+                for other in &appended.others {
+                    publisher.event(other, *now, None, deliveries);
+                }
             }
             Self::Feed { effects, .. } => effects.push(Outcome::Appended(appended)),
         }
@@ -229,31 +232,6 @@ impl Publication<'_> {
     }
 }
 
-/// The event that an outcome made, unless it was made before.
-fn new_event(outcome: &Outcome) -> Option<&Event> {
-    match outcome {
-        Outcome::Appended(appended) if !appended.duplicate => Some(&appended.event),
-        Outcome::Appended(_)
-        | Outcome::Cursors(..)
-        | Outcome::User(_)
-        | Outcome::Session(_)
-        | Outcome::Revoked(_)
-        | Outcome::Erased(_)
-        | Outcome::Done => None,
-    }
-}
-
 const fn is_move(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Cursors(..))
-}
-
-/// Where an outcome stands in the commit order; 0 where it does not.
-fn position(outcome: &Outcome) -> Position {
-    match outcome {
-        Outcome::Appended(appended) => appended.event.position,
-        Outcome::Cursors(_, position, _) => *position,
-        Outcome::User(_) | Outcome::Session(_) | Outcome::Revoked(_) | Outcome::Erased(_) | Outcome::Done => {
-            Position(0)
-        }
-    }
 }

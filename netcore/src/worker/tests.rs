@@ -192,7 +192,8 @@ fn a_panic_costs_its_task_only_and_the_worker_is_made_anew() {
     pool.try_submit(job(1, report.clone())).unwrap();
     pool.try_submit(job(1, |_| panic!("as told"))).unwrap();
     pool.try_submit(job(1, report.clone())).unwrap();
-    pool.try_submit(job(2, report)).unwrap();
+    // Of one key: which of several keys is next depends on the time that their tasks took.
+    pool.try_submit(job(1, report)).unwrap();
     first.end.send(()).unwrap();
     pool.shutdown();
     assert_eq!(
