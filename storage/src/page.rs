@@ -1,14 +1,19 @@
 //! What a page of a log holds and where it ends: decisions that every store makes alike.
 //! It must never read a store, and never let a page speak for a seq that it did not look at.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    read::{Direction, EventPage, EventView},
-    types::Seq,
+    read::{Direction, EventPage, EventView, ReactionView},
+    types::{Seq, UserId},
 };
 
 /// Edits and reactions that one page looks through for a viewer who was away after its messages, beyond those of the
 /// first message: each of them may have been made while the viewer was away. For others nothing is looked through.
 pub(crate) const LOOKED_THROUGH_MAX: u64 = 4_096;
+/// Reactions that were replaced or taken back, of one message, that are kept for those who went before; of more than that
+/// they see no longer what was.
+pub(crate) const PAST_REACTIONS_MAX: u64 = 10_000;
 
 /// A stretch of seqs, both ends included.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,6 +49,58 @@ pub(crate) struct Stay {
 pub(crate) struct Counts {
     pub(crate) edits: u64,
     pub(crate) reactions: u64,
+}
+
+/// Whether a reaction of this seq, replaced or taken back by an event with this roster, is kept: only if somebody came or
+/// went in between does anybody see the one event and not the other.
+pub(crate) const fn is_kept(reaction: Seq, roster: Seq, kept: u64) -> bool {
+    reaction.0 <= roster.0 && kept < PAST_REACTIONS_MAX
+}
+
+/// The reactions to a message that a viewer sees who was away after it: of each user the newest of those events that are
+/// visible, unless that one took the reaction back.
+#[derive(Default)]
+pub(crate) struct SeenReactions {
+    newest: BTreeMap<UserId, (Seq, Option<String>)>,
+}
+
+impl SeenReactions {
+    /// A visible event that set a reaction.
+    pub(crate) fn set(&mut self, user: UserId, seq: Seq, reaction: &str) {
+        self.note(user, seq, Some(reaction));
+    }
+
+    /// A visible event that replaced one, or took one back.
+    pub(crate) fn ended(&mut self, user: UserId, seq: Seq) {
+        self.note(user, seq, None);
+    }
+
+    fn note(&mut self, user: UserId, seq: Seq, reaction: Option<&str>) {
+        let newest = self.newest.entry(user).or_default();
+        // What replaced one reaction is what set the next: that says more.
+        if (newest.0, newest.1.is_some()) < (seq, reaction.is_some()) {
+            *newest = (seq, reaction.map(str::to_owned));
+        }
+    }
+
+    /// Those to list, the newest first, and how many there are.
+    pub(crate) fn listed(self) -> (Vec<ReactionView>, u64) {
+        let mut all: Vec<ReactionView> = self
+            .newest
+            .into_iter()
+            .filter_map(|(user, (seq, reaction))| {
+                Some(ReactionView {
+                    user,
+                    seq,
+                    reaction: reaction?,
+                })
+            })
+            .collect();
+        let total = all.len() as u64;
+        all.sort_unstable_by_key(|reaction| std::cmp::Reverse(reaction.seq));
+        all.truncate(EventView::REACTIONS_MAX);
+        (all, total)
+    }
 }
 
 /// The seqs that a page speaks for unless it is full before.

@@ -2,7 +2,7 @@
 
 use super::{
     cases,
-    world::{ANN, BOB, CAT, DAN, GROUP, World, add, cursor, recall},
+    world::{ANN, BOB, CAT, DAN, GROUP, World, add, cursor, react, recall},
 };
 use crate::{Action, ConversationView, Role, Seq, Snapshot};
 
@@ -12,6 +12,7 @@ cases![
     who_comes_back_sees_what_is,
     who_goes_again_sees_what_was_then,
     a_former_member_s_cursor_is_their_own_business,
+    reactions_stay_what_they_were_for_who_went,
 ];
 
 /// The same view from each question that has one.
@@ -118,6 +119,47 @@ fn who_goes_again_sees_what_was_then(world: &mut World) {
     assert_eq!((then.unread, then.read), (0, then.head), "who leaves has read it");
     go_on(world);
     assert_eq!(seen_by_bob(world), then);
+}
+
+/// The reactions to a message that somebody sees, the newest first.
+fn reactions(world: &mut World, viewer: crate::UserId, message: Seq) -> Vec<String> {
+    let page = world.page(viewer, GROUP);
+    let view = page.events.iter().find(|view| view.event.seq == message);
+    let view = view.expect("the message");
+    assert_eq!(view.reactions_total as usize, view.reactions.len());
+    view.reactions
+        .iter()
+        .map(|reaction| reaction.reaction.clone())
+        .collect()
+}
+
+fn reactions_stay_what_they_were_for_who_went(world: &mut World) {
+    world.people();
+    world.group_of(&[BOB, CAT]);
+    let said = world.say(GROUP, ANN, "seen");
+    world.act(GROUP, ANN, react(said, "a1"));
+    world.act(GROUP, CAT, react(said, "c1"));
+    // Nobody comes or goes in between, so nobody sees the first one alone.
+    world.act(GROUP, CAT, react(said, "c2"));
+    world.remove(ANN, BOB);
+    world.act(GROUP, ANN, react(said, "a2"));
+    world.act(GROUP, CAT, react(said, ""));
+    assert_eq!(reactions(world, BOB, said), ["c2", "a1"]);
+    assert_eq!(reactions(world, CAT, said), ["a2"]);
+    world.act(GROUP, ANN, react(said, "a3"));
+    world.act(GROUP, CAT, react(said, "c3"));
+    assert_eq!(reactions(world, BOB, said), ["c2", "a1"]);
+    // Back, he sees what is done from now on, and of the others what he saw.
+    world.add(ANN, BOB);
+    assert_eq!(reactions(world, BOB, said), ["c2", "a1"]);
+    world.act(GROUP, CAT, react(said, ""));
+    assert_eq!(reactions(world, BOB, said), ["a1"], "he saw it taken back");
+    world.act(GROUP, ANN, react(said, "a4"));
+    assert_eq!(reactions(world, BOB, said), ["a4"]);
+    world.act(GROUP, BOB, Action::Leave);
+    world.act(GROUP, ANN, react(said, ""));
+    assert_eq!(reactions(world, BOB, said), ["a4"]);
+    assert!(reactions(world, CAT, said).is_empty());
 }
 
 fn a_former_member_s_cursor_is_their_own_business(world: &mut World) {

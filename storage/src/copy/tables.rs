@@ -194,6 +194,20 @@ pub(super) const TABLES: &[Table] = &[
         placing: Placing::Nothing,
     },
     Table {
+        name: "past_reactions",
+        what: "a past reaction in conversation",
+        columns: &[
+            number("conversation"),
+            number("target"),
+            USER,
+            number("seq"),
+            text("reaction"),
+            number("until"),
+        ],
+        key: 4,
+        placing: Placing::Nothing,
+    },
+    Table {
         name: "message_counts",
         what: "the number of edits and reactions in conversation",
         columns: &[
@@ -201,6 +215,7 @@ pub(super) const TABLES: &[Table] = &[
             number("message"),
             number("edits"),
             number("reactions"),
+            number("past"),
         ],
         key: 2,
         placing: Placing::Nothing,

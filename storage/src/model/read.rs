@@ -396,13 +396,12 @@ impl Conversation {
                 body: edit.event.body.clone(),
             });
         let mut newest = BTreeMap::new();
-        for reaction in self.about(seq, EventKind::Reaction) {
+        for reaction in self.about(seq, EventKind::Reaction).filter(sees) {
             newest.insert(reaction.event.sender, reaction);
         }
         let mut reactions: Vec<ReactionView> = newest
             .into_values()
             .filter(|reaction| !reaction.reaction.is_empty())
-            .filter(sees)
             .map(|reaction| ReactionView {
                 user: reaction.event.sender,
                 reaction: reaction.reaction.clone(),

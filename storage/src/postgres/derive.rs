@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::{erase, failure::Failure, row::sql, session::Session};
 use crate::{
+    page::PAST_REACTIONS_MAX,
     shape::Shape,
     types::{Event, EventKind, Role, Seq},
 };
@@ -34,7 +35,7 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
         EventKind::Edit => {
             session.execute(
                 "WITH entered AS (INSERT INTO edits (conversation, target, seq) VALUES ($1, $2, $3))
-                 INSERT INTO message_counts AS n (conversation, message, edits, reactions) VALUES ($1, $2, 1, 0)
+                 INSERT INTO message_counts AS n (conversation, message, edits, reactions, past) VALUES ($1, $2, 1, 0, 0)
                  ON CONFLICT (conversation, message) DO UPDATE SET edits = n.edits + 1",
                 &[
                     &sql(event.conversation.0),
@@ -100,30 +101,44 @@ fn react(session: &mut Session, event: &Event, reaction: &str) -> Result<(), Fai
     let conversation = sql(event.conversation.0);
     let target = sql(event.target.0);
     let user = sql(event.sender.0);
-    if reaction.is_empty() {
+    end_reaction(session, event)?;
+    if !reaction.is_empty() {
         session.execute(
-            "WITH gone AS (
-                DELETE FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3 RETURNING 1
-             )
-             UPDATE message_counts SET reactions = reactions - 1
-             WHERE conversation = $1 AND message = $2 AND EXISTS (SELECT 1 FROM gone)",
-            &[&conversation, &target, &user],
-        )?;
-    } else {
-        session.execute(
-            // Whether there was one before is what all of it sees.
             "WITH entered AS (
                 INSERT INTO reactions (conversation, target, user_id, seq, reaction) VALUES ($1, $2, $3, $4, $5)
-                ON CONFLICT (conversation, target, user_id) DO UPDATE
-                SET seq = excluded.seq, reaction = excluded.reaction
              )
-             INSERT INTO message_counts AS n (conversation, message, edits, reactions)
-             SELECT $1, $2, 0, 1 WHERE NOT EXISTS (
-                SELECT 1 FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3)
+             INSERT INTO message_counts AS n (conversation, message, edits, reactions, past)
+             VALUES ($1, $2, 0, 1, 0)
              ON CONFLICT (conversation, message) DO UPDATE SET reactions = n.reactions + 1",
             &[&conversation, &target, &user, &sql(event.seq.0), &text(reaction)],
         )?;
     }
+    Ok(())
+}
+
+/// The sender's reaction is over, if there is one; whoever went before sees it still.
+fn end_reaction(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    session.execute(
+        // The condition is that of `page::is_kept`.
+        "WITH gone AS (
+            DELETE FROM reactions WHERE conversation = $1 AND target = $2 AND user_id = $3 RETURNING seq, reaction
+         ), kept AS (
+            INSERT INTO past_reactions (conversation, target, user_id, seq, reaction, until)
+            SELECT $1, $2, $3, gone.seq, gone.reaction, $4::bigint
+            FROM gone JOIN message_counts n ON n.conversation = $1 AND n.message = $2
+            WHERE gone.seq <= $5 AND n.past < $6 RETURNING 1
+         )
+         UPDATE message_counts SET reactions = reactions - 1, past = past + (SELECT count(*) FROM kept)
+         WHERE conversation = $1 AND message = $2 AND EXISTS (SELECT 1 FROM gone)",
+        &[
+            &sql(event.conversation.0),
+            &sql(event.target.0),
+            &sql(event.sender.0),
+            &sql(event.seq.0),
+            &sql(event.roster.0),
+            &sql(PAST_REACTIONS_MAX),
+        ],
+    )?;
     Ok(())
 }
 

@@ -70,6 +70,8 @@ pub(super) fn read(session: &mut Session, question: &Question) -> Result<Option<
 struct Found {
     event: Event,
     counts: Counts,
+    /// Reactions that are over, as far as they are kept.
+    past: u64,
     /// The viewer was not away since: they see all edits and reactions.
     open: bool,
     revision: Option<RevisionView>,
@@ -82,7 +84,10 @@ impl Found {
         if self.open {
             0
         } else {
-            self.counts.edits.saturating_add(self.counts.reactions)
+            self.counts
+                .edits
+                .saturating_add(self.counts.reactions)
+                .saturating_add(self.past)
         }
     }
 
@@ -106,7 +111,7 @@ macro_rules! events {
                 FROM (
                     SELECT ",
             event_columns!(),
-            ", n.edits, n.reactions, CASE WHEN ",
+            ", n.edits, n.reactions, n.past, CASE WHEN ",
             is_recalled!(),
             " THEN 0 ELSE length(e.body) END::bigint AS bytes
                     FROM unnest($2::bigint[], $3::bigint[]) AS s (first, last)
@@ -116,7 +121,7 @@ macro_rules! events {
                             ORDER BY e.conversation, e.seq OFFSET 0
                         ) e
                         LEFT JOIN LATERAL (
-                            SELECT n.edits, n.reactions FROM message_counts n
+                            SELECT n.edits, n.reactions, n.past FROM message_counts n
                             WHERE n.conversation = $1 AND n.message = e.seq LIMIT 1
                         ) n ON true
                 ) read
@@ -170,6 +175,7 @@ impl Reading<'_> {
                     edits: count(row, EVENT_COLUMNS)?,
                     reactions: count(row, EVENT_COLUMNS + 1)?,
                 },
+                past: count(row, EVENT_COLUMNS + 2)?,
                 open: stay.open,
                 revision: None,
                 reactions: Vec::new(),
@@ -260,7 +266,8 @@ impl Reading<'_> {
                 break;
             }
             bytes += found.event.body.len() + found.revision.as_ref().map_or(0, |edit| edit.body.len());
-            if found.counts.reactions == 0 {
+            let of_viewer = if found.open { 0 } else { found.past };
+            if found.counts.reactions + of_viewer == 0 {
                 continue;
             }
             if found.open {
@@ -297,14 +304,25 @@ impl Reading<'_> {
         }
         if !parts.is_empty() {
             add(&session.query(
+                // As `page::SeenReactions`: of each user the newest event that is visible.
                 "SELECT t.target, r.user_id, r.seq, r.reaction, r.total
                  FROM unnest($2::bigint[]) AS t (target) CROSS JOIN LATERAL (
-                    SELECT r.user_id, r.seq, r.reaction, count(*) OVER () AS total FROM reactions r
-                    WHERE r.conversation = $1 AND r.target = t.target AND r.seq <= $5
-                      AND (SELECT coalesce(s.left_seq, $5) >= r.seq FROM members s
-                           WHERE s.conversation = $1 AND s.user_id = $4 AND s.joined_seq <= r.seq
-                           ORDER BY s.joined_seq DESC LIMIT 1)
-                    ORDER BY r.seq DESC LIMIT $3) r",
+                    SELECT n.user_id, n.seq, n.reaction, count(*) OVER () AS total FROM (
+                        SELECT DISTINCT ON (e.user_id) e.user_id, e.seq, e.reaction FROM (
+                            SELECT r.user_id, r.seq, r.reaction FROM reactions r
+                            WHERE r.conversation = $1 AND r.target = t.target
+                            UNION ALL
+                            SELECT p.user_id, step.seq, step.reaction FROM past_reactions p
+                                CROSS JOIN LATERAL (VALUES (p.seq, p.reaction), (p.until, NULL)) step (seq, reaction)
+                            WHERE p.conversation = $1 AND p.target = t.target
+                        ) e
+                        WHERE e.seq <= $5
+                          AND (SELECT coalesce(s.left_seq, $5) >= e.seq FROM members s
+                               WHERE s.conversation = $1 AND s.user_id = $4 AND s.joined_seq <= e.seq
+                               ORDER BY s.joined_seq DESC LIMIT 1)
+                        ORDER BY e.user_id, e.seq DESC, e.reaction IS NULL
+                    ) n
+                    WHERE n.reaction IS NOT NULL ORDER BY n.seq DESC LIMIT $3) r",
                 &[
                     &conversation,
                     &parts,

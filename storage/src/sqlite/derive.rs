@@ -10,10 +10,11 @@ use super::{
     log, lookup,
     moment::Moment,
     row::sql,
-    state::{self, Edit, Head, Left, Reaction, Rest, Stay},
+    state::{self, Counts, Edit, Head, Left, PastReaction, Reaction, Rest, Stay, reaction_columns},
 };
 use crate::{
     kind::MemberChange,
+    page::is_kept,
     shape::Shape,
     types::{Event, EventKind, Role, Seq, Timestamp, UserId},
 };
@@ -71,7 +72,8 @@ pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str
 pub(super) fn clear(connection: &Connection) -> Result<(), Failure> {
     connection.execute_batch(
         "DELETE FROM event_seqs; DELETE FROM requests; DELETE FROM conversations; DELETE FROM members;
-         DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions; DELETE FROM message_counts;
+         DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions; DELETE FROM past_reactions;
+         DELETE FROM message_counts;
          DELETE FROM erasures; DELETE FROM expirations;",
     )?;
     Ok(())
@@ -151,16 +153,10 @@ fn recall(moment: &Moment<'_>, event: &Event) -> Result<(), Failure> {
 }
 
 fn react(connection: &Connection, event: &Event, reaction: &str) -> Result<(), Failure> {
-    let key = (
-        sql(event.conversation.0),
-        sql(event.target.0),
-        sql(event.sender.0),
-    );
-    let before = connection
-        .prepare_cached("DELETE FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3")?
-        .execute(key)? as i64;
-    let now = i64::from(!reaction.is_empty());
-    if now > 0 {
+    let counted = state::counts_of(connection, event.conversation, event.target)?;
+    let mut counts = counted;
+    end_reaction(connection, event, &mut counts)?;
+    if !reaction.is_empty() {
         let reaction = Reaction {
             conversation: event.conversation,
             target: event.target,
@@ -169,13 +165,45 @@ fn react(connection: &Connection, event: &Event, reaction: &str) -> Result<(), F
             reaction,
         };
         state::insert_reaction(connection, &reaction)?;
+        counts.reactions += 1;
     }
-    if now == before {
+    if counts == counted {
         return Ok(());
     }
-    let mut counts = state::counts_of(connection, event.conversation, event.target)?;
-    counts.reactions = counts.reactions.wrapping_add_signed(now - before);
     state::store_counts(connection, &counts)
+}
+
+/// The sender's reaction is over, if there is one; whoever went before sees it still.
+fn end_reaction(connection: &Connection, event: &Event, counts: &mut Counts) -> Result<(), Failure> {
+    let key = [
+        sql(event.conversation.0),
+        sql(event.target.0),
+        sql(event.sender.0),
+    ];
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        reaction_columns!(),
+        " FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3"
+    ))?;
+    let mut rows = statement.query(key)?;
+    let Some(row) = rows.next()? else {
+        return Ok(());
+    };
+    let was = state::reaction(row)?;
+    if is_kept(was.seq, event.roster, counts.past) {
+        let past = PastReaction {
+            was,
+            until: event.seq,
+        };
+        state::insert_past_reaction(connection, &past)?;
+        counts.past += 1;
+    }
+    drop(rows);
+    connection
+        .prepare_cached("DELETE FROM reactions WHERE conversation = ?1 AND target = ?2 AND user = ?3")?
+        .execute(key)?;
+    counts.reactions = counts.reactions.saturating_sub(1);
+    Ok(())
 }
 
 fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {

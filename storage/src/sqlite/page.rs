@@ -9,11 +9,11 @@ use super::{
     lookup,
     moment::Moment,
     row::{self, collect, first, sql},
-    state::{self, Counts, EDITS, Edits, counts_columns, reaction_columns},
+    state::{self, Counts, EDITS, Edits, counts_columns, past_reaction_columns, reaction_columns},
     stays::{self, Stays},
 };
 use crate::{
-    page::{Filling, Stay, Stretch, Walk, asked},
+    page::{Filling, SeenReactions, Stay, Stretch, Walk, asked},
     read::{Direction, EventPage, EventView, ReactionView, RevisionView},
     types::{ConversationId, Event, EventKind, Position, Seq, UserId},
 };
@@ -87,7 +87,7 @@ impl Reading<'_> {
             let looked_through = if stay.open {
                 0
             } else {
-                counts.edits + counts.reactions
+                counts.edits + counts.reactions + counts.past
             };
             if !self.page.has_room(looked_through) {
                 return Ok(false);
@@ -97,7 +97,7 @@ impl Reading<'_> {
             } else {
                 self.revision(&event, &counts)?
             };
-            let (reactions, reactions_total) = if counts.reactions == 0 {
+            let (reactions, reactions_total) = if counts.reactions + counts.past == 0 {
                 (Vec::new(), 0)
             } else if stay.open {
                 (self.newest_reactions(&counts)?, counts.reactions)
@@ -212,19 +212,34 @@ impl Reading<'_> {
             " FROM reactions WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC"
         ))?;
         let mut rows = statement.query([sql(counts.conversation.0), sql(counts.message.0)])?;
-        let (mut listed, mut seen, mut all) = (Vec::new(), 0, 0);
+        let mut seen = SeenReactions::default();
+        let (mut all, mut all_past) = (0, 0);
         while let Some(row) = rows.next()? {
-            let reaction = reaction(row)?;
+            let reaction = state::reaction(row)?;
             all += 1;
             if self.stays.see(reaction.seq)? {
-                seen += 1;
-                if listed.len() < EventView::REACTIONS_MAX {
-                    listed.push(reaction);
-                }
+                seen.set(reaction.user, reaction.seq, reaction.reaction);
             }
         }
         all_of(all, counts.reactions, counts)?;
-        Ok((listed, seen))
+        let mut statement = self.moment.connection.prepare_cached(concat!(
+            "SELECT ",
+            past_reaction_columns!(),
+            " FROM past_reactions WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC"
+        ))?;
+        let mut rows = statement.query([sql(counts.conversation.0), sql(counts.message.0)])?;
+        while let Some(row) = rows.next()? {
+            let past = state::past_reaction(row)?;
+            all_past += 1;
+            if self.stays.see(past.until)? {
+                seen.ended(past.was.user, past.until);
+            }
+            if self.stays.see(past.was.seq)? {
+                seen.set(past.was.user, past.was.seq, past.was.reaction);
+            }
+        }
+        all_of(all_past, counts.past, counts)?;
+        Ok(seen.listed())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::types::{Event, Position};
 
 /// The tables that [`derive::apply_state`] writes, with the columns that follow from events alone: heads are written
 /// behind the log.
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 7] = [
     ("conversations", "id, name, disbanded, member_count, stays, sum"),
     (
         "members",
@@ -19,8 +19,12 @@ const TABLES: [(&str, &str); 6] = [
     ("edits", "conversation, target, seq, position, sum"),
     ("reactions", "conversation, target, user, seq, reaction, sum"),
     (
+        "past_reactions",
+        "conversation, target, user, seq, reaction, until, sum",
+    ),
+    (
         "message_counts",
-        "conversation, message, edits, reactions, last_edit, sum",
+        "conversation, message, edits, reactions, past, last_edit, sum",
     ),
 ];
 

@@ -8,7 +8,7 @@
 use super::{
     erase::Erasure,
     standing::Standing,
-    state::{Counts, Cursor, Edit, Head, Memberships, Reaction, Rest, Stay},
+    state::{Counts, Cursor, Edit, Head, Memberships, PastReaction, Reaction, Rest, Stay},
 };
 use crate::types::{Event, Fingerprint, Session, TokenHash, User};
 
@@ -221,12 +221,22 @@ pub(super) fn of_reaction(reaction: &Reaction<'_>) -> u64 {
         .finish()
 }
 
+/// The sum of the row of a reaction that is over.
+pub(super) fn of_past_reaction(past: &PastReaction<'_>) -> u64 {
+    Sum::new()
+        .pair(past.was.conversation.0, past.was.target.0)
+        .pair(past.was.user.0, past.was.seq.0)
+        .number(past.until.0)
+        .bytes(past.was.reaction.as_bytes())
+        .finish()
+}
+
 /// The sum of the row that counts the edits and reactions of a message.
 pub(super) const fn of_counts(counts: &Counts) -> u64 {
     Sum::new()
         .pair(counts.conversation.0, counts.message.0)
         .pair(counts.edits, counts.reactions)
-        .number(counts.last_edit.0)
+        .pair(counts.past, counts.last_edit.0)
         .finish()
 }
 

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 use storage::{
     Action, Append, ClientId, ConversationId, ConversationView, CursorMove, Direction, Event, EventKind,
-    Fingerprint, MessageKinds, Reader, Role, Rules, Seq, Snapshot, Store, Timestamp, UserId, Write, Writer,
+    EventView, Fingerprint, MessageKinds, ReactionView, Reader, Role, Rules, Seq, Snapshot, Store, Timestamp,
+    UserId, Write, Writer,
     model::ModelStore,
     postgres::PostgresStore,
     sqlite::{Identity, SqliteOptions, SqliteStore},
@@ -37,8 +38,12 @@ fn deed() -> impl Strategy<Value = (UserId, Action)> {
         2 => (seq(), word()).prop_map(|(target, body)| Action::Edit {
             target, body: body.into(), fits: MessageKinds::ALL,
         }),
-        2 => (seq(), word()).prop_map(|(target, reaction)| Action::React {
-            target, reaction, body: "reaction".into(),
+        // To few messages, so that they are replaced.
+        8 => (2..5_u64, prop_oneof![3 => word(), 1 => Just(String::new())]).prop_map(|(target, reaction)| {
+            let target = Seq(target);
+            // The body says what it is, so that the log alone tells.
+            let body = reaction.clone().into();
+            Action::React { target, reaction, body }
         }),
         1 => seq().prop_map(|target| Action::Recall { target }),
         1 => prop_oneof![1 => Just(Action::Disband), 5 => Just(Action::Leave)],
@@ -153,6 +158,7 @@ fn check(reader: &mut dyn Reader, log: &[Event], viewer: UserId) -> Result<(), T
     prop_assert_eq!(&seen, &sight.visible);
     prop_assert_eq!(page.head, sight.known.head);
     for event in &page.events {
+        check_reactions(event, log, &sight)?;
         let later = event.revision.iter().map(|revision| revision.seq);
         let later = later.chain(event.reactions.iter().map(|reaction| reaction.seq));
         prop_assert!(later.into_iter().all(|seq| sight.visible.contains(&seq)));
@@ -167,6 +173,31 @@ fn check(reader: &mut dyn Reader, log: &[Event], viewer: UserId) -> Result<(), T
         let shown = is_member && sight.known.members.contains_key(&cursor.user);
         prop_assert!(cursor.user == viewer || shown, "{viewer:?} is shown {cursor:?}");
     }
+    Ok(())
+}
+
+/// Of each user the newest reaction that the viewer saw, unless what they saw last took it back.
+fn check_reactions(shown: &EventView, log: &[Event], sight: &Sight) -> Result<(), TestCaseError> {
+    let mut newest: BTreeMap<UserId, (Seq, &[u8])> = BTreeMap::new();
+    for event in log {
+        let is_about = event.kind == EventKind::Reaction && event.target == shown.event.seq;
+        if is_about && sight.visible.contains(&event.seq) {
+            newest.insert(event.sender, (event.seq, &event.body));
+        }
+    }
+    let mut expected: Vec<(Seq, UserId, &[u8])> = newest
+        .into_iter()
+        .filter(|(_, (_, body))| !body.is_empty())
+        .map(|(user, (seq, body))| (seq, user, body))
+        .collect();
+    expected.sort_unstable_by_key(|(seq, ..)| std::cmp::Reverse(*seq));
+    let listed: Vec<_> = shown
+        .reactions
+        .iter()
+        .map(|reaction| (reaction.seq, reaction.user, reaction.reaction.as_bytes()))
+        .collect();
+    prop_assert_eq!(shown.reactions_total as usize, listed.len());
+    prop_assert_eq!(listed, expected);
     Ok(())
 }
 
@@ -193,7 +224,10 @@ fn check_view(
 }
 
 /// What a former member sees but for their cursors, which they move themselves, and for what a recall erased.
-fn frozen(reader: &mut dyn Reader, viewer: UserId) -> (ConversationView, Vec<(Seq, bool)>) {
+fn frozen(
+    reader: &mut dyn Reader,
+    viewer: UserId,
+) -> (ConversationView, Vec<(Seq, bool, Vec<ReactionView>)>) {
     let mut view = reader.conversation(viewer, GROUP).unwrap().unwrap();
     view.delivered = Seq(0);
     view.read = Seq(0);
@@ -203,7 +237,10 @@ fn frozen(reader: &mut dyn Reader, viewer: UserId) -> (ConversationView, Vec<(Se
         .unwrap()
         .unwrap();
     let revised = |view: &storage::EventView| view.revision.is_some() && !view.event.recalled;
-    let seqs = page.events.iter().map(|view| (view.event.seq, revised(view)));
+    let seqs = page
+        .events
+        .iter()
+        .map(|view| (view.event.seq, revised(view), view.reactions.clone()));
     (view, seqs.collect())
 }
 

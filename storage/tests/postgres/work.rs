@@ -127,6 +127,7 @@ impl World {
             "events",
             "members",
             "reactions",
+            "past_reactions",
             "edits",
             "erasures",
             "expirations",

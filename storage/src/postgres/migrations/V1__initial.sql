@@ -215,12 +215,25 @@ CREATE TABLE reactions (
 );
 CREATE INDEX reactions_by_seq ON reactions (conversation, target, seq);
 
--- How many rows the two above have for a message. A message without any has no row.
+-- Reactions that were replaced or taken back by the event `until`, where somebody came or went between the two: whoever
+-- sees the first event and not the second sees them still.
+CREATE TABLE past_reactions (
+    conversation bigint NOT NULL,
+    target       bigint NOT NULL,
+    user_id      bigint NOT NULL,
+    seq          bigint NOT NULL,
+    reaction     text   NOT NULL,
+    until        bigint NOT NULL,
+    PRIMARY KEY (conversation, target, user_id, seq)
+);
+
+-- How many rows the three above have for a message. A message without any has no row.
 CREATE TABLE message_counts (
     conversation bigint NOT NULL,
     message      bigint NOT NULL,
     edits        bigint NOT NULL,
     reactions    bigint NOT NULL,
+    past         bigint NOT NULL,
     PRIMARY KEY (conversation, message)
 ) WITH (fillfactor = 70);
 

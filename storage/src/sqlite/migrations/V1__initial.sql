@@ -250,12 +250,26 @@ CREATE TABLE reactions (
 
 CREATE UNIQUE INDEX reactions_by_user ON reactions (conversation, target, user);
 
--- How many rows the two above have for a message. A message without any has no row.
+-- Reactions that were replaced or taken back by the event `until`, where somebody came or went between the two: whoever
+-- sees the first event and not the second sees them still.
+CREATE TABLE past_reactions (
+    conversation INTEGER NOT NULL,
+    target       INTEGER NOT NULL,
+    user         INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    reaction     TEXT    NOT NULL,
+    until        INTEGER NOT NULL,
+    sum          INTEGER NOT NULL,
+    PRIMARY KEY (conversation, target, seq)
+) STRICT, WITHOUT ROWID;
+
+-- How many rows the three above have for a message. A message without any has no row.
 CREATE TABLE message_counts (
     conversation INTEGER NOT NULL,
     message      INTEGER NOT NULL,
     edits        INTEGER NOT NULL,
     reactions    INTEGER NOT NULL,
+    past         INTEGER NOT NULL,
     -- The seq of the newest edit, 0 without one.
     last_edit    INTEGER NOT NULL,
     sum          INTEGER NOT NULL,

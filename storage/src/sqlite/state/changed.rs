@@ -155,6 +155,62 @@ pub(in crate::sqlite) fn insert_reaction(
     Ok(())
 }
 
+/// A reaction that was replaced or taken back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::sqlite) struct PastReaction<'a> {
+    pub(in crate::sqlite) was: Reaction<'a>,
+    /// By this event.
+    pub(in crate::sqlite) until: Seq,
+}
+
+/// The columns that [`past_reaction`] reads, of `past_reactions`.
+macro_rules! past_reaction_columns {
+    () => {
+        "conversation, target, user, seq, reaction, until, sum"
+    };
+}
+pub(in crate::sqlite) use past_reaction_columns;
+
+/// Reads [`past_reaction_columns`].
+pub(in crate::sqlite) fn past_reaction<'r>(row: &'r Row<'_>) -> Result<PastReaction<'r>, Failure> {
+    let past = PastReaction {
+        was: Reaction {
+            conversation: row::conversation_id(row, 0)?,
+            target: row::seq(row, 1)?,
+            user: row::user_id(row, 2)?,
+            seq: row::seq(row, 3)?,
+            reaction: row::text(row, 4)?,
+        },
+        until: row::seq(row, 5)?,
+    };
+    prove(row, 6, sum::of_past_reaction(&past), || {
+        format!("a past reaction in conversation {}", past.was.conversation.0)
+    })?;
+    Ok(past)
+}
+
+/// Writes a reaction that is over.
+pub(in crate::sqlite) fn insert_past_reaction(
+    connection: &Connection,
+    past: &PastReaction<'_>,
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO past_reactions (conversation, target, user, seq, reaction, until, sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute((
+            sql(past.was.conversation.0),
+            sql(past.was.target.0),
+            sql(past.was.user.0),
+            sql(past.was.seq.0),
+            past.was.reaction,
+            sql(past.until.0),
+            sql(sum::of_past_reaction(past)),
+        ))?;
+    Ok(())
+}
+
 /// How many edits and reactions a message has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::sqlite) struct Counts {
@@ -162,6 +218,8 @@ pub(in crate::sqlite) struct Counts {
     pub(in crate::sqlite) message: Seq,
     pub(in crate::sqlite) edits: u64,
     pub(in crate::sqlite) reactions: u64,
+    /// Reactions that are over, as far as they are kept.
+    pub(in crate::sqlite) past: u64,
     /// The newest edit, 0 without one.
     pub(in crate::sqlite) last_edit: Seq,
 }
@@ -173,6 +231,7 @@ impl Counts {
             message,
             edits: 0,
             reactions: 0,
+            past: 0,
             last_edit: Seq(0),
         }
     }
@@ -181,7 +240,7 @@ impl Counts {
 /// The columns that [`counts`] reads, of `message_counts n`.
 macro_rules! counts_columns {
     () => {
-        "n.conversation, n.message, n.edits, n.reactions, n.last_edit, n.sum"
+        "n.conversation, n.message, n.edits, n.reactions, n.past, n.last_edit, n.sum"
     };
 }
 pub(in crate::sqlite) use counts_columns;
@@ -193,9 +252,10 @@ pub(in crate::sqlite) fn counts(row: &Row<'_>) -> Result<Counts, Failure> {
         message: row::seq(row, 1)?,
         edits: row::number(row, 2)?,
         reactions: row::number(row, 3)?,
-        last_edit: row::seq(row, 4)?,
+        past: row::number(row, 4)?,
+        last_edit: row::seq(row, 5)?,
     };
-    prove(row, 5, sum::of_counts(&counts), || {
+    prove(row, 6, sum::of_counts(&counts), || {
         format!(
             "the number of edits and reactions of message {} in conversation {}",
             counts.message.0, counts.conversation.0
@@ -236,14 +296,15 @@ pub(in crate::sqlite) fn counts_of(
 pub(in crate::sqlite) fn store_counts(connection: &Connection, counts: &Counts) -> Result<(), Failure> {
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO message_counts (conversation, message, edits, reactions, last_edit, sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO message_counts (conversation, message, edits, reactions, past, last_edit, sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute([
             sql(counts.conversation.0),
             sql(counts.message.0),
             sql(counts.edits),
             sql(counts.reactions),
+            sql(counts.past),
             sql(counts.last_edit.0),
             sql(sum::of_counts(counts)),
         ])?;

@@ -49,6 +49,7 @@ pub(super) fn history() -> (Vec<Write>, Vec<Write>) {
         group(12, ANN, Action::AddMembers { users: vec![BOB] }),
         group(13, ANN, Action::Recall { target: Seq(2) }),
         group(14, ANN, react(3, "")),
+        group(18, BOB, react(3, "-")),
         group(15, BOB, edit(3, b"two again")),
         group(
             16,
@@ -133,6 +134,7 @@ fn all_of_it() {
         .execute_batch(
             "UPDATE store SET watermark = 0; DELETE FROM event_seqs; DELETE FROM requests; DELETE FROM members;
              DELETE FROM conversations; DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions;
+             DELETE FROM past_reactions;
              DELETE FROM cursors",
         )
         .unwrap();

@@ -141,6 +141,9 @@ fn a_row_that_was_changed_is_no_answer() {
         "UPDATE reactions SET reaction = '-'",
         "UPDATE reactions SET user = 1 WHERE user = 3",
         "DELETE FROM reactions",
+        "UPDATE past_reactions SET reaction = '-'",
+        "UPDATE past_reactions SET until = until + 1",
+        "DELETE FROM past_reactions",
         "UPDATE message_counts SET edits = 9 WHERE edits > 0",
         "UPDATE message_counts SET reactions = 9 WHERE reactions > 0",
     ] {
@@ -169,6 +172,7 @@ fn what_one_way_does_not_find_another_one_misses() {
         "group_counts",
         "edits",
         "reactions",
+        "past_reactions",
         "message_counts",
     ] {
         refused(&world(), tree, |stranger| {
