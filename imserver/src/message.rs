@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use netcore::{ConnId, Permit};
-use storage::{ConversationId, Seq, Snapshot, Timestamp, TokenHash, User};
+use storage::{ConversationId, CursorMove, Seq, Snapshot, Timestamp, TokenHash, User};
 
 use crate::principal::Principal;
 
@@ -98,12 +98,22 @@ pub(crate) struct Authenticated {
     pub seen_at: Timestamp,
 }
 
+/// What a connection is owed where a frame does not fit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Owed {
+    /// Nothing: the frame is of what is not stored.
+    Nothing,
+    /// That the conversation has events up to here.
+    Head(ConversationId, Seq),
+    /// Where this cursor is.
+    Cursor(CursorMove),
+}
+
 /// One frame for several connections of one loop.
 #[derive(Debug)]
 pub(crate) struct Item {
-    /// What a connection that is behind notes instead of the frame; `None` for what is not stored and may
-    /// be dropped.
-    pub head: Option<(ConversationId, Seq)>,
+    /// What a connection that is behind is owed instead of the frame.
+    pub owed: Owed,
     /// Header and body.
     pub frame: Bytes,
     /// How many of the delivery's connections it is for, after those of the items before it.
@@ -141,10 +151,10 @@ impl Delivery {
     }
 
     /// Adds a frame after what is there.
-    pub(crate) fn push(&mut self, head: Option<(ConversationId, Seq)>, frame: Bytes, to: &[ConnId]) {
+    pub(crate) fn push(&mut self, owed: Owed, frame: Bytes, to: &[ConnId]) {
         self.to.extend_from_slice(to);
         self.entries.push(Entry::Push(Item {
-            head,
+            owed,
             frame,
             receivers: to.len(),
         }));

@@ -1,13 +1,20 @@
 //! What a slow connection is owed: instead of frames that do not fit its out-queue, the newest seq of each
-//! conversation, and if even those become too many, one word: resync.
+//! conversation and where each cursor is by then, and if even those become too many, one word: resync.
 
 use std::collections::BTreeMap;
 
-use protocol::v1::{Head, HeadsPush};
-use storage::{ConversationId, Seq, Snapshot};
+use protocol::{
+    Push,
+    v1::{Cursor, CursorsPush, Head, HeadsPush},
+};
+use storage::{ConversationId, CursorMove, Seq, Snapshot, UserId};
+
+use crate::message::Owed;
 
 /// Conversations that one connection is owed heads of, at most; beyond it the client is told to resync.
 pub(crate) const HEADS_MAX: usize = 256;
+/// Cursors that one connection is owed, at most; beyond it the client is told to resync.
+pub(crate) const CURSORS_MAX: usize = 256;
 
 /// A connection's debt.
 ///
@@ -16,10 +23,14 @@ pub(crate) const HEADS_MAX: usize = 256;
 ///   heads ───────────────────────▶ resync owed ────────────▶ syncing ────────────────▶ heads noted since
 ///     ▲                                 ▲                       │                        (none: settled)
 ///     └── sent: settled                 └── too many, missed ───┘
+///
+///   Cursors are owed beside the heads, in the same way, and sent after them.
 /// ```
 #[derive(Debug)]
 pub(crate) struct Backlog {
     heads: BTreeMap<ConversationId, Seq>,
+    /// How far each was told to have moved: delivered and read.
+    cursors: BTreeMap<(ConversationId, UserId), (Seq, Seq)>,
     resync: Resync,
     /// All of this was written, as an event, a head or by a sync.
     token: Snapshot,
@@ -27,13 +38,13 @@ pub(crate) struct Backlog {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Resync {
-    /// The heads are all that is owed.
+    /// The heads and cursors are all that is owed.
     None,
     /// The client must be told to sync.
     Owed,
     /// It was told.
     Told,
-    /// It asked: the heads are what came since.
+    /// It asked: the heads and cursors are what came since.
     Asked,
 }
 
@@ -42,16 +53,25 @@ impl Backlog {
     pub(crate) const fn new(token: Snapshot) -> Self {
         Self {
             heads: BTreeMap::new(),
+            cursors: BTreeMap::new(),
             resync: Resync::None,
             token,
         }
     }
 
-    /// Owes the events of a conversation up to `seq`.
-    pub(crate) fn note(&mut self, conversation: ConversationId, seq: Seq) {
+    /// Owes this, too.
+    pub(crate) fn note(&mut self, owed: Owed) {
         if matches!(self.resync, Resync::Owed | Resync::Told) {
             return;
         }
+        match owed {
+            Owed::Nothing => {}
+            Owed::Head(conversation, seq) => self.note_head(conversation, seq),
+            Owed::Cursor(moved) => self.note_cursor(&moved),
+        }
+    }
+
+    fn note_head(&mut self, conversation: ConversationId, seq: Seq) {
         if self.heads.len() >= HEADS_MAX && !self.heads.contains_key(&conversation) {
             self.owe_resync();
             return;
@@ -60,17 +80,33 @@ impl Backlog {
         *head = seq.max(*head);
     }
 
+    fn note_cursor(&mut self, moved: &CursorMove) {
+        let key = (moved.conversation, moved.user);
+        if self.cursors.len() >= CURSORS_MAX && !self.cursors.contains_key(&key) {
+            self.owe_resync();
+            return;
+        }
+        let (delivered, read) = self.cursors.entry(key).or_default();
+        *delivered = moved.delivered.max(*delivered);
+        *read = moved.read.max(*read);
+    }
+
     /// Owes everything since the token.
     pub(crate) fn owe_resync(&mut self) {
         self.resync = Resync::Owed;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         self.heads.clear();
+        self.cursors.clear();
     }
 
     /// The client asks for a sync, whose snapshot is taken after this: what was owed before is in it.
     pub(crate) fn sync_asked(&mut self) {
         if self.resync != Resync::None {
             self.resync = Resync::Asked;
-            self.heads.clear();
+            self.forget();
         }
     }
 
@@ -80,7 +116,11 @@ impl Backlog {
         if self.resync == Resync::Asked {
             self.resync = Resync::None;
         }
-        self.resync == Resync::None && self.heads.is_empty()
+        self.is_settled()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.resync == Resync::None && self.heads.is_empty() && self.cursors.is_empty()
     }
 
     /// How far this connection is complete while it is owed something.
@@ -88,23 +128,35 @@ impl Backlog {
         &self.token
     }
 
-    /// What to send now; nothing while it is the client's turn.
-    pub(crate) fn push(&self, epoch: u64) -> Option<HeadsPush> {
+    /// What to send next; nothing while it is the client's turn.
+    pub(crate) fn push(&self, epoch: u64) -> Option<Push> {
         let heads = self.heads.iter().map(|(id, seq)| Head {
             conversation_id: id.0,
             seq: seq.0,
         });
+        let cursors = self
+            .cursors
+            .iter()
+            .map(|((conversation, user), (delivered, read))| Cursor {
+                conversation_id: conversation.0,
+                user_id: user.0,
+                delivered_seq: delivered.0,
+                read_seq: read.0,
+            });
         match self.resync {
-            Resync::None if !self.heads.is_empty() => Some(HeadsPush {
+            Resync::None if !self.heads.is_empty() => Some(Push::HeadsPush(HeadsPush {
                 epoch,
                 heads: heads.collect(),
                 resync: false,
-            }),
-            Resync::Owed => Some(HeadsPush {
+            })),
+            Resync::None if !self.cursors.is_empty() => Some(Push::CursorsPush(CursorsPush {
+                cursors: cursors.collect(),
+            })),
+            Resync::Owed => Some(Push::HeadsPush(HeadsPush {
                 epoch,
                 heads: Vec::new(),
                 resync: true,
-            }),
+            })),
             Resync::None | Resync::Told | Resync::Asked => None,
         }
     }
@@ -112,16 +164,12 @@ impl Backlog {
     /// What [`Backlog::push`] said was sent. True when nothing is owed any more.
     pub(crate) fn sent(&mut self) -> bool {
         match self.resync {
-            Resync::None => {
-                self.heads.clear();
-                true
-            }
-            Resync::Owed => {
-                self.resync = Resync::Told;
-                false
-            }
-            Resync::Told | Resync::Asked => false,
+            Resync::None if !self.heads.is_empty() => self.heads.clear(),
+            Resync::None => self.cursors.clear(),
+            Resync::Owed => self.resync = Resync::Told,
+            Resync::Told | Resync::Asked => {}
         }
+        self.is_settled()
     }
 }
 
@@ -134,7 +182,40 @@ mod tests {
     }
 
     fn noted(backlog: &mut Backlog, id: u64, seq: u64) {
-        backlog.note(ConversationId(id), Seq(seq));
+        backlog.note(Owed::Head(ConversationId(id), Seq(seq)));
+    }
+
+    fn moved(conversation: u64, user: u64, delivered: u64, read: u64) -> Owed {
+        Owed::Cursor(CursorMove {
+            conversation: ConversationId(conversation),
+            user: UserId(user),
+            delivered: Seq(delivered),
+            read: Seq(read),
+        })
+    }
+
+    fn heads(backlog: &Backlog) -> HeadsPush {
+        match backlog.push(1) {
+            Some(Push::HeadsPush(push)) => push,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn cursors(backlog: &Backlog) -> Vec<(u64, u64, u64, u64)> {
+        let Some(Push::CursorsPush(push)) = backlog.push(1) else {
+            panic!("no cursors are owed");
+        };
+        let cursors = push.cursors.iter();
+        cursors
+            .map(|cursor| {
+                (
+                    cursor.conversation_id,
+                    cursor.user_id,
+                    cursor.delivered_seq,
+                    cursor.read_seq,
+                )
+            })
+            .collect()
     }
 
     fn overflow(backlog: &mut Backlog) {
@@ -155,7 +236,7 @@ mod tests {
         for (id, seq) in [(1, 2), (1, 4), (1, 3), (2, 1)] {
             noted(&mut backlog, id, seq);
         }
-        let push = backlog.push(9).unwrap();
+        let push = heads(&backlog);
         assert_eq!(
             push.heads,
             vec![
@@ -178,7 +259,7 @@ mod tests {
     fn too_many_conversations_become_a_resync_that_is_said_once() {
         let mut backlog = Backlog::new(at(0));
         overflow(&mut backlog);
-        assert_eq!(backlog.push(1), Some(RESYNC));
+        assert_eq!(heads(&backlog), RESYNC);
         assert!(!backlog.sent());
         noted(&mut backlog, 1, 9);
         assert_eq!(backlog.push(1), None);
@@ -194,7 +275,7 @@ mod tests {
         assert!(!backlog.synced(&at(10)));
         assert_eq!(*backlog.token(), at(10));
         assert_eq!(
-            backlog.push(1).unwrap().heads,
+            heads(&backlog).heads,
             vec![Head {
                 conversation_id: 7,
                 seq: 2
@@ -220,7 +301,40 @@ mod tests {
         backlog.sync_asked();
         backlog.owe_resync();
         assert!(!backlog.synced(&at(10)));
-        assert_eq!(backlog.push(1), Some(RESYNC));
+        assert_eq!(heads(&backlog), RESYNC);
+    }
+
+    #[test]
+    fn where_each_cursor_is_follows_the_heads() {
+        let mut backlog = Backlog::new(at(3));
+        backlog.note(moved(1, 5, 7, 2));
+        noted(&mut backlog, 1, 9);
+        backlog.note(moved(1, 5, 4, 6));
+        backlog.note(moved(1, 6, 1, 1));
+        backlog.note(Owed::Nothing);
+        assert_eq!(heads(&backlog).heads.len(), 1);
+        assert!(!backlog.sent());
+        assert_eq!(cursors(&backlog), [(1, 5, 7, 6), (1, 6, 1, 1)]);
+        assert_eq!(*backlog.token(), at(3), "until they are written");
+        assert!(backlog.sent() && backlog.push(1).is_none());
+    }
+
+    #[test]
+    fn too_many_cursors_become_a_resync() {
+        let mut backlog = Backlog::new(at(3));
+        for user in 0..CURSORS_MAX as u64 {
+            backlog.note(moved(1, user, 1, 1));
+        }
+        backlog.note(moved(1, 0, 2, 2));
+        assert_eq!(cursors(&backlog).len(), CURSORS_MAX);
+        backlog.note(moved(2, 0, 1, 1));
+        assert_eq!(heads(&backlog), RESYNC);
+        backlog.sent();
+        backlog.sync_asked();
+        backlog.note(moved(2, 0, 3, 3));
+        assert!(!backlog.synced(&at(10)), "it may have moved after the sync");
+        assert_eq!(cursors(&backlog), [(2, 0, 3, 3)]);
+        assert!(backlog.sent());
     }
 
     #[test]

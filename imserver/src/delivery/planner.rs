@@ -18,7 +18,10 @@ use storage::{
 };
 
 use super::routes::Routes;
-use crate::{message::Delivery, wire::frame};
+use crate::{
+    message::{Delivery, Owed},
+    wire::frame,
+};
 
 /// Groups whose members are kept in memory, at most.
 pub(crate) const GROUPS_CACHED_MAX: usize = 10_000;
@@ -129,10 +132,10 @@ impl Planner {
     ) -> Result<(), ReadError> {
         self.aim(event)?;
         self.targets.leave_out(except);
-        let head = Some((event.conversation, event.seq));
+        let owed = Owed::Head(event.conversation, event.seq);
         let epoch = self.epoch;
         self.targets
-            .add(head, out, |encoding| frame::event(event, epoch, encoding, now));
+            .add(owed, out, |encoding| frame::event(event, epoch, encoding, now));
         Ok(())
     }
 
@@ -158,7 +161,7 @@ impl Planner {
             });
             self.targets.aim(&self.routes, users.iter().copied());
             self.targets
-                .add(None, out, |encoding| frame::push(&push, encoding));
+                .add(Owed::Cursor(*moved), out, |encoding| frame::push(&push, encoding));
         }
         Ok(())
     }
@@ -304,12 +307,7 @@ impl LoopTargets {
     }
 
     /// Encodes a frame at most once per encoding, and adds it for each loop that has receivers.
-    fn add(
-        &self,
-        head: Option<(ConversationId, Seq)>,
-        out: &mut [Delivery],
-        encode: impl Fn(Encoding) -> Bytes,
-    ) {
+    fn add(&self, owed: Owed, out: &mut [Delivery], encode: impl Fn(Encoding) -> Bytes) {
         for encoding in [Encoding::Protobuf, Encoding::Json] {
             let receivers = self.0.iter().map(|targets| targets.of(encoding)).zip(&mut *out);
             let mut receivers = receivers.filter(|(to, _)| !to.is_empty()).peekable();
@@ -320,10 +318,10 @@ impl LoopTargets {
             while let Some((to, delivery)) = receivers.next() {
                 if receivers.peek().is_none() {
                     // Not cloned: that would cost a frame for one loop an allocation.
-                    delivery.push(head, frame, to);
+                    delivery.push(owed, frame, to);
                     break;
                 }
-                delivery.push(head, frame.clone(), to);
+                delivery.push(owed, frame.clone(), to);
             }
         }
     }
@@ -341,6 +339,6 @@ pub(crate) fn transient(
     targets.aim(routes, users);
     targets.leave_out(except);
     let mut out: Vec<Delivery> = (0..loops).map(|_| Delivery::default()).collect();
-    targets.add(None, &mut out, |encoding| frame::push(push, encoding));
+    targets.add(Owed::Nothing, &mut out, |encoding| frame::push(push, encoding));
     out
 }

@@ -1,7 +1,7 @@
 //! Pushes on their way to the connections of a loop; what a slow one is owed instead, and who has to go.
 
 use netcore::{CloseHow, LoopCx, SendError};
-use protocol::{Push, v1::GoAwayReason};
+use protocol::v1::GoAwayReason;
 
 use super::{
     answers::send_go_away,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     delivery::{Backlog, KickTo},
-    message::{Delivery, Entry, Item},
+    message::{Delivery, Entry, Item, Owed},
     wire::frame,
 };
 
@@ -42,28 +42,28 @@ impl Gateway {
                 Err(SendError::Full) => {}
             }
         }
-        let Some((conversation, seq)) = item.head else {
+        if item.owed == Owed::Nothing {
             return;
-        };
+        }
         let token = cx.conn().token(&self.complete_to).unwrap_or_default();
         cx.conn()
             .backlog
             .get_or_insert_with(|| Box::new(Backlog::new(token)))
-            .note(conversation, seq);
+            .note(item.owed);
     }
 
-    /// Sends a connection the heads it is owed, if there is room for them now.
+    /// Sends a connection the heads and cursors that it is owed, if there is room for them now.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
-        let conn = cx.conn();
-        let Some(push) = conn
-            .backlog
-            .as_ref()
-            .and_then(|backlog| backlog.push(self.shared.epoch))
-        else {
-            return;
-        };
-        let frame = frame::push(&Push::HeadsPush(push), conn.session.encoding());
-        if cx.send_encoded(frame).is_ok() {
+        let epoch = self.shared.epoch;
+        loop {
+            let conn = cx.conn();
+            let Some(push) = conn.backlog.as_ref().and_then(|backlog| backlog.push(epoch)) else {
+                return;
+            };
+            let frame = frame::push(&push, conn.session.encoding());
+            if cx.send_encoded(frame).is_err() {
+                return;
+            }
             let conn = cx.conn();
             if conn.backlog.as_mut().is_some_and(|backlog| backlog.sent()) {
                 conn.backlog = None;

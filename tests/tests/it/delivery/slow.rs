@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::TcpStream};
 
 use bytes::Bytes;
-use protocol::{Push, v1};
+use protocol::{Push, Reply, v1};
 use tests::harness::{Connection, Incoming, Setup, User, text};
 
 const MIB: u64 = 1024 * 1024;
@@ -105,6 +105,65 @@ fn one_who_never_reads_costs_little_and_gets_everything_in_the_end() {
     assert_eq!(sync.conversations.len(), 1);
 }
 
+/// Reads until the answer to a ping, and returns the newest cursor of each user that was pushed.
+fn cursors_until_in_step(user: &mut User) -> (BTreeMap<u64, u64>, Bytes) {
+    let mut cursors = BTreeMap::new();
+    loop {
+        let ping = user.conn.submit(v1::Ping {});
+        let mut told = false;
+        loop {
+            match user.conn.next() {
+                Incoming::Push(Push::CursorsPush(push)) => {
+                    told = true;
+                    for cursor in push.cursors {
+                        let read = cursors.entry(cursor.user_id).or_default();
+                        *read = cursor.read_seq.max(*read);
+                    }
+                }
+                Incoming::Push(_) => told = true,
+                Incoming::Reply(seq, reply) if seq == ping => match *reply {
+                    Reply::Ping(pong) if !told && !pong.sync_token.is_empty() => {
+                        return (cursors, pong.sync_token);
+                    }
+                    _ => break,
+                },
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn cursors_that_did_not_fit_come_later() {
+    const MESSAGES: usize = 3_000;
+    let daemon = Setup::config(PATIENT).start();
+    let [mut ada, mut bob, mut cyd] = daemon.register_all(["ada", "bob", "cyd"]);
+    let (flood, quiet) = (ada.direct(bob.id), cyd.direct(bob.id));
+    bob.text(quiet, "seen?");
+    bob.get(v1::SyncRequest {
+        token: Bytes::new(),
+        limit: 10,
+    });
+    // Of which bob reads nothing, so that what comes now does not fit.
+    send_many(&mut ada, flood, MESSAGES, 4_000);
+    cyd.get(v1::ReadRequest {
+        conversation_id: quiet,
+        seq: 1,
+    });
+    // It is written when cyd is told of it.
+    let moved = loop {
+        if let Push::CursorsPush(push) = cyd.conn.push() {
+            break push.cursors[0];
+        }
+    };
+    assert_eq!((moved.user_id, moved.read_seq), (cyd.id, 1));
+    let (cursors, token) = cursors_until_in_step(&mut bob);
+    assert_eq!(cursors.get(&cyd.id), Some(&1), "{cursors:?}");
+    // So the token may cover it.
+    let sync = bob.get(v1::SyncRequest { token, limit: 10 });
+    assert!(sync.cursors.is_empty(), "{sync:?}");
+}
+
 #[test]
 fn one_who_takes_no_byte_for_long_is_closed_and_loses_nothing() {
     const MESSAGES: u64 = 4_000;
@@ -160,7 +219,7 @@ fn a_pongs_token_does_not_run_ahead_of_what_was_written() {
                 }
             }
             Incoming::Reply(answered, reply) if answered == seq => match *reply {
-                protocol::Reply::Ping(pong) => break pong,
+                Reply::Ping(pong) => break pong,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
