@@ -118,7 +118,7 @@ pub(super) fn list_members(who: Principal, list: v1::ListMembersRequest) -> Work
         };
         let more = members.len() > limit;
         members.truncate(limit);
-        told::member(asking, who.user, id, &mut members);
+        told::member(asking, who.user, id, &mut members)?;
         let members = members.iter().map(wire::member).collect();
         Ok(Reply::ListMembers(v1::ListMembersResponse { members, more }).into())
     })

@@ -67,13 +67,23 @@ pub(super) fn moves(
     Ok(())
 }
 
-/// In the user's own entry among members.
-pub(super) fn member(asking: &Asking<'_>, user: UserId, id: ConversationId, members: &mut [MemberView]) {
-    let told = asking.context.lazy.told(user, std::iter::once(id));
-    let own = members.iter_mut().filter(|member| member.user.id == user);
-    for (own, told) in own.zip(told) {
-        // What goes beyond the head is cut where it is written, and comes back so.
-        own.read = own.read.max(told.read);
-        own.delivered = own.delivered.max(told.delivered).max(own.read);
+/// In the user's own entry among the members of a conversation.
+pub(super) fn member(
+    asking: &mut Asking<'_>,
+    user: UserId,
+    conversation: ConversationId,
+    members: &mut [MemberView],
+) -> Result<(), ReadError> {
+    let Some(own) = members.iter_mut().find(|member| member.user.id == user) else {
+        return Ok(());
+    };
+    let told = asking.context.lazy.told(user, std::iter::once(conversation));
+    for moved in told {
+        let Some(view) = asking.reader.conversation(user, conversation)? else {
+            continue;
+        };
+        own.read = own.read.max(moved.read.min(view.head));
+        own.delivered = own.delivered.max(moved.delivered.min(view.head)).max(own.read);
     }
+    Ok(())
 }

@@ -68,6 +68,34 @@ fn receipts_reach_the_sender_and_ones_own_devices() {
 }
 
 #[test]
+fn no_answer_shows_a_cursor_beyond_the_head() {
+    let daemon = Daemon::start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    let group = ada.group("us", &[bob.id]);
+    let head = ada.text(group, "hello").seq;
+    for read_seq in [0, head] {
+        if read_seq == 0 {
+            bob.get(delivered(&[(group, head + 1)]));
+        } else {
+            bob.get(read(group, head + 9));
+        }
+        let members = bob.get(v1::ListMembersRequest {
+            conversation_id: group,
+            after_user_id: 0,
+            limit: 9,
+        });
+        let own = members
+            .members
+            .iter()
+            .find(|member| member.user_id == bob.id)
+            .unwrap();
+        assert_eq!((own.delivered_seq, own.read_seq), (head, read_seq));
+        let view = bob.view(group);
+        assert_eq!((view.delivered_seq, view.read_seq), (head, read_seq));
+    }
+}
+
+#[test]
 fn cursors_only_go_forward() {
     let daemon = Daemon::start();
     let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
