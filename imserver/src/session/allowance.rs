@@ -19,6 +19,8 @@ const SHARDS: usize = 64;
 const SWEEP_LEAST: usize = 64;
 /// A part that is as large as it may be is searched no more often than this.
 const SWEEP_EVERY_US: u64 = SECOND_US;
+/// Allowances that those for whom there is no room share, by where they come from.
+const SHARED: usize = 256;
 const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;
 
@@ -133,8 +135,20 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Roughly what one organisation has: of IPv4 the first 16 bits, of IPv6 32.
+fn organisation(network: IpAddr) -> u32 {
+    match network {
+        IpAddr::V4(address) => u32::from(address) >> 16,
+        IpAddr::V6(address) => {
+            let [a, b, ..] = address.segments();
+            u32::from(a) << 16 | u32::from(b)
+        }
+    }
+}
+
 /// The allowances of those who are connected, and of those who were until theirs is full again. Each user has one entry
-/// and each address has one; a flood of addresses takes no user's place.
+/// and each address has one; a flood of addresses takes no user's place. Addresses that find the table full share an
+/// allowance with others of their organisation, so whoever fills it from one spends nobody else's.
 #[derive(Debug)]
 pub(crate) struct Allowances {
     users: Table<UserId>,
@@ -142,7 +156,7 @@ pub(crate) struct Allowances {
 }
 
 impl Allowances {
-    /// Of users and of addresses so many each, roughly. Those for whom there is no room share what one of them has.
+    /// Of users and of addresses so many each, roughly.
     pub(crate) fn new(entries_max: usize) -> Self {
         Self {
             users: Table::new(entries_max),
@@ -152,12 +166,13 @@ impl Allowances {
 
     /// A user's.
     pub(crate) fn of_user(&self, user: UserId, now_us: u64) -> Arc<Allowance> {
-        self.users.of(user, now_us)
+        self.users.of(user, user, now_us)
     }
 
     /// That of an address, or with IPv6 of its network.
     pub(crate) fn of_address(&self, address: IpAddr, now_us: u64) -> Arc<Allowance> {
-        self.addresses.of(network(address), now_us)
+        let network = network(address);
+        self.addresses.of(network, organisation(network), now_us)
     }
 }
 
@@ -166,6 +181,8 @@ struct Table<K> {
     hasher: RandomState,
     shards: Vec<Mutex<Shard<K>>>,
     shard_max: usize,
+    /// Of those for whom there was no room.
+    shared: Vec<Arc<Allowance>>,
 }
 
 #[derive(Debug)]
@@ -174,8 +191,6 @@ struct Shard<K> {
     /// It is searched when it has so many entries.
     sweep_at: usize,
     swept_us: u64,
-    /// Of those for whom there was no room.
-    shared: Arc<Allowance>,
 }
 
 impl<K: Copy + Eq + Hash> Table<K> {
@@ -184,18 +199,23 @@ impl<K: Copy + Eq + Hash> Table<K> {
             entries: HashMap::new(),
             sweep_at: SWEEP_LEAST,
             swept_us: 0,
-            shared: Arc::default(),
         };
         Self {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
             shard_max: entries_max.div_ceil(SHARDS).max(SWEEP_LEAST),
+            shared: (0..SHARED).map(|_| Arc::default()).collect(),
         }
     }
 
-    fn of(&self, key: K, now_us: u64) -> Arc<Allowance> {
+    /// The allowance of `key`, or where there is no room the one that it shares with others of its `group`.
+    fn of(&self, key: K, group: impl Hash, now_us: u64) -> Arc<Allowance> {
         let index = self.hasher.hash_one(key) % SHARDS as u64;
-        self.shards[index as usize].lock().of(key, now_us, self.shard_max)
+        let own = self.shards[index as usize].lock().of(key, now_us, self.shard_max);
+        own.unwrap_or_else(|| {
+            let index = self.hasher.hash_one(group) % SHARED as u64;
+            Arc::clone(&self.shared[index as usize])
+        })
     }
 
     #[cfg(test)]
@@ -205,9 +225,10 @@ impl<K: Copy + Eq + Hash> Table<K> {
 }
 
 impl<K: Copy + Eq + Hash> Shard<K> {
-    fn of(&mut self, key: K, now_us: u64, entries_max: usize) -> Arc<Allowance> {
+    /// `None`: there is no room.
+    fn of(&mut self, key: K, now_us: u64, entries_max: usize) -> Option<Arc<Allowance>> {
         if let Some(allowance) = self.entries.get(&key) {
-            return Arc::clone(allowance);
+            return Some(Arc::clone(allowance));
         }
         let len = self.entries.len();
         let is_pressed = len >= entries_max && now_us >= self.swept_us.saturating_add(SWEEP_EVERY_US);
@@ -215,9 +236,9 @@ impl<K: Copy + Eq + Hash> Shard<K> {
             self.sweep(now_us);
         }
         if self.entries.len() >= entries_max {
-            return Arc::clone(&self.shared);
+            return None;
         }
-        Arc::clone(self.entries.entry(key).or_default())
+        Some(Arc::clone(self.entries.entry(key).or_default()))
     }
 
     /// Forgets those that nobody uses and that are full again: they are what new ones are.
@@ -352,5 +373,34 @@ mod tests {
             shared += usize::from(Arc::strong_count(&first) > 2);
         }
         assert_eq!(shared, 0, "each has its own");
+    }
+
+    #[test]
+    fn whoever_fills_the_table_from_many_networks_of_one_organisation_spends_nobody_elses() {
+        const OTHERS: u16 = 1_000;
+        let allowances = Allowances::new(SHARDS * SWEEP_LEAST);
+        let mut held = Vec::new();
+        for network in 0..50_000_u32 {
+            let [a, b, c, d] = network.to_be_bytes();
+            let [a, b] = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+            let address = Ipv6Addr::new(0x2001, 0xdb8, a, b, 0, 0, 0, 1).into();
+            // What is used is not forgotten.
+            let allowance = allowances.of_address(address, 0);
+            while allowance.take(Charge::Hello, 0, &rules()).is_ok() {}
+            held.push(allowance);
+        }
+        assert_eq!(allowances.addresses.len(), SHARDS * SWEEP_LEAST, "it is full");
+        let mut refused = 0;
+        for number in 0..OTHERS {
+            let address: IpAddr = if number % 2 == 0 {
+                Ipv6Addr::new(0x2600, number, 0, 0, 0, 0, 0, 1).into()
+            } else {
+                let [a, b] = number.to_be_bytes();
+                IpAddr::from([a + 1, b, 0, 1])
+            };
+            let own = allowances.of_address(address, 0);
+            refused += u16::from(own.take(Charge::Hello, 0, &rules()).is_err());
+        }
+        assert!(refused < OTHERS / 20, "{refused} of {OTHERS} were refused");
     }
 }
