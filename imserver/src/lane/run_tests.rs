@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use parking_lot::Mutex;
 use storage::{NewUser, Outcome, Refused, Rules, Store, Timestamp, model::ModelStore};
 
 use super::*;
@@ -164,6 +165,58 @@ fn an_idle_lane_erases_what_was_left_and_what_is_recalled() {
         [Ok(true), Ok(true), Ok(true), Ok(false)]
     );
     drop(handle);
+    lanes.join();
+}
+
+/// Has something to erase for ever. While it erases, somebody sends.
+struct Endless {
+    lane: Arc<Mutex<Option<LaneHandle>>>,
+    /// Whether each commit was a slice.
+    commits: Sender<bool>,
+}
+
+impl Writer for Endless {
+    fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError> {
+        let is_slice = matches!(writes, [Write::Erase(_)]);
+        if is_slice && let Some(lane) = &*self.lane.lock() {
+            lane.submit(job(0)).unwrap();
+        }
+        let ended = |_| CommitError::Fatal("the test has ended".to_owned());
+        self.commits.send(is_slice).map_err(ended)?;
+        let outcome = || {
+            if is_slice {
+                Outcome::Erased(true)
+            } else {
+                Outcome::Done
+            }
+        };
+        Ok(writes.iter().map(|_| Ok(outcome())).collect())
+    }
+}
+
+#[test]
+fn whoever_comes_while_bodies_without_end_are_erased_waits_for_one_slice() {
+    const COMMITS: usize = 200;
+    let (fatal, _fatal) = bounded(1);
+    let (commits, committed) = bounded(COMMITS);
+    let store = ModelStore::new(1, 2, Rules::default());
+    let parts = parts(fatal);
+    let planner = Planner::new(1, Arc::clone(&parts.routes), store.reader().unwrap(), 1, 100);
+    let place = Arc::new(Mutex::new(None));
+    let writer = Endless {
+        lane: Arc::clone(&place),
+        commits,
+    };
+    let lane = alone(writer, planner);
+    let (lanes, handle) = Lanes::start(vec![lane], &parts, JOBS).unwrap();
+    *place.lock() = Some(handle);
+    let made = || committed.recv_timeout(Duration::from_secs(60)).unwrap();
+    while !made() {}
+    let after: Vec<bool> = (0..COMMITS).map(|_| made()).collect();
+    // Each slice is followed by what came meanwhile, and on an idle lane that by the next slice.
+    assert!(after.chunks(2).all(|pair| pair == [false, true]), "{after:?}");
+    place.lock().take();
+    drop(committed);
     lanes.join();
 }
 
