@@ -231,6 +231,10 @@ impl Session {
         if let Some(verdict) = self.out_of_turn(command) {
             return verdict;
         }
+        if command == Command::Hello {
+            self.encoding = Encoding::of_hello(&frame.body);
+            self.hellos += 1;
+        }
         // Before anything is spent on it: what is malformed costs as much.
         if let Err(refusal) = self.within_rate(command, now_us, rules) {
             // An error with seq 0 says that the connection ends.
@@ -239,10 +243,6 @@ impl Session {
             } else {
                 Verdict::Refuse(refusal)
             };
-        }
-        if command == Command::Hello {
-            self.encoding = Encoding::of_hello(&frame.body);
-            self.hellos += 1;
         }
         if self.hellos == 0 && command == Command::Ping && !frame.body.is_empty() {
             // No hello has said yet how bodies are written; one that was refused has.
