@@ -39,6 +39,8 @@ use crate::{
 const DESCRIPTORS_RESERVED: u64 = 256;
 /// Connections where the system's limit cannot be read.
 const CONNECTIONS_DEFAULT: usize = 10_000;
+/// Connections beyond those that are served, so that they can be told that there is no room. Beyond these nothing is said.
+const CONNECTIONS_TURNED_AWAY: usize = 64;
 /// Connections that one address may have if nothing is configured, at least.
 const CONNECTIONS_PER_ADDRESS_LEAST: usize = 32;
 /// Users and addresses each whose use of their rates is remembered, at least.
@@ -202,6 +204,8 @@ impl Daemon {
             answers_bytes: config.limits.queued_bytes / (2 * loops),
             groups: RandomState::new(),
             allowances: Allowances::new(connections_max.max(ALLOWANCES_LEAST)),
+            connections_max,
+            connections_present: Arc::default(),
             connections_per_address: share_of_address(&config.limits, connections_max),
             workers: workers.clone(),
             draining: AtomicBool::new(false),
@@ -399,7 +403,7 @@ fn start_server(
         .loops(config.loops())
         .listen(listener)
         .limits(ConnectionLimits {
-            connections: connections_max,
+            connections: connections_max.saturating_add(CONNECTIONS_TURNED_AWAY),
             queued_bytes: limits.queued_bytes / config.loops(),
             ..ConnectionLimits::default()
         })

@@ -1,6 +1,9 @@
 //! What a loop keeps for one connection.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use protocol::Refusal;
 use storage::Snapshot;
@@ -10,6 +13,24 @@ use crate::{
     delivery::Backlog,
     session::{Allowance, Session},
 };
+
+/// One of the connections that there are, over all loops. It is counted as long as it lives.
+#[derive(Debug)]
+pub(super) struct Present(Arc<AtomicUsize>);
+
+impl Present {
+    /// One more, and how many there are with it.
+    pub(super) fn enter(count: &Arc<AtomicUsize>) -> (Self, usize) {
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        (Self(Arc::clone(count)), before + 1)
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// One connection's state on its loop.
 #[derive(Debug)]
@@ -32,11 +53,12 @@ pub(crate) struct Connection {
     pub(super) starts_over: bool,
     /// The peer sends nothing more: close once everything is answered.
     pub(super) ending: bool,
+    _present: Present,
 }
 
 impl Connection {
     /// A new one, from an address with this allowance if rates apply to it.
-    pub(crate) fn new(address: Option<Arc<Allowance>>) -> Self {
+    pub(super) fn new(address: Option<Arc<Allowance>>, present: Present) -> Self {
         Self {
             session: Session::new(address),
             turned_away: None,
@@ -47,6 +69,7 @@ impl Connection {
             synced: None,
             starts_over: false,
             ending: false,
+            _present: present,
         }
     }
 

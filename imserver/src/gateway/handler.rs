@@ -4,7 +4,7 @@ use std::{
     hash::RandomState,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -21,7 +21,7 @@ use storage::{Snapshot, Timestamp};
 
 use super::{
     answers::{close_if_finished, send, send_go_away, send_refusal},
-    connection::Connection,
+    connection::{Connection, Present},
     park::Waiting,
 };
 use crate::{
@@ -79,6 +79,10 @@ pub(crate) struct Shared {
     pub groups: RandomState,
     /// What users and addresses may ask for.
     pub allowances: Allowances,
+    /// Connections that are served at a time.
+    pub connections_max: usize,
+    /// Those there are, also such as are being turned away.
+    pub connections_present: Arc<AtomicUsize>,
     /// Connections of one address at a time.
     pub connections_per_address: usize,
     /// Those who answer questions.
@@ -123,13 +127,21 @@ impl Handler for Gateway {
         let of_address = address
             .as_ref()
             .map_or(0, |address| Arc::strong_count(address) - 1);
-        let mut conn = Connection::new(address);
+        let (present, count) = Present::enter(&self.shared.connections_present);
+        let mut conn = Connection::new(address, present);
         if self.shared.draining.load(Ordering::Relaxed) {
             let refusal = Refusal::new(ErrorCode::Draining, "this server is going away");
             conn.turned_away = Some(Box::new(refusal));
         } else if of_address > self.shared.connections_per_address {
             let refusal = Refusal::new(ErrorCode::Overloaded, "too many connections from this address")
                 .with_retry_after_ms(TURNED_AWAY_RETRY_MS);
+            conn.turned_away = Some(Box::new(refusal));
+        } else if count > self.shared.connections_max {
+            let refusal = Refusal::new(
+                ErrorCode::Overloaded,
+                "this server has no room for more connections",
+            )
+            .with_retry_after_ms(TURNED_AWAY_RETRY_MS);
             conn.turned_away = Some(Box::new(refusal));
         }
         Ok((FrameCodec::new(limits.frame_bytes_unauthenticated), conn))

@@ -178,6 +178,29 @@ fn an_address_has_a_share_of_the_connections_and_hears_so() {
 }
 
 #[test]
+fn whoever_comes_to_a_full_server_hears_so() {
+    let daemon = Setup::config("[limits]\nconnections = 32\n").start();
+    let mut ada = daemon.register("ada");
+    let mut others: Vec<Connection> = (0..31).map(|_| daemon.connect()).collect();
+    for conn in &mut others {
+        conn.ask(hello("stranger")).unwrap();
+    }
+    for _ in 0..40 {
+        let mut turned_away = daemon.connect();
+        let refusal = turned_away.refusal();
+        assert_eq!(refusal.code(), ErrorCode::Overloaded);
+        assert!(refusal.retry_after_ms > 0);
+        turned_away.end();
+    }
+    ada.get(v1::Ping {});
+    drop(others);
+    let until = Instant::now() + PATIENCE;
+    while daemon.connect().try_ask(hello("stranger")).is_none() {
+        assert!(Instant::now() < until, "no room came free");
+    }
+}
+
+#[test]
 fn receipts_for_what_is_not_ones_own_refuse_nobody_elses() {
     const SESSIONS: u64 = 4;
     const ROUNDS: u64 = 30;
