@@ -514,8 +514,7 @@ def section_3(t):
         t.equal(again.session.token, "", "the token is shown once")
     with says(
         "3",
-        "A session has one live connection: a second one that resumes it makes the first one end with `go_away`"
-        " `REPLACED`.",
+        "| a second connection resumes the session | the first connection; the session goes on | `go_away` `REPLACED` |",
     ):
         frames = hans.closes()
         t.equal([(f.name, f.body.reason) for f in frames], [("go_away", 2)])
@@ -527,7 +526,7 @@ def section_3(t):
         fourth = t.connect()
         fourth.ask("hello", fourth.hello(device={"device_id": "no blanks"}, token=hans.token))
         ends(fourth, "INVALID")
-    with says("3", "Logging in on a device that has a session replaces that session: its token ends."):
+    with says("3", "| a login with the `device_id` of another session | that session | `go_away` `REPLACED` |"):
         fifth = t.connect()
         fifth.welcome(device={"device_id": "first", "class": 2})
         hans_again = fifth.works("login", name=hans.name, password=hans.password)
@@ -546,7 +545,7 @@ def section_3(t):
             t.equal(len(person.works("list_devices").sessions), 5)
             last = t.device(person, device={"device_id": "c", "class": number}, sync=False)
             t.equal(len(last.works("list_devices").sessions), 5)
-    with says("3", "A login beyond that displaces the session not seen for longest."):
+    with says("3", "the session goes that is not connected, and of several the one whose `last_seen_at_ms` is smallest"):
         person = t.user(device={"device_id": "a", "class": 1}, sync=False)
         devices = [t.device(person, device={"device_id": f"b{i}", "class": 1}, sync=False) for i in range(4)]
         devices[1].close()

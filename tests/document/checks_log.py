@@ -405,7 +405,7 @@ def section_5(t):
         t.equal((page.from_seq, page.to_seq, [e.seq for e in page.events]), (7, 9, [9]))
         page = carl.history(group, 8, 1, direction=1)
         t.equal(([e.seq for e in page.events], page.to_seq, page.from_seq <= 6), ([6], 8, True))
-    with says("5", "An edit or a reaction shows in a page if its own event is visible."):
+    with says("5", "a page shows the newest whose own event is visible"):
         act(anna, "remove_member", user_id=carl.id)  # 11
         anna.works(
             "send", conversation_id=group, client_msg_id=new_id(), kind=32, target_seq=10, content={"body": b"hidden"}

@@ -397,7 +397,7 @@ def section_8(t):
             member = members[anna.id][bert.id]
             t.true((member.read_seq, member.delivered_seq) in ((4, 4), (5, 5)), repr(member))
         with says(
-            "8", "When it is written, within a moment, it is pushed, and then every node answers with it.", encoding
+            "8", "When it is written, it is pushed, and then every node answers with it.", encoding
         ):
             anna.push("cursors", lambda b: any(c.read_seq == 5 for c in b.cursors))
             t.equal(

@@ -24,6 +24,7 @@ import checks_examples
 import checks_frames
 import checks_limits
 import checks_log
+import checks_returning
 import checks_sending
 import checks_step
 from checker import Test
@@ -34,6 +35,7 @@ CHECKS = (
     checks_log,
     checks_sending,
     checks_step,
+    checks_returning,
     checks_accounts,
     checks_commands,
     checks_limits,

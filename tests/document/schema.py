@@ -236,5 +236,10 @@ class Document:
         for number, name, kind, wait in rows:
             self.codes[name] = (int(number), "ERROR_CLASS_" + kind, int(wait.replace(",", "")))
 
+    def reserved(self):
+        """The account names that nobody gets, as the document lists them."""
+        _, _, rest = self.text.partition("They are, in upper and lower case alike:")
+        return re.findall(r"`([a-z]+)`", rest.partition(";")[0])
+
     def says(self, sentence):
         return " ".join(sentence.split()) in self.words
