@@ -137,6 +137,11 @@ impl Directory {
         id == 0 || self.names.users.contains_key(&id)
     }
 
+    /// The names of all users that are known.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &str> {
+        self.names.users.values().map(String::as_str)
+    }
+
     /// The user's name, if it is known.
     pub(crate) fn user(&self, id: u64) -> String {
         self.names

@@ -76,6 +76,43 @@ fn what_is_typed_goes_and_comes_as_people_see_it() {
 }
 
 #[test]
+fn tab_completes_words_and_entered_lines_come_back() {
+    let daemon = Daemon::start();
+    let [alice, bob] = ["alice", "bob"].map(|name| Person::registered(&daemon, name));
+    bob.ok(&["send", "@alice", "hello"]);
+    let pane = Pane::chat(&alice, 80, 24);
+    pane.until_shows("hello");
+    pane.types("hi @bo");
+    pane.press(&["Tab"]);
+    pane.types("again");
+    pane.press(&["Enter"]);
+    pane.until_shows("\u{2713}");
+    let received = bob.json(&["recv", "--count", "1", "--timeout", "20"]);
+    assert_eq!(received[0]["text"], "hi @bob again");
+    pane.press(&["M-Up"]);
+    pane.until("the line that was entered", |screen| {
+        screen
+            .iter()
+            .filter(|line| line.contains("hi @bob again"))
+            .count()
+            == 2
+    });
+    pane.press(&["M-Down"]);
+    pane.types("/rep");
+    pane.press(&["Tab"]);
+    pane.types("yes");
+    pane.until_shows("/reply yes");
+    pane.press(&["Enter"]);
+    let reply = bob.json(&["recv", "--count", "1", "--timeout", "20"]);
+    assert_eq!(reply[0]["text"], "yes", "{reply:?}");
+    // With nothing to complete it is the key for the next conversation, as ever.
+    pane.press(&["Tab"]);
+    pane.until("an empty line", |screen| {
+        !screen.iter().any(|line| line.contains("/reply"))
+    });
+}
+
+#[test]
 fn a_paste_is_one_text_and_nothing_in_it_is_obeyed() {
     let daemon = Setup::config("[limits]\ntext_bytes = 20000\n").start();
     let [alice, bob] = ["alice", "bob"].map(|name| Person::registered(&daemon, name));

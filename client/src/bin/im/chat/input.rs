@@ -44,6 +44,19 @@ impl Line {
         std::mem::take(self)
     }
 
+    /// Puts a word in place of what stands between `start` and the cursor; nothing happens where there is no room.
+    pub(crate) fn complete(&mut self, start: usize, word: &str) {
+        let Some(replaced) = self.cursor.checked_sub(start) else {
+            return;
+        };
+        if self.text.len() - replaced + word.len() > LINE_BYTES_MAX || !self.text.is_char_boundary(start) {
+            return;
+        }
+        self.text.replace_range(start..self.cursor, word);
+        self.cursor = start + word.len();
+        self.settle();
+    }
+
     /// Whether there was room.
     pub(crate) fn insert(&mut self, character: char) -> bool {
         if self.text.len() + character.len_utf8() > LINE_BYTES_MAX {

@@ -7,6 +7,7 @@ use protocol::{
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
+    assist::Completion,
     command::{self, Command},
     effect::Effect,
     input::LINE_BYTES_MAX,
@@ -58,6 +59,7 @@ impl State {
         if !matches!(key.code, KeyCode::Char('c' | 'q') if control) {
             self.warned = false;
         }
+        let completing = self.assist.completing.take();
         if self.help {
             let pages = view::help_pages(self.size.0, self.size.1);
             self.help_page += 1;
@@ -99,7 +101,10 @@ impl State {
             KeyCode::Esc => self.scroll_to_end(),
             KeyCode::Home => self.input_mut().home(),
             KeyCode::End => self.input_mut().end(),
-            KeyCode::Tab | KeyCode::Down => return self.step(1),
+            KeyCode::Tab => return self.complete(completing),
+            KeyCode::Up if alt => self.look_back(true),
+            KeyCode::Down if alt => self.look_back(false),
+            KeyCode::Down => return self.step(1),
             KeyCode::BackTab | KeyCode::Up => return self.step(-1),
             KeyCode::PageUp => return self.scroll(true),
             KeyCode::PageDown => return self.scroll(false),
@@ -121,6 +126,31 @@ impl State {
         Vec::new()
     }
 
+    /// The rest of the word before the cursor; the next conversation where there is nothing to complete.
+    fn complete(&mut self, running: Option<Completion>) -> Vec<Effect> {
+        let Some(mut completion) = running.or_else(|| Completion::of(self.input(), self.names.users()))
+        else {
+            return self.step(1);
+        };
+        let start = completion.start;
+        match completion.next() {
+            Some(word) => {
+                self.input_mut().complete(start, word);
+                self.assist.completing = Some(completion);
+            }
+            None => self.note = Some("nothing begins like that".to_owned()),
+        }
+        Vec::new()
+    }
+
+    fn look_back(&mut self, earlier: bool) {
+        let conversation = self.selected.unwrap_or(0);
+        let present = self.input().clone();
+        if let Some(line) = self.assist.look_back(conversation, &present, earlier) {
+            *self.input_mut() = line;
+        }
+    }
+
     /// A line, as if it was typed and entered.
     pub(crate) fn enter_line(&mut self, text: &str, pasted: bool) -> Vec<Effect> {
         self.note = None;
@@ -130,6 +160,7 @@ impl State {
 
     fn enter(&mut self) -> Vec<Effect> {
         let line = self.input_mut().take();
+        self.assist.entered(self.selected.unwrap_or(0), &line);
         if line.is_literal() {
             let text = line.text().trim_matches('\n').trim_end();
             return match (self.selected, text) {

@@ -1,5 +1,6 @@
 //! The chat: a state, its view, and the loop that feeds one and draws the other.
 
+mod assist;
 mod command;
 mod effect;
 mod input;

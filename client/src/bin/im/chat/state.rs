@@ -14,6 +14,7 @@ use protocol::{
 use ratatui::style::{Color, Style};
 
 use super::{
+    assist::Assist,
     effect::{Answer, Effect},
     input::Line,
     layout::BOLD,
@@ -78,6 +79,7 @@ pub(crate) struct State {
     pub(super) typing_sent_ms: u64,
     pub(super) now_ms: u64,
     nothing_written: Line,
+    pub(super) assist: Assist,
 }
 
 impl State {
@@ -104,6 +106,7 @@ impl State {
             typing_sent_ms: 0,
             now_ms: 0,
             nothing_written: Line::default(),
+            assist: Assist::default(),
         }
     }
 
