@@ -13,7 +13,7 @@ use icu_properties::{
 
 /// Names that speak for the server or for everybody, or that clients give a meaning: no account gets them. They are
 /// compared [folded](fold).
-const RESERVED: [&str; 48] = [
+pub const RESERVED: [&str; 48] = [
     // What clients and servers call somebody or everybody.
     "self",
     "all",

@@ -4,7 +4,10 @@
 // In tests a failed unwrap is the failing assertion, also in what they share.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::LazyLock,
+};
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
@@ -510,6 +513,16 @@ macro_rules! constants {
     ($($module:ident :: $name:ident),* $(,)?) => {
         [$((stringify!($name), u64::try_from($module::$name).unwrap()),)*]
     };
+}
+
+#[test]
+fn every_reserved_name_is_listed() {
+    let (_, rest) = DOCUMENT
+        .split_once("They are, in upper and lower case alike:")
+        .expect("the list");
+    let list = rest.split(';').next().unwrap_or_default();
+    let listed: BTreeSet<&str> = list.split('`').skip(1).step_by(2).collect();
+    assert_eq!(listed, protocol::names::RESERVED.into_iter().collect());
 }
 
 #[test]

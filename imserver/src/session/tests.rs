@@ -10,7 +10,7 @@ use protocol::{
 };
 use storage::{SessionId, UserId};
 
-use super::{Opens, Rules, Session, Verdict};
+use super::{Allowance, Rules, Session, Verdict};
 use crate::principal::Principal;
 
 const RULES: Rules = Rules {
@@ -288,6 +288,31 @@ fn a_drained_session_answers_pings_only() {
         Some((false, ErrorCode::Draining))
     );
     assert_eq!(judge(&mut session, &Request::Ping(v1::Ping {}), 2), Verdict::Pong);
+}
+
+#[test]
+fn a_hello_beyond_its_rate_is_refused_in_its_own_encoding() {
+    let address = Arc::new(Allowance::default());
+    let rules = Rules {
+        hellos_per_minute: 1,
+        ..RULES
+    };
+    let of_same = || Session::new(Some(Arc::clone(&address)));
+    let frame = |seq| hello("").to_frame(Encoding::Json, seq);
+    assert_eq!(of_same().judge(&frame(1), 0, &rules), Verdict::Welcome);
+    let mut session = of_same();
+    let refused = session.judge(&frame(1), 0, &rules);
+    assert!(matches!(&refused, Verdict::Refuse(_)), "{refused:?}");
+    assert_eq!(session.encoding(), Encoding::Json);
+    // It is one of the three.
+    for seq in 2..4 {
+        assert!(matches!(
+            session.judge(&frame(seq), 0, &rules),
+            Verdict::Refuse(_)
+        ));
+    }
+    let fourth = code(&session.judge(&frame(4), 0, &rules));
+    assert_eq!(fourth, Some((true, ErrorCode::Protocol)));
 }
 
 #[test]
