@@ -236,7 +236,7 @@ fn frozen(
         .events(viewer, GROUP, Seq(1), Direction::Forward, usize::MAX, usize::MAX)
         .unwrap()
         .unwrap();
-    let revised = |view: &storage::EventView| view.revision.is_some() && !view.event.recalled;
+    let revised = |view: &EventView| view.revision.is_some() && !view.event.recalled;
     let seqs = page
         .events
         .iter()
