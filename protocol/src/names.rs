@@ -12,7 +12,7 @@ use icu_properties::{
 };
 
 /// Names that speak for the server or for everybody, or that clients give a meaning: no account gets them. They are
-/// compared [folded](fold).
+/// compared as [`is_reserved`] says.
 pub const RESERVED: [&str; 48] = [
     // What clients and servers call somebody or everybody.
     "self",

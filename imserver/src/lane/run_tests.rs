@@ -179,9 +179,10 @@ impl Writer for Endless {
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError> {
         let is_slice = matches!(writes, [Write::Erase(_)]);
         if is_slice && let Some(lane) = &*self.lane.lock() {
-            lane.submit(job(0)).unwrap();
+            let refused = |_| CommitError::Fatal("the lane has no room".into());
+            lane.submit(job(0)).map_err(refused)?;
         }
-        let ended = |_| CommitError::Fatal("the test has ended".to_owned());
+        let ended = |_| CommitError::Fatal("the test has ended".into());
         self.commits.send(is_slice).map_err(ended)?;
         let outcome = || {
             if is_slice {

@@ -10,7 +10,7 @@ use protocol::{
 };
 use storage::{SessionId, UserId};
 
-use super::{Allowance, Rules, Session, Verdict};
+use super::{Allowance, Opens, Rules, Session, Verdict};
 use crate::principal::Principal;
 
 const RULES: Rules = Rules {
