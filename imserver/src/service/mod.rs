@@ -93,3 +93,6 @@ pub(crate) fn plan(request: Request, who: Principal, planning: &Planning<'_>) ->
         }
     })
 }
+
+#[cfg(test)]
+mod tests;
