@@ -33,7 +33,7 @@ fn nothing_acknowledged_is_lost_while_postgresql_is_killed() {
             _ => {}
         }
         if kill % 2 == 1 {
-            ground.until_held();
+            ground.until_held(&running);
         }
         let next = ground.next_number();
         ground.postgres.kill().unwrap();

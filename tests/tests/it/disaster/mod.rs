@@ -19,7 +19,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use services::Postgres;
@@ -160,11 +160,19 @@ impl Ground {
     }
 
     /// Until a commit is held. A node may end by its store meanwhile, and is started again.
-    fn until_held(&mut self) {
-        until("held", || {
+    #[track_caller]
+    fn until_held(&mut self, running: &Running) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.wire.holds() {
             self.supervise();
-            self.wire.holds()
-        });
+            assert!(
+                Instant::now() < deadline,
+                "no commit was held within {PATIENCE:?}: {} acknowledged, {}",
+                running.traffic.acknowledged(),
+                self.wire.describe()
+            );
+            thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     fn supervise(&mut self) {
@@ -251,10 +259,10 @@ impl Ground {
 
     /// Two heartbeats' worth of traffic, during which nodes may still end.
     fn settle(&mut self) {
-        let deadline = std::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         let mut before = 0;
         let mut quiet = 0;
-        while quiet < 3 && std::time::Instant::now() < deadline {
+        while quiet < 3 && Instant::now() < deadline {
             let epochs: Vec<u64> = (0..2).map(|index| self.reader(index).epoch).collect();
             let same = epochs[0] == epochs[1] && epochs[0] == before;
             quiet = if same { quiet + 1 } else { 0 };

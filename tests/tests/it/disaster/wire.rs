@@ -20,8 +20,12 @@ pub(super) const SSL_REQUEST: [u8; 4] = 80_877_103_u32.to_be_bytes();
 /// What a batch of messages is stored with; its transaction commits by itself.
 const APPEND: &[u8] = b"append_in_order";
 
+/// How transactions begin.
+const BEGIN: &[u8] = b"BEGIN";
 /// How a batch begins that takes several statements.
-const BEGIN: &[u8] = b"BEGIN; LOCK";
+const BEGIN_BATCH: &[u8] = b"BEGIN; LOCK";
+/// How pages are read: such a COMMIT takes nothing to the disk.
+const BEGIN_READING: &[u8] = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// What happens to a commit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,6 +53,8 @@ struct State {
     hold: Option<Hold>,
     /// The connection whose COMMIT will be held back: the others wait.
     chosen: Option<u64>,
+    /// The connection whose answer will be kept.
+    silenced: Option<u64>,
     /// Connections so far.
     count: u64,
     /// That has happened.
@@ -65,6 +71,7 @@ impl Wire {
                 server,
                 hold: None,
                 chosen: None,
+                silenced: None,
                 count: 0,
                 held: false,
                 connections: Vec::new(),
@@ -94,7 +101,22 @@ impl Wire {
         let mut state = self.shared.state.lock().unwrap();
         state.hold = Some(hold);
         state.chosen = None;
+        state.silenced = None;
         state.held = false;
+    }
+
+    /// What it waits for, for whoever waits for it.
+    pub(super) fn describe(&self) -> String {
+        let state = self.shared.state.lock().unwrap();
+        format!(
+            "hold {:?}, chosen {:?}, silenced {:?} of {}, held {}, connections {}",
+            state.hold,
+            state.chosen,
+            state.silenced,
+            state.count,
+            state.held,
+            state.connections.len() / 2
+        )
     }
 
     /// Whether one is.
@@ -107,6 +129,7 @@ impl Wire {
         let mut state = self.shared.state.lock().unwrap();
         state.hold = None;
         state.chosen = None;
+        state.silenced = None;
         self.shared.changed.notify_all();
         for connection in state.connections.drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
@@ -158,10 +181,10 @@ impl Shared {
                 break;
             }
         }
-        let mut appends = HashSet::new();
+        let mut asked = Asked::default();
         loop {
             let message = read_message(client, 1)?;
-            match self.consider(number, meaning(&message, &mut appends)) {
+            match self.consider(number, asked.meaning(&message)) {
                 Passage::Free => {}
                 Passage::Silent => silent.store(true, Ordering::SeqCst),
                 Passage::Held => {
@@ -181,6 +204,7 @@ impl Shared {
         match (state.hold, meaning) {
             (Some(Hold::Answer), Meaning::Commit | Meaning::Append) => {
                 state.hold = None;
+                state.silenced = Some(number);
                 Passage::Silent
             }
             (Some(Hold::Request), Meaning::Begin) => {
@@ -224,12 +248,19 @@ impl Shared {
         }
     }
 
-    /// A connection has ended, perhaps the chosen one before its COMMIT.
+    /// A connection has ended, perhaps the chosen one before its COMMIT, or the silenced one before the answer.
     fn give_up(&self, number: u64) {
         let mut state = self.state.lock().unwrap();
-        if state.chosen == Some(number) && !state.held {
+        if state.held {
+            return;
+        }
+        if state.chosen == Some(number) {
             state.chosen = None;
             self.changed.notify_all();
+        }
+        if state.silenced == Some(number) {
+            state.silenced = None;
+            state.hold = Some(Hold::Answer);
         }
     }
 
@@ -246,9 +277,11 @@ enum Passage {
     Held,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Meaning {
     /// Of a transaction of several statements that writes.
     Begin,
+    /// Of a transaction that may have written.
     Commit,
     Rollback,
     /// A statement that commits by itself.
@@ -256,25 +289,57 @@ enum Meaning {
     Other,
 }
 
-/// What a message asks for. Statements that append are remembered by their names.
-fn meaning(message: &[u8], appends: &mut HashSet<Vec<u8>>) -> Meaning {
-    let body = message.get(5..).unwrap_or_default();
-    let mut texts = body.split(|byte| *byte == 0);
-    let (first, second) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
-    match (message.first(), first) {
-        (Some(b'Q'), text) if text.starts_with(BEGIN) => Meaning::Begin,
-        (Some(b'Q'), b"COMMIT") => Meaning::Commit,
-        (Some(b'Q'), b"ROLLBACK") => Meaning::Rollback,
-        // The statement's name, its text.
-        (Some(b'P'), name) => {
-            if second.windows(APPEND.len()).any(|word| word == APPEND) {
-                appends.insert(name.to_vec());
+/// What a connection has asked for so far, as far as the next message means something else by it.
+#[derive(Default)]
+struct Asked {
+    /// The names of the statements that append.
+    appends: HashSet<Vec<u8>>,
+    open: Open,
+}
+
+/// The transaction of a connection.
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+enum Open {
+    #[default]
+    Nothing,
+    Reading,
+    Writing,
+}
+
+impl Asked {
+    fn meaning(&mut self, message: &[u8]) -> Meaning {
+        let body = message.get(5..).unwrap_or_default();
+        let mut texts = body.split(|byte| *byte == 0);
+        let (first, second) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+        match (message.first(), first) {
+            (Some(b'Q'), text) if text.starts_with(BEGIN) => {
+                let reading = text.starts_with(BEGIN_READING);
+                self.open = if reading { Open::Reading } else { Open::Writing };
+                if text.starts_with(BEGIN_BATCH) {
+                    Meaning::Begin
+                } else {
+                    Meaning::Other
+                }
             }
-            Meaning::Other
+            (Some(b'Q'), b"COMMIT") => match std::mem::take(&mut self.open) {
+                Open::Writing => Meaning::Commit,
+                Open::Nothing | Open::Reading => Meaning::Other,
+            },
+            (Some(b'Q'), b"ROLLBACK") => {
+                self.open = Open::Nothing;
+                Meaning::Rollback
+            }
+            // The statement's name, its text.
+            (Some(b'P'), name) => {
+                if second.windows(APPEND.len()).any(|word| word == APPEND) {
+                    self.appends.insert(name.to_vec());
+                }
+                Meaning::Other
+            }
+            // The portal's name, the statement's. Within a transaction it commits nothing.
+            (Some(b'B'), _) if self.open == Open::Nothing && self.appends.contains(second) => Meaning::Append,
+            _ => Meaning::Other,
         }
-        // The portal's name, the statement's.
-        (Some(b'B'), _) if appends.contains(second) => Meaning::Append,
-        _ => Meaning::Other,
     }
 }
 
@@ -292,4 +357,42 @@ pub(super) fn read_message(mut from: &TcpStream, prefix: usize) -> std::io::Resu
 fn end(one: &TcpStream, other: &TcpStream) {
     let _ = one.shutdown(Shutdown::Both);
     let _ = other.shutdown(Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Asked, Meaning};
+
+    fn said(asked: &mut Asked, kind: u8, texts: &[&str]) -> Meaning {
+        let body = texts.concat();
+        let mut message = vec![kind];
+        message.extend((body.len() as u32 + 4).to_be_bytes());
+        message.extend(body.bytes());
+        asked.meaning(&message)
+    }
+
+    #[test]
+    fn an_append_within_a_transaction_commits_nothing() {
+        let mut asked = Asked::default();
+        said(&mut asked, b'P', &["s1\0", "SELECT append_in_order($1)\0"]);
+        assert_eq!(said(&mut asked, b'B', &["\0", "s1\0"]), Meaning::Append);
+        assert_eq!(said(&mut asked, b'B', &["\0", "s2\0"]), Meaning::Other);
+        let begin = "BEGIN; LOCK TABLE events IN ROW EXCLUSIVE MODE\0";
+        for (end, meaning) in [("COMMIT\0", Meaning::Commit), ("ROLLBACK\0", Meaning::Rollback)] {
+            assert_eq!(said(&mut asked, b'Q', &[begin]), Meaning::Begin);
+            assert_eq!(said(&mut asked, b'B', &["\0", "s1\0"]), Meaning::Other);
+            assert_eq!(said(&mut asked, b'Q', &[end]), meaning);
+            assert_eq!(said(&mut asked, b'B', &["\0", "s1\0"]), Meaning::Append);
+        }
+    }
+
+    #[test]
+    fn who_reads_commits_nothing() {
+        let mut asked = Asked::default();
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY\0";
+        assert_eq!(said(&mut asked, b'Q', &[begin]), Meaning::Other);
+        assert_eq!(said(&mut asked, b'Q', &["COMMIT\0"]), Meaning::Other);
+        assert_eq!(said(&mut asked, b'Q', &["BEGIN\0"]), Meaning::Other);
+        assert_eq!(said(&mut asked, b'Q', &["COMMIT\0"]), Meaning::Commit);
+    }
 }
