@@ -81,3 +81,23 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use storage::Position;
+
+    use super::{Arc, AtomicUsize, Backlog, Connection, Present, Snapshot};
+
+    /// Where pushes are refused for want of room while requests are still read.
+    #[test]
+    fn a_token_ends_where_the_backlog_begins() {
+        let [written, delivered] = [5, 8].map(|commit| Snapshot::at(Position(commit)));
+        let (present, _) = Present::enter(&Arc::new(AtomicUsize::new(0)));
+        let mut conn = Connection::new(None, present);
+        assert_eq!(conn.token(&delivered), None);
+        conn.synced = Some(written.clone());
+        assert_eq!(conn.token(&delivered), Some(delivered.clone()));
+        conn.backlog = Some(Box::new(Backlog::new(written.clone())));
+        assert_eq!(conn.token(&delivered), Some(written));
+    }
+}

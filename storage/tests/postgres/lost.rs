@@ -121,6 +121,23 @@ fn a_standby_without_the_tail_is_another_past() {
     assert!(report.generations[1].why.contains("another timeline"));
 }
 
+/// No node remembers what was lost, so only the timeline says it.
+#[test]
+fn a_promotion_that_nobody_lived_through_is_another_past() {
+    let (primary, mut standby, url, proxy) = pair_of_servers();
+    let through = proxy.url(&url);
+    let (before, mut writer) = with(&through, Failover::Lossy);
+    caught_up(&primary);
+    standby.stop().unwrap();
+    say(writer.as_mut(), 2);
+    drop(writer);
+    before.close().unwrap();
+    promote(primary, &mut standby, &proxy);
+    let (now, _) = with(&through, Failover::Lossy);
+    assert_ne!((now.epoch(), now.log_id()), (before.epoch(), before.log_id()));
+    assert_ne!(now.token_key(), before.token_key());
+}
+
 /// Whoever vouches for the replication keeps the epoch, as long as nobody remembers more.
 #[test]
 fn a_failover_that_is_vouched_for_is_a_start_of_the_server() {
