@@ -258,4 +258,18 @@ mod tests {
         let faults = known(&root.join(PATCHES)).unwrap();
         assert!(!faults.is_empty());
     }
+
+    /// Whoever moves the code that a fault is put into takes the patch along.
+    #[test]
+    fn every_fault_of_the_repository_applies() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for fault in known(&root.join(PATCHES)).unwrap() {
+            let patch = root.join(PATCHES).join(format!("{}.patch", fault.name));
+            let mut command = Command::new("git");
+            command.args(["apply", "--check"]).arg(&patch).current_dir(root);
+            let checked = command.output().unwrap();
+            let said = String::from_utf8_lossy(&checked.stderr);
+            assert!(checked.status.success(), "{}: {said}", fault.name);
+        }
+    }
 }
