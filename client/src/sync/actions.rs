@@ -188,12 +188,13 @@ impl Machine {
     }
 
     fn note_settled(&mut self, conversation: u64) {
-        let Some(track) = self.tracks.get(&conversation) else {
+        let Some(track) = self.tracks.get_mut(&conversation) else {
             return;
         };
         let settled = track.is_settled();
         self.tokens.applied(conversation, track.cursor, settled);
         if settled {
+            track.postponed = false;
             self.unsettled.remove(&conversation);
         }
     }

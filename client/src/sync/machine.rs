@@ -621,6 +621,8 @@ impl Machine {
                 self.held_events = self.held_events.saturating_sub(track.held_events());
                 track.held.clear();
             }
+            // What failed came by another way. No retry looks at what is settled.
+            track.postponed = false;
             self.tokens.applied(conversation, track.cursor, true);
             self.unsettled.remove(&conversation);
             return;

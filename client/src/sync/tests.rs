@@ -486,6 +486,27 @@ fn what_failed_waits_for_a_retry() {
     assert_eq!(drain(&mut machine), ["pull 1/6"]);
 }
 
+/// Its retry would be over before anything is missing again.
+#[test]
+fn what_failed_and_was_pushed_waits_for_nothing() {
+    for fails_first in [true, false] {
+        let mut machine = live(1, 5);
+        machine.handle_heads(&heads(1, 6)).unwrap();
+        let (id, _) = next_pull(&mut machine);
+        if fails_first {
+            machine.handle_failure(id, Failure::Later);
+        }
+        machine.handle_page(page(1, 6, 6, [6])).unwrap();
+        assert_eq!(drain(&mut machine), ["1/6", "ack 1:6"]);
+        if !fails_first {
+            machine.handle_failure(id, Failure::Later);
+        }
+        machine.retry();
+        machine.handle_heads(&heads(1, 8)).unwrap();
+        assert_eq!(drain(&mut machine), ["pull 1/7"], "fails first: {fails_first}");
+    }
+}
+
 #[test]
 fn what_is_gone_is_not_asked_for_again() {
     let mut machine = live(1, 5);
