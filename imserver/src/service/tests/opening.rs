@@ -5,7 +5,7 @@ use protocol::{
     v1::{DeviceClass, ErrorCode, GoAwayReason, Hello},
 };
 use std::time::Duration;
-use storage::{DevicePolicy, Outcome, Rules, SessionId};
+use storage::{DevicePolicy, Outcome, Rules, SessionId, Timestamp, Write};
 
 use super::{
     super::{hashing::Hashed, hashing::What, login::Opening, work::Failure},
@@ -225,6 +225,9 @@ fn who_is_connected_is_displaced_last() {
     let oldest = fixture.register("anna", &phone("anna")).unwrap().principal;
     let desk = device("desk", DeviceClass::Desktop);
     let newer = fixture.log_in("anna", &desk).unwrap().principal;
+    // Seen much later than the one that is connected.
+    let seen = vec![(newer.session, Timestamp(1 << 50))];
+    fixture.commit(Write::TouchSessions(seen)).unwrap();
     connect(&fixture, &[oldest]);
     let web = device("web", DeviceClass::Web);
     let newest = fixture.log_in("anna", &web).unwrap().principal;
