@@ -268,6 +268,15 @@ pub(crate) fn refused(refused: Refused) -> Refusal {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_store_reads_every_kind_that_the_protocol_has() {
+        for number in 1..=u8::MAX {
+            if v1::EventKind::try_from(i32::from(number)).is_ok() {
+                assert!(storage::EventKind::from_number(number).is_some(), "{number}");
+            }
+        }
+    }
+
     fn page(events: u64, bytes: usize) -> RawPage {
         let event = |seq| RawEvent {
             seq,
