@@ -200,6 +200,33 @@ impl FromStr for Network {
     }
 }
 
+/// In CIDR notation; a block of one address is that address. What it shows is the same network when it is read again.
+///
+/// ```
+/// use netcore::Network;
+///
+/// let shown = |text: &str| text.parse::<Network>().unwrap().to_string();
+/// assert_eq!(shown("10.1.2.3/8"), "10.0.0.0/8");
+/// assert_eq!(shown("::1/128"), "::1");
+/// ```
+impl fmt::Display for Network {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let base = Ipv6Addr::from_bits(self.base);
+        // A base has the whole marker of IPv4 only if the mask covers that: then all of the block is IPv4.
+        let (address, bits) = match base.to_ipv4_mapped() {
+            Some(v4) => (IpAddr::V4(v4), 32),
+            None => (IpAddr::V6(base), 128),
+        };
+        // The bits that addresses of the block may differ in.
+        let free = self.mask.count_zeros();
+        if free == 0 {
+            write!(formatter, "{address}")
+        } else {
+            write!(formatter, "{address}/{}", bits - free)
+        }
+    }
+}
+
 const fn to_bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
@@ -316,6 +343,7 @@ mod tests {
             ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
             ("::1", "::1", "::2"),
             ("0.0.0.0/0", "255.255.255.255", "::1"),
+            ("127.0.0.0/8", "::ffff:127.0.0.1", "::ffff:128.0.0.1"),
         ] {
             let network: Network = network.parse().unwrap();
             assert!(network.contains(ip(inside)), "{network:?} {inside}");
@@ -325,11 +353,33 @@ mod tests {
     }
 
     #[test]
+    fn a_network_is_shown_as_it_is_read() {
+        for (read, shown) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("192.168.1.77/32", "192.168.1.77"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("::/80", "::/80"),
+            ("::ffff:0:0/80", "::/80"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("fd12::1/8", "fd00::/8"),
+            ("::1", "::1"),
+        ] {
+            let network: Network = read.parse().unwrap();
+            assert_eq!(network.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(network));
+        }
+    }
+
+    #[test]
     fn what_is_not_a_network_is_refused() {
         for text in [
             "",
+            "localhost",
             "10.0.0.0/33",
             "::/129",
+            "10.0.0.0/x",
             "10.0.0.0/",
             "10.0.0.0/-1",
             "host/8",

@@ -6,7 +6,6 @@
 
 mod addresses;
 mod flags;
-mod network;
 mod ranges;
 mod urls;
 
@@ -18,11 +17,11 @@ use std::{
     time::Duration,
 };
 
+use netcore::Network;
 use protocol::{limits, validate};
 use serde::Deserialize;
 
 pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore};
-pub use network::Network;
 pub use ranges::Range;
 pub use urls::{SecretUrl, StoreUrl};
 
@@ -278,6 +277,7 @@ pub struct Limits {
     /// Passwords that wait to be hashed.
     pub hash_queue: usize,
     /// Addresses and networks that rates do not apply to. Default: loopback.
+    #[serde(deserialize_with = "networks")]
     pub exempt: Vec<Network>,
 }
 
@@ -680,6 +680,15 @@ impl Config {
 fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     flags::address(&text).map_err(serde::de::Error::custom)
+}
+
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let network = |text: &String| {
+        let wrong = |_| format!("{text:?} is neither an address nor a network such as 10.0.0.0/8");
+        text.parse().map_err(wrong).map_err(serde::de::Error::custom)
+    };
+    texts.iter().map(network).collect()
 }
 
 /// The key that a line sets, with its section, if it sets one.
