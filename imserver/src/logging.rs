@@ -1,11 +1,11 @@
 //! Logging through the `log` facade: to standard error, or to a file that is rotated. Never a body, a
 //! password or a token.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, path::Path};
 
 use logforth::{
     Append, Layout, append,
-    append::file::FileBuilder,
+    append::file::{File, FileBuilder},
     bridge::log::LogBridge,
     filter::rustlog::RustLogFilterBuilder,
     layout::{JsonLayout, TextLayout},
@@ -27,24 +27,10 @@ pub fn start(config: &Log) -> Result<(), ConfigError> {
         LogFormat::Human => Box::new(TextLayout::default().no_color()),
         LogFormat::Json => Box::new(JsonLayout::default()),
     };
-    let append: Box<dyn Append> = match &config.file {
-        None => Box::new(append::Stderr::default().with_layout(layout)),
-        Some(path) => {
-            let wrong = |what: &str| ConfigError(format!("log.file {}: {what}", path.display()));
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .ok_or_else(|| wrong("is no file name"))?;
-            let file = FileBuilder::new(directory.unwrap_or_else(|| std::path::Path::new(".")), name)
-                .layout(layout)
-                .rollover_daily()
-                .rollover_size(FILE_BYTES_MAX)
-                .max_log_files(FILES_MAX)
-                .build()
-                .map_err(|error| wrong(&error.to_string()))?;
-            Box::new(file)
-        }
+    let append: Box<dyn Append> = if config.file.as_os_str().is_empty() {
+        Box::new(append::Stderr::default().with_layout(layout))
+    } else {
+        Box::new(open(&config.file, layout)?)
     };
     // The level is the facade's, which can change.
     let filter = RustLogFilterBuilder::from_spec("trace,refinery_core=warn").build();
@@ -56,6 +42,22 @@ pub fn start(config: &Log) -> Result<(), ConfigError> {
         log::set_max_level(level(config.level));
     }
     Ok(())
+}
+
+fn open(path: &Path, layout: Box<dyn Layout>) -> Result<File, ConfigError> {
+    let wrong = |what: &str| ConfigError::Refused(format!("log.file {}: {what}", path.display()));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| wrong("is no file name"))?;
+    FileBuilder::new(directory.unwrap_or_else(|| Path::new(".")), name)
+        .layout(layout)
+        .rollover_daily()
+        .rollover_size(FILE_BYTES_MAX)
+        .max_log_files(FILES_MAX)
+        .build()
+        .map_err(|error| wrong(&error.to_string()))
 }
 
 /// Logs as much from now on.

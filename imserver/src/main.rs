@@ -43,6 +43,10 @@ fn complain(message: &str) {
 }
 
 fn run(flags: &Flags) -> Result<ExitCode, String> {
+    if flags.print_config {
+        say(&Config::default().to_manual());
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = Config::load(flags).map_err(|error| error.to_string())?;
     if flags.command.is_none() {
         config.check_serving().map_err(|error| error.to_string())?;
@@ -122,17 +126,13 @@ fn reload(flags: &Flags, configured: &mut Config) {
         Ok(new) => new,
         Err(error) => return log::error!("the configuration stays as it was: {error}"),
     };
-    if new.log.level != configured.log.level {
-        logging::set_level(new.log.level);
-        configured.log.level = new.log.level;
-    }
-    let waiting = configured.sections_unlike(&new);
+    let waiting = configured.reload(&new);
+    logging::set_level(configured.log.level);
     if waiting.is_empty() {
         log::info!("the configuration was read again: log.level is in force, and nothing else has changed");
     } else {
         log::warn!(
-            "the configuration was read again: log.level is in force; what else has changed in {} waits for the next \
-             start",
+            "the configuration was read again: log.level is in force; these have changed and wait for the next start: {}",
             waiting.join(", ")
         );
     }

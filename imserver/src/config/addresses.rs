@@ -50,7 +50,7 @@ fn automatic_name(host: &str, port: u16) -> String {
 /// A node's name stands in lists with one node a line.
 pub(super) fn check_node(name: &str) -> Result<(), ConfigError> {
     if name.len() > NODE_BYTES_MAX {
-        return Err(ConfigError(format!(
+        return Err(ConfigError::Refused(format!(
             "server.node has {} bytes, but must have at most {NODE_BYTES_MAX}",
             name.len()
         )));
@@ -59,7 +59,7 @@ pub(super) fn check_node(name: &str) -> Result<(), ConfigError> {
         .chars()
         .any(|letter| letter.is_control() || letter.is_whitespace())
     {
-        return Err(ConfigError(
+        return Err(ConfigError::Refused(
             "server.node must have no spaces and no control characters".to_owned(),
         ));
     }
@@ -69,7 +69,7 @@ pub(super) fn check_node(name: &str) -> Result<(), ConfigError> {
 /// An address that clients are told must be one they can use: `HOST:PORT`.
 pub(super) fn check_advertised(address: &str) -> Result<(), ConfigError> {
     let refused = |what: &str| {
-        Err(ConfigError(format!(
+        Err(ConfigError::Refused(format!(
             "cluster.advertise is {address:?}, {what}: write HOST:PORT as clients reach this node, with an IPv6 address \
              in brackets, or leave it empty"
         )))
@@ -78,7 +78,7 @@ pub(super) fn check_advertised(address: &str) -> Result<(), ConfigError> {
         return Ok(());
     }
     if address.len() > ADVERTISE_BYTES_MAX {
-        return Err(ConfigError(format!(
+        return Err(ConfigError::Refused(format!(
             "cluster.advertise must have at most {ADVERTISE_BYTES_MAX} bytes"
         )));
     }

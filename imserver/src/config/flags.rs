@@ -63,6 +63,10 @@ pub struct Flags {
     /// Check the configuration and end: 0 if it is good.
     #[arg(long)]
     pub check_config: bool,
+
+    /// Print a configuration file that sets every key to its default, and end.
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 /// An address to listen on.
@@ -98,7 +102,7 @@ impl Flags {
             config.server.listen = listen;
         }
         if let Some(store) = &self.store {
-            config.store.url = store.expose().parse().map_err(ConfigError)?;
+            config.store.url = store.expose().parse().map_err(ConfigError::Refused)?;
         }
         if let Some(redis) = &self.redis {
             config.redis.url.clone_from(redis);
@@ -108,7 +112,7 @@ impl Flags {
         }
         if let Some(data_dir) = &self.data_dir {
             if data_dir.as_os_str().is_empty() {
-                return Err(ConfigError("the data directory has no name".to_owned()));
+                return Err(ConfigError::Refused("the data directory has no name".to_owned()));
             }
             config.store.data_dir.clone_from(data_dir);
         }

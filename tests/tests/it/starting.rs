@@ -165,6 +165,20 @@ fn a_configuration_can_be_checked_without_starting() {
     );
 }
 
+/// An operator begins with it, whatever the file has that is there.
+#[test]
+fn a_configuration_to_begin_with_is_printed_and_is_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("imserver.toml");
+    std::fs::write(&file, "[limits]\ntext_bites = 1\n").unwrap();
+    let printed = run(&[&"--config", &file, &"--print-config"]);
+    assert!(printed.status.success(), "{printed:?}");
+    std::fs::write(&file, &printed.stdout).unwrap();
+    let checked = run(&[&"--config", &file, &"--check-config"]);
+    assert_eq!(checked.stdout, "configuration ok\n", "{checked:?}");
+    assert!(printed.stdout.contains("text_bytes = 4096 "), "{printed:?}");
+}
+
 #[test]
 fn flags_win_over_the_file_and_wrong_ones_are_usage() {
     let daemon =

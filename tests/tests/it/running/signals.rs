@@ -40,7 +40,13 @@ fn a_hang_up_reads_the_configuration_again_and_kills_nobody() {
     )
     .unwrap();
     hang_up(&daemon);
-    logged(&daemon, &["WARN", "[limits], [groups] waits for the next start"]);
+    logged(
+        &daemon,
+        &[
+            "WARN",
+            "wait for the next start: limits.text_bytes, groups.members",
+        ],
+    );
     // What is wrong changes nothing.
     std::fs::write(daemon.config_file(), "[limits]\ntext_bytes = 0\n").unwrap();
     hang_up(&daemon);
