@@ -1,21 +1,21 @@
-//! What nodes say to each other, as bytes. Losing any of it costs latency only, and what cannot be read is passed
-//! over: a node of another release may say more.
+//! What nodes tell each other, as bytes. A lost hint costs latency only. A hint that cannot be read is ignored: a node
+//! of another release may know more kinds.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use protocol::{Decode, Encoding, Push};
 use storage::{SessionId, Timestamp, UserId};
 
-/// Users that one hint can name; more are told in several.
+/// Users that one hint can name; more users take several hints.
 pub(super) const USERS_MAX: usize = 4_096;
 
 /// One hint.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Hint {
-    /// Something was committed: look.
+    /// The sender committed something: read the tail of the log.
     Committed,
-    /// A session was connected at this time: any earlier connection of it has been replaced.
+    /// A session was connected at this time; it replaces any earlier connection of that session.
     Connected(UserId, SessionId, Timestamp),
-    /// To be pushed to these users, and to be forgotten.
+    /// A push for these users that is not stored.
     Transient(Vec<UserId>, Box<Push>),
 }
 
@@ -24,7 +24,7 @@ const CONNECTED: u8 = 2;
 const TRANSIENT: u8 = 3;
 
 impl Hint {
-    /// What node `from` says.
+    /// Encodes a hint of node `from`.
     pub(crate) fn to_bytes(&self, from: u64) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_u64(from);
@@ -49,7 +49,7 @@ impl Hint {
         bytes.freeze()
     }
 
-    /// Who said it, and what. `None` if it cannot be read.
+    /// The sender and the hint. `None` if it cannot be read.
     pub(crate) fn parse(mut bytes: Bytes) -> Option<(u64, Self)> {
         let from = bytes.try_get_u64().ok()?;
         let hint = match bytes.try_get_u8().ok()? {

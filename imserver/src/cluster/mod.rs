@@ -1,8 +1,8 @@
-//! One node among several: what it tells the others, and what it does when it is told.
+//! One node among several: what it tells the others, and what it does with their hints.
 //!
-//! Two threads stand between the node and whatever carries hints and presence, so that nothing else ever waits for
-//! it: one says what is queued, one hears. Nothing here is needed for a promise. What is not heard is found by
-//! the change feed within its interval, and a full queue drops hints, never messages.
+//! Two threads, a sender and a receiver, isolate the node from Redis; nothing else blocks on it. Correctness does not
+//! depend on this module: the change feed finds a commit within its interval if the hint is lost, and a full queue
+//! drops hints, never messages.
 
 mod hint;
 mod sender;
@@ -35,29 +35,29 @@ use crate::{
     token,
 };
 
-/// What waits to be said, at most.
+/// Hints that wait to be sent, at most.
 const QUEUE_MAX: usize = 8_192;
-/// How long the hearing thread waits before it sees whether it should end.
+/// How long the receiver waits before it checks whether to end.
 const HEAR: Duration = Duration::from_millis(250);
 /// Addresses of other nodes that a farewell names, at most.
 const ADDRESSES_MAX: usize = 8;
 
-/// What the nodes share that may vanish.
+/// State that the nodes share and that may vanish.
 #[derive(Clone)]
 pub(crate) struct Medium {
     /// Carries hints.
     pub hints: Arc<dyn Hints>,
-    /// Knows who is connected where.
+    /// Knows which node each user is connected to.
     pub presence: Arc<dyn Presence>,
-    /// Knows which session tokens are good.
+    /// Caches valid session tokens.
     pub sessions: Arc<dyn SessionCache>,
-    /// Counts what may not happen too often.
+    /// Counts actions that have a limited rate.
     pub rates: Arc<dyn RateLimits>,
-    /// Tells what this process has told of the store's past, for nodes that will not have been there.
+    /// Repeats this process' testimony about the store's past, for nodes that start later.
     pub testify: Arc<dyn Fn() + Send + Sync>,
-    /// The nodes that live, or in a sentence why that cannot be known.
+    /// The live nodes; or a sentence that says why they cannot be known.
     pub nodes: Arc<dyn Fn() -> Result<Vec<Node>, String> + Send + Sync>,
-    /// How it is, for people.
+    /// The state of the medium, for people to read.
     pub status: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -67,18 +67,18 @@ impl std::fmt::Debug for Medium {
     }
 }
 
-/// What hearing works with.
+/// What the receiver works with.
 #[derive(Clone, Debug)]
 pub(crate) struct Hearing {
-    /// Looks at once when another node committed.
+    /// Told when another node committed, so that it reads the tail at once.
     pub feed: ChangeFeedHandle,
-    /// Who is connected here.
+    /// Finds connections of this node.
     pub routes: Arc<Routes>,
-    /// The way to them.
+    /// Posts to the loops of this node.
     pub outboxes: Arc<Outboxes>,
 }
 
-/// The end that the rest of the node holds. Cheap to clone; until the cluster is started, it does nothing.
+/// The handle for the rest of the node. Cheap to clone; it does nothing until the cluster is started.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClusterHandle {
     inner: Arc<OnceLock<Inner>>,
@@ -87,14 +87,14 @@ pub(crate) struct ClusterHandle {
 #[derive(Debug)]
 struct Inner {
     queue: Sender<HintJob>,
-    /// "Something was committed" is queued already: once is enough.
+    /// Whether a `Committed` hint is queued already: one is enough.
     committed: Arc<AtomicBool>,
-    /// Where clients of this node may go instead.
+    /// Addresses of other nodes that clients of this node may go to.
     others: Arc<RwLock<Vec<String>>>,
     medium: Medium,
 }
 
-/// Other nodes are told that this one has committed something, so that they look at once.
+/// Tells other nodes that this node committed something, so that they read the tail of the log at once.
 impl Consumer for ClusterHandle {
     fn committed(&mut self) {
         let Some(inner) = self.inner.get() else { return };
@@ -105,7 +105,7 @@ impl Consumer for ClusterHandle {
 }
 
 impl ClusterHandle {
-    /// To be pushed to whoever of these is connected to another node.
+    /// Sends a push to those of these users who are connected to other nodes.
     pub(crate) fn transient(&self, users: &[UserId], push: &Push) {
         let Some(inner) = self.inner.get() else { return };
         for users in users.chunks(hint::USERS_MAX) {
@@ -130,15 +130,15 @@ impl ClusterHandle {
         }
     }
 
-    /// What is cached of sessions counts no more, after the commit that changed it.
+    /// Drops cached sessions. Call it after the commit that changed them.
     pub(crate) fn ended(&self, ended: Ended) {
         if let Some(inner) = self.inner.get() {
             inner.say(HintJob::Ended(ended));
         }
     }
 
-    /// What is known of a session token without asking the store. Blocks for the medium's time-outs at most: not
-    /// for loops.
+    /// What is known of a session token without asking the store. Blocks for the medium's time-outs at most, so loops
+    /// must not call it.
     pub(crate) fn find_session(&self, token: &TokenHash) -> Lookup {
         match self.inner.get() {
             Some(inner) => inner.medium.sessions.find(token, Instant::now()),
@@ -146,7 +146,7 @@ impl ClusterHandle {
         }
     }
 
-    /// What the store said of a token after [`ClusterHandle::find_session`] gave a ticket. Blocks likewise.
+    /// Caches the store's answer for a token, if [`ClusterHandle::find_session`] gave a ticket. May block likewise.
     pub(crate) fn keep_session(
         &self,
         token: &TokenHash,
@@ -159,27 +159,27 @@ impl ClusterHandle {
         }
     }
 
-    /// No client is to be sent here any more; commits are still announced.
+    /// This node takes no more clients; commits are still announced.
     pub(crate) fn leave(&self) {
         if let Some(inner) = self.inner.get() {
             inner.say(HintJob::Leave);
         }
     }
 
-    /// Where clients of this node may go when it drains.
+    /// Addresses that clients of this node may go to when it drains.
     pub(crate) fn addresses_of_others(&self) -> Vec<String> {
         let known = self.inner.get().map(|inner| inner.others.read().clone());
         known.unwrap_or_default()
     }
 
-    /// How the medium is, for people; `None` without one.
+    /// The state of the medium, for people to read; `None` without a medium.
     pub(crate) fn status(&self) -> Option<String> {
         let inner = self.inner.get()?;
         Some((inner.medium.status)())
     }
 
-    /// The sessions of a user that are connected to any node; `None` where that is not known. Blocks for the
-    /// medium's time-outs at most: not for loops.
+    /// The sessions of a user that are connected to any node; `None` if unknown. Blocks for the medium's time-outs at
+    /// most, so loops must not call it.
     pub(crate) fn sessions_online(&self, user: UserId) -> Option<Vec<SessionId>> {
         let inner = self.inner.get()?;
         let routes = inner.medium.presence.routes(&[user], Instant::now())?;
@@ -188,7 +188,7 @@ impl ClusterHandle {
 }
 
 impl Inner {
-    /// False if it was dropped.
+    /// False if the hint was dropped.
     fn say(&self, what: HintJob) -> bool {
         match self.queue.try_send(what) {
             Ok(()) => true,
@@ -201,7 +201,7 @@ impl Inner {
     }
 }
 
-/// The threads, to be ended.
+/// The threads of the cluster, to be ended.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     saying: JoinHandle<()>,
@@ -210,7 +210,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Joins the others under this name and address; from now on `handle` says what it is told.
+    /// Joins the other nodes under this name and address; from now on `handle` sends hints.
     ///
     /// # Errors
     /// The system gives no threads or no randomness.
@@ -221,7 +221,7 @@ impl Cluster {
         address: String,
         hearing: Hearing,
     ) -> std::io::Result<Self> {
-        // Tells this process from an earlier one of the same name.
+        // Distinguishes this process from an earlier one of the same name.
         let own = token::random_u63().map_err(std::io::Error::other)?;
         let (queue, says) = bounded(QUEUE_MAX);
         let committed = Arc::new(AtomicBool::new(false));
@@ -267,7 +267,7 @@ impl Cluster {
         })
     }
 
-    /// Says what is queued, leaves the others and ends the threads.
+    /// Sends the queued hints, leaves the other nodes and ends the threads.
     pub(crate) fn end(self) {
         self.ending.store(true, Ordering::Release);
         for thread in [self.saying, self.hearing] {

@@ -1,4 +1,4 @@
-//! The thread that says what is queued, and that this node lives.
+//! The sender thread: sends queued hints, and the heartbeats of this node.
 
 use std::{
     collections::BTreeSet,
@@ -19,20 +19,20 @@ use storage::{
 use super::{ADDRESSES_MAX, Hint, Medium};
 use crate::delivery::Routes;
 
-/// How often this node says that it lives: thrice before the others take it for dead.
+/// The time between heartbeats: a third of the time after which other nodes take this one for dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// After a heartbeat that nobody answered, or that asks for everything anew.
+/// The time to the next heartbeat after one that was not answered, or whose answer asks for all routes anew.
 const HEARTBEAT_SOON: Duration = Duration::from_secs(1);
-/// Routes are kept for a day unless they are announced again.
+/// How often all routes are announced: the medium keeps a route for a day.
 const ANNOUNCE_AGAIN: Duration = Duration::from_hours(8);
 /// Routes in one announcement.
 const ANNOUNCE: usize = 500;
-/// What is said before the medium is asked.
+/// Queued hints that are sent together, at most.
 const SAYS_AT_ONCE: usize = 512;
-/// How often the thread sees whether it should end.
+/// How often the thread checks whether to end.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What is to be said.
+/// What the sender has to send.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum HintJob {
     Committed,
@@ -51,15 +51,15 @@ pub(super) struct HintSender {
     pub(super) others: Arc<RwLock<Vec<String>>>,
     pub(super) routes: Arc<Routes>,
     pub(super) ending: Arc<AtomicBool>,
-    /// Nobody is to be sent here any more.
+    /// Set when this node takes no more clients.
     pub(super) left: bool,
-    /// When everything was announced last.
+    /// When all routes were announced last.
     pub(super) announced_at: Instant,
 }
 
 impl HintSender {
     pub(super) fn run(mut self, says: &Receiver<HintJob>) {
-        // A later process of this name has a higher one.
+        // A later process of this name has a higher generation.
         self.node.generation = self.node.since.0.max(1);
         let mut beat_at = Instant::now();
         loop {
@@ -90,7 +90,7 @@ impl HintSender {
         for say in all {
             match say {
                 HintJob::Committed => {
-                    // Before it is published: a commit after this is announced again.
+                    // Reset before the hint is sent: a commit after this is announced again.
                     self.committed.store(false, Ordering::Release);
                     self.publish(&Hint::Committed);
                 }
@@ -132,7 +132,7 @@ impl HintSender {
         }
     }
 
-    /// Says that this node lives; returns when to say it again.
+    /// Sends a heartbeat; returns when the next one is due.
     fn beat(&mut self) -> Duration {
         let again = match self.medium.presence.heartbeat(&self.node, Instant::now()) {
             Heartbeat::Kept => {
@@ -159,13 +159,13 @@ impl HintSender {
         self.announced_at = Instant::now();
         for slice in self.routes.sessions().chunks(ANNOUNCE) {
             if !self.medium.presence.announce(&self.node, slice, Instant::now()) {
-                // The next heartbeat that is answered asks for it again.
+                // The next answered heartbeat asks for the routes again.
                 return;
             }
         }
     }
 
-    /// Where clients may go instead.
+    /// Reads the addresses that clients may go to.
     fn learn(&self) {
         let Some(nodes) = self.medium.presence.nodes(Instant::now()) else {
             return;

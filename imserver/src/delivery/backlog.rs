@@ -1,5 +1,5 @@
-//! What a slow connection is owed: instead of frames that do not fit its out-queue, the newest seq of each
-//! conversation and where each cursor is by then, and if even those become too many, one word: resync.
+//! What a slow connection gets instead of frames that do not fit its out-queue: the newest seq of each conversation and
+//! the newest state of each cursor. If even those become too many, the connection is told to resync.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use storage::{ConversationId, CursorMove, Seq, Snapshot, UserId};
 
 use crate::message::Owed;
 
-/// Conversations that one connection is owed heads of, at most; beyond it the client is told to resync.
+/// Heads that a backlog holds, at most. With more, the client is told to resync.
 pub(crate) const HEADS_MAX: usize = 256;
-/// Cursors that one connection is owed, at most; beyond it the client is told to resync.
+/// Cursors that a backlog holds, at most. With more, the client is told to resync.
 pub(crate) const CURSORS_MAX: usize = 256;
 
-/// A connection's debt.
+/// The backlog of one connection.
 ///
 /// ```text
 ///              too many, or missed               Sync asked             Sync answered
@@ -29,27 +29,27 @@ pub(crate) const CURSORS_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Backlog {
     heads: BTreeMap<ConversationId, Seq>,
-    /// How far each was told to have moved: delivered and read.
+    /// How far each cursor was told to have moved: delivered and read.
     cursors: BTreeMap<(ConversationId, UserId), (Seq, Seq)>,
     resync: Resync,
-    /// All of this was written, as an event, a head or by a sync.
+    /// Everything up to here was written, as an event, a head or by a sync.
     token: Snapshot,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Resync {
-    /// The heads and cursors are all that is owed.
+    /// The backlog is the heads and cursors below, and nothing else.
     None,
     /// The client must be told to sync.
     Owed,
-    /// It was told.
+    /// The client was told to sync.
     Told,
-    /// It asked: the heads and cursors are what came since.
+    /// The client asked for a sync. The heads and cursors came after its snapshot.
     Asked,
 }
 
 impl Backlog {
-    /// A new debt: all that `token` has was written.
+    /// An empty backlog; everything up to `token` was written.
     pub(crate) const fn new(token: Snapshot) -> Self {
         Self {
             heads: BTreeMap::new(),
@@ -59,7 +59,7 @@ impl Backlog {
         }
     }
 
-    /// Owes this, too.
+    /// Adds a head or a cursor.
     pub(crate) fn note(&mut self, owed: Owed) {
         if matches!(self.resync, Resync::Owed | Resync::Told) {
             return;
@@ -91,7 +91,7 @@ impl Backlog {
         *read = moved.read.max(*read);
     }
 
-    /// Owes everything since the token.
+    /// Everything since the token is missing from the connection.
     pub(crate) fn owe_resync(&mut self) {
         self.resync = Resync::Owed;
         self.forget();
@@ -102,7 +102,7 @@ impl Backlog {
         self.cursors.clear();
     }
 
-    /// The client asks for a sync, whose snapshot is taken after this: what was owed before is in it.
+    /// The client asks for a sync. Its snapshot is taken after this call, so it contains everything in the backlog.
     pub(crate) fn sync_asked(&mut self) {
         if self.resync != Resync::None {
             self.resync = Resync::Asked;
@@ -110,7 +110,7 @@ impl Backlog {
         }
     }
 
-    /// A sync brought all of this. True when nothing is owed any more.
+    /// A sync brought everything up to here. True if the backlog is empty now.
     pub(crate) fn synced(&mut self, snapshot: &Snapshot) -> bool {
         self.token = self.token.union(snapshot);
         if self.resync == Resync::Asked {
@@ -123,12 +123,12 @@ impl Backlog {
         self.resync == Resync::None && self.heads.is_empty() && self.cursors.is_empty()
     }
 
-    /// How far this connection is complete while it is owed something.
+    /// The connection is complete up to here while it has a backlog.
     pub(crate) const fn token(&self) -> &Snapshot {
         &self.token
     }
 
-    /// What to send next; nothing while it is the client's turn.
+    /// The next thing to send; `None` while the client has to act.
     pub(crate) fn push(&self, epoch: u64) -> Option<Push> {
         let heads = self.heads.iter().map(|(id, seq)| Head {
             conversation_id: id.0,
@@ -161,7 +161,7 @@ impl Backlog {
         }
     }
 
-    /// What [`Backlog::push`] said was sent. True when nothing is owed any more.
+    /// The content of [`Backlog::push`] was sent. True if the backlog is empty now.
     pub(crate) fn sent(&mut self) -> bool {
         match self.resync {
             Resync::None if !self.heads.is_empty() => self.heads.clear(),

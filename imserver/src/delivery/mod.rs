@@ -1,8 +1,8 @@
-//! From committed events to frames in out-queues: who is connected where, who may see what, one encoded
-//! frame for all of them.
+//! From committed events to frames in out-queues: finds the connections of all users who may see an event and encodes
+//! one frame for all of them.
 //!
-//! A push is a hint and the log is the truth: whatever cannot be delivered here may be left out as long as
-//! the loop learns that something was. Nothing here may ever block a lane.
+//! A push is a hint and the log is the truth: a delivery may be dropped if the loop learns that one was dropped.
+//! Nothing here may ever block a lane.
 
 pub(crate) mod backlog;
 pub(crate) mod outbox;

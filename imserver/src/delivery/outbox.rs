@@ -1,4 +1,4 @@
-//! What goes to the loops: deliveries, and the mark for what could not be posted.
+//! Posts deliveries to the loops, and marks a loop when one could not be posted.
 
 use std::sync::{
     OnceLock,
@@ -9,24 +9,24 @@ use netcore::{HeldWakes, LoopId, PostError, Remote};
 
 use crate::message::{Delivery, Entry, ToLoop};
 
-/// Whether something could not be posted to a loop.
+/// Whether a loop missed a delivery.
 #[derive(Debug, Default)]
 pub(crate) struct LoopMark(AtomicBool);
 
 impl LoopMark {
-    /// Notes that something did not go out. Called before anything later is posted.
+    /// Notes a missed delivery. Must be called before anything later is posted.
     pub(crate) fn missed(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether something was missed since the last call. The loop asks before it applies a delivery.
+    /// Whether a delivery was missed since the last call. The loop asks before it applies a delivery.
     pub(crate) fn take(&self) -> bool {
         self.0.load(Ordering::Acquire) && self.0.swap(false, Ordering::AcqRel)
     }
 }
 
-/// Posts deliveries to the loops of this node. Shared by the lane and the workers, which are there before
-/// the loops are.
+/// Posts deliveries to the loops of this node. The lanes, the change feed and the workers share it; they exist before
+/// the loops do.
 #[derive(Debug)]
 pub(crate) struct Outboxes {
     remote: OnceLock<Remote<ToLoop>>,
@@ -34,7 +34,7 @@ pub(crate) struct Outboxes {
 }
 
 impl Outboxes {
-    /// For a server of so many loops.
+    /// For a server with this many loops.
     pub(crate) fn new(loops: usize) -> Self {
         Self {
             remote: OnceLock::new(),
@@ -42,28 +42,29 @@ impl Outboxes {
         }
     }
 
-    /// The loops have started. Until then nobody is connected and there is nothing to post.
+    /// Called when the loops have started. Before that there are no connections and there is nothing to post.
     pub(crate) fn connect(&self, remote: &Remote<ToLoop>) {
         self.remote.get_or_init(|| remote.clone());
     }
 
-    /// Holds back the wakes of what is posted to the loops while the value lives; then each is woken once.
+    /// While the value lives, loops are not woken for deliveries; when it is dropped, each loop with deliveries is
+    /// woken once.
     pub(crate) fn hold_wakes(&self) -> Option<HeldWakes<ToLoop>> {
         self.remote.get().map(Remote::hold_wakes)
     }
 
-    /// How many loops there are.
+    /// The number of loops.
     pub(crate) fn loops(&self) -> usize {
         self.marks.len()
     }
 
-    /// A loop's mark.
+    /// The mark of a loop.
     pub(crate) fn mark(&self, loop_index: usize) -> Option<&LoopMark> {
         self.marks.get(loop_index)
     }
 
-    /// Posts a delivery to each loop, in the order of [`Remote::loops`]. Of one that does not fit the pushes are dropped
-    /// and leave their mark, and the answers go alone.
+    /// Posts a delivery to each loop, in the order of [`Remote::loops`]. If one does not fit, its pushes are dropped
+    /// and the loop is marked; its answers are posted alone.
     pub(crate) fn post(&self, deliveries: Vec<Delivery>) {
         let Some(remote) = self.remote.get() else { return };
         for (loop_id, delivery) in remote.loops().zip(deliveries) {
@@ -82,7 +83,7 @@ impl Outboxes {
             log::warn!("loop {} is full: its sessions will pull", loop_id.index());
             mark.missed();
         }
-        // The answers have places of their own.
+        // The answers have reserved places.
         for entry in delivery.entries {
             if let Entry::Answer(answer) = entry {
                 answer.post();
@@ -90,12 +91,12 @@ impl Outboxes {
         }
     }
 
-    /// Tells every loop that something was not planned.
+    /// Marks every loop: events were committed that the planner did not see.
     pub(crate) fn miss_all(&self) {
         self.marks.iter().for_each(LoopMark::missed);
     }
 
-    /// Posts what is not stored; what does not fit is dropped.
+    /// Posts pushes that are not stored. Those that do not fit are dropped.
     pub(crate) fn post_transient(&self, deliveries: Vec<Delivery>) {
         let Some(remote) = self.remote.get() else { return };
         for (loop_id, delivery) in remote.loops().zip(deliveries) {

@@ -1,9 +1,8 @@
 //! The planner: turns committed events into one frame each and the list of connections to write it to.
 //!
-//! It owns the cache of who belongs to which group. A cached membership is used only for events of the
-//! roster it was read at or after, so nobody who was removed is pushed anything later. It runs on the lane's
-//! thread, between a commit and the next, and reads the store only for a group whose members it does not
-//! know.
+//! It owns the cache of group members. A cached membership is used only for events of the roster that it was read for,
+//! so a removed member gets no later event. The planner runs on its publisher's thread (the lane's or the change
+//! feed's) between two commits, and reads the store only for a group that is not cached.
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +27,7 @@ pub(crate) const GROUPS_CACHED_MAX: usize = 10_000;
 /// Members kept in memory over all groups, at most.
 pub(crate) const MEMBERS_CACHED_MAX: usize = 2_000_000;
 
-/// See the module.
+/// See the module's first lines.
 pub(crate) struct Planner {
     epoch: u64,
     routes: Arc<Routes>,
@@ -50,8 +49,8 @@ impl std::fmt::Debug for Planner {
 }
 
 struct Group {
-    /// `None`: only who is a member was asked for, which says nothing of events. Whoever went sees the one by which
-    /// they did.
+    /// `None` if loaded for current members only. Such an entry must not address events: a removed member still
+    /// receives the event that removes them.
     roster: Option<Seq>,
     intervals: Arc<[Interval]>,
 }
@@ -92,7 +91,7 @@ impl Planner {
         }
     }
 
-    /// An empty delivery for each loop, with room for the frames of about so many events.
+    /// An empty delivery for each loop, with room for the frames of about this many events.
     pub(crate) fn empty(&self, complete_to: Option<&Snapshot>, events: usize) -> Vec<Delivery> {
         let loops = self.targets.0.len();
         (0..loops)
@@ -100,8 +99,8 @@ impl Planner {
             .collect()
     }
 
-    /// Reads the members of the groups that these events need and this does not know yet, so that planning them does
-    /// not have to. What cannot be read now is tried again then.
+    /// Reads the members of these events' groups that are not cached yet, so that planning the events need not. What
+    /// cannot be read now is tried again then.
     pub(crate) fn prepare<'a>(&mut self, events: impl Iterator<Item = &'a Event>) {
         for event in events {
             let class = protocol::ConversationId::parse(event.conversation.0);
@@ -113,16 +112,16 @@ impl Planner {
         }
     }
 
-    /// Forgets all members: what was committed is not known.
+    /// Forgets all members, because it is not known what was committed.
     pub(crate) fn forget_all(&mut self) {
         self.groups.clear();
         self.members_cached = 0;
     }
 
-    /// Adds the push of a committed event, to all who see it but the connection `except`.
+    /// Adds the push of a committed event for all users who see it, but not for the connection `except`.
     ///
     /// # Errors
-    /// Its group's members could not be read; nothing was added.
+    /// The members of its group could not be read; nothing was added.
     pub(crate) fn event(
         &mut self,
         event: &Event,
@@ -139,11 +138,11 @@ impl Planner {
         Ok(())
     }
 
-    /// Adds the push of cursors that moved: to the user's own devices, and where receipts are shown to the
-    /// other members. Those of a former member are their own business.
+    /// Adds the push of cursors that moved: to the user's own devices, and to the other members if receipts are shown.
+    /// Moves of a former member go to that user's devices only.
     ///
     /// # Errors
-    /// A group's members could not be read; what was added stays.
+    /// The members of a group could not be read; earlier pushes stay added.
     pub(crate) fn cursors(&mut self, moves: &[CursorMove], out: &mut [Delivery]) -> Result<(), ReadError> {
         for moved in moves {
             let members = self.members_now(moved.conversation)?;
@@ -166,7 +165,7 @@ impl Planner {
         Ok(())
     }
 
-    /// Makes the targets those who see an event.
+    /// Sets the targets to the connections of all users who see an event.
     fn aim(&mut self, event: &Event) -> Result<(), ReadError> {
         match protocol::ConversationId::parse(event.conversation.0).map(protocol::ConversationId::class) {
             Some(ConversationClass::Direct { low, high }) => {
@@ -185,8 +184,8 @@ impl Planner {
         Ok(())
     }
 
-    /// Members at the newest roster this planner has seen, or at a later one; of a group at most one more than get
-    /// receipts.
+    /// Members at the newest roster that this planner has seen, or at a later one. Of a group, at most one more than
+    /// the limit for receipts.
     fn members_now(&mut self, conversation: ConversationId) -> Result<Vec<UserId>, ReadError> {
         match protocol::ConversationId::parse(conversation.0).map(protocol::ConversationId::class) {
             Some(ConversationClass::Direct { low, high }) => Ok(vec![UserId(low), UserId(high)]),
@@ -195,7 +194,7 @@ impl Planner {
                 let intervals = match self.groups.get(&conversation) {
                     Some(group) => Arc::clone(&group.intervals),
                     None => {
-                        // The largest seq there can be: only those who are members now.
+                        // The largest possible seq selects current members only.
                         let members = self.reader.intervals(conversation, Seq(i64::MAX as u64))?;
                         self.keep(conversation, None, members.into())
                     }
@@ -219,7 +218,7 @@ impl Planner {
         {
             return Ok(Arc::clone(&group.intervals));
         }
-        // Forgotten before it is read again: if the reading fails, the old one must not be used either.
+        // Forget first: if the read fails, the old entry must not be used either.
         self.forget(conversation);
         let intervals = self.reader.intervals(conversation, seq)?;
         Ok(self.keep(conversation, Some(roster), intervals.into()))
@@ -231,7 +230,7 @@ impl Planner {
         }
     }
 
-    /// Keeps what was read of a group that was forgotten or never known.
+    /// Caches the members of a group that has no entry.
     fn keep(
         &mut self,
         conversation: ConversationId,
@@ -258,7 +257,7 @@ impl Planner {
     }
 }
 
-/// Those of these members who see the event of this seq.
+/// The members who see the event of this seq.
 fn seeing(intervals: &[Interval], seq: Seq) -> impl Iterator<Item = UserId> {
     let sees =
         move |interval: &&Interval| interval.joined <= seq && interval.left.is_none_or(|left| seq <= left);
@@ -291,7 +290,7 @@ impl LoopTargets {
         }
     }
 
-    /// Makes it the connections of these users.
+    /// Sets the targets to the connections of these users.
     fn aim(&mut self, routes: &Routes, users: impl Iterator<Item = UserId>) {
         self.clear();
         for user in users {
@@ -327,7 +326,7 @@ impl LoopTargets {
     }
 }
 
-/// A push that is not stored, to everybody in `users`, but not on the connection `except`.
+/// A push that is not stored, for all of `users`, but not for the connection `except`.
 pub(crate) fn transient(
     routes: &Routes,
     loops: usize,

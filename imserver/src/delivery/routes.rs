@@ -1,8 +1,7 @@
 //! Where each user's devices are connected on this node.
 //!
-//! A route is made by the loop that owns the connection, before the device reads anything, and removed by
-//! it; other threads only look. A session has one route: a second connection of it takes the place of the
-//! first.
+//! The loop that owns a connection makes its route, before the device reads anything, and removes it; other threads
+//! only look routes up. A session has one route: a second connection of a session takes the place of the first.
 
 use std::{
     collections::HashMap,
@@ -24,48 +23,48 @@ pub(crate) struct Route {
     pub conn: ConnId,
     /// Its session.
     pub session: SessionId,
-    /// How it wants its frames.
+    /// The encoding of its frames.
     pub encoding: Encoding,
-    /// When it was made, by this node's clock.
+    /// When the route was made, by this node's clock.
     pub since: Timestamp,
 }
 
-/// Something that a loop is to do with one of its connections.
+/// Something that a loop must do with one of its connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Kick {
-    /// Which.
+    /// The connection.
     pub conn: ConnId,
-    /// What.
+    /// What to do.
     pub what: KickTo,
 }
 
-/// What is to become of a connection.
+/// What to do with a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum KickTo {
-    /// It ends, and is told why.
+    /// End it, and tell the client the reason.
     End(GoAwayReason),
-    /// It has what the store does not have: its device must start over.
+    /// The device has something that the store does not have: it must start over.
     StartOver,
 }
 
-/// Asked for every receiver of every message, so hashed by the quicker way; user ids are the server's own.
+/// Looked up for every receiver of every message, so the faster hash is used; the server makes the user ids itself.
 type Shard = RwLock<foldhash::HashMap<UserId, Vec<Route>>>;
 
 /// All routes of this node. Shared by every thread.
 #[derive(Debug)]
 pub(crate) struct Routes {
     shards: Box<[Shard]>,
-    /// Grows with every revocation, so that a session which was checked before one is checked again.
+    /// Grows with every revocation, so that a session that was checked before a revocation is checked again.
     revocations: AtomicU64,
-    /// Sessions that ended lately.
+    /// Sessions that ended recently.
     ended: Mutex<EndedLately>,
-    /// Connections to end or to let start over, per loop; bounded by twice the connections there are: a connection is
-    /// taken out of the routes when it is to end, and is here once at most to start over.
+    /// Connections to end or to let start over, per loop. Bounded by twice the number of connections: one that is to
+    /// end has left the routes, and one that is to start over is listed once at most.
     kicks: Box<[Mutex<Vec<Kick>>]>,
 }
 
 impl Routes {
-    /// No routes yet, for a server of so many loops.
+    /// No routes yet, for a server with this many loops.
     pub(crate) fn new(loops: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
@@ -80,16 +79,16 @@ impl Routes {
         &self.shards[(user.0 % SHARDS as u64) as usize]
     }
 
-    /// Read before a session is looked up, compared by [`Routes::insert`] after.
+    /// Read this before looking up a session; [`Routes::insert`] compares it afterwards.
     pub(crate) fn revocations(&self) -> u64 {
         self.revocations.load(Ordering::SeqCst)
     }
 
-    /// Makes a route, unless a session was revoked since `checked_at` was read: then the session must be
-    /// looked up again first. Another connection of the same session is told to go.
+    /// Makes a route, unless a session was revoked since `checked_at` was read. Ends an earlier connection of the same
+    /// session.
     ///
     /// # Errors
-    /// [`Stale`]: look again.
+    /// [`Stale`]: a session was revoked in between; look the session up again.
     pub(crate) fn insert(&self, user: UserId, route: Route, checked_at: u64) -> Result<(), Stale> {
         let mut shard = self.shard(user).write();
         if self.revocations() != checked_at {
@@ -108,7 +107,7 @@ impl Routes {
         Ok(())
     }
 
-    /// Takes a connection's route away, and never another's. The session, if it had one.
+    /// Removes a connection's route, and never the route of another connection. Returns its session, if it had one.
     pub(crate) fn remove(&self, user: UserId, conn: ConnId) -> Option<SessionId> {
         let mut shard = self.shard(user).write();
         let routes = shard.get_mut(&user)?;
@@ -127,7 +126,7 @@ impl Routes {
         }
     }
 
-    /// Every session that is connected now.
+    /// Every session that has a route now.
     pub(crate) fn sessions(&self) -> Vec<(UserId, SessionId)> {
         let mut all = Vec::new();
         for shard in &self.shards {
@@ -140,8 +139,8 @@ impl Routes {
         all
     }
 
-    /// A session was connected to another node at this time: an older connection here is told to go. A word that
-    /// comes late says nothing about a newer one.
+    /// Ends an older connection of a session that was connected to another node at this time. A late hint does not end
+    /// a newer connection.
     pub(crate) fn replaced_elsewhere(&self, user: UserId, session: SessionId, at: Timestamp) {
         let mut gone = None;
         {
@@ -162,21 +161,21 @@ impl Routes {
         }
     }
 
-    /// Whether a session is connected.
+    /// Whether a session has a route.
     pub(crate) fn is_online(&self, user: UserId, session: SessionId) -> bool {
         let mut online = false;
         self.of(user, |route| online |= route.session == session);
         online
     }
 
-    /// Says that sessions have ended whose connections are ended elsewhere.
+    /// Notes that these sessions have ended. The caller ends their connections elsewhere.
     pub(crate) fn note_revocation(&self, sessions: &[SessionId]) {
         self.ended.lock().add(sessions, Instant::now());
         self.revocations.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Ends the connections of sessions that are no longer valid. Call it after the store has committed
-    /// their end.
+    /// Ends the connections of sessions that are no longer valid. Call it after the store has committed the end of the
+    /// sessions.
     pub(crate) fn revoke(&self, user: UserId, sessions: &[SessionId], reason: GoAwayReason) {
         if sessions.is_empty() {
             return;
@@ -201,7 +200,7 @@ impl Routes {
         }
     }
 
-    /// The device of a session said that it has more than there is.
+    /// The device of a session reported more than the store has.
     pub(crate) fn start_over(&self, user: UserId, session: SessionId) {
         let mut conn = None;
         self.of(user, |route| {
@@ -214,7 +213,7 @@ impl Routes {
         }
     }
 
-    /// Whether this session ended so lately that a cache may not have heard of it, as far as this node knows.
+    /// Whether this session ended so recently that a cache may still hold it, as far as this node knows.
     pub(crate) fn ended_lately(&self, session: SessionId) -> bool {
         self.ended.lock().has(session, Instant::now())
     }
@@ -228,7 +227,7 @@ impl Routes {
         }
     }
 
-    /// What a loop is to do with its connections; it asks at every turn's end and tick.
+    /// What a loop must do with its connections; it asks at the end of every turn and at every tick.
     pub(crate) fn take_kicks(&self, loop_index: usize) -> Vec<Kick> {
         self.kicks
             .get(loop_index)
@@ -237,15 +236,15 @@ impl Routes {
     }
 }
 
-/// Ends of sessions are remembered for this long: longer than any cache believes in a session.
+/// How long ends of sessions are remembered: longer than any cache keeps a session.
 const REMEMBERED: Duration = Duration::from_secs(180);
-/// Sessions that ended lately, at most; with more, every session is taken for one of them for a while.
+/// Sessions that ended recently, at most. With more, every session counts as ended recently for a while.
 const ENDED_MAX: usize = 100_000;
 
 #[derive(Debug, Default)]
 struct EndedLately {
     sessions: HashMap<SessionId, Instant>,
-    /// Some were forgotten too early: until then nothing is known.
+    /// Ends were forgotten too early: until then, every session counts as ended recently.
     blind_until: Option<Instant>,
 }
 
@@ -272,7 +271,7 @@ impl EndedLately {
     }
 }
 
-/// A session was revoked while this one was being looked up.
+/// A session was revoked during the look-up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stale;
 

@@ -1,4 +1,4 @@
-//! Answers on their way to a connection, and what they do to its session.
+//! Answers on their way to a connection, and their effects on its session.
 
 use netcore::{CloseHow, LoopCx, SendError};
 use protocol::{
@@ -73,7 +73,8 @@ impl Gateway {
         match answer.effect {
             Effect::NotAuthenticated => conn.session.not_authenticated(),
             Effect::Synced { up_to, started_over } => {
-                // It may have been told to start over once more since it asked: then it hears that once more.
+                // If the device was told to start over again after it asked, the flag stays, and the next sync restarts
+                // it.
                 conn.starts_over &= !started_over;
                 if let Some(snapshot) = up_to {
                     let settled = conn.backlog.as_mut().map(|backlog| backlog.synced(&snapshot));
@@ -102,7 +103,7 @@ impl Gateway {
         self.resume_if_possible(cx);
     }
 
-    /// A session was checked: make its route, then welcome it.
+    /// A session was checked: makes its route, then welcomes the device.
     fn authenticated(&mut self, cx: &mut Cx<'_>, seq: u16, authenticated: Authenticated) {
         let Authenticated {
             principal,
@@ -119,7 +120,7 @@ impl Gateway {
         let now_us = self.now_us(cx.now());
         let is_exempt = cx.conn().session.is_exempt();
         let allowance = (!is_exempt).then(|| self.shared.allowances.of_user(principal.user, now_us));
-        // A resume costs its user a request, on however many connections it is tried.
+        // A resume costs its user a request, whichever connection tries it.
         if command == Opens::Hello
             && let Some(allowance) = &allowance
             && let Err(wait_us) = allowance.take(Charge::Request, now_us, &self.shared.rules)
@@ -139,7 +140,7 @@ impl Gateway {
             .insert(principal.user, route, checked_at)
             .is_err()
         {
-            // Some session was revoked meanwhile, perhaps this one: look again.
+            // A session was revoked in between, perhaps this one: look it up again.
             return self.check_again(cx, seq, authenticated.token_hash, token);
         }
         self.shared
@@ -205,7 +206,7 @@ impl Gateway {
     }
 }
 
-/// An answer: its place was reserved.
+/// Sends an answer, whose place was reserved.
 pub(super) fn send(cx: &mut Cx<'_>, frame: bytes::Bytes) {
     if let Err(SendError::Full) = cx.send_reply(frame) {
         // Requests in flight are bounded, and so are their answers; a peer that reads none of them is gone.
@@ -230,7 +231,7 @@ pub(super) fn send_go_away(cx: &mut Cx<'_>, reason: GoAwayReason, reconnect_in_m
     send(cx, frame::push(&push, encoding));
 }
 
-/// Closes a connection that was only waiting for its answers.
+/// Closes a connection that waited only for its answers.
 pub(super) fn close_if_finished(cx: &mut Cx<'_>) {
     let conn = cx.conn();
     if conn.ending && conn.session.in_flight() == 0 {

@@ -1,10 +1,10 @@
-//! Questions of one connection that wait for their turn at the workers: how much of an answer a connection and its
-//! loop have room for decides when the next one is asked. Must never have answers made that nobody has taken the
-//! earlier ones of, and never lose a question.
+//! Queries of one connection that wait for their turn at the workers. The next one is asked when the connection and its
+//! loop have room for its answer. Must never have answers made while the peer has not taken the earlier ones, and never
+//! lose a query.
 //!
-//! A connection has one page on its way, or several short answers, and what the peer has not taken counts. Where a
-//! loop holds as much as it may for all its peers, pages are frugal, and only those get one who have taken theirs: so
-//! slow readers wait for each other, and others hardly notice them.
+//! A connection has one page on its way, or several short answers; bytes that the peer has not taken count. When a loop
+//! holds as much as it may for all its peers, pages are frugal, and only connections without untaken answers get one:
+//! so slow readers wait for each other, and others hardly notice them.
 
 use std::collections::VecDeque;
 
@@ -24,32 +24,32 @@ use crate::{
     wire::PAGE_ENCODED_MAX,
 };
 
-/// The questions of a connection, in the order in which they came.
+/// The queries of a connection, in the order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
     waiting: VecDeque<(u16, Ask)>,
-    /// Those on their way, with the bytes that their answers may have.
+    /// Queries at the workers, with the largest size of each answer.
     asked: Vec<(u16, usize)>,
     promised: usize,
 }
 
 impl Asks {
-    /// The next question waits.
+    /// Adds a query that waits.
     pub(super) fn push(&mut self, seq: u16, ask: Ask) {
         self.waiting.push_back((seq, ask));
     }
 
-    /// The one whose turn is next.
+    /// The query whose turn is next.
     pub(super) fn first(&self) -> Option<&Ask> {
         self.waiting.front().map(|(_, ask)| ask)
     }
 
-    /// Whether an answer of so many bytes can be on its way, too.
+    /// Whether there is room for an answer of this many bytes.
     pub(super) const fn has_place(&self, bytes: usize, at_most: usize) -> bool {
         self.promised == 0 || self.promised + bytes <= at_most
     }
 
-    /// Takes the one whose turn is next, for an answer of so many bytes.
+    /// Takes the query whose turn is next, and counts this many bytes for its answer.
     pub(super) fn take(&mut self, bytes: usize) -> Option<(u16, Ask)> {
         let (seq, ask) = self.waiting.pop_front()?;
         self.asked.push((seq, bytes));
@@ -57,7 +57,7 @@ impl Asks {
         Some((seq, ask))
     }
 
-    /// A question was answered: how many bytes it was expected to have.
+    /// A query was answered: returns the bytes that were counted for its answer.
     pub(super) fn answered(&mut self, seq: u16) -> usize {
         let Some(index) = self.asked.iter().position(|(other, _)| *other == seq) else {
             return 0;
@@ -67,13 +67,13 @@ impl Asks {
         bytes
     }
 
-    /// The questions that were not asked yet are not to be asked any more.
+    /// Drops all waiting queries; returns their sequence numbers.
     pub(super) fn give_up(&mut self) -> Vec<u16> {
         let waiting = std::mem::take(&mut self.waiting);
         waiting.into_iter().map(|(seq, _)| seq).collect()
     }
 
-    /// Bytes of all answers on their way.
+    /// Bytes counted for all answers on their way.
     pub(super) const fn promised(&self) -> usize {
         self.promised
     }
@@ -84,7 +84,7 @@ impl Asks {
 }
 
 impl Gateway {
-    /// A question that was admitted.
+    /// Queues an admitted query.
     pub(super) fn ask(&mut self, cx: &mut Cx<'_>, seq: u16, ask: Ask) {
         if ask.is_sync
             && let Some(backlog) = &mut cx.conn().backlog
@@ -99,10 +99,10 @@ impl Gateway {
         self.ask_more(cx);
     }
 
-    /// Asks as many of the waiting questions as there is room for.
+    /// Asks as many of the waiting queries as there is room for.
     #[inline]
     pub(super) fn ask_more(&mut self, cx: &mut Cx<'_>) {
-        // Nearly always: whoever only writes has none.
+        // Usually `None`: a connection that only writes has no queries.
         if cx.conn().asks.is_some() {
             self.ask_waiting(cx);
         }
@@ -154,7 +154,7 @@ impl Gateway {
         }
     }
 
-    /// A request was answered, which may have been a question.
+    /// A request was answered; it may have been a query.
     #[inline]
     pub(super) fn answered(&mut self, cx: &mut Cx<'_>, seq: u16) {
         let conn = cx.conn();
@@ -167,7 +167,7 @@ impl Gateway {
         }
     }
 
-    /// The server is going away: questions that were not asked yet are refused.
+    /// The server drains: waiting queries are refused.
     pub(super) fn give_up_asking(&mut self, cx: &mut Cx<'_>) {
         let waiting = cx.conn().asks.as_mut().map(|asks| asks.give_up());
         for seq in waiting.unwrap_or_default() {

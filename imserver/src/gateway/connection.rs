@@ -14,12 +14,12 @@ use crate::{
     session::{Allowance, Session},
 };
 
-/// One of the connections that there are, over all loops. It is counted as long as it lives.
+/// One of the connections of all loops. It is counted as long as it lives.
 #[derive(Debug)]
 pub(super) struct Present(Arc<AtomicUsize>);
 
 impl Present {
-    /// One more, and how many there are with it.
+    /// Counts one more; returns the number of connections with it.
     pub(super) fn enter(count: &Arc<AtomicUsize>) -> (Self, usize) {
         let before = count.fetch_add(1, Ordering::Relaxed);
         (Self(Arc::clone(count)), before + 1)
@@ -35,29 +35,29 @@ impl Drop for Present {
 /// One connection's state on its loop.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// What it may do.
+    /// The session machine.
     pub session: Session,
-    /// Why nothing of it is served; it hears that and is closed.
+    /// The reason for which the connection is not served; the client is told and the connection is closed.
     pub(super) turned_away: Option<Box<Refusal>>,
-    /// From then on, the session is noted as connected once more.
+    /// From this time on, the session is noted as connected once more.
     pub(super) seen_due_us: u64,
-    /// A request that found no room; reading is paused until it has.
+    /// A request that found no room; reading is paused meanwhile.
     pub(super) parked: Option<Box<Parked>>,
-    /// Questions that wait for their turn, or for their answers.
+    /// Queries that wait for their turn or for their answers.
     pub(super) asks: Option<Box<Asks>>,
-    /// What it is owed because it reads too slowly.
+    /// What the connection gets later because it reads too slowly.
     pub(super) backlog: Option<Box<Backlog>>,
-    /// The device is in step with all of this, by a sync on this connection.
+    /// A sync on this connection brought the device up to here.
     pub(super) synced: Option<Snapshot>,
-    /// The device has what the store does not have: its next sync is answered as one of another past.
+    /// The device has something that the store does not have: its next sync is answered as a restart.
     pub(super) starts_over: bool,
-    /// The peer sends nothing more: close once everything is answered.
+    /// The peer sends no more: close once everything is answered.
     pub(super) ending: bool,
     _present: Present,
 }
 
 impl Connection {
-    /// A new one, from an address with this allowance if rates apply to it.
+    /// The state of a new connection, from an address with this allowance, if rates apply to it.
     pub(super) fn new(address: Option<Arc<Allowance>>, present: Present) -> Self {
         Self {
             session: Session::new(address),
@@ -73,7 +73,8 @@ impl Connection {
         }
     }
 
-    /// Everything visible to it in this set was written to it, given what its loop has been delivered.
+    /// The set of commits of which everything visible was written to this connection, if its loop has been delivered
+    /// `complete_to`.
     pub(crate) fn token(&self, complete_to: &Snapshot) -> Option<Snapshot> {
         match (&self.backlog, &self.synced) {
             (Some(backlog), Some(_)) => Some(backlog.token().clone()),

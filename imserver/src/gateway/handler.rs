@@ -46,12 +46,12 @@ pub(super) mod code {
     pub(in crate::gateway) const FINISHED: u16 = 4;
 }
 
-/// Bytes that a peer may have left of what is queued for it when it is given more: what its socket holds keeps it busy.
+/// A peer is given more once at most this many queued bytes are left: its socket's buffer keeps it busy meanwhile.
 pub(crate) const LOW_WATER: usize = 16 * 1024;
 /// Bytes queued for a connection that is not authenticated.
 const PUSH_QUEUE_UNAUTHENTICATED: usize = 16 * 1024;
 
-/// Whoever is turned away at the door is to come back no earlier.
+/// The retry-after of a connection that is turned away because there are too many.
 const TURNED_AWAY_RETRY_MS: u32 = 1_000;
 
 /// What the loops share.
@@ -63,37 +63,37 @@ pub(crate) struct Shared {
     pub rules: Rules,
     /// The store's epoch.
     pub epoch: u64,
-    /// Makes what devices carry of the store's past.
+    /// Makes the tokens that devices carry.
     pub tokens: Tokens,
-    /// Who is connected.
+    /// Where users are connected.
     pub routes: Arc<Routes>,
     /// Marks of missed deliveries.
     pub outboxes: Arc<Outboxes>,
-    /// The writer.
+    /// The lanes.
     pub lane: LaneHandle,
     /// The other nodes.
     pub cluster: ClusterHandle,
     /// Bytes of answers and pushes that one loop may hold for its peers before its pages become frugal.
     pub answers_bytes: usize,
-    /// Names groups of connections that share the workers, so that nobody can choose whose group is theirs.
+    /// Names the groups in which connections share the workers. It is random, so that no client can choose its group.
     pub groups: RandomState,
-    /// What users and addresses may ask for.
+    /// The allowances of users and addresses.
     pub allowances: Allowances,
     /// Connections that are served at a time.
     pub connections_max: usize,
-    /// Those there are, also such as are being turned away.
+    /// All connections, with those that are being turned away.
     pub connections_present: Arc<AtomicUsize>,
     /// Connections of one address at a time.
     pub connections_per_address: usize,
-    /// Those who answer questions.
+    /// They answer queries.
     pub workers: WorkerPool<WorkerTask>,
     /// The server is going away.
     pub draining: AtomicBool,
-    /// What rates are measured against.
+    /// The zero of the clock that rates use.
     pub started: Instant,
 }
 
-/// See the module.
+/// The handler of one loop; see the module.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(super) shared: Arc<Shared>,
@@ -101,13 +101,13 @@ pub(crate) struct Gateway {
     /// Everything up to here was delivered to this loop.
     pub(super) complete_to: Snapshot,
     pub(super) waiting: Waiting,
-    /// What this turn has for the lanes.
+    /// This turn's jobs for the lanes.
     pub(super) collected: Collected,
-    /// Bytes that the answers to questions of this loop's connections may have that are on their way.
+    /// The largest size of the answers to queries that are on their way to this loop's connections. Bytes.
     pub(super) promised: usize,
-    /// Connections with heads to send once there is room.
+    /// Connections whose backlog is sent once there is room.
     pub(super) owed: Vec<ConnId>,
-    /// Connections to end once they have their answers.
+    /// Connections to end once their requests are answered.
     pub(super) kicks: Vec<Kick>,
 }
 
@@ -123,7 +123,7 @@ impl Handler for Gateway {
     fn on_accept(&mut self, peer: &Peer) -> Result<(FrameCodec, Connection), NotAccepted> {
         let limits = &self.shared.config.limits;
         let address = self.allowance_of(peer);
-        // One of them is the table's.
+        // The table holds one of the references.
         let of_address = address
             .as_ref()
             .map_or(0, |address| Arc::strong_count(address) - 1);
@@ -208,7 +208,7 @@ impl Handler for Gateway {
 
     fn on_drain(&mut self, cx: &mut Cx<'_>) {
         let spread = self.shared.config.timeouts.reconnect_spread_ms;
-        // The connection's number spreads the returns well enough, and needs no randomness.
+        // The connection's id spreads the returns well enough, and needs no randomness.
         let jitter = cx.id().as_u64().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let reconnect_in_ms = u32::try_from(jitter % u64::from(spread.max(1))).unwrap_or(0);
         let farewell = v1::GoAway {
@@ -227,7 +227,7 @@ impl Handler for Gateway {
     }
 
     fn on_truncated(&mut self, cx: &mut Cx<'_>, _have: usize) -> Eof {
-        // The requests before it were whole.
+        // The requests before the cut were whole.
         self.on_eof(cx)
     }
 
@@ -283,7 +283,7 @@ impl Handler for Gateway {
 }
 
 impl Gateway {
-    /// The handler of loop `loop_index`; nothing of what `snapshot` has is delivered.
+    /// The handler of loop `loop_index`. Everything in `snapshot` counts as delivered.
     pub(crate) fn new(shared: Arc<Shared>, loop_index: usize, snapshot: Snapshot) -> Self {
         Self {
             shared,
@@ -297,7 +297,7 @@ impl Gateway {
         }
     }
 
-    /// A session that was last noted as connected at `seen_at` is here.
+    /// A session is here that was last noted as connected at `seen_at`.
     pub(super) fn seen_since(&self, conn: &mut Connection, seen_at: Timestamp, now_us: u64) {
         let every_ms = self.shared.config.devices.seen_every_ms;
         let age_ms = clock::wall().0.saturating_sub(seen_at.0);
@@ -307,8 +307,7 @@ impl Gateway {
         }
     }
 
-    /// Notes that a session is connected. A session that lives says so no more often than is configured, however often it
-    /// connects.
+    /// Notes that a session is connected, at most once in the configured interval, however often it connects.
     fn seen(&self, conn: &mut Connection, now_us: u64) {
         let every_us = self.shared.config.devices.seen_every_ms * 1_000;
         conn.seen_due_us = now_us.saturating_add(every_us);
@@ -319,7 +318,7 @@ impl Gateway {
         }
     }
 
-    /// That of a peer's address; `None` if it is exempt from rates.
+    /// The allowance of a peer's address; `None` if it is exempt from rates.
     fn allowance_of(&self, peer: &Peer) -> Option<Arc<Allowance>> {
         let Some(address) = peer.address.ip() else {
             return Some(Arc::default());

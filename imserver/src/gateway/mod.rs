@@ -1,7 +1,7 @@
-//! The gateway: connections on the event loops, between the sessions' verdicts and everything behind them.
+//! The gateway: connections on the event loops, between the session machine and everything behind it.
 //!
-//! It runs on the loops' threads. It must never block, read the store, or hash a password: it judges a
-//! frame, hands it on with the place of its answer reserved, and writes what comes back.
+//! It runs on the loops' threads. It must never block, read the store, or hash a password: it judges a frame, hands it
+//! on with the place of its answer reserved, and writes the answer that comes back.
 
 mod answers;
 mod asks;

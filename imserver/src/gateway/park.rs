@@ -1,4 +1,4 @@
-//! A request that found no room, waiting on its loop while its connection is not read from.
+//! Requests that found no room. They wait on their loop, and their connections are not read from meanwhile.
 
 use netcore::ConnId;
 use protocol::Request;
@@ -8,23 +8,23 @@ use crate::{
     service::{Work, WorkerTask},
 };
 
-/// What is tried again.
+/// What to try again.
 #[derive(Debug)]
 pub(super) enum Parked {
-    /// The place of a question's answer could not be reserved yet; the question waits with the others.
+    /// The place of a query's answer could not be reserved; the query waits with the others.
     Asks,
-    /// The answer's place could not be reserved yet.
+    /// The place of the answer could not be reserved.
     Work(u16, Box<Work>),
-    /// The same of a request that authenticates.
+    /// The same, for a request that authenticates.
     Opening(u16, Box<Request>),
-    /// The workers were busy.
+    /// The workers' queue was full.
     Task(Box<WorkerTask>),
-    /// The lane was full.
+    /// The lane's queue was full.
     Job(Box<Job>),
 }
 
 impl Parked {
-    /// Its connection is gone, and with it everybody who waits.
+    /// The connection is gone: drops the request without an answer.
     pub(super) fn forget(self) {
         match self {
             Self::Asks | Self::Work(..) | Self::Opening(..) => {}
@@ -34,24 +34,24 @@ impl Parked {
     }
 }
 
-/// The connections of one loop that have something parked, first come first served.
+/// The connections of one loop with a parked request, first come, first served.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     connections: std::collections::VecDeque<ConnId>,
 }
 
 impl Waiting {
-    /// Adds one; a connection has at most one thing parked, so this is bounded by the connections.
+    /// Adds a connection. Each has at most one parked request, so the connections bound the queue.
     pub(super) fn push(&mut self, conn: ConnId) {
         self.connections.push_back(conn);
     }
 
-    /// Back to the front: it is still its turn.
+    /// Puts a connection back to the front: it keeps its turn.
     pub(super) fn push_front(&mut self, conn: ConnId) {
         self.connections.push_front(conn);
     }
 
-    /// Whose turn it is.
+    /// Takes the connection whose turn is next.
     pub(super) fn pop(&mut self) -> Option<ConnId> {
         self.connections.pop_front()
     }

@@ -1,4 +1,4 @@
-//! Pushes on their way to the connections of a loop; what a slow one is owed instead, and who has to go.
+//! Pushes on their way to the connections of a loop, the backlogs of slow connections, and connections that must end.
 
 use netcore::{CloseHow, LoopCx, SendError};
 use protocol::v1::GoAwayReason;
@@ -52,7 +52,7 @@ impl Gateway {
             .note(item.owed);
     }
 
-    /// Sends a connection the heads and cursors that it is owed, if there is room for them now.
+    /// Sends a connection the heads and cursors of its backlog, if there is room for them now.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
         let epoch = self.shared.epoch;
         loop {
@@ -71,7 +71,7 @@ impl Gateway {
         }
     }
 
-    /// Turns every session of this loop to a resync if something could not be posted to it.
+    /// Makes every session of this loop resync, if something could not be posted to the loop.
     pub(super) fn check_missed(&mut self, cx: &mut LoopCx<'_, Self>) {
         let Some(mark) = self.shared.outboxes.mark(self.loop_index) else {
             return;
@@ -93,7 +93,8 @@ impl Gateway {
         }
     }
 
-    /// The device has what this store does not have: its next sync is answered as a restart, and it is told to sync.
+    /// The device has something that this store does not have: tells it to sync, and answers its next sync as a
+    /// restart.
     pub(super) fn start_over(&mut self, cx: &mut Cx<'_>) {
         let id = cx.id();
         let complete_to = &self.complete_to;
@@ -109,7 +110,7 @@ impl Gateway {
         self.owed.push(id);
     }
 
-    /// Ends the connections whose sessions are no longer theirs, and lets those start over that are of another past.
+    /// Ends the connections that lost their sessions, and restarts those of another past.
     pub(super) fn kick(&mut self, cx: &mut LoopCx<'_, Self>) {
         let mut kicks = std::mem::take(&mut self.kicks);
         kicks.extend(self.shared.routes.take_kicks(self.loop_index));
@@ -126,7 +127,7 @@ impl Gateway {
             };
             let session = &mut cx.conn().session;
             if session.in_flight() > 0 {
-                // What it asked is answered first, a logout above all; it may ask nothing more.
+                // The open requests are answered first, above all a logout; new ones are refused.
                 session.drain();
                 self.kicks.push(kick);
                 continue;

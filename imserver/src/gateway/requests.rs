@@ -1,5 +1,4 @@
-//! Requests on their way from a connection: to the lane, to a worker, or done here; and those that wait at the door because
-//! there was no room.
+//! Requests on their way from a connection: to a lane, to a worker, or done here; and parked requests.
 
 use std::hash::BuildHasher;
 
@@ -23,11 +22,11 @@ use crate::{
     session::network,
 };
 
-/// Parked requests handled in one turn.
+/// Parked requests tried again in one turn.
 const PARKED_PER_TURN: usize = 256;
 
 impl Gateway {
-    /// Hands an admitted request on, its answer's place reserved.
+    /// Hands on an admitted request, with the place of its answer reserved.
     pub(super) fn start(&mut self, cx: &mut Cx<'_>, seq: u16, request: Request) -> Flow<Self> {
         let Some(who) = cx.conn().session.principal() else {
             return self.open(cx, seq, request);
@@ -46,7 +45,7 @@ impl Gateway {
         }
     }
 
-    /// Work of an authenticated session, with the place of its answer.
+    /// Carries out the work of an authenticated session, with the place of its answer reserved.
     fn carry_out(&mut self, cx: &mut Cx<'_>, seq: u16, work: Work) -> Flow<Self> {
         let work = match work {
             Work::Ask(ask) => {
@@ -94,7 +93,7 @@ impl Gateway {
         }
     }
 
-    /// A request that is to authenticate its connection.
+    /// Carries out a request that authenticates its connection.
     fn open(&mut self, cx: &mut Cx<'_>, seq: u16, request: Request) -> Flow<Self> {
         let reply = match self.reserve(cx, seq) {
             Ok(reply) => reply,
@@ -115,7 +114,7 @@ impl Gateway {
         Flow::Offload(self.task(cx, Doing::Open(device, from, Box::new(request)), reply))
     }
 
-    /// The place of an answer. What is read next waits if no more may be in flight.
+    /// Reserves the place of an answer. Pauses reading if no more requests may be in flight.
     fn reserve(&self, cx: &mut Cx<'_>, seq: u16) -> Result<ReplyTo, ReserveError> {
         let id = cx.id();
         let permit = cx.loop_cx().remote().reserve(id.loop_id())?;
@@ -137,8 +136,8 @@ impl Gateway {
         }
     }
 
-    /// With whom a connection shares the workers: the user's other connections, or before that is known, others from
-    /// the same address. Behind an address without rates there may be anybody.
+    /// The group in which a connection shares the workers: all connections of the user, or, before the user is known,
+    /// of the address. An exempt address may have any number of users, so a connection from it is a group of its own.
     pub(super) fn group(&self, cx: &mut Cx<'_>) -> u64 {
         let conn = cx.conn();
         let who = conn.session.principal().map(|who| who.user);
@@ -158,7 +157,7 @@ impl Gateway {
                 self.park(cx, Parked::Job(job));
                 Flow::Continue
             }
-            // The reply in the job says so.
+            // Dropping the job refuses the request.
             Err(SubmitError::Stopped(_)) => Flow::Continue,
         }
     }
@@ -166,7 +165,7 @@ impl Gateway {
     fn move_cursors(&self, session: SessionId, moves: Vec<CursorMove>, answer: &Reply, reply: ReplyTo) {
         let lane = &self.shared.lane;
         for moved in moves {
-            // Who is no member of a group is found out by the store; of others the id says it.
+            // The store checks membership in a group; in other conversations the id shows it.
             if !moved.conversation.may_have(moved.user) {
                 continue;
             }
@@ -225,10 +224,10 @@ impl Gateway {
         }
     }
 
-    /// What the loop itself does for a frame that was not parked; false if there is still no place for its answer.
+    /// Carries out a flow as netcore would for a frame that was not parked. False if the request is parked again.
     fn went_on(&mut self, cx: &mut Cx<'_>, flow: Flow<Self>) -> bool {
         if cx.conn().parked.is_some() {
-            // It stands at the end of the line again.
+            // It is at the end of the queue again.
             return false;
         }
         match flow {
@@ -239,7 +238,7 @@ impl Gateway {
         true
     }
 
-    /// Hands a task to the workers, or parks it if their queue is full.
+    /// Submits a query to the workers, or parks it if their queue is full.
     pub(super) fn offload(&mut self, cx: &mut Cx<'_>, task: WorkerTask) {
         match self.shared.workers.try_submit(task) {
             Ok(()) => {}

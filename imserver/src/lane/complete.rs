@@ -1,5 +1,5 @@
-//! Turns a committed batch into replies for its requesters, and has what was committed published. It runs on the lane's
-//! thread after the commit.
+//! Turns a committed batch into replies for its requesters and pushes for everyone who may see the events. It runs on
+//! the lane's thread after the commit; [`crate::publish`] makes the pushes.
 
 use protocol::{AppendCommand, Refusal};
 use storage::{Appended, Outcome, Refused};
@@ -14,7 +14,7 @@ use crate::{
     wire,
 };
 
-/// See the module.
+/// See the module's first lines.
 pub(super) struct Completer {
     publishing: Publishing,
     parts: LaneParts,
@@ -30,12 +30,12 @@ impl Completer {
         self.parts.routes.revocations()
     }
 
-    /// Something may have been committed of which nobody is told.
+    /// The batch may be committed but will not be published.
     pub(super) fn missed(&mut self) {
         self.publishing.missed();
     }
 
-    /// Gives the answers of a batch and publishes it. Returns what is to be committed next.
+    /// Answers a batch and publishes it. Returns follow-up writes to be committed next.
     pub(super) fn committed(
         &mut self,
         results: Vec<Result<Outcome, Refused>>,
@@ -45,7 +45,7 @@ impl Completer {
         let parts = &self.parts;
         let checked_before = (!self.publishing.is_alone()).then_some(checked_at);
         let mut publication = self.publishing.begin(&results);
-        // A loop is woken once for all of it, and writes an answer and a push to the same connection together.
+        // Each loop is woken once for the whole batch, and sends a connection's answers and pushes with one write.
         let _wakes = parts.outboxes.hold_wakes();
         let mut next = Vec::new();
         for (result, then) in results.into_iter().zip(thens) {
@@ -63,7 +63,7 @@ impl Completer {
                 }
                 (Ok(_) | Err(_), Completion::Nothing) => {}
                 (Ok(_), Completion::Append(_, reply)) => reply.refuse(&other_outcome()),
-                // In its place: those of appends to one conversation are answered in their order.
+                // A refusal keeps its place: appends to one conversation are answered in their order.
                 (Err(refused), Completion::Append(_, reply)) => {
                     publication.answer(reply.placed_refusal(&wire::refused(refused)));
                 }
@@ -75,7 +75,7 @@ impl Completer {
     }
 }
 
-/// The answer, and the push to everybody else; to the one who sent it as well, if the answer does not say it all.
+/// Answers an append and pushes its event. The sender is pushed it too, unless the answer stands for the event.
 fn answer_append(
     appended: Appended,
     command: AppendCommand,
@@ -89,7 +89,7 @@ fn answer_append(
     publication.appended(appended, sender);
 }
 
-/// Devices that have more than there is are of another past.
+/// A device that has more than the store is of another past: it must start over.
 fn beyond(parts: &LaneParts, outcome: &Outcome) {
     if let Outcome::Cursors(_, _, beyond) = outcome
         && !beyond.is_empty()
@@ -100,7 +100,7 @@ fn beyond(parts: &LaneParts, outcome: &Outcome) {
     }
 }
 
-/// Carries out what follows from what was no append; what is to be committed next.
+/// Carries out what follows from a write that is no append. Returns a follow-up write to be committed next.
 fn succeeded(
     parts: &LaneParts,
     outcome: Outcome,

@@ -1,27 +1,27 @@
-//! When a lane erases bodies that are shown to nobody any more: soon after a recall of its own, and the first lane now and
-//! then besides, for what has expired and for what an earlier process or another node left. Slices are made while nothing
-//! else is to be done, or, on a lane that is always busy, at a distance.
-//! It decides over times alone; it must never ask a store or a clock.
+//! Decides when a lane erases bodies that no reader can see any more. Every lane erases soon after a recall of its own.
+//! The first lane also does so at intervals, for expired bodies and for those that an earlier process or another node
+//! left. A slice is erased while the lane is idle, or, on a lane that is always busy, at intervals.
+//! The decision depends on times alone; it must never ask a store or a clock.
 
 use std::time::{Duration, Instant};
 
 use storage::{Action, Append, Timestamp, Write};
 
-/// What expired so long ago is erased: by then it has expired by the clocks of all nodes. Milliseconds.
+/// A body is erased this long after its expiry: by then it has expired by the clocks of all nodes. Milliseconds.
 const AFTER_EXPIRY_MS: u64 = 30_000;
-/// Between two looks for what has expired. With nothing to do one costs less than a message.
+/// Between two searches for expired bodies. A search that finds nothing costs less than a message.
 const EVERY: Duration = Duration::from_secs(30);
-/// After the start, because of what an earlier process left; then everything else has begun.
+/// The time from the start to the first search, for bodies that an earlier process left; the start is over by then.
 const FIRST: Duration = Duration::from_secs(1);
-/// So long a slice waits for an idle moment.
+/// How long a slice waits for an idle moment.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Until it is tried again when the store did not take it.
+/// The pause after a slice that the store did not commit.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The next slice of a lane.
 #[derive(Debug)]
 pub(super) struct Erasing {
-    /// It looks now and then, even if nothing is known to wait.
+    /// Searches at intervals, even if nothing is known to wait.
     looks: bool,
     due: Option<Instant>,
 }
@@ -34,23 +34,23 @@ impl Erasing {
         }
     }
 
-    /// When an idle lane makes the next slice.
+    /// When the lane makes the next slice, if it is idle then.
     pub(super) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// A slice is to be made now.
+    /// Whether a slice must be made now.
     pub(super) fn is_due(&self, now: Instant, idle: bool) -> bool {
         let patience = if idle { Duration::ZERO } else { PATIENCE };
         self.due.is_some_and(|due| due + patience <= now)
     }
 
-    /// Something is to be erased.
+    /// There are bodies to erase.
     pub(super) fn begin(&mut self, now: Instant) {
         self.due = Some(self.due.map_or(now, |due| due.min(now)));
     }
 
-    /// A slice was made; there may be more.
+    /// A slice was committed; there may be more to erase.
     pub(super) fn erased(&mut self, more: bool, now: Instant) {
         self.due = if more {
             Some(now)
@@ -59,18 +59,18 @@ impl Erasing {
         };
     }
 
-    /// The store did not take it.
+    /// The slice was not committed.
     pub(super) fn failed(&mut self, now: Instant) {
         self.due = Some(now + RETRY);
     }
 }
 
-/// What had expired by then is erased at this time of the wall clock.
+/// Bodies with an expiry up to the result are erased when the wall clock shows `now`.
 pub(super) const fn expired_by(now: Timestamp) -> Timestamp {
     Timestamp(now.0.saturating_sub(AFTER_EXPIRY_MS))
 }
 
-/// It leaves something to be erased.
+/// Whether the write leaves a body to be erased.
 pub(super) const fn is_recall(write: &Write) -> bool {
     matches!(
         write,
@@ -105,7 +105,7 @@ mod tests {
         let mut erasing = Erasing::new(false, now);
         erasing.begin(now);
         let later = now + PATIENCE;
-        // More recalls do not put it off.
+        // Further recalls do not delay the slice.
         erasing.begin(later);
         assert!(!erasing.is_due(later - Duration::from_millis(1), false));
         assert!(erasing.is_due(later, false));

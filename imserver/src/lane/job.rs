@@ -1,5 +1,5 @@
-//! What is handed to a lane: a write, and what to do once it is durable. A lane carries it out without knowing which
-//! command it was.
+//! What a lane gets: a write, and what to do once it is durable. A lane carries it out without knowing which command it
+//! was.
 
 use protocol::{AppendCommand, Refusal, Reply, v1::ErrorCode};
 use storage::{DevicePolicy, Outcome, Write, cached::ReadCache};
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Job {
     /// What to commit.
     pub write: Write,
-    /// What then.
+    /// What to do after the commit.
     pub then: Completion,
 }
 
@@ -27,13 +27,13 @@ pub(crate) enum Completion {
     Append(AppendCommand, ReplyTo),
     /// Something else was written.
     Write(Box<Pending>),
-    /// Nobody waits.
+    /// No requester waits.
     Nothing,
 }
 
-/// Who waits for a write that is no append, and what follows from it.
+/// The requester of a write that is not an append, and what follows from the write.
 pub(crate) struct Pending {
-    /// Whom to answer.
+    /// Where the answer goes.
     pub reply: ReplyTo,
     /// The answer, or the next write.
     pub after: After,
@@ -53,19 +53,19 @@ impl std::fmt::Debug for Pending {
 /// What follows from a write's outcome. It runs on the lane's thread and must not block.
 pub(crate) type After = Box<dyn FnOnce(Outcome, &Aftermath<'_>) -> Result<Done, Refusal> + Send>;
 
-/// What a committed write comes to.
+/// What follows from a committed write.
 pub(crate) enum Done {
-    /// This answer, and what it does to the session.
+    /// Send this answer, with its effect on the session.
     Answer(Reply, Effect),
-    /// A session was made: the loop answers once its route is there.
+    /// A session was created: the loop answers once the session has a route.
     Authenticated(Box<Authenticated>),
-    /// Something is to be written before the answer.
+    /// Commit another write before the answer.
     Write(Write, After),
 }
 
 impl std::fmt::Debug for Done {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // An answer may hold what someone wrote.
+        // An answer may contain what a user wrote.
         formatter.write_str(match self {
             Self::Answer(..) => "Answer(…)",
             Self::Authenticated(_) => "Authenticated(…)",
@@ -74,38 +74,39 @@ impl std::fmt::Debug for Done {
     }
 }
 
-/// What a committed write may have to be told to.
+/// What a completion may have to inform of a committed write.
 #[derive(Debug)]
 pub(crate) struct Aftermath<'a> {
-    /// Whose connections a revocation ends.
+    /// A revocation ends connections here.
     pub routes: &'a Routes,
-    /// Forgets what was changed, before anybody is told so.
+    /// Forgets changed entries, before the change is answered or pushed.
     pub cache: &'a ReadCache,
-    /// What other nodes cache of sessions.
+    /// Tells other nodes to drop cached sessions.
     pub cluster: &'a ClusterHandle,
-    /// How many sessions a user may have.
+    /// The limit on a user's sessions.
     pub policy: DevicePolicy,
-    /// The revocations before the commit, where other lanes or nodes may have revoked something since.
+    /// The count of revocations before the commit, if other lanes or nodes may have revoked a session since.
     pub checked_before: Option<u64>,
 }
 
 impl Aftermath<'_> {
-    /// What a session that the write made was checked against. With a single lane every revocation comes from its
-    /// thread, so none can fall between the commit and now. Other lanes and nodes may have been quicker; then the
-    /// session is looked up again.
+    /// The count of revocations that a session created by the write is checked against. With a single lane every
+    /// revocation comes from its thread, so none can fall between the commit and now. Other lanes and nodes may have
+    /// revoked one in between; then the session is looked up again.
     pub(crate) fn checked_at(&self) -> u64 {
         self.checked_before.unwrap_or_else(|| self.routes.revocations())
     }
 }
 
-/// The store answered a write with another one's outcome. Neither is printed: an outcome may hold what someone wrote.
+/// Logs that the store answered a write with the outcome of another. Neither is printed, because an outcome may contain
+/// what a user wrote.
 pub(crate) fn other_outcome() -> Refusal {
     log::error!("the store answered a write with another one's outcome");
     Refusal::new(ErrorCode::Internal, "the server failed on this request")
 }
 
 impl Completion {
-    /// Nobody waits any more for what was not begun.
+    /// Drops the completion of a write that was not begun, because its requester is gone.
     pub(crate) fn forget(self) {
         match self {
             Self::Append(_, reply) => reply.forget(),
@@ -114,7 +115,7 @@ impl Completion {
         }
     }
 
-    /// Nothing was written.
+    /// Answers that nothing was written.
     pub(crate) fn refuse(self, refusal: &Refusal) {
         match self {
             Self::Append(_, reply) => reply.refuse(refusal),
@@ -125,7 +126,7 @@ impl Completion {
 }
 
 impl Pending {
-    /// Carries out what follows from the outcome; what is to be committed next.
+    /// Carries out what follows from the outcome. Returns a follow-up write to be committed next.
     pub(super) fn succeeded(self, outcome: Outcome, aftermath: &Aftermath<'_>) -> Option<Job> {
         let Self {
             reply,

@@ -1,27 +1,27 @@
-//! What is written lazily: delivered and read cursors, and when sessions were last seen.
+//! Writes that may wait: delivered and read cursors, and the times at which sessions were last seen.
 //!
-//! Many moves of one cursor become one. Losing what is here costs a receipt until the device says it again
-//! at its next resume, and never a message. Users share the room: with none left, whoever has most waiting makes some,
-//! and slices are taken of all users in turn.
+//! Many moves of one cursor become one. Losing a move costs a receipt until the device reports it again at its next
+//! resume, and never a message. Users share the room: when it is full, a cursor of the user with the most waiting is
+//! dropped. Slices take from all users in turn.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use parking_lot::Mutex;
 use storage::{ConversationId, CursorMove, Seq, SessionId, Timestamp, UserId, Write};
 
-/// Cursors that wait, at most; with more, one of the user who has most is dropped.
+/// Cursors that wait, at most. With more, one of the user with the most is dropped.
 const CURSORS_WAITING_MAX: usize = 65_536;
-/// Cursors written in one slice between appends.
+/// Cursors in one slice, which is written between appends.
 const CURSORS_PER_WRITE: usize = 256;
-/// Cursors of one user in a slice, while others wait.
+/// Cursors of one user in a slice while other users wait.
 const CURSORS_PER_TURN: usize = 16;
-/// Users with fewer waiting cursors never have one dropped for another user's.
+/// A user with fewer waiting cursors never loses one to another user.
 const MANY_CURSORS: usize = 64;
 
-/// By user, so that each one's are together.
+/// Ordered by user, so that the cursors of one user are adjacent.
 type Key = (UserId, ConversationId);
 
-/// How far a cursor is to move, and whose report goes furthest.
+/// How far a cursor must move, and the session whose report goes furthest.
 #[derive(Clone, Copy, Debug)]
 struct Waits {
     delivered: Seq,
@@ -56,13 +56,13 @@ pub(crate) struct LazyWrites {
 #[derive(Debug, Default)]
 struct Waiting {
     cursors: BTreeMap<Key, Waits>,
-    /// How many each user has.
+    /// The number of waiting cursors of each user.
     counts: HashMap<UserId, usize>,
-    /// The users who have many, the most last.
+    /// The users with many cursors, ordered by their number.
     many: BTreeSet<(usize, UserId)>,
-    /// Whose turn is next.
+    /// The user whose turn is next.
     turn: UserId,
-    /// The slice that was taken last, until it is known to be written.
+    /// The newest slice, until its commit is known.
     taken: BTreeMap<Key, Waits>,
     touches: BTreeMap<SessionId, Timestamp>,
 }
@@ -71,7 +71,7 @@ impl LazyWrites {
     /// Merges a move in. `Ok(true)` when the lane must be told because nothing waited before.
     ///
     /// # Errors
-    /// [`LazyFull`]: too many wait, and none has more than this user, or none has many.
+    /// [`LazyFull`]: no room, and no user has many cursors and more than this one.
     pub(crate) fn move_cursor(&self, moved: CursorMove, reporter: SessionId) -> Result<bool, LazyFull> {
         let mut waiting = self.waiting.lock();
         let was_empty = waiting.is_empty();
@@ -83,7 +83,7 @@ impl LazyWrites {
         }
     }
 
-    /// What could not be written waits again, under what has come since; dropped when too many wait.
+    /// A write that failed waits again, merged with newer moves; it is dropped if there is no room.
     pub(crate) fn put_back(&self, write: Write) {
         let mut waiting = self.waiting.lock();
         match write {
@@ -113,7 +113,7 @@ impl LazyWrites {
         }
     }
 
-    /// Notes that a session was connected. Dropped when too many wait: the time is for people only.
+    /// Notes that a session was connected. Dropped if there is no room: the time is informational.
     pub(crate) fn touch(&self, session: SessionId, at: Timestamp) -> bool {
         let mut waiting = self.waiting.lock();
         let was_empty = waiting.is_empty();
@@ -123,7 +123,7 @@ impl LazyWrites {
         was_empty
     }
 
-    /// Whose reports said the most of these cursors, of the slice that was taken last.
+    /// The sessions whose reports go furthest for these cursors, in the newest slice.
     pub(crate) fn reporters(&self, of: &[(ConversationId, UserId)]) -> Vec<(UserId, SessionId)> {
         let waiting = self.waiting.lock();
         of.iter()
@@ -133,12 +133,12 @@ impl LazyWrites {
             .collect()
     }
 
-    /// The slice that was taken last is in the store.
+    /// The newest slice was committed.
     pub(crate) fn written(&self) {
         self.waiting.lock().taken.clear();
     }
 
-    /// How far this user has said that they are in these conversations, where that is not written yet.
+    /// This user's reported moves in these conversations that are not written yet.
     pub(crate) fn told(&self, user: UserId, of: impl Iterator<Item = ConversationId>) -> Vec<CursorMove> {
         let waiting = self.waiting.lock();
         if waiting.cursors.is_empty() && waiting.taken.is_empty() {
@@ -205,7 +205,7 @@ impl Waiting {
         true
     }
 
-    /// Drops a cursor of the user who has most, unless that is who wants the room.
+    /// Drops a cursor of the user with the most, unless `wanted_by` has as many.
     fn make_room(&mut self, wanted_by: UserId) -> bool {
         let own = self.counts.get(&wanted_by).copied().unwrap_or_default();
         let Some((most, user)) = self.many.last().copied() else {
@@ -238,14 +238,14 @@ impl Waiting {
         Some(waits)
     }
 
-    /// A few of each user in turn, until the slice is full or nothing waits.
+    /// Takes a few cursors of each user in turn, until the slice is full or nothing waits.
     fn take_cursors(&mut self) -> Vec<CursorMove> {
         self.taken.clear();
         let mut moves = Vec::new();
         while moves.len() < CURSORS_PER_WRITE && !self.cursors.is_empty() {
             let from = (self.turn, ConversationId(0));
             let next = self.cursors.range(from..).next().map(|(key, _)| key.0);
-            // Behind the last user the first one follows.
+            // After the last user comes the first one again.
             let Some(user) = next else {
                 self.turn = UserId(0);
                 continue;
@@ -272,7 +272,7 @@ impl Waiting {
     }
 }
 
-/// Too many cursors wait.
+/// There is no room for another cursor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct LazyFull;
 

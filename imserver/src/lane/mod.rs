@@ -1,8 +1,8 @@
 //! The lanes: the threads that write to the store, one for each writer it has.
 //!
-//! A lane takes whatever has queued up, commits it as one transaction, and only then answers and pushes. It
-//! owns a writer of the store. It must never acknowledge before a commit, never wait for a loop or a worker,
-//! and never go on after the store said that it cannot be trusted.
+//! A lane takes the queued writes, commits them as one transaction, and only then answers and pushes. It owns a writer
+//! of the store. It must never acknowledge before a commit, never wait for a loop or a worker, and never go on after
+//! the store reported that it cannot be trusted.
 
 mod complete;
 mod erasing;

@@ -31,49 +31,49 @@ use crate::{
     publish::Publishing,
 };
 
-/// How long a cursor waits for company before it is written.
+/// How long a cursor waits for others, to be written together with them.
 const LAZY_DELAY: Duration = Duration::from_millis(50);
-/// How long after a failed batch lazy writes are tried again, at first and at most; it doubles.
+/// How long after a failed batch lazy writes are tried again: at first and at most; it doubles.
 const LAZY_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// What is refused because the store is left alone for a while is not asked for again earlier than this: nobody gains
-/// from all being there at the very moment when it is tried.
+/// Minimum retry-after while the breaker is open, so that clients do not all return at the moment of its probe.
 const RETRY_AFTER_LEAST: Duration = Duration::from_millis(100);
 
-/// Jobs of one turn that are handed over before it ends, so that a long turn does not keep an idle lane waiting.
+/// The number of collected jobs at which they are handed over before the turn ends, so that a long turn does not keep
+/// an idle lane waiting.
 const COLLECTED_MAX: usize = 64;
 
 /// What all lanes work with.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneParts {
-    /// Whose connections a revocation ends.
+    /// A revocation ends connections here.
     pub routes: Arc<Routes>,
-    /// Forgets what was changed, before anybody is told so.
+    /// Forgets changed entries, before the change is answered or pushed.
     pub cache: Arc<ReadCache>,
-    /// Cursors.
+    /// Cursors and session times that wait.
     pub lazy: Arc<LazyWrites>,
     /// Other nodes, and what they cache of sessions.
     pub cluster: ClusterHandle,
     /// The loops.
     pub outboxes: Arc<Outboxes>,
-    /// How many sessions a user may have.
+    /// The limit on a user's sessions.
     pub policy: DevicePolicy,
     /// The store's epoch.
     pub epoch: u64,
     /// Writes in one transaction, at most.
     pub batch_max: usize,
-    /// Hears why the process must end.
+    /// Takes the reason for which the process must end.
     pub fatal: Sender<String>,
 }
 
 enum Order {
-    /// Each has a place of the lane's queue.
+    /// Each job holds a place in the lane's queue.
     Jobs(Vec<Job>),
     /// Cursors wait.
     Lazy,
 }
 
-/// One lane's queue, as those see it who fill it.
+/// The sending end of one lane's queue.
 #[derive(Debug)]
 struct Queue {
     orders: Sender<Order>,
@@ -101,7 +101,7 @@ impl Places {
     }
 }
 
-/// The end of the lanes that others hold. Cheap to clone.
+/// The handle of all lanes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneHandle {
     /// Never empty.
@@ -116,7 +116,7 @@ pub(crate) struct Collected {
     jobs: Vec<Vec<Job>>,
 }
 
-/// A job that was not taken; here it is back.
+/// A job that was not queued, given back.
 #[derive(Debug)]
 pub(crate) enum SubmitError {
     /// The queue is full: try again when there is room.
@@ -126,8 +126,8 @@ pub(crate) enum SubmitError {
 }
 
 impl LaneHandle {
-    /// Queues a job, with its conversation's or its user's lane: what concerns one of them is committed in
-    /// the order it was submitted. Never blocks.
+    /// Queues a job with the lane of its conversation or user, so the jobs of one conversation or user are committed in
+    /// the order of submission. Never blocks.
     ///
     /// # Errors
     /// Gives the job back.
@@ -142,7 +142,7 @@ impl LaneHandle {
         Ok(())
     }
 
-    /// Like [`submit`](Self::submit), but the lane hears of it when the jobs are [handed over](Self::hand_over).
+    /// Like [`submit`](Self::submit), but the lane sees the job only when the jobs are [handed over](Self::hand_over).
     ///
     /// # Errors
     /// Gives the job back.
@@ -175,13 +175,13 @@ impl LaneHandle {
         }
     }
 
-    /// What is written lazily.
+    /// The writes that may wait.
     pub(crate) fn lazy(&self) -> &LazyWrites {
         &self.lazy
     }
 
-    /// Tells the first lane that something lazy waits. A full queue needs no telling: the lane looks after
-    /// every batch.
+    /// Tells the first lane that lazy writes wait. If the queue is full, nothing is lost: the lane checks after every
+    /// batch.
     pub(crate) fn wake_lazy(&self) {
         let first = self.lanes.first().map(|lane| lane.orders.try_send(Order::Lazy));
         if let Some(Err(TrySendError::Disconnected(_))) = first {
@@ -191,8 +191,8 @@ impl LaneHandle {
 }
 
 impl Queue {
-    /// Jobs that have places. Each is in at most one order, so there is room for it. Of a lane that has ended the
-    /// replies in the jobs say so.
+    /// Sends jobs that hold places. Each job is in at most one order, so there is room for the order. If the lane has
+    /// ended, the jobs are dropped, which refuses them.
     fn send(&self, jobs: Vec<Job>) {
         let count = jobs.len();
         match self.orders.try_send(Order::Jobs(jobs)) {
@@ -215,7 +215,7 @@ fn lane_of(write: &Write, lanes: usize) -> usize {
         Write::RevokeSessions(Revoke::One(user, _) | Revoke::Others(user, _)) => user.0,
         Write::Cursors(_) | Write::CreateUser(_) | Write::TouchSessions(_) | Write::Erase(_) => 0,
     };
-    // Ids of 1:1 conversations differ in high and in low bits.
+    // Ids of 1:1 conversations differ in their high and in their low bits.
     let mixed = (key ^ key >> 31).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     (mixed % lanes.max(1) as u64) as usize
 }
@@ -241,7 +241,7 @@ impl Lanes {
         let mut threads = Vec::new();
         let given_up = Arc::new(AtomicBool::new(false));
         for (index, (writer, publishing)) in lanes.into_iter().enumerate() {
-            // One more for word of lazy writes.
+            // One place more, for the order that tells of lazy writes.
             let (sender, orders) = bounded(queue_max.saturating_add(1));
             let places = Arc::new(Places {
                 taken: AtomicUsize::new(0),
@@ -268,7 +268,7 @@ impl Lanes {
                 .name(format!("lane-{index}"))
                 .spawn(move || {
                     if catch_unwind(AssertUnwindSafe(|| running.run(&orders))).is_err() {
-                        // What the store holds is unknown, and acknowledging further would be a guess.
+                        // What the store holds is unknown; any further acknowledgement would be a guess.
                         log::error!("a lane panicked; ending the process");
                         std::process::abort();
                     }
@@ -282,7 +282,7 @@ impl Lanes {
         Ok((Self { threads, given_up }, handle))
     }
 
-    /// Set, no further batch is begun: what waits is refused.
+    /// Once set, no further batch begins: waiting jobs are refused.
     pub(crate) fn given_up(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.given_up)
     }
@@ -302,15 +302,15 @@ struct Running {
     completer: Completer,
     batch_max: usize,
     fatal: Sender<String>,
-    /// One lane writes what is lazy.
+    /// Only one lane writes lazily.
     lazy: Option<Arc<LazyWrites>>,
     lazy_retry: Duration,
-    /// When it erases what is shown to nobody any more.
+    /// When this lane erases bodies that no reader can see any more.
     erasing: Erasing,
     places: Arc<Places>,
-    /// There is no time left.
+    /// The drain's deadline is over.
     given_up: Arc<AtomicBool>,
-    /// Taken out of the queue, or come out of the last batch: they go into the next one.
+    /// Jobs from the queue and follow-ups of the last batch; they go into the next one.
     waiting: Turn,
     failing_since: Option<Instant>,
 }
@@ -377,7 +377,7 @@ impl Running {
         }
     }
 
-    /// A slice of what is to be erased, in a transaction of its own.
+    /// Erases a slice of bodies, in a transaction of its own.
     fn erase(&mut self) -> Batch {
         let committed = self
             .writer
@@ -406,11 +406,11 @@ impl Running {
 
     fn fatal(&self, reason: &dyn std::fmt::Display) {
         log::error!("the store failed: {reason}");
-        // A store that found the reason itself has said so already; this channel takes the first.
+        // A store that found the reason itself has reported it already; this channel keeps the first reason.
         let _ = self.fatal.try_send(format!("the store failed: {reason}"));
     }
 
-    /// Everything lazy, at the end; what the store does not take now is lost, and said again by its devices.
+    /// Writes everything lazy at the end. What the store does not commit now is lost, and devices report it again.
     fn flush(&mut self) {
         while self.lazy_waits() {
             let writes = self.take_lazy();
@@ -429,17 +429,18 @@ impl Running {
         self.lazy.as_ref().map(|lazy| lazy.take()).unwrap_or_default()
     }
 
-    /// What was lazy and is not written waits again.
+    /// Lazy writes of a failed batch wait again.
     fn put_back(&self, writes: Vec<Write>) {
         if let Some(lazy) = &self.lazy {
             writes.into_iter().for_each(|write| lazy.put_back(write));
         }
     }
 
-    /// Commits a batch, and answers the writes that somebody waits for: the first ones, one for each of `thens`.
+    /// Commits a batch and answers its requesters. `thens` belong to the first writes, in order; the rest have no
+    /// requester.
     fn batch(&mut self, writes: Vec<Write>, mut thens: Vec<Completion>) -> Batch {
         thens.resize_with(writes.len(), || Completion::Nothing);
-        // Read before the commit: whoever ends a session that this batch makes, ends it later.
+        // Read before the commit. A revocation of a session created by this batch then always has a larger count.
         let checked_at = self.completer.revocations();
         match self.writer.commit(&writes) {
             Ok(results) => {
@@ -467,7 +468,7 @@ impl Running {
                 self.failing(&reason);
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the store did not answer")
                     .with_class(ErrorClass::UnknownOutcome);
-                // What it may have stored was planned for nobody.
+                // The batch may be committed, but its events were not published.
                 self.completer.missed();
                 refuse_all(thens, &refusal);
                 self.put_back(writes);
@@ -500,19 +501,19 @@ impl Running {
     }
 }
 
-/// What those hear whose batch was not applied.
+/// The refusal of a batch that was not applied.
 fn not_applied(full: bool, retry_after: Option<Duration>) -> Refusal {
     let refusal = if full {
         Refusal::new(ErrorCode::ResourceExhausted, "the store is full")
     } else {
         Refusal::new(ErrorCode::Unavailable, "the store did not take it")
     };
-    // Nothing is known of earlier attempts under the same client ids, hence RETRY.
+    // Earlier attempts under the same client ids may have been committed, hence RETRY.
     let refusal = refusal.with_class(ErrorClass::Retry);
     not_before(refusal, retry_after)
 }
 
-/// Tells the client to come back after this time, where it is known how long the store stays away.
+/// Adds the time after which the client may come back, if it is known how long the breaker stays open.
 pub(crate) fn not_before(refusal: Refusal, retry_after: Option<Duration>) -> Refusal {
     let Some(wait) = retry_after else {
         return refusal;
@@ -524,7 +525,7 @@ pub(crate) fn not_before(refusal: Refusal, retry_after: Option<Duration>) -> Ref
 /// How a batch ended.
 enum Batch {
     Committed,
-    /// The store did not take it; it may take the next.
+    /// The store did not commit it; it may commit the next.
     Failed,
     /// The lane must end.
     Fatal,
@@ -532,7 +533,7 @@ enum Batch {
 
 enum Next {
     Order(Order),
-    /// Something is due that nobody ordered.
+    /// A timer is due; there is no order.
     Due,
     Ended,
 }

@@ -1,4 +1,4 @@
-//! How much goes into a batch, and what those hear whose batch was refused.
+//! How much goes into a batch, and the refusals of a batch that failed.
 
 use std::collections::VecDeque;
 
@@ -11,12 +11,12 @@ use crate::{delivery::Planner, publish::Publisher};
 const BATCH_MAX: usize = 8;
 const JOBS: usize = 20;
 
-/// Takes as much as it is told to, and says how much it was given.
+/// A writer that takes as much as it is told to, and reports how much it was given.
 struct Hesitant {
     sizes: Sender<usize>,
-    /// How large each batch should be; then as large as may be.
+    /// The size of each batch, in turn; after the last of them the largest size.
     shares: VecDeque<usize>,
-    /// Is waited for before each commit.
+    /// Received from before each commit.
     go: Receiver<()>,
 }
 
@@ -104,7 +104,7 @@ fn batches_are_as_small_as_the_writer_wants_them_and_nothing_is_left_out() {
     assert_eq!(sizes, [1, 1, 4, 8, 6]);
 }
 
-/// Has something to erase so often after each recall, and tells of each slice.
+/// Has this many slices to erase after each recall, and reports each slice.
 struct Erasing {
     left: usize,
     slices: Sender<bool>,
@@ -143,7 +143,7 @@ fn an_idle_lane_erases_what_was_left_and_what_is_recalled() {
     let lane = alone(writer, planner);
     let (lanes, handle) = Lanes::start(vec![lane], &parts, JOBS).unwrap();
     let made = || made.recv_timeout(Duration::from_secs(60));
-    // By itself, because of an earlier process.
+    // The first slice needs no recall: it is for what an earlier process left.
     assert_eq!([(); 3].map(|()| made()), [Ok(true), Ok(true), Ok(false)]);
     let recall = storage::Append {
         conversation: storage::ConversationId(1),
@@ -168,7 +168,7 @@ fn an_idle_lane_erases_what_was_left_and_what_is_recalled() {
     lanes.join();
 }
 
-/// Has something to erase for ever. While it erases, somebody sends.
+/// Always has something to erase. While it erases, a user sends.
 struct Endless {
     lane: Arc<Mutex<Option<LaneHandle>>>,
     /// Whether each commit was a slice.

@@ -1,5 +1,5 @@
-//! What goes into the next batch of a lane. What is plain never waits for more than one batch's share of what is heavy,
-//! and what concerns one conversation stays in its order. It must never leave a job out for good.
+//! What goes into the next batch of a lane. A plain write waits for at most one batch's share of heavy writes, and the
+//! writes of one conversation stay in order. It must never leave a job out for good.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -7,13 +7,13 @@ use storage::{Action, ConversationId, Write};
 
 use super::job::Job;
 
-/// A write that enters so many people, or as much of something else, is heavy: one of them takes as long as many plain ones.
+/// A write that adds this many people, or does as much otherwise, is heavy: it takes as long as many plain writes.
 const HEAVY_LEAST: usize = 32;
-/// What the heavy writes of a batch enter together, unless it is one alone.
+/// The weight of all heavy writes in a batch; a single one may exceed it.
 const HEAVY_PER_BATCH: usize = 512;
-/// What a write counts for that may change a row of each member of a group.
+/// The weight of a write that may change a row of each member of a group.
 const UNKNOWN: usize = HEAVY_PER_BATCH;
-/// What a recall counts for, which erases a body of any length.
+/// The weight of a recall, which erases a body of any length.
 const BODY: usize = HEAVY_LEAST;
 
 /// Jobs that a lane has taken out of its queue, in the order in which they came.
@@ -37,13 +37,13 @@ impl Turn {
         self.jobs.extend(jobs);
     }
 
-    /// It follows from what was committed last, and goes first.
+    /// Puts a follow-up of the last batch first.
     pub(super) fn push_front(&mut self, job: Job) {
         self.heavy += usize::from(is_heavy(&job.write));
         self.jobs.push_front(job);
     }
 
-    /// The next ones, at most `count`; at least one, if there are any and `count` is.
+    /// Takes the next jobs, at most `count`; at least one if `count` is not 0 and there are jobs.
     pub(super) fn take(&mut self, count: usize) -> Vec<Job> {
         let count = count.min(self.jobs.len());
         if self.heavy == 0 {
@@ -77,7 +77,7 @@ impl Turn {
         taken
     }
 
-    /// All of them.
+    /// Takes all jobs.
     pub(super) fn take_all(&mut self) -> Vec<Job> {
         self.heavy = 0;
         self.jobs.drain(..).collect()

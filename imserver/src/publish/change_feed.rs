@@ -1,10 +1,10 @@
-//! The change feed: the thread that feeds the publisher on a node of several. The node's own lanes hand it what they
-//! committed; what other nodes committed it reads from the tail of the log, at once when it is told of it, and at latest
-//! after the interval.
+//! The change feed: the thread that feeds the publisher on a node of several. The node's own lanes hand it their
+//! commits. It reads the commits of other nodes from the tail of the log: at once after a hint, and at latest after the
+//! interval.
 //!
-//! It owns the publisher and the order of what is published. It must never wait for a loop, and a lane never
-//! waits for it: what does not fit its queue is found in the store. A node without it is deaf: when it ends before
-//! its time, or cannot know any more what it has missed, it ends the process.
+//! It owns the publisher and the order of publishing. It must never wait for a loop, and a lane never waits for it: if
+//! its queue is full, it reads the commit from the store instead. A node without a change feed pushes nothing, so the
+//! feed ends the process if it ends too early, or cannot know any more what it has missed.
 
 use std::{
     collections::BTreeMap,
@@ -30,24 +30,24 @@ use crate::{clock, delivery::Routes};
 const QUEUE_MAX: usize = 1_024;
 /// Commits taken before the loops are posted to.
 const COMMITS_AT_ONCE: usize = 64;
-/// Entries read of a tail at once, at most, and after pages of this size could not be read, at least.
+/// Entries read of a tail at once: at most, and the least to which failures reduce it.
 const TAIL_PAGE: (usize, usize) = (2_000, 50);
 
 /// What the change feed works with.
 pub(crate) struct ChangeFeedParts {
-    /// Is fed.
+    /// Gets the commits in their order.
     pub publisher: Publisher,
-    /// Whose connections a revocation ends.
+    /// A revocation ends connections here.
     pub routes: Arc<Routes>,
-    /// Reads the tail.
+    /// Reads the tail of the log.
     pub reader: Box<dyn Reader>,
-    /// From where on.
+    /// The position from which to read.
     pub from: Snapshot,
-    /// How long others' commits may stay unseen where no hint comes.
+    /// How long commits of other nodes may stay unseen without a hint.
     pub interval: Duration,
-    /// Forgets what was changed.
+    /// Forgets changed entries.
     pub cache: Arc<ReadCache>,
-    /// Hears why the process must end.
+    /// Takes the reason for which the process must end.
     pub fatal: Sender<String>,
 }
 
@@ -64,7 +64,7 @@ enum Order {
     Look,
 }
 
-/// The end of the change feed that others hold. Cheap to clone.
+/// The handle of the change feed. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct ChangeFeedHandle {
     orders: Sender<Order>,
@@ -72,19 +72,19 @@ pub(crate) struct ChangeFeedHandle {
 }
 
 impl ChangeFeedHandle {
-    /// Hands on what a commit did. What does not fit is read from the store instead.
+    /// Hands over the effects of a commit. If the queue is full, the feed reads them from the store.
     pub(crate) fn committed(&self, effects: Vec<Outcome>) {
         match self.orders.try_send(Order::Committed(effects)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 log::debug!("the change feed is busy: it will read what was committed");
             }
-            // It ends after its last handle, unless it fails.
+            // The thread ends after its last handle is dropped, or when it fails.
             Err(TrySendError::Disconnected(_)) => end(&self.fatal, "nobody delivers what is committed"),
         }
     }
 
-    /// Another node committed: look now. A full queue looks anyway.
+    /// Another node committed: read the tail now. If the queue is full, the feed reads it anyway.
     pub(crate) fn look(&self) {
         let _ = self.orders.try_send(Order::Look);
     }
@@ -111,7 +111,7 @@ impl ChangeFeed {
         let thread = std::thread::Builder::new()
             .name("change-feed".to_owned())
             .spawn(move || {
-                // What it has delivered is unknown, and a node that goes on without it shows nobody anything.
+                // It is unknown what was delivered, and a node without a change feed pushes nothing.
                 if catch_unwind(AssertUnwindSafe(|| Running::new(parts).run(&receiver))).is_err() {
                     end(&fatal, "the change feed panicked");
                 }
@@ -127,7 +127,7 @@ impl ChangeFeed {
     }
 }
 
-/// The first reason counts.
+/// Reports the reason for which the process must end; the first one counts.
 fn end(fatal: &Sender<String>, why: &str) {
     log::error!("{why}; ending the process");
     let _ = fatal.try_send(why.to_owned());
@@ -172,7 +172,7 @@ impl Running {
         }
     }
 
-    /// True when the store has what must be read now.
+    /// True if the tail must be read now.
     fn take(&mut self, order: Order) -> bool {
         let Order::Committed(effects) = order else {
             return true;
@@ -194,7 +194,7 @@ impl Running {
         look
     }
 
-    /// Pushes what a commit of this node did, unless a tail must come first.
+    /// Pushes the effects of a commit of this node. False if a tail must be read first.
     fn push(&mut self, position: Position, effects: &[Outcome]) -> bool {
         let events: Vec<&Event> = effects
             .iter()
@@ -226,7 +226,7 @@ impl Running {
         true
     }
 
-    /// Reads what others committed, all of it.
+    /// Reads all commits of other nodes.
     fn look(&mut self) {
         loop {
             let tail = self.parts.reader.tail(self.published.delivered(), self.page);
@@ -236,7 +236,7 @@ impl Running {
                 Err(error) => return self.failed(&error),
             };
             if !self.certainty.read(Instant::now()) {
-                // Its sessions come back, here or elsewhere, and are looked up in the store.
+                // The clients of this node come back, here or elsewhere, and their sessions are looked up in the store.
                 end(
                     &self.parts.fatal,
                     "the store could not be read for so long that ended sessions may have been missed",
@@ -283,7 +283,7 @@ impl Running {
     }
 
     fn failed(&mut self, error: &ReadError) {
-        // A page that takes longer than a statement may is tried in smaller pieces.
+        // A page that exceeds the statement's time-out is read in smaller pieces.
         self.page = (self.page / 4).max(TAIL_PAGE.1);
         if self.failing_since.is_none() {
             self.failing_since = Some(Instant::now());

@@ -1,9 +1,8 @@
-//! What follows a commit: whoever is to hear of it is told here, in the order of the commits.
+//! What follows a commit: tells the loops and the [consumers](Consumer) of it, in the order of the commits.
 //!
-//! There is one publisher on a node. Where one lane writes all there is, it feeds the publisher itself; where several
-//! lanes and nodes write, the change feed does. Delivery to the loops is part of it, because answers stand among pushes;
-//! whatever else wants to hear of commits is a [`Consumer`]. It must never tell anybody of anything that is not
-//! committed, and never block a lane.
+//! There is one publisher on a node. A single lane feeds it directly; with several lanes or nodes, the change feed
+//! does. Delivery to the loops is part of it, because answers stand among pushes. Every other receiver of commits is a
+//! [`Consumer`]. It must never publish anything that is not committed, and never block a lane.
 
 pub(crate) mod change_feed;
 pub(crate) mod published;
@@ -21,14 +20,14 @@ use crate::{
     message::{Delivery, Entry, PlacedAnswer},
 };
 
-/// Whoever hears of commits beside the loops. It may be told of a commit twice and is not told of what is missed here:
-/// what must not be lost is read from the log, from a position of one's own.
+/// A receiver of commits beside the loops. It may be told of a commit twice, and it is not told of commits that are
+/// missed here. A consumer that must not lose any reads the log, from a position of its own.
 pub(crate) trait Consumer: Send {
-    /// A batch of this node's own lanes was committed. Called once a batch, before its pushes are posted; must not block.
+    /// The lanes of this node committed a batch. Called once for a batch, before its pushes are posted; must not block.
     fn committed(&mut self);
 }
 
-/// Turns commits into deliveries. Its owner gives it commits in their order.
+/// Turns commits into deliveries. Its owner passes commits in their order.
 pub(crate) struct Publisher {
     planner: Planner,
     outboxes: Arc<Outboxes>,
@@ -46,7 +45,7 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    /// One that posts to these loops and tells these consumers.
+    /// A publisher that posts to these loops and informs these consumers.
     pub(crate) fn new(planner: Planner, outboxes: Arc<Outboxes>, consumers: Vec<Box<dyn Consumer>>) -> Self {
         Self {
             planner,
@@ -55,20 +54,20 @@ impl Publisher {
         }
     }
 
-    /// This node has committed something.
+    /// This node committed a batch.
     fn committed(&mut self) {
         for consumer in &mut self.consumers {
             consumer.committed();
         }
     }
 
-    /// Something may have been committed of which nobody is told: every session pulls.
+    /// A batch may be committed but will not be published: every session must pull.
     fn missed(&mut self) {
         self.planner.forget_all();
         self.outboxes.miss_all();
     }
 
-    /// An empty delivery for each loop. With it the loops have all of this set.
+    /// An empty delivery for each loop. After it, the loops have everything in `complete_to`.
     fn begin(&self, complete_to: Option<&Snapshot>, events: usize) -> Vec<Delivery> {
         self.planner.empty(complete_to, events)
     }
@@ -98,14 +97,14 @@ impl Publisher {
 /// How a lane's commits are published.
 #[derive(Debug)]
 pub(crate) enum Publishing {
-    /// By the lane itself: it is the only one, so its commits are all there are.
+    /// By the lane itself: it is the only one, so its commits are all commits.
     Here(Box<Publisher>),
     /// By the change feed, which puts the commits of all lanes and nodes in order.
     Feed(ChangeFeedHandle),
 }
 
 impl Publishing {
-    /// Something may have been committed of which nobody is told. The change feed finds it in the log.
+    /// A batch may be committed but will not be published. The change feed finds it in the log.
     pub(crate) fn missed(&mut self) {
         match self {
             Self::Here(publisher) => publisher.missed(),
@@ -113,12 +112,12 @@ impl Publishing {
         }
     }
 
-    /// Whether this lane's thread alone ends sessions.
+    /// Whether all revocations come from this lane's thread.
     pub(crate) const fn is_alone(&self) -> bool {
         matches!(self, Self::Here(_))
     }
 
-    /// Begins with a batch that was committed. Members that its events need are read here, while no loop's wake is held
+    /// Begins to publish a committed batch. Reads the members that its events need, before any loop's wake is held
     /// back.
     pub(crate) fn begin(&mut self, results: &[Result<Outcome, Refused>]) -> Publication<'_> {
         match self {
@@ -145,29 +144,29 @@ impl Publishing {
     }
 }
 
-/// A committed batch that is being published, with the answers to those who asked for it.
+/// A committed batch while it is published, with the answers to its requesters.
 #[derive(Debug)]
 pub(crate) enum Publication<'a> {
     /// For each loop, answers and pushes in commit order.
     Here {
-        /// Plans them.
+        /// Plans the pushes.
         publisher: &'a mut Publisher,
-        /// As far as the batch was gone through.
+        /// From the results so far.
         deliveries: Vec<Delivery>,
-        /// The time.
+        /// The wall clock's time.
         now: Timestamp,
     },
-    /// The answers are given, and the change feed puts the rest in order.
+    /// Answers are posted alone; the change feed puts the pushes in order.
     Feed {
-        /// Does it.
+        /// Publishes the effects.
         feed: &'a ChangeFeedHandle,
-        /// As far as the batch was gone through.
+        /// From the results so far.
         effects: Vec<Outcome>,
     },
 }
 
 impl Publication<'_> {
-    /// An answer goes to its place.
+    /// Puts an answer into its place.
     pub(crate) fn answer(&mut self, answer: Option<PlacedAnswer>) {
         let Some(answer) = answer else { return };
         let place = match self {
@@ -180,8 +179,8 @@ impl Publication<'_> {
         }
     }
 
-    /// An event goes to all who see it. `sender` is the connection whose answer says it all, if it stands for the event
-    /// of a message there; with several lanes the event is pushed to it, too.
+    /// Pushes an event to all users who see it. `sender` is the connection whose answer may stand for a message's
+    /// event; the event is then not pushed to it. With several lanes it is pushed to it anyway.
     pub(crate) fn appended(&mut self, appended: Appended, sender: Option<ConnId>) {
         if appended.duplicate {
             return;
@@ -203,7 +202,7 @@ impl Publication<'_> {
         }
     }
 
-    /// Cursors moved.
+    /// Pushes cursors that moved.
     pub(crate) fn moved(&mut self, outcome: Outcome) {
         match self {
             Self::Here {
@@ -219,7 +218,7 @@ impl Publication<'_> {
         }
     }
 
-    /// All of the batch was gone through.
+    /// The batch is complete: posts it, or hands it to the change feed.
     pub(crate) fn finish(self) {
         match self {
             Self::Here {

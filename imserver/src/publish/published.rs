@@ -1,8 +1,8 @@
-//! What a node has delivered of a log that others write to as well: which of its own commits to push at once,
-//! and what of a tail is new.
+//! What a node has delivered of a log that other nodes write to, too: which of its own commits to push at once, and
+//! which part of a tail is new.
 //!
-//! It decides and does nothing: commits and tails in, what to push out. It must never say that something was
-//! delivered which it did not hand out.
+//! It decides and does nothing: commits and tails in, pushes out. It must never claim that something was delivered
+//! which it did not hand out.
 
 use std::{
     collections::HashMap,
@@ -12,16 +12,16 @@ use std::{
 
 use storage::{ConversationId, CursorView, Event, Notice, Position, Seq, Snapshot, Tail};
 
-/// Commits of others that may be unseen between this node's own before a tail must be read.
+/// Commits of other nodes between this node's own that may be unread before a tail must be read.
 const HOLES_MAX: usize = 1_024;
 /// Conversations whose newest pushed seq is remembered, at most.
 const HEADS_MAX: usize = 65_536;
 
-/// Notices are kept for an hour at least, by the clock of the store. Whoever has read none for this long may have missed
-/// one.
+/// Notices are kept for an hour at least, by the clock of the store. A node that read none for this long may have
+/// missed one.
 const CERTAIN_FOR: Duration = Duration::from_secs(50 * 60);
 
-/// Whether a node can still know which sessions have ended, and which profiles are others.
+/// Whether a node can still know which sessions have ended and which profiles have changed.
 #[derive(Debug)]
 pub(crate) struct Certainty {
     read_at: Instant,
@@ -33,7 +33,7 @@ impl Certainty {
         Self { read_at: now }
     }
 
-    /// The store was read. False: too late, something may have come and gone meanwhile.
+    /// The store was read. False if the last read was too long ago: notices may have been missed.
     pub(crate) fn read(&mut self, now: Instant) -> bool {
         let silence = now.saturating_duration_since(self.read_at);
         self.read_at = now;
@@ -41,29 +41,29 @@ impl Certainty {
     }
 }
 
-/// See the module.
+/// See the module's first lines.
 #[derive(Debug)]
 pub(crate) struct Published {
     delivered: Snapshot,
-    /// The newest seq pushed of the conversations that were written to lately.
+    /// The newest pushed seq of recently written conversations.
     heads: HashMap<ConversationId, Seq>,
 }
 
 /// What to push of a tail.
 #[derive(Debug)]
 pub(crate) struct Unpublished {
-    /// Each conversation's in the order of their seqs.
+    /// For each conversation in the order of seqs.
     pub events: Vec<Arc<Event>>,
-    /// As they are now.
+    /// The current state of each.
     pub cursors: Vec<CursorView>,
-    /// In the order they came.
+    /// In the order of commits.
     pub notices: Vec<Notice>,
-    /// There is more to read at once.
+    /// More of the tail must be read at once.
     pub more: bool,
 }
 
 impl Published {
-    /// Nothing of what `delivered` has is handed out.
+    /// `delivered` is the starting point: nothing in it will be handed out.
     pub(crate) fn new(delivered: Snapshot) -> Self {
         Self {
             delivered,
@@ -71,13 +71,13 @@ impl Published {
         }
     }
 
-    /// Everything in this set was handed out or was there before.
+    /// Everything in this set was handed out or was there at the start.
     pub(crate) const fn delivered(&self) -> &Snapshot {
         &self.delivered
     }
 
-    /// A commit of this node, with all of its events. True: push them, and what else the commit did, now.
-    /// False: a tail has brought it or will, in order with what others committed before it.
+    /// A commit of this node, with all of its events. True: push all its effects now. False: a tail has brought it or
+    /// will bring it, in order with the commits of other nodes.
     pub(crate) fn committed(&mut self, position: Position, events: &[&Event]) -> bool {
         if self.delivered.covers(position) {
             return false;
@@ -122,7 +122,7 @@ impl Published {
 
     fn note(&mut self, heads: HashMap<ConversationId, Seq>) {
         if self.heads.len() + heads.len() > HEADS_MAX {
-            // Forgetting costs a device a request at worst: it pulls what it misses.
+            // Forgetting costs at most one request of a device: it pulls what it misses.
             self.heads.clear();
         }
         self.heads.extend(heads);
@@ -238,7 +238,7 @@ mod tests {
     fn a_tail_never_takes_a_head_back() {
         let mut follow = follow();
         assert!(follow.committed(at(12, 0), &[&event(at(12, 0), 1, 5)]));
-        // Read before the own commit was noted, arriving after.
+        // Read before the own commit was noted, handled after it.
         let up_to = Snapshot::new(at(12, 0), at(12, 0), &[]);
         follow.tail(tail(vec![event(at(11, 0), 1, 4)], up_to));
         assert!(follow.committed(at(13, 0), &[&event(at(13, 0), 1, 6)]));

@@ -1,5 +1,6 @@
-//! What a user may ask for in a time, and before it is known who asks, an address. All connections of one share it, and
-//! closing them does not renew it. It is asked by every way in, and must never be where the client can drop it.
+//! How much a user may ask for in a time; before the user is known, how much an address may. All connections of one
+//! user or address share one allowance, and closing them does not renew it. Every way in asks it; it must never be
+//! where the client can drop it.
 
 use std::{
     collections::HashMap,
@@ -13,18 +14,18 @@ use storage::UserId;
 
 use super::{Rules, rate::Rate};
 
-/// Parts of a table, each with a lock.
+/// Parts of the table; each has its own lock.
 const SHARDS: usize = 64;
-/// Entries of a part before it is searched for those that can be forgotten.
+/// A part with fewer entries than this is never searched for entries to forget.
 const SWEEP_LEAST: usize = 64;
-/// A part that is as large as it may be is searched no more often than this.
+/// A full part is searched no more often than this.
 const SWEEP_EVERY_US: u64 = SECOND_US;
-/// Allowances that those for whom there is no room share, by where they come from.
+/// Allowances for addresses that find the table full. Addresses of one organisation share one of them.
 const SHARED: usize = 256;
 const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;
 
-/// What is asked for. Each has a rate of its own.
+/// The kinds of requests. Each has a rate of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Charge {
     /// A message.
@@ -35,9 +36,9 @@ pub(crate) enum Charge {
     Ping,
     /// A hello.
     Hello,
-    /// So many people are named for a group.
+    /// People named for a group, each counted.
     People(usize),
-    /// So many conversations are reported as delivered.
+    /// Conversations reported as delivered, each counted.
     Receipts(usize),
 }
 
@@ -58,10 +59,11 @@ struct Rates {
 }
 
 impl Allowance {
-    /// Takes what is asked for. More at once than can ever be saved costs all that can.
+    /// Takes what is asked for. Where a request asks for more than the allowance can ever hold, it costs a whole
+    /// allowance.
     ///
     /// # Errors
-    /// It is used up; in so many microseconds there is enough again.
+    /// The allowance is used up; the value is the time in microseconds until it is enough again.
     pub(crate) fn take(&self, charge: Charge, now_us: u64, rules: &Rules) -> Result<(), u64> {
         let a_second = |rate: u32| SECOND_US / u64::from(rate.max(1));
         let a_minute = |rate: u32| MINUTE_US / u64::from(rate.max(1));
@@ -124,7 +126,7 @@ impl Allowance {
     }
 }
 
-/// What one subscriber has: an address, or with IPv6 a network of 64 bits.
+/// One subscriber's addresses: an IPv4 address, or an IPv6 network of 64 bits.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -135,7 +137,7 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Roughly what one organisation has: of IPv4 the first 16 bits, of IPv6 32.
+/// Roughly one organisation's addresses: the first 16 bits of IPv4, the first 32 of IPv6.
 fn organisation(network: IpAddr) -> u32 {
     match network {
         IpAddr::V4(address) => u32::from(address) >> 16,
@@ -146,9 +148,10 @@ fn organisation(network: IpAddr) -> u32 {
     }
 }
 
-/// The allowances of those who are connected, and of those who were until theirs is full again. Each user has one entry
-/// and each address has one; a flood of addresses takes no user's place. Addresses that find the table full share an
-/// allowance with others of their organisation, so whoever fills it from one spends nobody else's.
+/// The allowances of all connected users and addresses; those of others stay until they are full again. Each user has
+/// one entry and each address has one; a flood of addresses takes no user's place. Addresses that find the table full
+/// share an allowance with others of their organisation, so an attacker who fills it from one organisation spends no
+/// allowance of another's.
 #[derive(Debug)]
 pub(crate) struct Allowances {
     users: Table<UserId>,
@@ -156,7 +159,7 @@ pub(crate) struct Allowances {
 }
 
 impl Allowances {
-    /// Of users and of addresses so many each, roughly.
+    /// Holds roughly this many users, and as many addresses.
     pub(crate) fn new(entries_max: usize) -> Self {
         Self {
             users: Table::new(entries_max),
@@ -164,12 +167,12 @@ impl Allowances {
         }
     }
 
-    /// A user's.
+    /// The user's allowance.
     pub(crate) fn of_user(&self, user: UserId, now_us: u64) -> Arc<Allowance> {
         self.users.of(user, user, now_us)
     }
 
-    /// That of an address, or with IPv6 of its network.
+    /// The address' allowance; with IPv6, its network's.
     pub(crate) fn of_address(&self, address: IpAddr, now_us: u64) -> Arc<Allowance> {
         let network = network(address);
         self.addresses.of(network, organisation(network), now_us)
@@ -181,14 +184,14 @@ struct Table<K> {
     hasher: RandomState,
     shards: Vec<Mutex<Shard<K>>>,
     shard_max: usize,
-    /// Of those for whom there was no room.
+    /// Shared by the keys that find the table full.
     shared: Vec<Arc<Allowance>>,
 }
 
 #[derive(Debug)]
 struct Shard<K> {
     entries: HashMap<K, Arc<Allowance>>,
-    /// It is searched when it has so many entries.
+    /// The number of entries at which the part is searched.
     sweep_at: usize,
     swept_us: u64,
 }
@@ -208,7 +211,7 @@ impl<K: Copy + Eq + Hash> Table<K> {
         }
     }
 
-    /// The allowance of `key`, or where there is no room the one that it shares with others of its `group`.
+    /// The allowance of `key`. If there is no room, the one that it shares with others of its `group`.
     fn of(&self, key: K, group: impl Hash, now_us: u64) -> Arc<Allowance> {
         let index = self.hasher.hash_one(key) % SHARDS as u64;
         let own = self.shards[index as usize].lock().of(key, now_us, self.shard_max);
@@ -241,7 +244,7 @@ impl<K: Copy + Eq + Hash> Shard<K> {
         Some(Arc::clone(self.entries.entry(key).or_default()))
     }
 
-    /// Forgets those that nobody uses and that are full again: they are what new ones are.
+    /// Forgets entries that are unused and full again: a new entry would be the same.
     fn sweep(&mut self, now_us: u64) {
         self.entries
             .retain(|_, allowance| Arc::strong_count(allowance) > 1 || !allowance.is_full(now_us));

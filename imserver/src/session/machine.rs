@@ -8,8 +8,8 @@
 //!     └── hello with token ──▶ Resuming ── answered well ──────────────────────▶ Active
 //! ```
 //!
-//! In `Resuming` and `Authenticating` the connection is not read from, so one request at a time is worked on
-//! until it is authenticated, and what was sent behind a login is looked at only once that is decided.
+//! In `Resuming` and `Authenticating` the connection is not read from. So the server works on one request at a time
+//! until the connection is authenticated, and looks at later requests only after a login is decided.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::principal::Principal;
 
-/// Unanswered requests whose numbers need no memory of their own: whoever waits for each answer has one.
+/// Unanswered requests whose numbers are kept inline. A client that waits for each answer has one.
 const IN_FLIGHT_INLINE: usize = 8;
 const MINUTE_US: u64 = 60_000_000;
 
@@ -50,7 +50,7 @@ pub(crate) enum Verdict {
     Close(Refusal),
 }
 
-/// See the module.
+/// The state machine of a session; the module's first lines describe it.
 #[derive(Debug)]
 pub(crate) struct Session {
     state: State,
@@ -66,12 +66,12 @@ pub(crate) struct Session {
     unknown_since_us: u64,
 }
 
-/// Whose allowances a connection uses.
+/// The allowances that a connection uses.
 #[derive(Debug)]
 struct Rates {
-    /// Kept as long as the connection is there: so it tells how many connections the address has.
+    /// Kept as long as the connection lives, so the number of references tells how many connections the address has.
     address: Arc<Allowance>,
-    /// Once it is known.
+    /// `None` until the user is known.
     user: Option<Arc<Allowance>>,
 }
 
@@ -81,7 +81,7 @@ impl Rates {
     }
 }
 
-/// How a connection becomes authenticated, and so what it is answered then.
+/// How a connection becomes authenticated, which decides the answer it gets then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Opens {
     /// By a session's token.
@@ -93,7 +93,7 @@ pub(crate) enum Opens {
 }
 
 impl Opens {
-    /// That of a command; `None` for one that authenticates nobody.
+    /// The way that a command opens; `None` if the command does not authenticate.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "a test walks the commands of this kind"
@@ -118,7 +118,7 @@ enum State {
 }
 
 impl Session {
-    /// A new connection's, from an address with this allowance; without one no rates apply.
+    /// The session of a new connection. `address` is its address' allowance; `None` if no rates apply.
     pub(crate) fn new(address: Option<Arc<Allowance>>) -> Self {
         Self {
             state: State::Greeting,
@@ -235,9 +235,9 @@ impl Session {
             self.encoding = Encoding::of_hello(&frame.body);
             self.hellos += 1;
         }
-        // Before anything is spent on it: what is malformed costs as much.
+        // Before any work: a malformed request costs as much.
         if let Err(refusal) = self.within_rate(command, now_us, rules) {
-            // An error with seq 0 says that the connection ends.
+            // An error with seq 0 tells the client that the connection ends.
             return if frame.seq == 0 {
                 Verdict::Close(refusal)
             } else {
@@ -245,7 +245,7 @@ impl Session {
             };
         }
         if self.hellos == 0 && command == Command::Ping && !frame.body.is_empty() {
-            // No hello has said yet how bodies are written; one that was refused has.
+            // Without a hello, the encoding of bodies is unknown; a refused hello has told it, too.
             let refusal = Refusal::new(ErrorCode::Invalid, "a ping before the hello has no body");
             return Verdict::Close(refusal);
         }
@@ -276,7 +276,7 @@ impl Session {
         }
     }
 
-    /// The check did not.
+    /// The check failed.
     pub(crate) fn not_authenticated(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Greeting) {
             State::Resuming(_) => State::Greeting,
@@ -285,7 +285,7 @@ impl Session {
         };
     }
 
-    /// A command that does not belong into this state.
+    /// Refuses a command that this state does not allow.
     fn out_of_turn(&self, command: Command) -> Option<Verdict> {
         let active = matches!(self.state, State::Active(_));
         let opens = command.kind() == Some(Kind::Open);
@@ -325,7 +325,7 @@ impl Session {
         Verdict::Refuse(refusal)
     }
 
-    /// Whoever mistypes a name or chooses a short password tries again.
+    /// The connection stays open after a mistyped name or a password that is too short: the user tries again.
     fn malformed(&self, command: Command, refusal: Refusal) -> Verdict {
         let opens = command.kind() == Some(Kind::Open) && command != Command::Hello;
         if matches!(self.state, State::Active(_)) || opens {
@@ -393,7 +393,7 @@ impl Session {
         self.charge(charge, now_us, rules)
     }
 
-    /// What a request names is charged as if it came one by one.
+    /// Each item that a request names is charged as one request would be.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "what names no number of others is charged as a request, and that is done"
@@ -419,7 +419,7 @@ impl Session {
     }
 }
 
-/// The refusal of what an allowance has no room for until so many microseconds have passed.
+/// The refusal of a request beyond an allowance; after this many microseconds it may be repeated.
 pub(crate) fn too_many(charge: Charge, wait_us: u64) -> Refusal {
     let message = match charge {
         Charge::People(_) => "too many people were named",

@@ -10,7 +10,7 @@ impl Rate {
     /// Takes `count` from the allowance, which grows by one in `each_us` up to `burst`.
     ///
     /// # Errors
-    /// It is used up; in so many microseconds there is enough again.
+    /// The allowance is used up; the value is the time in microseconds until it is enough again.
     pub(crate) fn take(&mut self, now_us: u64, each_us: u64, burst: u32, count: u32) -> Result<(), u64> {
         let span_us = each_us.saturating_mul(u64::from(burst.max(1)));
         let cost_us = each_us.saturating_mul(u64::from(count));
@@ -23,7 +23,7 @@ impl Rate {
         Ok(())
     }
 
-    /// Whether nothing of it is used.
+    /// Whether the allowance is full.
     pub(crate) const fn is_full(&self, now_us: u64) -> bool {
         self.full_at_us <= now_us
     }

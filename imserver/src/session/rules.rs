@@ -7,13 +7,13 @@ use crate::config::Config;
 /// What the configuration says about sessions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// Unanswered requests after authentication.
+    /// Unanswered requests after authentication, at most.
     pub in_flight_max: usize,
-    /// Average sends a second.
+    /// Sends a second, on average.
     pub sends_per_second: u32,
     /// Sends at once.
     pub sends_burst: u32,
-    /// Average other requests a second.
+    /// Other requests a second, on average.
     pub requests_per_second: u32,
     /// Other requests at once.
     pub requests_burst: u32,
@@ -31,12 +31,12 @@ pub(crate) struct Rules {
     pub unknown_per_minute: u32,
     /// The capabilities that this server has.
     pub capabilities: u64,
-    /// What requests must look like.
+    /// Limits on the contents of requests.
     pub validation: validate::Limits,
 }
 
 impl Rules {
-    /// As configured, for a server with these capabilities.
+    /// The configured rules, for a server with these capabilities.
     pub(crate) fn new(config: &Config, capabilities: u64) -> Self {
         let limits = &config.limits;
         Self {

@@ -11,7 +11,7 @@ use crate::delivery::{Outboxes, Planner};
 /// A test that hangs here has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A store that nobody may ask.
+/// A store that must not be asked.
 struct Trap;
 
 macro_rules! trap {
@@ -67,7 +67,7 @@ fn a_change_feed_that_panics_ends_the_process() {
         "the change feed panicked"
     );
     feed.join();
-    // Whoever commits afterwards says so, too.
+    // A commit after the end reports it, too.
     handle.committed(Vec::new());
     assert_eq!(
         reasons.recv_timeout(PATIENCE).unwrap(),
