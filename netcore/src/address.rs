@@ -1,5 +1,5 @@
-//! Owns the addresses of connections and networks: what the embedder sees, and the compact form a connection
-//! keeps. Must never resolve a name.
+//! Owns the addresses of connections and networks: their public form, and the compact form that a connection keeps.
+//! Must never resolve a name.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// use netcore::Address;
 /// use std::net::SocketAddr;
 ///
-/// /// For a log: who it is, without the port, which is another one each time.
+/// /// For a log: the peer without its port, which is a new one each time.
 /// fn who(address: &Address) -> String {
 ///     match address {
 ///         Address::Ip(address) => address.ip().to_string(),
@@ -78,7 +78,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Who a connection is with.
+/// The other end of a connection.
 ///
 /// ```
 /// use netcore::{Address, Peer};
@@ -89,17 +89,17 @@ impl fmt::Display for Address {
 ///         Address::Ip(address) => address.ip().is_loopback(),
 ///         Address::Unix(_) => true,
 ///     };
-///     // What a proxy tells is good enough for a log, not for this.
+///     // The address that a proxy reports is good enough for a log, not for this.
 ///     near && !peer.proxied && peer.local == *admin
 /// }
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Peer {
-    /// The address of the peer; behind a trusted proxy the one that the proxy tells.
+    /// The address of the peer. Behind a trusted proxy, the address that the proxy reports.
     pub address: Address,
-    /// Our end: the address of the listener that accepted the connection. For a connection we made ourselves,
-    /// the address it was made to.
+    /// Our end: the address of the listener that accepted the connection. For a connection that we made, the address
+    /// that we connected to.
     pub local: Address,
     /// A trusted proxy is between us and the peer.
     pub proxied: bool,
@@ -134,7 +134,7 @@ pub struct Network {
 pub struct InvalidNetwork;
 
 impl Network {
-    /// The addresses that share their first `prefix` bits with `address`; `None` if it has not that many.
+    /// The addresses that share their first `prefix` bits with `address`; `None` if an address has fewer bits.
     ///
     /// ```
     /// use netcore::Network;
@@ -234,8 +234,8 @@ const fn to_bits(address: IpAddr) -> u128 {
     }
 }
 
-/// What limits per address count as one: an IPv4 address, or the `/64` of an IPv6 address, which is what one
-/// customer gets (RFC 6177).
+/// The unit of limits per address: an IPv4 address, or the `/64` of an IPv6 address, which one customer gets (RFC
+/// 6177).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Source(u128);
 
@@ -248,7 +248,7 @@ impl Source {
     }
 }
 
-/// The listener that a connection came from, or none: connections we made have no listener.
+/// The listener that a connection came from; none for a connection that we made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Origin(u8);
 
@@ -275,14 +275,14 @@ pub(crate) struct CompactPeer {
     port: u16,
     pub(crate) origin: Origin,
     pub(crate) proxied: bool,
-    /// The connection counts for its source.
+    /// The connection is counted for its source.
     pub(crate) counted: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum CompactIp {
     V4([u8; 4]),
-    /// The address and the scope.
+    /// The address, and the scope of an IPv6 address.
     V6([u8; 16], [u8; 4]),
     Unix,
 }

@@ -1,5 +1,5 @@
-//! Owns who may connect: how many connections there are, how many of one source, and how fast they come. A
-//! plain table of counts and times; must never see a socket, and must never hold more sources than its limit.
+//! Owns the admission of connections: how many there are, how many of one source, and how fast they come. A plain table
+//! of counts and times; must never see a socket, and must never hold more sources than its limit.
 
 use crate::address::{Network, Source};
 use crate::limits::SOURCES_REMEMBERED_MAX;
@@ -7,12 +7,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Limits on where connections come from and how fast. A *source* is an IPv4 address or a `/64` of IPv6. All are
-/// off by default.
+/// Limits on connections by source and rate. A *source* is an IPv4 address or a `/64` of IPv6. All are off by default.
 ///
-/// A connection beyond `per_source` or `per_source_rate` is accepted and closed at once; the application does not
-/// hear of it. Beyond `rate` nothing is accepted until there is room again: connections wait in the queue of the
-/// operating system. Unix sockets and connections we make have no source.
+/// A connection beyond `per_source` or `per_source_rate` is accepted and closed at once; the application does not hear
+/// of it. Beyond `rate` nothing is accepted until there is room again: connections wait in the queue of the operating
+/// system. Unix sockets and connections that we make have no source.
 ///
 /// ```
 /// use netcore::{Admission, Network};
@@ -34,16 +33,16 @@ pub struct Admission {
     /// Connections accepted per second in all, on average; up to a tenth of a second's worth, but at least one,
     /// may come at once.
     pub rate: Option<u32>,
-    /// Sources that none of this applies to.
+    /// Networks whose sources have no limits.
     pub exempt: Vec<Network>,
 }
 
-/// Why a connection was turned away.
+/// Why a connection was refused.
 ///
 /// ```
 /// use netcore::Refused;
 ///
-/// /// What an operator should hear of: too little was planned for, and it is nobody's ill will.
+/// /// What an operator should hear of: too little was planned for, and no client misbehaved.
 /// fn is_shortage(why: Refused) -> bool {
 ///     matches!(why, Refused::Connections | Refused::Descriptors | Refused::LoopBusy)
 /// }
@@ -52,15 +51,15 @@ pub struct Admission {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// [`Handler::on_accept`](crate::Handler::on_accept) did not want it.
+    /// [`Handler::on_accept`](crate::Handler::on_accept) refused it.
     Application,
     /// There are as many connections as [`Limits::connections`](crate::Limits::connections) allows.
     Connections,
-    /// There was no descriptor left to take it with.
+    /// There was no file descriptor for it.
     Descriptors,
     /// The server is draining.
     Draining,
-    /// The loop that was to take it did not keep up.
+    /// The loop that should own it did not keep up.
     LoopBusy,
     /// Its source has as many connections as [`Admission::per_source`] allows.
     PerSource,
@@ -75,7 +74,7 @@ pub(crate) struct Sources {
     table: HashMap<Source, Record>,
     /// When the next connection may be accepted, by the generic cell rate algorithm (ITU-T I.371).
     accept_at: Option<Instant>,
-    /// When the table was last searched for sources that can be forgotten.
+    /// When the table was last searched for sources to forget.
     swept: Option<Instant>,
 }
 
@@ -101,15 +100,15 @@ impl Sources {
         self.limits.per_source.is_some() || self.limits.per_source_rate.is_some()
     }
 
-    /// Counts a connection of this address. `Ok(false)` is one that nothing applies to, and that
-    /// [`leave`](Self::leave) must not be told of.
+    /// Counts a connection of this address. `Ok(false)` if no limit applies: then [`leave`](Self::leave) must not be
+    /// called for it.
     pub(crate) fn enter(&mut self, address: IpAddr, now: Instant) -> Result<bool, Refused> {
         if !self.is_counting() || self.limits.exempt.iter().any(|network| network.contains(address)) {
             return Ok(false);
         }
         let source = Source::of(address);
         if !self.table.contains_key(&source) && self.table.len() >= SOURCES_REMEMBERED_MAX {
-            // Not for each that comes: whoever filled the table would have us go through it all the time.
+            // Not for each connection: an attacker who filled the table could otherwise make us search it all the time.
             if self
                 .swept
                 .is_none_or(|swept| now >= swept + Duration::from_secs(1))
@@ -145,7 +144,7 @@ impl Sources {
         Ok(true)
     }
 
-    /// A connection that was counted is gone.
+    /// A counted connection is gone.
     pub(crate) fn leave(&mut self, source: Source, now: Instant) {
         if let Some(record) = self.table.get_mut(&source) {
             record.connections = record.connections.saturating_sub(1);
@@ -272,7 +271,7 @@ mod tests {
         assert_eq!(later, now + SECOND / 20);
         assert_eq!(accept(&mut sources, later), Ok(()));
         assert!(accept(&mut sources, later).is_err());
-        // However slow, one may come at once.
+        // However low the rate, one may come at once.
         let (mut slow, now) = self::sources(Admission {
             rate: Some(1),
             ..Admission::default()

@@ -1,5 +1,5 @@
-//! Owns the start of a server: options, listening sockets, threads. Must never leave anything behind when a
-//! part of it fails.
+//! Owns the start of a server: options, listening sockets, threads. Must never leave anything behind when a part of the
+//! start fails.
 
 use crate::address::Origin;
 use crate::admission::Admission;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// Why a server did not start. Nothing of it is left running.
+/// Why a server did not start. No part of it is left running.
 ///
 /// ```
 /// use netcore::{Server, StartError};
@@ -58,38 +58,38 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Something cannot be listened on.
+    /// The server cannot listen on an address or path.
     #[error("cannot listen on {on}: {source}")]
     Bind {
         /// The address or path asked for.
         on: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The handler of a loop could not be made.
+    /// The factory could not create the handler of a loop.
     #[error("the handler of loop {} could not be made: {source}", loop_id.index())]
     Handler {
         /// The loop.
         loop_id: LoopId,
-        /// What the factory said.
+        /// The error of the factory.
         source: BoxError,
     },
-    /// The event queue or thread of a loop could not be made.
+    /// The event queue or the thread of a loop could not be created.
     #[error("loop {} could not be started: {source}", loop_id.index())]
     Loop {
         /// The loop.
         loop_id: LoopId,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A loop could not be put on its processor, see [`Pinning`].
+    /// A loop could not be bound to its processor, see [`Pinning`].
     #[error("loop {} cannot be put on processor {processor}: {source}", loop_id.index())]
     Pinning {
         /// The loop.
         loop_id: LoopId,
         /// The processor.
         processor: usize,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// More listeners than [`LISTENERS_MAX`](crate::limits::LISTENERS_MAX).
@@ -183,7 +183,7 @@ impl<H: Handler> Builder<H> {
         }
     }
 
-    /// Event loops, each with a thread; at least 1, at most [`LOOPS_MAX`].
+    /// The number of event loops, each with a thread; at least 1, at most [`LOOPS_MAX`].
     #[must_use]
     pub fn loops(mut self, loops: usize) -> Self {
         self.loops = loops.clamp(1, LOOPS_MAX);
@@ -199,21 +199,21 @@ impl<H: Handler> Builder<H> {
         self
     }
 
-    /// Who takes the connections in; [`Accept::Dispatch`] by default.
+    /// How connections are accepted; [`Accept::Dispatch`] by default.
     #[must_use]
     pub const fn accept(mut self, accept: Accept) -> Self {
         self.accept = accept;
         self
     }
 
-    /// Which processors the loops run on; any by default.
+    /// The processors that the loops run on; any by default.
     #[must_use]
     pub fn pinning(mut self, pinning: Pinning) -> Self {
         self.pinning = pinning;
         self
     }
 
-    /// Who may connect, and how fast; everybody by default.
+    /// Limits on clients by address and rate; none by default.
     ///
     /// ```
     /// # use netcore::{Admission, Builder, Handler, Network};
@@ -228,21 +228,21 @@ impl<H: Handler> Builder<H> {
         self
     }
 
-    /// Who is told of what happens; nobody by default.
+    /// The observer of the server's events; none by default.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// Connections, and what they may hold.
+    /// Limits on the number of connections and on their memory.
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// How long things may take.
+    /// Deadlines.
     #[must_use]
     pub const fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
@@ -256,15 +256,14 @@ impl<H: Handler> Builder<H> {
         self
     }
 
-    /// What one turn of a loop may spend.
+    /// The budgets of one turn of a loop.
     #[must_use]
     pub const fn budgets(mut self, budgets: Budgets) -> Self {
         self.budgets = budgets;
         self
     }
 
-    /// Messages that may wait in the mailbox of one loop: posted ones, and reserved places. 65,536 each by
-    /// default.
+    /// Messages that may wait in the mailbox of one loop: posted ones, and reserved places. 65,536 each by default.
     #[must_use]
     pub const fn mailbox(mut self, posts: usize, reservations: usize) -> Self {
         self.posts = posts;
@@ -272,7 +271,7 @@ impl<H: Handler> Builder<H> {
         self
     }
 
-    /// How often `on_tick` is called, about; 100 ms by default, `None` is never.
+    /// The approximate interval of `on_tick`; 100 ms by default, `None` is never.
     #[must_use]
     pub const fn tick(mut self, every: Option<Duration>) -> Self {
         self.tick = every;
@@ -315,7 +314,7 @@ impl<H: Handler> Builder<H> {
     /// let server = Server::builder::<Directory>()
     ///     .workers(pool.clone())
     ///     .start(|_loop, _remote| Directory)?;
-    /// // First who submits, then the pool, so that everything that was accepted is done.
+    /// // First the submitters, then the pool, so that every accepted task runs.
     /// server.shutdown();
     /// pool.shutdown();
     /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -330,7 +329,7 @@ impl<H: Handler> Builder<H> {
     /// the handler, or a [`Result`] with it.
     ///
     /// # Errors
-    /// The first thing that went wrong; see [`StartError`].
+    /// The first failure; see [`StartError`].
     ///
     /// ```
     /// use netcore::{Remote, Server};
@@ -373,7 +372,7 @@ impl<H: Handler> Builder<H> {
         self.start_boxed(&make_handler)
     }
 
-    /// What the loops share.
+    /// The state that the loops share.
     pub(crate) fn shared(&mut self, listeners: Vec<ListenerInfo>) -> Shared {
         Shared::new(
             self.loops,
@@ -464,7 +463,7 @@ impl<H: Handler> Builder<H> {
     }
 }
 
-/// Everything that is listened on, and who does it.
+/// All listeners, and the loops that accept from them.
 struct Sockets {
     infos: Vec<ListenerInfo>,
     files: Vec<SocketFile>,
@@ -503,7 +502,7 @@ impl Sockets {
 
 type MakeHandler<H> = dyn Fn(LoopId, &Remote<<H as Handler>::Msg>) -> Result<H, BoxError> + Send + Sync;
 
-/// A loop that cannot go on must not leave a server that looks alive.
+/// A loop that fails must not leave a server that looks alive.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -536,11 +535,11 @@ fn run_loop<H: Handler>(
         Reactor::new(parts, handler).map_err(|source| StartError::Loop { loop_id, source })
     });
     let _abort = AbortOnPanic;
-    // The receiver waits for all reports, so this fails only when the server is being given up.
+    // The receiver waits for all reports, so this fails only after the start was given up.
     match reactor {
         Ok(mut reactor) => {
             let _ = report.send(Ok(()));
-            // The starter waits until nobody can report any more.
+            // The starter waits until no loop can report any more.
             drop(report);
             loop {
                 match reactor.turn() {
@@ -560,7 +559,7 @@ fn run_loop<H: Handler>(
     }
 }
 
-/// Puts the calling thread on the processor of its loop.
+/// Binds the calling thread to the processor of its loop.
 fn pin(loop_id: LoopId, pinning: &Pinning) -> Result<(), StartError> {
     let Pinning::Processors(processors) = pinning else {
         return Ok(());

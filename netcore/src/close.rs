@@ -1,4 +1,4 @@
-//! Owns the vocabulary of endings: why a connection closes, who began it, and how. Must never decide to close
+//! Owns the vocabulary of endings: why a connection closes, which side began it, and how. Must never decide to close
 //! anything.
 
 use std::io;
@@ -9,7 +9,7 @@ use std::io;
 /// use netcore::{CloseReason, Initiator};
 ///
 /// fn should_log<E>(why: &CloseReason<E>) -> bool {
-///     // What peers do all day is not worth a line.
+///     // The ends that peers cause all day are not worth a line.
 ///     why.initiator() == Initiator::Library
 /// }
 /// assert!(!should_log::<()>(&CloseReason::Eof));
@@ -19,10 +19,10 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason<E> {
-    /// The connection we were making could not be made.
+    /// A connection that we made failed.
     #[error("cannot connect: {0}")]
     ConnectFailed(#[source] io::Error),
-    /// The connection we were making took too long.
+    /// A connection that we made took too long.
     #[error("connecting took too long")]
     ConnectTimeout,
     /// The server is draining and the drain deadline passed.
@@ -52,8 +52,7 @@ pub enum CloseReason<E> {
     /// The handler offloaded work, but the server was built without workers.
     #[error("work was offloaded, but there is no worker pool")]
     NoWorkers,
-    /// What was to be sent did not fit into the out-queue, and
-    /// [`WhenFull::Close`](crate::WhenFull::Close) is set.
+    /// A frame did not fit into the out-queue, and [`WhenFull::Close`](crate::WhenFull::Close) is set.
     #[error("the peer does not keep up: {queued} bytes are queued for it")]
     OutboundFull {
         /// Bytes in the out-queue.
@@ -62,7 +61,7 @@ pub enum CloseReason<E> {
     /// A ping was not answered.
     #[error("a ping was not answered in time")]
     PongTimeout,
-    /// A trusted proxy did not say for whom it connects, or not in time (`None`).
+    /// A trusted proxy sent no valid PROXY header, or sent none in time (`None`).
     #[error("no usable PROXY header")]
     Proxy(#[source] Option<crate::proxy::ProxyError>),
     /// The peer sent something that is not a frame.
@@ -74,7 +73,7 @@ pub enum CloseReason<E> {
     /// The loop, or the worker pool it offloads to, has stopped.
     #[error("the server stopped")]
     Stopped,
-    /// TLS could not be agreed on, or was broken.
+    /// The TLS handshake failed, or the TLS stream was broken.
     #[error("TLS error: {0}")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The TLS handshake took too long.
@@ -86,17 +85,17 @@ pub enum CloseReason<E> {
         /// Bytes of the frame that had arrived.
         have: usize,
     },
-    /// The peer did not take what was sent to it.
+    /// The peer did not take the bytes that were sent to it.
     #[error("the peer stopped reading")]
     WriteStalled,
 }
 
-/// Who began the end of a connection.
+/// The side that ended the connection.
 ///
 /// ```
 /// use netcore::{CloseReason, Initiator};
 ///
-/// /// Whether to connect again by ourselves: not if we wanted the end.
+/// /// Whether to connect again by ourselves: not if we ended it on purpose.
 /// fn is_worth_another_try(by: Initiator) -> bool {
 ///     match by {
 ///         Initiator::Library | Initiator::Peer => true,
@@ -108,7 +107,7 @@ pub enum CloseReason<E> {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Initiator {
-    /// The library, because of a rule the peer broke or a deadline that passed.
+    /// The library, because the peer broke a rule or a deadline passed.
     Library,
     /// The application.
     Local,
@@ -145,7 +144,7 @@ impl<E> CloseReason<E> {
         }
     }
 
-    /// Who began the end.
+    /// The side that ended the connection.
     #[must_use]
     pub const fn initiator(&self) -> Initiator {
         match self {
@@ -171,7 +170,7 @@ impl<E> CloseReason<E> {
         }
     }
 
-    /// The reason behind an error of a socket call.
+    /// The reason that belongs to an error of a socket call.
     ///
     /// ```
     /// use netcore::CloseReason;
@@ -198,7 +197,7 @@ impl<E> CloseReason<E> {
     }
 }
 
-/// What happens to frames that are queued when a connection is closed.
+/// What happens to queued frames when a connection is closed.
 ///
 /// ```
 /// use netcore::conn::{Core, Phase};
@@ -212,20 +211,20 @@ impl<E> CloseReason<E> {
 /// core.send(&settings, Tick(1), b"goodbye").unwrap();
 /// core.close(CloseReason::Local(0), CloseHow::Flush, Tick(1));
 /// assert_eq!((core.phase(), core.queued_bytes()), (Phase::Flushing, 11));
-/// // It takes too long: what was to be written is given up.
+/// // It takes too long: drop the bytes that are left.
 /// core.close(CloseReason::Local(1), CloseHow::Abort, Tick(2));
 /// assert_eq!((core.phase(), core.queued_bytes()), (Phase::Closed, 0));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum CloseHow {
-    /// They are dropped, the socket is closed at the end of the turn.
+    /// They are dropped, and the socket is closed at the end of the turn.
     Abort,
     /// They are written first, then our side is shut down, and the peer gets the linger time to close its own.
     /// Nothing more is read or queued. Ends early if nothing can be written for the write-stall time.
     Flush,
 }
 
-/// What [`Core::send`](crate::conn::Core::send) did with a frame that it took.
+/// What [`Core::send`](crate::conn::Core::send) did with a frame that it queued.
 ///
 /// ```
 /// use netcore::{Outbound, Queued, Settings, Timeouts};
@@ -235,7 +234,7 @@ pub enum CloseHow {
 /// let settings = Settings::new(&Timeouts::default(), marks);
 /// let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
 /// assert_eq!(core.send(&settings, Tick(1), b"a small frame"), Ok(Queued::Buffered));
-/// // It is taken, but whoever produces frames should pause now.
+/// // It is queued, but the producer of frames should pause now.
 /// assert_eq!(core.send(&settings, Tick(1), b"another frame"), Ok(Queued::AboveHighWater));
 /// assert!(core.is_paused());
 /// ```
@@ -255,7 +254,7 @@ pub enum Queued {
 /// use netcore::{ConnCx, Handler, SendError};
 /// use bytes::Bytes;
 ///
-/// /// Sends what is worth sending; whether the connection is worth keeping.
+/// /// Sends a frame if that is possible; returns whether the connection is worth keeping.
 /// fn offer<H: Handler>(cx: &mut ConnCx<'_, H>, frame: Bytes) -> bool {
 ///     match cx.send_encoded(frame) {
 ///         Ok(_) | Err(SendError::Closing) => true,

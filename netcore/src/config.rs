@@ -1,13 +1,12 @@
-//! Owns what an embedder can set: limits, deadlines, water marks and budgets, with their defaults. Must never
-//! read files or the environment.
+//! Owns the settings of an embedder: limits, deadlines, water marks and budgets, with their defaults. Must never read
+//! files or the environment.
 
 use crate::limits::READ_BUFFER_BYTES;
 use crate::time::Ticks;
 use std::time::Duration;
 
-/// How long things may take. [`Duration::MAX`] switches a deadline off; the resolution is
-/// [`TICK`](crate::limits::TICK). While reading of a connection is paused by us, its `frame`, `idle` and pong
-/// deadlines stand still.
+/// Deadlines. [`Duration::MAX`] switches a deadline off; the resolution is [`TICK`](crate::limits::TICK). While we
+/// pause reading of a connection, its `frame`, `idle` and pong deadlines stand still.
 ///
 /// ```
 /// use netcore::Timeouts;
@@ -24,7 +23,7 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timeouts {
-    /// From the beginning of an attempt to connect to the connection, for connections we make.
+    /// From the start of an attempt to connect until the connection is made, for connections that we make.
     pub connect: Duration,
     /// From accept to the whole PROXY header, where one is expected.
     pub proxy_header: Duration,
@@ -36,18 +35,18 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// From the first byte of a frame to its last.
     pub frame: Duration,
-    /// Without a byte from the peer.
+    /// How long the peer may send nothing at all.
     pub idle: Duration,
-    /// Silence of an established peer after which it is pinged; `None` never pings. Spread by 10 % either way,
+    /// How long an established peer may be silent before it is pinged; `None` never pings. Spread by 10 % either way,
     /// and over the whole span the first time, so that a mass reconnect does not ping in step.
     pub ping_after: Option<Duration>,
-    /// From a ping to the first byte from the peer, whatever it is: a peer in the middle of sending a large
-    /// frame cannot send a pong.
+    /// From a ping to the first byte from the peer, of any kind: a peer in the middle of sending a large frame cannot
+    /// send a pong.
     pub pong_within: Duration,
-    /// Something is queued for the peer but none of it could be written.
+    /// How long the socket may take none of the bytes queued for the peer.
     pub write_stall: Duration,
-    /// What a connection gets after its end was decided by the library to take its last frames, and after any
-    /// flushed end to close its side.
+    /// How long a closing connection may take to flush its last frames if the library ends it, and then how long the
+    /// peer may take to close its side.
     pub linger: Duration,
 }
 
@@ -73,7 +72,7 @@ impl Default for Timeouts {
 /// ```
 /// use netcore::{Outbound, WhenFull};
 ///
-/// /// A feed can be read again from the beginning by who connects again; a request's answer cannot.
+/// /// A client that reconnects reads a feed again from the beginning; a request's answer it cannot.
 /// fn marks(is_feed: bool) -> Outbound {
 ///     let when_full = if is_feed { WhenFull::Close } else { WhenFull::Refuse };
 ///     Outbound { when_full, ..Outbound::default() }
@@ -83,39 +82,38 @@ impl Default for Timeouts {
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum WhenFull {
-    /// The frame is refused and whoever sends it is told; the connection goes on.
+    /// The frame is refused with an error to its sender; the connection goes on.
     #[default]
     Refuse,
-    /// The connection is closed with [`CloseReason::OutboundFull`](crate::CloseReason::OutboundFull): what was
-    /// queued cannot be written to a peer that does not read.
+    /// The connection is closed with [`CloseReason::OutboundFull`](crate::CloseReason::OutboundFull): the peer
+    /// does not read, so the queued bytes cannot be written.
     Close,
 }
 
 /// Water marks of the bytes queued for one connection, in bytes. Above `high_water` reading of the connection
 /// pauses until the queue has fallen to `low_water`; frames that would pass `limit` are refused.
 ///
-/// A relay, where what is queued for a peer comes from someone else, sets `high_water` to `limit`: the peer's own
-/// bytes have nothing to do with what it does not read, and two relays that stop reading each other would wait for
-/// ever.
+/// A relay, which queues frames of other senders for a peer, sets `high_water` to `limit`: the peer's own bytes have
+/// nothing to do with those it does not read, and two relays that stop reading each other would wait for ever.
 ///
 /// ```
 /// use netcore::{Outbound, WhenFull};
 ///
-/// // A market feed: who is a megabyte behind is cut off.
+/// // A market feed: a peer that is a megabyte behind is cut off.
 /// let outbound = Outbound { limit: 1024 * 1024, when_full: WhenFull::Close, ..Outbound::default() };
 /// # assert!(outbound.low_water < outbound.high_water);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Outbound {
-    /// Where the application is told to go on.
+    /// The mark at which the application is told to go on.
     pub low_water: usize,
-    /// Where reading pauses.
+    /// The mark above which reading pauses.
     pub high_water: usize,
-    /// Where frames are refused.
+    /// The mark beyond which frames are refused.
     pub limit: usize,
-    /// How far beyond `limit` replies and pongs may go: they answer something that was admitted.
+    /// How far beyond `limit` replies and pongs may go: they answer an admitted request.
     pub reply_reserve: usize,
-    /// What becomes of a connection whose queue would pass the limit.
+    /// What happens to a connection whose queue would pass the limit.
     pub when_full: WhenFull,
 }
 
@@ -132,7 +130,7 @@ impl Default for Outbound {
 }
 
 impl Outbound {
-    /// Marks between which one more frame of up to so many bytes, its header included, always fits: a handler that
+    /// Marks between which one more frame of up to this many bytes, header included, always fits: a handler that
     /// answers each frame with at most one is never refused.
     ///
     /// ```
@@ -143,7 +141,7 @@ impl Outbound {
     /// ```
     #[must_use]
     pub const fn for_frames_of(bytes: usize) -> Self {
-        // What one read can bring is answered with one write.
+        // The answers to one read fit into one write.
         let high_water = READ_BUFFER_BYTES;
         Self {
             low_water: high_water / 2,
@@ -174,7 +172,7 @@ impl Outbound {
     }
 }
 
-/// Who takes the connections in.
+/// How connections are accepted.
 ///
 /// ```
 /// use netcore::Accept;
@@ -187,8 +185,7 @@ impl Outbound {
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Accept {
-    /// The first loop accepts and gives each connection to the loop that has the fewest: balanced, whatever
-    /// connects.
+    /// The first loop accepts, and gives each connection to the loop with the fewest: balanced, whatever connects.
     #[default]
     Dispatch,
     /// Every loop listens by itself (`SO_REUSEPORT`) and keeps what the kernel gives it, by a hash of the
@@ -199,7 +196,7 @@ pub enum Accept {
     ReusePort,
 }
 
-/// Which processors the loops run on.
+/// The processors that the loops run on.
 ///
 /// ```
 /// use netcore::Pinning;
@@ -210,15 +207,15 @@ pub enum Accept {
 /// ```
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Pinning {
-    /// Wherever the system puts them.
+    /// Any: the system chooses.
     #[default]
     Free,
-    /// The loop `n` on processor `n` of this list, from the beginning again when there are more loops. Linux
-    /// only; a server that is told to elsewhere does not start.
+    /// Loop `n` runs on processor `n` of this list; with more loops, the list starts again. Linux only; on other
+    /// systems the server does not start with it.
     Processors(Vec<usize>),
 }
 
-/// How many connections, and what they may hold.
+/// Limits on the number of connections and on their memory.
 ///
 /// ```
 /// use netcore::Limits;
@@ -234,9 +231,9 @@ pub struct Limits {
     /// Received but undecoded bytes held by all connections of one loop. Above it the loop reads
     /// [`READ_BYTES_UNDER_PRESSURE`](crate::limits::READ_BYTES_UNDER_PRESSURE) bytes at a time.
     pub undecoded_bytes: usize,
-    /// Bytes queued for the peers of all connections of one loop. Above it, and until it has fallen below again,
-    /// no connection may queue beyond its low water mark; replies and pongs still may. A frame that is shared
-    /// by many connections counts for each of them.
+    /// Bytes queued for the peers of all connections of one loop. Above it, and until it has fallen below again, no
+    /// connection may queue beyond its low water mark; replies and pongs still may. A frame that many connections share
+    /// counts for each of them.
     pub queued_bytes: usize,
     /// TLS handshakes of one loop at the same time. Further ones wait: a handshake costs as much as thousands of
     /// messages.
@@ -254,13 +251,12 @@ impl Default for Limits {
     }
 }
 
-/// What one turn of a loop spends before it looks at everything else again. Work left over continues in the
-/// next turn without sleeping. All are at least 1.
+/// The budgets of one turn of a loop. Work left over continues in the next turn without sleeping. All are at least 1.
 ///
 /// ```
 /// use netcore::Budgets;
 ///
-/// // Frames are expensive here: after a few of them it is the others' turn.
+/// // Frames are expensive here: after a few of them, other connections get their turn.
 /// let budgets = Budgets { frames: 8, ..Budgets::default() };
 /// # assert!(budgets.reads > 0);
 /// ```

@@ -1,8 +1,8 @@
-//! Owns what the factories of handlers and workers may return.
+//! Owns the return types of the factories of handlers and workers.
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a factory returns: the value itself, or a [`Result`] with it where making it can fail.
+/// The return type of a factory: the value itself, or a [`Result`] with it if creating it can fail.
 ///
 /// ```
 /// use netcore::FactoryResult;
@@ -15,10 +15,10 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// assert_eq!(made::<u32>("seven".parse::<u32>()), None);
 /// ```
 pub trait FactoryResult<T> {
-    /// As a result.
+    /// Converts to a result.
     ///
     /// # Errors
-    /// Why there is no value.
+    /// The reason for which there is no value.
     fn into_result(self) -> Result<T, BoxError>;
 }
 

@@ -40,22 +40,22 @@
 //! }
 //! ```
 //!
-//! `start` makes one handler for each event loop, on the thread of that loop. The handler and its connections stay
-//! there: no callback of it ever runs at the same time as another, so it needs no lock. What it must not do is
-//! block, because then all connections of its loop wait.
+//! `start` creates one handler for each event loop, on the thread of that loop. The handler and its connections stay
+//! there: no two of its callbacks ever run at the same time, so it needs no lock. It must not block, because then all
+//! connections of its loop wait.
 //!
 //! # 2. Something to know about each connection
 //!
-//! `type Conn` is what the application keeps per connection; it is stored with the connection itself, and
-//! [`ConnCx::conn`](crate::ConnCx::conn) reaches it. Our chat keeps a name. A frame is borrowed from the read
-//! buffer, so what is kept of it is copied.
+//! `type Conn` is the application's state for each connection; it is stored with the connection itself, and
+//! [`ConnCx::conn`](crate::ConnCx::conn) reaches it. Our chat keeps a name. A frame is borrowed from the read buffer,
+//! so the name is copied.
 //!
-//! # 3. Everybody hears it
+//! # 3. Every client gets it
 //!
-//! A connection joins [groups](crate::ConnCx::join), which are numbers. A frame for a group is encoded once and
-//! shared by all who get it: on this loop by [`LoopCx::send_to_group`](crate::LoopCx::send_to_group), on all loops
-//! by [`Remote::send_to_group`](crate::Remote::send_to_group), which costs one message and at most one wake for
-//! each loop, however many members there are. This is the chat, complete:
+//! A connection joins [groups](crate::ConnCx::join), which are numbers. A frame for a group is encoded once and shared
+//! by all members: on this loop by [`LoopCx::send_to_group`](crate::LoopCx::send_to_group), on all loops by
+//! [`Remote::send_to_group`](crate::Remote::send_to_group), which costs one message and at most one wake for each loop,
+//! however many members there are. This is the chat, complete:
 //!
 //! ```
 //! use bytes::{Bytes, BytesMut};
@@ -110,7 +110,7 @@
 //!             format!("{}: {text}", cx.conn().name)
 //!         };
 //!         let from = cx.id();
-//!         // A loop that is too busy for it misses a line, and says so nowhere: it is only a chat.
+//!         // A loop that is too busy for it misses a line and does not report it: it is only a chat.
 //!         let _ = cx.loop_cx().remote().send_to_group(EVERYBODY, &line(&said), Some(from));
 //!         Flow::Continue
 //!     }
@@ -156,8 +156,8 @@
 //!
 //! # 4. Peers that do nothing, or everything
 //!
-//! A peer that connects and never says its name holds a connection for nothing. One that sends a byte per minute
-//! does the same. Deadlines end both, and heartbeats find peers whose network has gone:
+//! A peer that connects and never says its name wastes a connection. A peer that sends a byte per minute does the same.
+//! Deadlines end both, and heartbeats find peers whose network has gone:
 //!
 //! ```
 //! use netcore::{Admission, Limits, Network, Timeouts};
@@ -185,19 +185,19 @@
 //!
 //! # 5. Peers that do not read
 //!
-//! What is sent to a connection waits in its out-queue until the peer takes it. [`Outbound`](crate::Outbound) has
-//! three marks: above `high_water` the connection is not read from, because whoever does not read answers should not
-//! ask; at `limit` frames are refused, and the sender is told, or the connection is closed
-//! ([`WhenFull`](crate::WhenFull)). A frame that another thread sent, or a group, and that did not fit, comes to
-//! [`on_undelivered`](crate::Handler::on_undelivered). Nothing grows without a bound, and nothing is lost in silence.
+//! Frames that are sent to a connection wait in its out-queue until the peer takes them. [`Outbound`](crate::Outbound)
+//! has three marks. Above `high_water` the connection is not read from, because a peer that does not read answers
+//! should not ask. At `limit` frames are refused with an error to the sender, or the connection is closed
+//! ([`WhenFull`](crate::WhenFull)). If a frame that another thread sent, to the connection or to a group, does not fit,
+//! [`on_undelivered`](crate::Handler::on_undelivered) is called. Nothing grows without a bound, and nothing is lost
+//! silently.
 //!
 //! # 6. Work that takes long
 //!
 //! A query or a password hash must not run on the loop. [`Flow::Offload`](crate::Flow::Offload) gives a
-//! [`Task`](crate::Task) to a [`WorkerPool`](crate::WorkerPool): tasks with the same key run one at a time, in
-//! order. When the pool is full, the connection that feeds it is not read from until there is room; the task is
-//! kept. The answer comes back as a message. The place for it is reserved before the work begins, so that the worker
-//! never has to wait for the loop:
+//! [`Task`](crate::Task) to a [`WorkerPool`](crate::WorkerPool): tasks with the same key run one at a time, in order.
+//! When the pool is full, the task is kept, and its connection is not read from until there is room. The answer comes
+//! back as a message. Its place is reserved before the work begins, so that the worker never has to wait for the loop:
 //!
 //! ```
 //! use netcore::codec::LengthPrefixed;
@@ -207,7 +207,7 @@
 //! struct Answer { to: ConnId, bytes: Vec<u8> }
 //!
 //! impl Task for Reverse {
-//!     /// What each worker thread has for itself: a database connection, say.
+//!     /// The state of each worker thread: a database connection, say.
 //!     type Worker = ();
 //!
 //!     fn key(&self) -> u64 {
@@ -237,13 +237,13 @@
 //!         let (from, bytes) = (cx.id(), frame.to_vec());
 //!         match cx.loop_cx().remote().reserve(from.loop_id()) {
 //!             Ok(answer) => Flow::Offload(Reverse { bytes, from, answer }),
-//!             // Too many answers are under way: a real protocol says so.
+//!             // Too many answers are pending: a real protocol reports this.
 //!             Err(_) => Flow::Close(2),
 //!         }
 //!     }
 //!
 //!     fn on_msg(&mut self, cx: &mut LoopCx<'_, Self>, answer: Answer) {
-//!         // The connection may be over meanwhile.
+//!         // The connection may be over by now.
 //!         if let Some(mut cx) = cx.conn(answer.to) {
 //!             let _ = cx.send(&answer.bytes);
 //!         }
@@ -253,8 +253,8 @@
 //!
 //! # 7. Connections of our own
 //!
-//! [`LoopCx::connect`](crate::LoopCx::connect) makes a connection that is like any other: `on_open` is called when it
-//! is made, `on_close` when it is over or could not be made. To connect again, call it in `on_close` with a pause:
+//! [`LoopCx::connect`](crate::LoopCx::connect) makes a connection like any other: `on_open` is called when it is made,
+//! `on_close` when it is over or could not be made. To connect again, call it in `on_close` with a pause:
 //!
 //! ```
 //! use netcore::codec::Delimited;
@@ -303,16 +303,16 @@
 //!
 //! # 8. The end
 //!
-//! [`Server::drain`](crate::Server::drain) closes the listeners and calls `on_drain` for every connection, which says
-//! goodbye and closes when its work is done; what is left at the deadline is aborted. With
+//! [`Server::drain`](crate::Server::drain) closes the listeners and calls `on_drain` for every connection. The handler
+//! says goodbye and closes the connection when its work is done; at the deadline the rest is aborted. With
 //! [`drain_with`](crate::Server::drain_with) the goodbyes are spread over some time, so that ten thousand clients do
 //! not connect elsewhere in the same second. Then [`Server::shutdown`](crate::Server::shutdown) stops the loops.
 //!
 //! # 9. Another protocol on the same connection
 //!
 //! A connection that begins in one protocol and goes on in another has a codec with a state for each, and changes it
-//! with [`ConnCx::codec`](crate::ConnCx::codec) in `on_frame`: the bytes behind that frame, received or not, are
-//! decoded by the new one.
+//! with [`ConnCx::codec`](crate::ConnCx::codec) in `on_frame`: the new state decodes the bytes behind that frame,
+//! received or not.
 //!
 //! # 10. Tests
 //!
@@ -323,5 +323,5 @@
 //!
 //! [`Listen`](crate::Listen) adds what a public server needs: TLS with certificates that can be renewed while
 //! connections go on, the PROXY protocol behind a load balancer, Unix sockets, sockets from the service manager. An
-//! [`Observer`](crate::Observer) hears how long turns take, what is queued, who is refused and why connections end;
-//! [`Counters`](crate::Counters) is one that adds it up.
+//! [`Observer`](crate::Observer) gets the length of turns, the sizes of queues, refused connections and the reasons for
+//! ends; [`Counters`](crate::Counters) is an observer that adds them up.

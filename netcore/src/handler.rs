@@ -1,5 +1,5 @@
-//! Owns what an application implements: the callbacks of one event loop. Must never be called from two threads:
-//! each loop has a handler value of its own.
+//! Owns the interface of an application: the callbacks of one event loop. Must never be called from two threads: each
+//! loop has a handler value of its own.
 
 use crate::address::Peer;
 use crate::close::CloseReason;
@@ -93,7 +93,7 @@ impl<H: Handler> fmt::Debug for Flow<H> {
 /// ```
 /// use netcore::{CloseReason, Handler, Reason};
 ///
-/// /// To be called in `on_close`: what we want to see of what clients do.
+/// /// To be called in `on_close`: logs the ends that clients cause.
 /// fn note<H: Handler>(why: &Reason<H>) {
 ///     match why {
 ///         CloseReason::Protocol(error) => log::warn!("a client that speaks differently: {error}"),
@@ -103,15 +103,14 @@ impl<H: Handler> fmt::Debug for Flow<H> {
 /// ```
 pub type Reason<H> = CloseReason<<<H as Handler>::Codec as Codec>::Error>;
 
-/// The application on one event loop. All methods run on the thread of the loop, so its state needs no lock;
-/// none may block.
+/// The application on one event loop. All methods run on the thread of the loop, so its state needs no lock; no method
+/// may block.
 ///
 /// A connection sees, in this order: `on_accept`, `on_open`, any number of `on_frame`, `on_writable`, `on_timer`,
 /// `on_undelivered` and at most one `on_drain`, at most one `on_eof`, at most one `on_closing`, and exactly one
-/// `on_close`. One that we made begins with `on_open`; one that could not be made, or whose TLS handshake failed,
-/// sees `on_close` without `on_open`. A panic in
-/// a callback of a connection closes this connection with [`CloseReason::HandlerPanicked`]; a panic in another
-/// callback is logged and costs what it was called for.
+/// `on_close`. A connection that we made begins with `on_open`. One that could not be made, or whose TLS handshake
+/// failed, sees `on_close` without `on_open`. A panic in a callback of a connection closes that connection with
+/// [`CloseReason::HandlerPanicked`]; a panic in another callback is logged, and the event is lost.
 ///
 /// ```
 /// # use netcore::codec::LengthPrefixed;
@@ -152,23 +151,23 @@ pub type Reason<H> = CloseReason<<<H as Handler>::Codec as Codec>::Error>;
 pub trait Handler: Sized + 'static {
     /// Cuts the stream into frames.
     type Codec: Codec;
-    /// What the application keeps per connection; stored inline with it.
+    /// The application's state for each connection; stored inline with it.
     type Conn: 'static;
-    /// What other threads post to the loop.
+    /// The messages that other threads post to the loop.
     type Msg: Send + 'static;
-    /// What the application offloads; [`NoTask`](crate::NoTask) if nothing.
+    /// The work that the application offloads; [`NoTask`](crate::NoTask) if none.
     type Task: Task;
 
-    /// Once, when the loop begins: the place to make connections.
+    /// Called once, when the loop begins: the place to make connections.
     fn on_start(&mut self, _cx: &mut LoopCx<'_, Self>) {}
 
-    /// A connection was accepted. Nothing has been read, nothing can be sent. Behind a proxy that is trusted to
-    /// tell the client's address, it has told it; a TLS handshake is still to come.
+    /// A connection was accepted. No byte has been read, and nothing can be sent. Behind a proxy that is trusted to
+    /// report the client's address, the address is known; a TLS handshake is still to come.
     ///
-    /// By default it is not wanted: a program that only connects to others implements no `on_accept`.
+    /// The default refuses it: a program that only connects to others needs no `on_accept`.
     ///
     /// # Errors
-    /// The connection is not wanted and is closed at once.
+    /// The connection is refused and closed at once.
     fn on_accept(&mut self, _peer: &Peer) -> Result<(Self::Codec, Self::Conn), Refusal> {
         Err(Refusal)
     }
@@ -176,8 +175,8 @@ pub trait Handler: Sized + 'static {
     /// The connection is ready: frames can be sent.
     fn on_open(&mut self, _cx: &mut ConnCx<'_, Self>) {}
 
-    /// A frame arrived; it may borrow from the read buffer, see [`Codec`]. Not called while reading is paused: what has been received already is kept and comes
-    /// after `resume_reading`.
+    /// A frame arrived; it may borrow from the read buffer, see [`Codec`]. Not called while reading is paused: bytes
+    /// that were received already are kept, and their frames come after `resume_reading`.
     fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: <Self::Codec as Codec>::In<'_>) -> Flow<Self>;
 
     /// The out-queue has fallen to low water after having been above high water, or after it had refused a
@@ -214,7 +213,7 @@ pub trait Handler: Sized + 'static {
     ///             let _ = cx.send(b"who are you?");
     ///         }
     ///     }
-    ///     // The rest as ever.
+    ///     // The rest as before.
     /// }
     /// # use std::io::Read;
     /// # let server = netcore::Server::builder::<Guard>()
@@ -253,13 +252,13 @@ pub trait Handler: Sized + 'static {
     ///     }
     ///
     ///     fn on_writable(&mut self, cx: &mut ConnCx<'_, Self>) {
-    ///         // The client knows that it has to ask for what it has not got.
+    ///         // The client knows that it must ask for the missing frames.
     ///         let missed = std::mem::take(cx.conn());
     ///         if missed > 0 && cx.send(&missed.to_be_bytes()).is_err() {
     ///             *cx.conn() = missed;
     ///         }
     ///     }
-    ///     // The rest as ever.
+    ///     // The rest as before.
     /// }
     /// ```
     fn on_undelivered(&mut self, _cx: &mut ConnCx<'_, Self>, _frame: &Bytes) {}
@@ -267,7 +266,7 @@ pub trait Handler: Sized + 'static {
     /// A message posted to this loop.
     fn on_msg(&mut self, _cx: &mut LoopCx<'_, Self>, _msg: Self::Msg) {}
 
-    /// Once at the end of every turn of the loop, before what was queued is written.
+    /// Called once at the end of every turn of the loop, before queued bytes are written.
     ///
     /// ```
     /// # use netcore::codec::LengthPrefixed;
@@ -290,7 +289,7 @@ pub trait Handler: Sized + 'static {
     /// #         Flow::Continue
     /// #     }
     ///     fn on_turn_end(&mut self, _cx: &mut LoopCx<'_, Self>) {
-    ///         // What frames have added, up to a limit, goes to the writer together; if it is busy, the next time.
+    ///         // What frames have added, up to a limit, goes to the writer together; next turn, if it is busy.
     ///         if !self.batch.is_empty() {
     ///             let batch = std::mem::take(&mut self.batch);
     ///             if let Err(TrySendError::Full(batch)) = self.writer.try_send(batch) {
@@ -298,12 +297,12 @@ pub trait Handler: Sized + 'static {
     ///             }
     ///         }
     ///     }
-    ///     // The rest as ever.
+    ///     // The rest as before.
     /// }
     /// ```
     fn on_turn_end(&mut self, _cx: &mut LoopCx<'_, Self>) {}
 
-    /// Every so often, as the builder's `tick` says.
+    /// Called at the interval of the builder's `tick`.
     ///
     /// ```
     /// # use netcore::codec::LengthPrefixed;
@@ -327,7 +326,7 @@ pub trait Handler: Sized + 'static {
     ///         let frame = Bytes::from_static(b"\0\0\0\x04tick");
     ///         cx.send_to_group(LISTENERS, &frame, None);
     ///     }
-    ///     // The rest as ever.
+    ///     // The rest as before.
     /// }
     /// ```
     fn on_tick(&mut self, _cx: &mut LoopCx<'_, Self>) {}
@@ -351,25 +350,26 @@ pub trait Handler: Sized + 'static {
     /// #         Flow::Continue
     /// #     }
     ///     fn on_drain(&mut self, cx: &mut ConnCx<'_, Self>) {
-    ///         // Who does not get this finds out by the end of the connection.
+    ///         // A client that does not get this sees the end of the connection.
     ///         let _ = cx.send(b"back in a minute");
     ///         cx.close(0, CloseHow::Flush);
     ///     }
-    ///     // The rest as ever.
+    ///     // The rest as before.
     /// }
     /// ```
     fn on_drain(&mut self, _cx: &mut ConnCx<'_, Self>) {}
 
-    /// The peer has finished sending, and every frame it sent has been handled; while reading is paused, that waits.
+    /// The peer has finished sending, and every frame it sent has been handled. While reading is paused, the call
+    /// waits.
     fn on_eof(&mut self, _cx: &mut ConnCx<'_, Self>) -> Eof {
         Eof::Close
     }
 
-    /// The peer has finished sending in the middle of a frame, of which `have` bytes had come; all frames before it were
-    /// handled. By default the connection is closed with
-    /// [`CloseReason::TruncatedFrame`](crate::CloseReason::TruncatedFrame); with [`Eof::KeepWriting`] answers that
-    /// are due can still be given, and the application closes the connection. Not called after `on_eof`, nor that
-    /// after this.
+    /// The peer has finished sending in the middle of a frame, of which `have` bytes had come; all frames before it
+    /// were handled. By default the connection is closed with
+    /// [`CloseReason::TruncatedFrame`](crate::CloseReason::TruncatedFrame). With [`Eof::KeepWriting`] the open answers
+    /// can still be given, and the application closes the connection. A connection gets this call or `on_eof`, never
+    /// both.
     fn on_truncated(&mut self, _cx: &mut ConnCx<'_, Self>, _have: usize) -> Eof {
         Eof::Close
     }
@@ -392,12 +392,12 @@ pub trait Handler: Sized + 'static {
     /// #         Flow::Continue
     /// #     }
     ///     fn on_closing(&mut self, cx: &mut ConnCx<'_, Self>, why: &Reason<Self>) {
-    ///         // Who has gone is not told why.
+    ///         // A peer that has gone is not told the reason.
     ///         if why.initiator() == Initiator::Library {
     ///             let _ = cx.send(why.name().as_bytes());
     ///         }
     ///     }
-    ///     // The rest as ever.
+    ///     // The rest as before.
     /// }
     /// # use std::io::Read;
     /// # let server = netcore::Server::builder::<Strict>()
@@ -416,6 +416,6 @@ pub trait Handler: Sized + 'static {
     /// ```
     fn on_closing(&mut self, _cx: &mut ConnCx<'_, Self>, _why: &Reason<Self>) {}
 
-    /// The connection is over and its name unknown from now on.
+    /// The connection is over; its name is unknown from now on.
     fn on_close(&mut self, _cx: &mut LoopCx<'_, Self>, _id: ConnId, _conn: Self::Conn, _why: &Reason<Self>) {}
 }

@@ -1,4 +1,4 @@
-//! Owns the names of loops and connections. Must never let a name be used for a second connection.
+//! Owns the names of loops and connections. Must never give two connections the same name.
 
 use crate::limits::{CONNECTIONS_PER_LOOP_MAX, LOOPS_MAX};
 use std::fmt;
@@ -41,7 +41,7 @@ impl LoopId {
 /// ```
 /// # use netcore::{ConnId, ConnCx, Handler};
 /// # use std::collections::HashMap;
-/// /// Who is online: a name that is over can stay in the map, it will never mean anybody else.
+/// /// Online users. The name of an ended connection may stay in the map: it never refers to another connection.
 /// fn note<H: Handler>(online: &mut HashMap<u64, ConnId>, user: u64, cx: &ConnCx<'_, H>) {
 ///     online.insert(user, cx.id());
 /// }

@@ -7,13 +7,13 @@
 //!   [`WorkerPool`].
 //! - **Names.** A [`ConnId`] is never used for a second connection. Asking for a connection that is over gives
 //!   `None`.
-//! - **Memory.** Connections read into one buffer per loop and own memory only while a frame is incomplete or
-//!   something is unwritten. A frame may lie in that buffer: what is kept of it is copied. Whatever is queued
-//!   anywhere has a limit, and whoever meets it is told.
-//! - **Writing.** Sends are queued and written in one system call per connection, at the end of the turn; long
-//!   answers (1 KiB) already when the frames of their connection have been handled.
-//! - **Backpressure.** A peer that does not read is not read from; a full worker pool stops the reading of
-//!   those who feed it. While *we* do not read, the deadlines that wait for the peer stand still.
+//! - **Memory.** Connections read into one buffer per loop and own memory only while a frame is incomplete or bytes are
+//!   unwritten. A frame may lie in that buffer, so a handler copies what it keeps. Every queue has a limit, and a
+//!   caller who meets it gets an error.
+//! - **Writing.** Sends are queued and written in one system call per connection, at the end of the turn; long answers
+//!   (1 KiB) as soon as the frames of their connection have been handled.
+//! - **Backpressure.** A peer that does not read is not read from; a full worker pool stops reading from the
+//!   connections that feed it. While *we* do not read, the deadlines that wait for the peer stand still.
 //!
 //! Without the feature `reactor` (on by default) only the parts without sockets and threads are built: [`codec`], and
 //! for fuzzing the connection core, the PROXY parser and the timer wheel, which are no part of the interface.

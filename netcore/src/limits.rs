@@ -1,12 +1,12 @@
 //! Owns the fixed limits of the library: every queue, buffer and batch that is not configurable is bounded by
 //! a constant here. Must never contain behaviour.
 //!
-//! They say what a configuration can ask for, and how much to plan for:
+//! They bound what a configuration can ask for, and tell how much memory to plan for:
 //!
 //! ```
 //! use netcore::limits::{CONNECTIONS_PER_LOOP_MAX, LOOPS_MAX, READ_BUFFER_BYTES, SPARE_OUTBOX_BYTES_MAX};
 //!
-//! /// Checks what an operator wants before anything is started.
+//! /// Checks the numbers of an operator before anything is started.
 //! fn check(loops: usize, connections: usize) -> Result<(), String> {
 //!     if !(1..=LOOPS_MAX).contains(&loops) {
 //!         return Err(format!("loops: from 1 to {LOOPS_MAX}"));
@@ -15,7 +15,7 @@
 //!     if connections > max { Err(format!("connections: at most {max}")) } else { Ok(()) }
 //! }
 //! assert!(check(4, 1_000_000).is_ok() && check(0, 10).is_err());
-//! // What four loops hold before anybody has connected, and what they keep of what was sent.
+//! // The memory of four loops before the first connection, and the memory they keep of out-queues.
 //! let bytes = 4 * (READ_BUFFER_BYTES + SPARE_OUTBOX_BYTES_MAX);
 //! assert!(bytes < 6 * 1024 * 1024);
 //! ```
@@ -34,7 +34,7 @@ pub const READ_BYTES_UNDER_PRESSURE: usize = 4 * 1024;
 /// Slices handed to one vectored write.
 pub const WRITE_SLICES_MAX: usize = 64;
 
-/// Vectored writes of one connection in one turn; what is left waits for the next turn.
+/// Vectored writes of one connection in one turn; the rest waits for the next turn.
 pub const WRITES_PER_TURN_MAX: usize = 16;
 
 /// Encoded frames up to this many bytes are always copied behind each other instead of taking a slice each.
@@ -44,7 +44,7 @@ pub const COALESCE_BYTES_MAX: usize = 256;
 /// the system more than the copy. Alone in the queue, and shared perhaps with many others, a frame is not copied.
 pub const COALESCE_BEHIND_BYTES_MAX: usize = 2 * 1024;
 
-/// What a chunk into which frames are encoded or copied holds at least, to begin with.
+/// The initial capacity of a chunk into which frames are encoded or copied, at least.
 pub const TAIL_BYTES_MIN: usize = 512;
 
 /// A chunk into which frames are encoded or copied takes no more once it holds this many bytes.
@@ -61,11 +61,11 @@ pub const SPARE_OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 /// turn.
 pub const WRITE_EARLY_BYTES: usize = 1024;
 
-/// Bytes that the system keeps of a connection beyond what is on its way to the peer. Without a limit it takes megabytes
-/// for a peer that does not read, where no water mark sees them. Linux only.
+/// Bytes that the system keeps of a connection beyond those on their way to the peer. Without this limit it takes
+/// megabytes for a peer that does not read, and no water mark counts them. Linux only.
 pub const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
-/// Bytes a partial frame reserves ahead of what has arrived, whatever length it declares.
+/// Bytes that a partial frame reserves beyond those that have arrived, whatever length it declares.
 pub const INBOX_RESERVE_BYTES_MAX: usize = 64 * 1024;
 
 /// Length of one tick, the resolution of all deadlines.
@@ -86,7 +86,7 @@ pub const LOOPS_MAX: usize = 256;
 /// Connections of one loop: an id has 24 bits for the slot, the last of which names listeners and the waker.
 pub const CONNECTIONS_PER_LOOP_MAX: usize = (1 << 24) - 1;
 
-/// Connections of one loop that are stored together: the table grows by so many at once.
+/// Connections of one loop that are stored together: the table grows by this many at once.
 pub const SLOTS_PER_CHUNK: usize = 1024;
 
 /// Timers of one connection.
@@ -104,7 +104,7 @@ pub const SOURCES_REMEMBERED_MAX: usize = 128 * 1024;
 /// Bytes that a TLS connection keeps encrypted but unwritten before more of its out-queue is encrypted.
 pub const TLS_UNWRITTEN_BYTES_MAX: usize = 64 * 1024;
 
-/// Commands of other threads that end connections, beyond the places for posts.
+/// Commands of other threads to end connections, beyond the places for posts.
 pub const CLOSES_MAX: usize = 4096;
 
 /// Listening sockets of one server.
@@ -116,7 +116,7 @@ pub const EVENTS_MAX: usize = 1024;
 /// Accepted sockets waiting to be taken over by another loop, per loop.
 pub const HANDOVER_MAX: usize = 1024;
 
-/// Pause after an accept error that concerns the process and not one connection.
+/// Pause after an error of accept that concerns the whole process and not one connection.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 
 /// Queue of connections the kernel completes before they are accepted.
@@ -125,25 +125,25 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// Longest sleep of a loop.
 pub const SLEEP_MAX: Duration = Duration::from_secs(60);
 
-/// What a drain waits beyond its deadline for loops that do not answer.
+/// How long a drain waits beyond its deadline for loops that do not answer.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// Tasks of one key a worker runs before other keys get their turn.
 pub const TASKS_PER_TURN_MAX: usize = if cfg!(loom) { 2 } else { 32 };
 
-/// Time after which a worker begins no further task of a key before other keys have had their turn.
+/// Time after which a worker begins no further task of a key before other keys get their turn.
 pub const TURN_TIME_MAX: Duration = Duration::from_millis(1);
 
-/// Time that a group of tasks can be behind the others for what it has used: longer tasks are charged so much.
+/// Largest lag of a group behind the others because of its used time: a longer task is charged no more.
 pub const GROUP_DEBT_MAX: Duration = Duration::from_secs(2);
 
-/// Groups without tasks of which a worker pool remembers that they have used more than their share.
+/// Groups without tasks whose debt a worker pool remembers.
 pub const GROUPS_IN_DEBT_MAX: usize = 4096;
 
 /// Threads of one worker pool.
 pub const WORKER_THREADS_MAX: usize = 1024;
 
-/// Pause before a worker whose state could not be rebuilt tries again.
+/// Pause before a worker that could not be rebuilt tries again.
 pub const WORKER_REBUILD_RETRY: Duration = Duration::from_millis(200);
 
 const _: () = assert!(CONNECTIONS_PER_LOOP_MAX >= 16_000_000);

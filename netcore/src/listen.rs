@@ -1,5 +1,5 @@
-//! Owns listening sockets until a loop takes them: what to listen on, how, and the sockets themselves. Must never
-//! leave anything behind when one of them cannot be had.
+//! Owns listening sockets until a loop takes them: addresses, options, and the sockets themselves. Must never leave
+//! anything behind when one of them cannot be opened.
 
 use crate::address::{Address, Network};
 use crate::limits::{LISTEN_BACKLOG, LISTENERS_MAX};
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 ///
 /// // An address; port 0 is any free one.
 /// let public = Listen::from(SocketAddr::from(([0, 0, 0, 0], 0)));
-/// // Behind a load balancer of ours, which says for whom it connects.
+/// // Behind a load balancer of ours, which reports the addresses of its clients.
 /// let balanced = Listen::from(SocketAddr::from(([127, 0, 0, 1], 0)))
 ///     .proxy_protocol(vec!["10.0.0.0/8".parse()?]);
 /// // A socket that someone else opened.
@@ -82,12 +82,12 @@ impl From<UnixListener> for Listen {
 }
 
 impl Listen {
-    /// Takes an address now, and listens on it when the server starts; with the port that the system chose if 0 was
-    /// asked for. For whoever has something to do between the two that must not be begun if the address is taken.
-    /// Until then connections are refused. One loop's [`Accept`](crate::Accept) serves it, as any given socket.
+    /// Binds an address now, and listens on it when the server starts. Returns the address with the port that the
+    /// system chose, if 0 was asked for. For programs that must not begin some work if the address is taken. Until the
+    /// server starts, connections are refused. One loop's [`Accept`](crate::Accept) serves it, as any given socket.
     ///
     /// # Errors
-    /// [`StartError::Bind`](crate::StartError::Bind): somebody listens there, or the address is none of this machine's.
+    /// [`StartError::Bind`](crate::StartError::Bind): the address is in use, or does not belong to this machine.
     ///
     /// ```
     /// use netcore::Listen;
@@ -112,9 +112,9 @@ impl Listen {
         Ok((Source::Bound(socket, local).into(), local))
     }
 
-    /// A Unix socket at this path, which must not exist, or be a socket that nobody listens on any more: that is
-    /// replaced. The file is removed when the server ends. With `mode`, its permission bits are set (`0o660`: the
-    /// owner and the group); without, they are what the process creates files with.
+    /// A Unix socket at this path. The path must not exist, or must be a socket without a listener, which is replaced.
+    /// The file is removed when the server ends. With `mode`, its permission bits are set (`0o660`: the owner and the
+    /// group); without, the process' umask decides.
     ///
     /// ```
     /// use netcore::{Address, Listen, Server};
@@ -158,16 +158,16 @@ impl Listen {
     }
 
     /// The sockets that the service manager opened for this process and passed in `LISTEN_FDS` (systemd's socket
-    /// activation); none if it did not. Takes them: a second call finds none.
+    /// activation); an empty list if there are none. Takes them: a second call finds none.
     ///
     /// # Errors
-    /// What was passed is neither a TCP nor a Unix stream socket that listens.
+    /// A passed descriptor is neither a TCP nor a Unix stream socket that listens.
     ///
     /// ```
     /// use netcore::{Builder, Handler, Listen};
     /// use std::net::SocketAddr;
     ///
-    /// /// Listens on what the service manager has opened, or else on an address of our own.
+    /// /// Listens on the sockets that the service manager has opened, or else on an address of our own.
     /// fn listen<H: Handler>(builder: Builder<H>, otherwise: SocketAddr) -> std::io::Result<Builder<H>> {
     ///     let given = Listen::activated()?;
     ///     if given.is_empty() {
@@ -198,8 +198,8 @@ impl Listen {
     }
 
     /// Connections from these networks begin with a PROXY header, version 1 or 2, and count as connections of the
-    /// client it names; without one they are closed. Connections from elsewhere are direct. On a Unix socket,
-    /// every connection has to begin with one, whatever the networks.
+    /// client that it names; without a header they are closed. Connections from elsewhere are direct. On a Unix socket,
+    /// every connection must begin with a header, whatever the networks.
     #[must_use]
     pub fn proxy_protocol(mut self, from: Vec<Network>) -> Self {
         self.proxies = from;
@@ -260,7 +260,7 @@ impl Listen {
         self
     }
 
-    /// What it is called in an error.
+    /// Its name in an error.
     pub(crate) fn name(&self) -> String {
         match &self.source {
             Source::Address(address) | Source::Bound(_, address) => address.to_string(),
@@ -276,8 +276,7 @@ impl Listen {
         count > LISTENERS_MAX
     }
 
-    /// Opens it, as often as `copies` says where the system can share an address between sockets. Where it cannot,
-    /// there is one socket.
+    /// Opens `copies` sockets, if the system can share an address between sockets; otherwise one.
     pub(crate) fn open(self, copies: usize) -> io::Result<Opened> {
         let mut file = None;
         let (sockets, local) = match self.source {
@@ -415,7 +414,7 @@ fn prepare_unix(listener: UnixListener) -> io::Result<(Listener, Address)> {
     Ok((Listener::Unix(listener), Address::Unix(path)))
 }
 
-/// Binds a path. A file that is a socket without anybody behind it is what a process left that was killed.
+/// Binds a path. A socket file without a listener was left by a process that was killed; it is replaced.
 #[cfg(unix)]
 fn bind_path(path: PathBuf, mode: Option<u32>) -> io::Result<(UnixListener, SocketFile)> {
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};

@@ -1,8 +1,8 @@
-//! Owns what other threads tell a loop: messages, in one order, and signals. Must never block, never grow
-//! beyond its limits, and never wake a loop that is awake.
+//! Owns the mailbox of a loop, filled by other threads: messages, in one order, and signals. Must never block, never
+//! grow beyond its limits, and never wake a loop that is awake.
 //!
-//! All of it is under one lock, which nobody holds while calling foreign code. Invariant: whenever the loop
-//! sleeps and something is in here, exactly one wake is under way, or somebody holds wakes back and will see to it.
+//! One lock guards all of it; it is never held while foreign code runs. Invariant: whenever the loop sleeps and the
+//! mailbox is not empty, exactly one wake is under way, or a thread holds wakes back and will wake the loop.
 
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -54,7 +54,7 @@ struct Inner<M> {
     signals: Signals,
     sleeping: bool,
     stopped: bool,
-    /// Those who post more before the loop is to be woken.
+    /// Callers that hold wakes back.
     holding: usize,
 }
 
@@ -93,7 +93,7 @@ impl<M> Mailbox<M> {
         self.post_beyond(0, message)
     }
 
-    /// Like [`post`](Self::post), with so many places more.
+    /// Like [`post`](Self::post), with this many places more.
     pub(crate) fn post_beyond(&self, beyond: usize, message: M) -> Result<(), (Refused, M)> {
         let mut inner = self.inner.lock();
         if inner.stopped {
@@ -108,7 +108,7 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    /// Takes a place, which stays taken until it is given back or its message has been received.
+    /// Reserves a place. It stays taken until it is given back or its message has been received.
     pub(crate) fn reserve(&self) -> Result<(), Refused> {
         let mut inner = self.inner.lock();
         if inner.stopped {
@@ -127,7 +127,7 @@ impl<M> Mailbox<M> {
         inner.reserved = inner.reserved.saturating_sub(1);
     }
 
-    /// Queues a message into a place taken before; fails only when the loop has stopped.
+    /// Queues a message into a reserved place; fails only when the loop has stopped.
     pub(crate) fn redeem(&self, message: M) -> Result<(), M> {
         let mut inner = self.inner.lock();
         if inner.stopped {
@@ -155,12 +155,12 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Messages wake nobody until [`wake_held`](Self::wake_held) is called as often as this was.
+    /// Messages do not wake the loop until [`wake_held`](Self::wake_held) has been called as often as this.
     pub(crate) fn hold_wakes(&self) {
         self.inner.lock().holding += 1;
     }
 
-    /// The last one to hold wakes back wakes the loop, if there is something for it.
+    /// Ends one call of [`hold_wakes`](Self::hold_wakes). The last one wakes the loop, if there is something for it.
     pub(crate) fn wake_held(&self) {
         let mut inner = self.inner.lock();
         inner.holding = inner.holding.saturating_sub(1);
@@ -170,15 +170,15 @@ impl<M> Mailbox<M> {
         self.unlock_and_wake(inner);
     }
 
-    /// Whether the loop may sleep: nothing is in here, and whatever comes will wake it.
+    /// Whether the loop may sleep: the mailbox is empty, and whatever comes will wake the loop.
     pub(crate) fn prepare_sleep(&self) -> bool {
         let mut inner = self.inner.lock();
         inner.sleeping = inner.queue.is_empty() && inner.signals.is_empty();
         inner.sleeping
     }
 
-    /// The loop is awake. Takes the signals, and all messages if `messages` is empty: while the loop has not
-    /// handled what it took, the rest waits here, so at most twice the limits are held in all.
+    /// The loop is awake. Takes the signals, and all messages if `messages` is empty: while the loop has not handled
+    /// the messages it took, later ones wait here, so at most twice the limits are held in all.
     pub(crate) fn receive(&self, messages: &mut VecDeque<M>) -> Signals {
         let mut inner = self.inner.lock();
         inner.sleeping = false;
@@ -197,7 +197,7 @@ impl<M> Mailbox<M> {
         inner.stopped = true;
         let dropped = mem::take(&mut inner.queue);
         drop(inner);
-        // Messages can own anything, so they go without the lock.
+        // Messages can own anything, so they are dropped without the lock.
         drop(dropped);
     }
 

@@ -1,5 +1,5 @@
-//! Owns what a server tells about itself: the trait by which an embedder listens, and a ready-made listener that
-//! counts. Must never decide anything, and must cost nothing when nobody listens.
+//! Owns the reports of a server about itself: the trait of an observer, and a ready-made observer that counts. Must
+//! never decide anything, and must cost nothing without an observer.
 
 use crate::admission::Refused;
 use crate::close::Initiator;
@@ -8,14 +8,13 @@ use crate::limits::LOOPS_MAX;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// One turn of a loop, as [`Observer::turn`] gets it. The counts are those of this turn, except where a field says
-/// "now".
+/// One turn of a loop, as [`Observer::turn`] gets it. The counts are those of this turn, unless a field says "now".
 ///
 /// ```
 /// use netcore::Turn;
 /// use std::time::Duration;
 ///
-/// /// Whether a loop has more to do than time: what is late, or held for later.
+/// /// Whether a loop has more work than time: it is late, or holds much for later.
 /// fn is_overloaded(turn: &Turn) -> bool {
 ///     turn.lag > Duration::from_millis(100) || turn.ready > 1_000 || turn.messages_waiting > 10_000
 /// }
@@ -24,9 +23,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Turn {
-    /// How much later than its earliest deadline the loop got to it: its lag. Zero if nothing was due.
+    /// The lag: how much later than its earliest deadline the loop handled it. Zero if nothing was due.
     pub lag: Duration,
-    /// From the end of waiting to the end of the turn.
+    /// The time from the end of waiting to the end of the turn.
     pub work: Duration,
     /// Sockets that became ready.
     pub events: u64,
@@ -44,7 +43,7 @@ pub struct Turn {
     pub written_bytes: u64,
     /// Connections of the loop, now.
     pub connections: usize,
-    /// Connections that have more to be read in the next turn, now.
+    /// Connections with more to read in the next turn, now.
     pub ready: usize,
     /// Messages and commands that wait, now.
     pub messages_waiting: usize,
@@ -56,7 +55,7 @@ pub struct Turn {
     pub queued_bytes: usize,
 }
 
-/// Listens to what happens in a server. The methods are called on the threads of the loops, and must not block.
+/// Observes the events of a server. The methods are called on the threads of the loops, and must not block.
 ///
 /// ```
 /// use netcore::{LoopId, Observer, Turn};
@@ -79,13 +78,13 @@ pub trait Observer: Send + Sync + 'static {
     /// A connection was opened: its frames can be handled.
     fn opened(&self, _loop_id: LoopId) {}
 
-    /// A connection ended: who began it, and the [name](crate::CloseReason::name) of the reason.
+    /// A connection ended: the side that ended it, and the [name](crate::CloseReason::name) of the reason.
     ///
     /// ```
     /// use netcore::{Initiator, LoopId, Observer};
     /// use std::sync::atomic::{AtomicU64, Ordering};
     ///
-    /// /// How often peers do what they should not.
+    /// /// Counts the times that peers break the protocol.
     /// #[derive(Default)]
     /// struct Violations(AtomicU64);
     ///
@@ -99,19 +98,19 @@ pub trait Observer: Send + Sync + 'static {
     /// ```
     fn closed(&self, _loop_id: LoopId, _by: Initiator, _reason: &'static str) {}
 
-    /// A connection was turned away before it was opened.
+    /// A connection was refused before it was opened.
     fn refused(&self, _loop_id: LoopId, _why: Refused) {}
 }
 
-/// Adds up what happens, for each loop by itself. Can be read from any thread while the loops run, and does not make
-/// them wait.
+/// Counts events, for each loop by itself. Can be read from any thread while the loops run, and does not make them
+/// wait.
 ///
 /// ```
 /// use netcore::Counters;
 /// use std::sync::Arc;
 ///
 /// let counters = Arc::new(Counters::default());
-/// // .observer(counters.clone()) on the builder, and whenever somebody asks:
+/// // .observer(counters.clone()) on the builder, and at any time:
 /// let now = counters.snapshot();
 /// assert_eq!((now.opened, now.frames), (0, 0));
 /// ```
@@ -141,12 +140,12 @@ struct Row {
     queued_bytes: AtomicU64,
 }
 
-/// Sums over all loops since the start, and the latest or largest values where a field says so.
+/// Sums over all loops since the start; a field that is not a sum says so.
 ///
 /// ```
 /// use netcore::Totals;
 ///
-/// /// What happened between two looks: connections opened, and bytes in both directions.
+/// /// Differences between two snapshots: connections opened, and bytes in both directions.
 /// fn since(before: &Totals, now: &Totals) -> (u64, u64) {
 ///     let bytes = |totals: &Totals| totals.read_bytes + totals.written_bytes;
 ///     (now.opened - before.opened, bytes(now) - bytes(before))
@@ -199,7 +198,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// The numbers as they are now; those of different loops may be of slightly different moments.
+    /// The current numbers; those of different loops may be of slightly different moments.
     ///
     /// ```
     /// use netcore::{Counters, Server};

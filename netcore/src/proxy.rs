@@ -1,6 +1,6 @@
-//! Owns the PROXY protocol, by which a proxy says for whom it connects: versions 1 and 2 as HAProxy's
-//! `proxy-protocol.txt` defines them. Must never hold more than the longest header allowed, and never look
-//! behind the header.
+//! Owns the PROXY protocol, by which a proxy reports the client's address: versions 1 and 2 as HAProxy's
+//! `proxy-protocol.txt` defines them. Must never hold more than the longest header allowed, and never look behind the
+//! header.
 
 use crate::limits::PROXY_HEADER_BYTES_MAX;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,13 +14,13 @@ const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The bytes of version 2 before the addresses.
 const V2_FIXED_BYTES: usize = 16;
 
-/// What a header says.
+/// The content of a header.
 ///
 /// ```
 /// use netcore::proxy::{Header, parse};
 /// use std::net::SocketAddr;
 ///
-/// /// Whom the connection is with, if it is not the proxy itself.
+/// /// The client of the connection, if the proxy did not connect for itself.
 /// fn client(header: Header) -> Option<SocketAddr> {
 ///     match header {
 ///         Header::Proxied { source, .. } => Some(source),
@@ -33,18 +33,18 @@ const V2_FIXED_BYTES: usize = 16;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Header {
-    /// The proxy speaks for itself, for example to check our health, or does not know for whom it speaks.
+    /// The proxy connects for itself, for example to check our health, or does not know its client.
     Local,
-    /// The connection is of this client.
+    /// The proxy connects for this client.
     Proxied {
         /// The client.
         source: SocketAddr,
-        /// What the client connected to.
+        /// The address that the client connected to.
         destination: SocketAddr,
     },
 }
 
-/// Why the bytes are not a header.
+/// The bytes are not a header.
 ///
 /// ```
 /// use netcore::proxy::{ProxyError, parse};
@@ -109,7 +109,7 @@ fn parse_v1(input: &[u8]) -> Result<Option<(Header, usize)>, ProxyError> {
     let mut words = line.split(' ').skip(1);
     let used = end + 2;
     let header = match words.next() {
-        // Whatever else is on the line is to be ignored.
+        // The rest of the line must be ignored.
         Some("UNKNOWN") => return Ok(Some((Header::Local, used))),
         Some("TCP4") => addresses::<Ipv4Addr>(&mut words)?,
         Some("TCP6") => addresses::<Ipv6Addr>(&mut words)?,
@@ -167,7 +167,7 @@ fn parse_v2(input: &[u8]) -> Result<Option<(Header, usize)>, ProxyError> {
     if local {
         return Ok(Some((Header::Local, used)));
     }
-    // What follows the addresses are extensions that nobody here needs.
+    // Extensions follow the addresses; none of them is needed here.
     let header = match family {
         0x11 => {
             let block = body.first_chunk::<12>().ok_or(ProxyError::Malformed)?;

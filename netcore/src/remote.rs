@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 
-/// What other threads want of a loop.
+/// A command of another thread for a loop.
 pub(crate) enum Command<M> {
     Message(M),
     Send(ConnId, Bytes),
@@ -23,20 +23,20 @@ pub(crate) enum Command<M> {
 
 /// Sends messages to the loops of a server, from any thread. Clones are handles to the same loops.
 ///
-/// What one thread posts to one loop arrives in that order, whatever method it uses. A frame that arrives and does
-/// not fit into the out-queue of its connection is given to
-/// [`on_undelivered`](crate::Handler::on_undelivered); one for a connection that is over is dropped.
+/// Messages that one thread posts to one loop arrive in that order, by whatever method. A frame that does not fit into
+/// the out-queue of its connection is given to [`on_undelivered`](crate::Handler::on_undelivered); a frame for a
+/// connection that is over is dropped.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use netcore::{ConnId, PostError, Remote};
 ///
-/// /// From any thread: the same bytes to many; those that have to wait for another time are returned.
+/// /// From any thread: sends the same bytes to many connections; returns those whose loops were busy.
 /// fn announce<M>(remote: &Remote<M>, to: &[ConnId], frame: &Bytes) -> Vec<ConnId> {
 ///     remote.send_many(to, frame).err().unwrap_or_default()
 /// }
 ///
-/// /// Nothing is lost in silence: what is refused comes back.
+/// /// Nothing is lost silently: a refused message comes back.
 /// fn tell<M>(remote: &Remote<M>, to: ConnId, message: M) -> Option<M> {
 ///     match remote.post(to.loop_id(), message) {
 ///         Ok(()) => None,
@@ -83,7 +83,7 @@ pub struct Remote<M> {
 /// for loop_id in remote.loops() {
 ///     match remote.post(loop_id, 7) {
 ///         Ok(()) => {}
-///         // Too much is under way: later, or not at all.
+///         // Too many messages wait: try later, or give up.
 ///         Err(PostError::Full(_)) => log::warn!("a loop does not keep up"),
 ///         Err(stopped) => assert_eq!(stopped.into_message(), 7),
 ///     }
@@ -194,7 +194,7 @@ impl<M> Remote<M> {
     /// Posts a message to a loop, where `on_msg` gets it. Never blocks.
     ///
     /// # Errors
-    /// The message: its mailbox holds as many posts as it may, or has stopped.
+    /// The message: the mailbox of the loop is full, or the loop has stopped.
     ///
     /// ```
     /// use netcore::Server;
@@ -218,7 +218,7 @@ impl<M> Remote<M> {
     /// #     }
     /// # }
     ///
-    /// // The `on_msg` of `Collector` passes on what it gets.
+    /// // The `on_msg` of `Collector` passes its messages on.
     /// let (to, told) = mpsc::sync_channel(10);
     /// let server = Server::builder::<Collector>()
     ///     .loops(2)
@@ -252,7 +252,7 @@ impl<M> Remote<M> {
     /// #[derive(Clone)]
     /// enum News { Reload, Banned(u64) }
     ///
-    /// /// Every loop has to know, so those that are too busy are told another time.
+    /// /// Every loop must know, so busy loops are told later.
     /// fn ban(remote: &Remote<News>, account: u64) -> Vec<LoopId> {
     ///     remote.post_all(&News::Banned(account)).err().unwrap_or_default()
     /// }
@@ -264,19 +264,19 @@ impl<M> Remote<M> {
         self.to_all(|| Command::Message(message.clone()))
     }
 
-    /// Queues an encoded frame for a connection, of whatever loop. Never blocks.
+    /// Queues an encoded frame for a connection of any loop. Never blocks.
     ///
     /// # Errors
-    /// The frame: the mailbox of the loop holds as many posts as it may, or has stopped.
+    /// The frame: the mailbox of the loop is full, or the loop has stopped.
     ///
     /// ```
     /// # use bytes::Bytes;
     /// # use netcore::{ConnId, PostError, Remote};
-    /// /// Sends an encoded frame from any thread; a frame that has to wait is returned.
+    /// /// Sends an encoded frame from any thread; returns a frame that must wait.
     /// fn push<M>(remote: &Remote<M>, to: ConnId, frame: Bytes) -> Option<Bytes> {
     ///     match remote.send(to, frame) {
     ///         Err(PostError::Full(frame)) => Some(frame),
-    ///         // On its way, or nobody is left to get it.
+    ///         // Queued, or the connection is over.
     ///         Ok(()) | Err(PostError::Stopped(_)) => None,
     ///     }
     /// }
@@ -335,7 +335,7 @@ impl<M> Remote<M> {
     /// ```
     /// # use bytes::Bytes;
     /// # use netcore::{ConnId, Remote};
-    /// /// Says something in a room, on all loops. A loop that is too busy misses it; how many those are.
+    /// /// Says something in a room, on all loops. Returns how many loops were too busy and miss it.
     /// fn say<M>(remote: &Remote<M>, room: u64, word: &Bytes, from: ConnId) -> usize {
     ///     remote.send_to_group(room, word, Some(from)).map_or_else(|busy| busy.len(), |()| 0)
     /// }
@@ -353,8 +353,8 @@ impl<M> Remote<M> {
         })
     }
 
-    /// Closes a connection with a code of the application. Never blocks. For closing there are
-    /// [`CLOSES_MAX`] places beyond those for other posts.
+    /// Closes a connection with a code of the application. Never blocks. There are [`CLOSES_MAX`] places for closing
+    /// beyond those for other posts.
     ///
     /// # Errors
     /// The mailbox of the loop is full even so, or the loop has stopped.
@@ -363,7 +363,7 @@ impl<M> Remote<M> {
     /// # use netcore::{CloseHow, ConnId, PostError, Remote};
     /// const REVOKED: u16 = 5;
     ///
-    /// /// Ends the connections of a session that was revoked. Those that could not be told are returned.
+    /// /// Ends the connections of a revoked session. Returns those whose loops could not be told.
     /// fn revoke<M>(remote: &Remote<M>, connections: &[ConnId]) -> Vec<ConnId> {
     ///     let end = |id| remote.close(id, REVOKED, CloseHow::Flush);
     ///     connections.iter().filter_map(|id| end(*id).err()).map(PostError::into_message).collect()
@@ -442,9 +442,9 @@ impl<M> Remote<M> {
         })
     }
 
-    /// Holds wakes back while many messages are posted: as long as the value lives no message wakes a loop that sleeps,
-    /// and when it is dropped each loop that has any is woken once. It concerns the messages of all threads, so it is
-    /// to be held for nothing else than posting. Never blocks.
+    /// Holds wakes back while many messages are posted. As long as the value lives, no message wakes a sleeping loop;
+    /// when it is dropped, each loop with messages is woken once. This concerns the messages of all threads, so hold it
+    /// for nothing else than posting. Never blocks.
     ///
     /// ```
     /// use netcore::{Permit, Remote};
@@ -453,7 +453,7 @@ impl<M> Remote<M> {
     /// fn answer_all<M>(remote: &Remote<M>, answers: Vec<(Permit<M>, M)>) {
     ///     let _wakes = remote.hold_wakes();
     ///     for (permit, message) in answers {
-    ///         // A loop that has stopped has nobody left to answer.
+    ///         // A loop that has stopped has no connections left to answer.
     ///         let _ = permit.post(message);
     ///     }
     /// }
@@ -472,7 +472,7 @@ impl<M> Remote<M> {
         (0..self.mailboxes.len()).map(|index| LoopId(index as u8))
     }
 
-    /// How many loops there are.
+    /// The number of loops.
     #[must_use]
     pub fn loop_count(&self) -> usize {
         self.mailboxes.len()
@@ -580,7 +580,7 @@ impl<M> Permit<M> {
         }
     }
 
-    /// The loop whose place this is.
+    /// The loop in whose mailbox the place is.
     #[must_use]
     pub const fn loop_id(&self) -> LoopId {
         self.loop_id

@@ -1,5 +1,4 @@
-//! Owns a running server: its loops' threads, its addresses, and the ways to end it. Must never leave a thread
-//! behind.
+//! Owns a running server: its loops' threads, its addresses, and the ways to end it. Must never leave a thread behind.
 
 use crate::address::Address;
 use crate::builder::Builder;
@@ -30,7 +29,7 @@ use std::time::{Duration, Instant};
 ///     server.shutdown();
 /// }
 ///
-/// /// What a health check asks.
+/// /// The answer to a health check.
 /// fn ready<M>(server: &Server<M>) -> bool {
 ///     server.phase() == ServerPhase::Running
 /// }
@@ -45,13 +44,13 @@ pub struct Server<M> {
     _files: Vec<SocketFile>,
 }
 
-/// How a drain goes, see [`Server::drain_with`].
+/// The course of a drain, see [`Server::drain_with`].
 ///
 /// ```
 /// # use netcore::Drain;
 /// use std::time::Duration;
 ///
-/// /// Thousands of clients should not connect elsewhere in the same second: a hundred in a second may.
+/// /// Thousands of clients should not connect elsewhere in the same second; a hundred in a second may.
 /// fn plan(connections: usize) -> Drain {
 ///     let spread = Duration::from_millis(10) * u32::try_from(connections).unwrap_or(u32::MAX);
 ///     Drain { within: spread + Duration::from_secs(30), spread }
@@ -60,18 +59,19 @@ pub struct Server<M> {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Drain {
-    /// Connections that are left then are aborted.
+    /// Connections that are left after this time are aborted.
     pub within: Duration,
-    /// Over how long the connections are told, evenly: so that their clients do not all connect elsewhere at the
-    /// same moment. Zero tells them as fast as possible. What is not told when `within` has passed is aborted.
+    /// The time over which the connections are told of the drain, evenly, so that their clients do not all connect
+    /// elsewhere at the same moment. Zero tells them as fast as possible. Connections that were not told within
+    /// `within` are aborted.
     pub spread: Duration,
 }
 
-/// How a drain went.
+/// The result of a drain.
 ///
 /// ```
 /// # use netcore::DrainReport;
-/// /// What the process ends with: an operator wants to know whether anybody was cut off.
+/// /// The exit code of the process: an operator wants to know whether connections were cut off.
 /// fn exit_code(report: &DrainReport) -> u8 {
 ///     log::info!("{} ended, {} aborted, in {:?}", report.drained, report.aborted, report.took);
 ///     u8::from(report.aborted > 0)
@@ -80,11 +80,11 @@ pub struct Drain {
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct DrainReport {
-    /// Connections that ended before the deadline, for whatever reason.
+    /// Connections that ended before the deadline, for any reason.
     pub drained: usize,
-    /// Connections that were aborted at the deadline, or did not even end then.
+    /// Connections that were aborted at the deadline, or were still not over then.
     pub aborted: usize,
-    /// How long it took.
+    /// The duration of the drain.
     pub took: Duration,
 }
 
@@ -151,19 +151,20 @@ impl<M> Server<M> {
         &self.tcp_addresses
     }
 
-    /// Everything the server listens on, Unix sockets included, in the order of the builder's `listen` calls.
+    /// Everything that the server listens on, Unix sockets included, in the order of the builder's `listen` calls.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// How far the server is on its way to its end.
+    /// The phase that the server is in.
     #[must_use]
     pub fn phase(&self) -> ServerPhase {
         self.shared.drain().phase
     }
 
-    /// Waits until the server is as far as `phase`, or further, but not longer than `within`; how far it is then.
+    /// Waits until the server has reached `phase` or a later one, but not longer than `within`; returns the phase it is
+    /// in.
     pub fn wait_for_phase(&self, phase: ServerPhase, within: Duration) -> ServerPhase {
         self.shared.wait_for_phase(phase, later(Instant::now(), within))
     }
@@ -174,17 +175,17 @@ impl<M> Server<M> {
         &self.remote
     }
 
-    /// Connections of all loops, those that are closing included.
+    /// The number of connections of all loops, including those that are closing.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.connections()
     }
 
-    /// Closes the listeners; connections go on. Returns before it has happened.
+    /// Closes the listeners; connections go on. Returns before they are closed.
     ///
     /// ```
     /// # use netcore::Server;
-    /// /// Another process has taken over the socket: for how many connections this one has to go on.
+    /// /// Another process has taken over the socket. Returns how many connections this one must go on with.
     /// fn hand_over<M>(server: &Server<M>) -> usize {
     ///     server.stop_accepting();
     ///     server.connections()
@@ -202,10 +203,9 @@ impl<M> Server<M> {
         })
     }
 
-    /// Closes the listeners, calls `on_drain` for every connection, and waits until all are gone; those that
-    /// are left after `within` are aborted. The loops go on and take messages until
-    /// [`shutdown`](Self::shutdown). Returns at once if there are no connections. Must not be called on a
-    /// loop.
+    /// Closes the listeners, calls `on_drain` for every connection, and waits until all are gone; connections that are
+    /// left after `within` are aborted. The loops go on and take messages until [`shutdown`](Self::shutdown). Returns
+    /// at once if there are no connections. Must not be called on a loop.
     ///
     /// ```
     /// use netcore::Drain;
@@ -259,8 +259,8 @@ impl<M> Server<M> {
         }
     }
 
-    /// Stops the loops: what is queued is written as far as sockets take it at once, connections are aborted,
-    /// and their handlers get `on_close`. Waits for the threads, unless it is called on one of them.
+    /// Stops the loops: queued bytes are written as far as sockets take them at once, connections are aborted, and
+    /// their handlers get `on_close`. Waits for the threads, unless it is called on one of them.
     pub fn shutdown(mut self) {
         self.stop_and_join();
     }
@@ -282,7 +282,7 @@ impl<M> Server<M> {
     }
 }
 
-/// A deadline beyond what the clock can express is far away.
+/// A deadline that the clock cannot express becomes one that is far away.
 fn later(from: Instant, span: Duration) -> Instant {
     let day = Duration::from_secs(24 * 60 * 60);
     from.checked_add(span).unwrap_or(from + 365 * day)

@@ -1,7 +1,7 @@
-//! A [`Handler`] in a loop without sockets, threads or a clock: the test is the peer, and time passes when it says so.
+//! A [`Handler`] in a loop without sockets, threads or a clock: the test is the peer, and moves time.
 //!
-//! The loop is the one that serves real sockets; only what the operating system does is replaced. So a test sees the
-//! deadlines, limits and the order of callbacks of production, at once and every time the same.
+//! The loop is the one that serves real sockets; only the operating system is replaced. So a test sees the deadlines,
+//! limits and the order of callbacks of production, at once and every time the same.
 //!
 //! ```
 //! use netcore::codec::LengthPrefixed;
@@ -31,7 +31,7 @@
 //! echo.send(client, b"\0\0\0\x02hi");
 //! assert_eq!(echo.received(client), b"\0\0\0\x02hi");
 //!
-//! // An hour of silence takes no time, and is too long.
+//! // An hour of silence costs no time, and exceeds the idle limit.
 //! echo.pass(Duration::from_secs(60 * 60));
 //! assert!(echo.is_closed(client));
 //! # Ok::<_, netcore::StartError>(())
@@ -65,12 +65,12 @@ pub struct SimulatedPeer(usize);
 
 /// One event loop with a handler, driven by a test. Every method lets the loop turn until it has nothing more to do.
 ///
-/// Of the builder's options those of a single loop count: limits, timeouts, water marks, budgets, admission, tick,
-/// observer and workers. What it listens on, and how many loops there are, does not. A worker pool has threads of its
-/// own: what they do is not part of the simulation, and [`Simulation::settle`] lets the loop take in what they posted.
+/// Of the builder's options, those of a single loop count: limits, timeouts, water marks, budgets, admission, tick,
+/// observer and workers. Listeners and the number of loops do not. A worker pool has threads of its own, which are not
+/// part of the simulation; [`Simulation::settle`] lets the loop take in their messages.
 ///
 /// # Panics
-/// All methods panic where the loop does not come to rest, and those with a peer if it belongs to another simulation.
+/// All methods panic if the loop does not come to rest, and those with a peer if it belongs to another simulation.
 pub struct Simulation<H: Handler> {
     reactor: Reactor<H, ScriptedIo>,
     world: Rc<RefCell<World>>,
@@ -88,10 +88,10 @@ impl<H: Handler> fmt::Debug for Simulation<H> {
 }
 
 impl<H: Handler> Simulation<H> {
-    /// Makes the handler, and the first turn of its loop, with `on_start`.
+    /// Creates the handler and runs the first turn of its loop, with `on_start`.
     ///
     /// # Errors
-    /// The handler could not be made.
+    /// The factory could not create the handler.
     pub fn start<F, R>(builder: Builder<H>, make_handler: F) -> Result<Self, StartError>
     where
         F: FnOnce(LoopId, &Remote<H::Msg>) -> R,
@@ -133,7 +133,7 @@ impl<H: Handler> Simulation<H> {
         Ok(simulation)
     }
 
-    /// A client connects. Whether the handler accepted it says [`Simulation::is_closed`].
+    /// A client connects. [`Simulation::is_closed`] tells whether the handler accepted it.
     pub fn connect(&mut self) -> SimulatedPeer {
         let socket = self.world.borrow_mut().connect();
         self.settle();
@@ -146,19 +146,19 @@ impl<H: Handler> Simulation<H> {
         self.settle();
     }
 
-    /// What was written to the peer since the last call.
+    /// The bytes written to the peer since the last call.
     pub fn received(&mut self, peer: SimulatedPeer) -> Vec<u8> {
         std::mem::take(&mut self.world.borrow_mut().sockets[peer.0].written)
     }
 
-    /// The peer takes only so many bytes more, until it is told otherwise: 0 is a peer that does not read.
-    /// `usize::MAX`, as at the beginning, is one that takes everything.
+    /// The peer takes this many bytes more, until the next call: 0 is a peer that does not read. `usize::MAX`, the
+    /// initial value, is a peer that takes everything.
     pub fn take_at_most(&mut self, peer: SimulatedPeer, bytes: usize) {
         self.world.borrow_mut().make_room(peer.0, bytes);
         self.settle();
     }
 
-    /// The peer has finished sending, and still reads.
+    /// The peer finishes sending, and still reads.
     pub fn finish(&mut self, peer: SimulatedPeer) {
         self.world.borrow_mut().end(peer.0);
         self.settle();
@@ -170,7 +170,7 @@ impl<H: Handler> Simulation<H> {
         self.settle();
     }
 
-    /// The next connection that the handler began to make, with its destination. It is under way until
+    /// The next connection that the handler began to make, with its destination. It is pending until
     /// [`Simulation::establish`] or [`Simulation::reset`].
     pub fn next_connect(&mut self) -> Option<(Address, SimulatedPeer)> {
         let next = self.world.borrow().connect_of(self.connects_seen)?;
@@ -178,7 +178,7 @@ impl<H: Handler> Simulation<H> {
         Some((next.0, SimulatedPeer(next.1)))
     }
 
-    /// A connection that the handler makes is made.
+    /// Completes a connection that the handler makes.
     pub fn establish(&mut self, peer: SimulatedPeer) {
         let mut world = self.world.borrow_mut();
         world.sockets[peer.0].unconnected = false;
@@ -200,11 +200,11 @@ impl<H: Handler> Simulation<H> {
         world.sockets[peer.0].shut_down || world.is_closed(peer.0)
     }
 
-    /// Time passes, and whatever becomes due in it happens in its order.
+    /// Lets time pass; everything that becomes due happens in order.
     pub fn pass(&mut self, span: Duration) {
         let mut left = span;
         while !left.is_zero() {
-            // As far as the loop would sleep, so that nothing happens later than it should.
+            // Only as far as the loop would sleep, so that nothing happens too late.
             let asleep = self.world.borrow().sleep().unwrap_or(left);
             let step = asleep.clamp(Duration::from_millis(1), Duration::MAX).min(left);
             self.world.borrow_mut().pass(step);
@@ -213,7 +213,7 @@ impl<H: Handler> Simulation<H> {
         }
     }
 
-    /// Lets the loop turn until it would sleep. Needed after something was posted through [`Simulation::remote`].
+    /// Lets the loop turn until it would sleep. Needed after a post through [`Simulation::remote`].
     pub fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
             let quiet = self.world.borrow().events.is_empty();
@@ -230,7 +230,7 @@ impl<H: Handler> Simulation<H> {
         panic!("the loop did not come to rest in {TURNS_MAX} turns");
     }
 
-    /// The server begins to drain; whoever is left after `within` is cut off.
+    /// The server begins to drain; connections that are left after `within` are aborted.
     pub fn drain(&mut self, within: Duration) {
         let deadline = self.world.borrow().now + within;
         self.shared.begin_drain(deadline, Duration::ZERO);
@@ -251,7 +251,7 @@ impl<H: Handler> Simulation<H> {
         self.reactor.handler()
     }
 
-    /// Connections, those that are closing included.
+    /// The number of connections, including those that are closing.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.connections()

@@ -1,5 +1,5 @@
-//! Owns the coarse time of deadlines: a count of ticks since a loop started. Must never read a clock; the
-//! caller brings the time along.
+//! Owns the coarse time of deadlines: a count of ticks since a loop started. Must never read a clock; the caller passes
+//! the time.
 
 use crate::limits::TICK;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// assert_eq!(now.after(Ticks(2)), Tick(5));
 /// assert_eq!(now.after(Ticks::NEVER), Tick::NEVER);
 /// assert_eq!(Tick(9).since(now), Ticks(6));
-/// // How long a loop can sleep that has a deadline at tick 5, and is two and a half ticks old.
+/// // How long a loop with a deadline at tick 5 can sleep, two and a half ticks after its start.
 /// assert_eq!(Tick(5).to_elapsed() - TICK * 5 / 2, TICK * 5 / 2);
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -27,7 +27,7 @@ pub struct Tick(pub u32);
 /// use netcore::time::{Tick, Ticks};
 /// use std::time::Duration;
 ///
-/// // The tick that is going on has begun already, so one more is waited for.
+/// // The current tick has begun already, so one more is waited for.
 /// let span = Ticks::from_duration(TICK * 3);
 /// assert_eq!(span, Ticks(4));
 /// assert_eq!(Tick(10).after(span), Tick(14));

@@ -1,5 +1,5 @@
-//! Stands in for TLS when the feature `tls` is off: no value of these types exists, so that the compiler removes
-//! whatever is done with one.
+//! Stands in for TLS when the feature `tls` is off: no value of these types exists, so the compiler removes all code
+//! that uses one.
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice, Write};

@@ -1,15 +1,15 @@
 //! Owns the order of deadlines of one loop: a hashed timer wheel. Must never cancel or move an entry; owners
 //! keep their true deadline and put themselves back when an entry comes up before it.
 //!
-//! An entry is the value alone, so a million numbers of slots cost 4 MB. What lies beyond one revolution is put at its
-//! end and comes up early.
+//! An entry is the value alone, so a million slot numbers cost 4 MB. An entry beyond one revolution is put at the end
+//! of the revolution and comes up early.
 
 use crate::limits::WHEEL_SLOTS;
 use crate::time::{Tick, Ticks};
 
 const WORD_BITS: usize = u64::BITS as usize;
 
-/// A slot that has come up keeps the memory of so many entries.
+/// The memory that a slot keeps after it has come up, in entries.
 const KEPT_ENTRIES_MAX: usize = 64;
 
 const _: () = assert!(WHEEL_SLOTS.is_multiple_of(WORD_BITS));
@@ -64,14 +64,14 @@ impl<T> Wheel<T> {
         self.len
     }
 
-    /// Nothing will come up.
+    /// Whether nothing will come up.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Puts `value` in to come up at `at`, and returns the tick at which it really will: later than `at` if
-    /// that has passed already, earlier if it is more than a revolution away.
+    /// Puts `value` in to come up at `at`, and returns the tick at which it really will: later than `at` if that has
+    /// passed already, earlier if it is more than a revolution away.
     ///
     /// ```
     /// use netcore::time::Tick;
@@ -102,8 +102,8 @@ impl<T> Wheel<T> {
         at
     }
 
-    /// Moves what is due at `now` into `due`, each with its tick, but at most `max` entries; the rest comes up
-    /// at the next call.
+    /// Moves the entries that are due at `now` into `due`, each with its tick, but at most `max` entries; the rest
+    /// comes up at the next call.
     pub fn expire(&mut self, now: Tick, max: usize, due: &mut Vec<(Tick, T)>) {
         let mut room = max;
         while self.next <= now && self.len > 0 {
@@ -131,7 +131,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// The tick at which something comes up next.
+    /// The tick at which the next entry comes up.
     #[must_use]
     pub fn next_due(&self) -> Option<Tick> {
         if self.len == 0 {

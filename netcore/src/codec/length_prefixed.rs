@@ -1,5 +1,5 @@
-//! Owns the framing "a length, then that many bytes" in its usual variations. Must never wait for bytes of a
-//! frame that its declared length already condemns.
+//! Owns the framing "a length, then that many bytes" in its usual variations. Must never wait for bytes of a frame
+//! whose declared length is already invalid.
 
 use super::{Codec, Decoded};
 use bytes::BytesMut;
@@ -51,10 +51,10 @@ pub struct LengthPrefixed {
 /// use netcore::codec::{Codec, FrameError, LengthPrefixed};
 ///
 /// let mut codec = LengthPrefixed::new(10);
-/// // Refused when the length is known, whatever has arrived of the frame.
+/// // Refused as soon as the length is known.
 /// let too_long = FrameError::TooLong { len: 15, max: 14 };
 /// assert_eq!(codec.decode(b"\0\0\0\x0b"), Err(too_long));
-/// // What the other side would refuse is not sent either.
+/// // A frame that the other side would refuse is not sent either.
 /// assert_eq!(codec.encode(b"eleven char", &mut bytes::BytesMut::new()), Err(too_long));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -178,7 +178,7 @@ impl LengthPrefixed {
     ///
     /// let mut codec = LengthPrefixed::new(16);
     /// assert!(codec.decode(b"\0\0\x10\0").is_err());
-    /// // Whoever has logged in may send more.
+    /// // A client that has logged in may send more.
     /// codec.set_max(64 * 1024);
     /// assert!(codec.decode(b"\0\0\x10\0").is_ok());
     /// assert_eq!(codec.max(), 64 * 1024);

@@ -1,11 +1,12 @@
-//! Owns the framing "everything up to a delimiter", lines being the usual case. Must never look twice at a byte it
-//! has looked at, and never wait for the end of a line that is too long already.
+//! Owns the framing "everything up to a delimiter", lines being the usual case. Must never look twice at the same byte,
+//! and never wait for the end of a line that is too long already.
 
 use super::{Codec, Decoded};
 use bytes::BytesMut;
 use std::num::NonZeroUsize;
 
-/// Frames that end with a delimiter: a line feed, or any other sequence of bytes. A frame is what is before it.
+/// Frames that end with a delimiter: a line feed, or any other sequence of bytes. The frame is the part before the
+/// delimiter.
 ///
 /// ```
 /// use netcore::codec::{Codec, Decoded, Delimited};
@@ -35,13 +36,13 @@ pub struct Delimited {
 ///
 /// let mut lines = Delimited::lines(4);
 /// assert_eq!(lines.decode(b"endless"), Err(DelimiterError::TooLong { max: 4 }));
-/// // Two lines where one was meant would be somebody else's command.
+/// // Two lines instead of one could inject a command.
 /// let two = Delimited::lines(100).encode(b"hello\nQUIT", &mut BytesMut::new());
 /// assert_eq!(two, Err(DelimiterError::ContainsDelimiter));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DelimiterError {
-    /// There is no delimiter within so many bytes.
+    /// There is no delimiter within this many bytes.
     #[error("no end of a frame within {max} bytes")]
     TooLong {
         /// The limit in force, in bytes without the delimiter.

@@ -14,7 +14,7 @@ pub use owned::Owned;
 use bytes::BytesMut;
 use std::num::NonZeroUsize;
 
-/// What a codec made of the bytes received so far.
+/// The result of decoding the bytes received so far.
 ///
 /// ```
 /// use netcore::codec::{Codec, Decoded, Delimited, DelimiterError};
@@ -39,7 +39,7 @@ pub enum Decoded<F> {
     Frame {
         /// The frame.
         frame: F,
-        /// How many bytes from the start of the input it took. At most the length of the input.
+        /// How many bytes from the start of the input the frame took. At most the length of the input.
         used: NonZeroUsize,
     },
     /// The input ends within a frame.
@@ -50,7 +50,7 @@ pub enum Decoded<F> {
     },
 }
 
-/// What a frame means for the liveness of the connection.
+/// The meaning of a frame for the liveness of the connection.
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -93,7 +93,7 @@ pub enum Decoded<F> {
 pub enum Beat {
     /// Nothing: it goes to the handler.
     Data,
-    /// The peer asks whether we are there; the library answers and the handler never sees it.
+    /// The peer asks whether we are alive; the library answers and the handler never sees it.
     Ping,
     /// The peer's answer to our ping; the handler never sees it.
     Pong,
@@ -102,8 +102,8 @@ pub enum Beat {
 /// Cuts a byte stream into frames and writes frames as bytes. One value per connection, so it may hold state
 /// such as the limits in force.
 ///
-/// A received frame may borrow from the bytes it was decoded from, and so cost neither an allocation nor a copy:
-/// the handler copies what it keeps. Or it owns what it holds, and can be moved to a worker as it is.
+/// A received frame may borrow from the bytes it was decoded from, and then costs neither an allocation nor a copy: the
+/// handler copies what it keeps. Or it owns its bytes, and can be moved to a worker as it is.
 ///
 /// ```
 /// use netcore::codec::{Codec, Decoded};
@@ -135,9 +135,9 @@ pub enum Beat {
 pub trait Codec: 'static {
     /// A received frame.
     type In<'a>;
-    /// What can be sent.
+    /// A frame to send.
     type Out: ?Sized;
-    /// Why bytes are not a frame. Ends the connection.
+    /// The error for bytes that are not a frame. It ends the connection.
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// Decodes the first frame of `src`, which has at least one byte and begins at the first byte of a frame.
@@ -151,10 +151,10 @@ pub trait Codec: 'static {
     /// Appends `out` to `dst`, which may already hold other frames.
     ///
     /// # Errors
-    /// `out` has no representation. What was appended so far is removed again by the library.
+    /// `out` has no representation. The library removes the bytes that were appended so far.
     fn encode(&self, out: &Self::Out, dst: &mut BytesMut) -> Result<(), Self::Error>;
 
-    /// Bytes of the longest frame that is sent, its header included, if there is a longest one. A server whose
+    /// Bytes of the longest frame that is sent, its header included; `None` without a limit. A server whose
     /// [`Outbound`](crate::Outbound) has no room for one above high water warns when it accepts its first connection.
     fn frame_bytes_max(&self) -> Option<usize> {
         None

@@ -1,4 +1,4 @@
-//! Owns the end of a connection: who began it, and the steps to it. Must never lose the first reason given.
+//! Owns the end of a connection: the side that began it, and the steps to it. Must never lose the first reason given.
 
 use super::{BY_LIBRARY, Core, END_REPORTED, END_SEEN, Phase, Sending};
 use crate::close::{CloseHow, CloseReason, Initiator};
@@ -41,12 +41,12 @@ impl<C: Codec> Core<C> {
         self.reason.as_deref()
     }
 
-    /// Takes the reason out of a connection that is over.
+    /// Takes the reason of a connection that is over.
     pub fn take_reason(&mut self) -> Option<CloseReason<C::Error>> {
         self.reason.take().map(|reason| *reason)
     }
 
-    /// Puts back a reason that was taken to show it to the application, over whatever has been given since.
+    /// Puts back a reason that was taken to show it to the application. It replaces any reason given since.
     pub fn restore_reason(&mut self, reason: CloseReason<C::Error>) {
         self.reason = Some(Box::new(reason));
     }
@@ -56,9 +56,9 @@ impl<C: Codec> Core<C> {
         self.flags & END_SEEN != 0
     }
 
-    /// Begins the end. A connection that is closing already keeps its first reason; only `Abort` still changes
-    /// anything then. Ends that the library begins get the linger time for everything, ends that others begin
-    /// go on while something can be written.
+    /// Begins the end. A connection that is closing already keeps its first reason; only `Abort` still has an effect
+    /// then. An end that the library begins gets the linger time for everything; another end goes on while bytes can be
+    /// written.
     pub fn close(&mut self, reason: CloseReason<C::Error>, how: CloseHow, now: Tick) {
         if self.phase == Phase::Closed {
             return;
@@ -81,8 +81,8 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// Whether frames can be queued although the connection is being flushed: while the application is told
-    /// of an end that it did not begin.
+    /// Whether frames can be queued although the connection is being flushed: while the application is told of an end
+    /// that it did not begin.
     ///
     /// ```
     /// use netcore::conn::Core;
@@ -109,7 +109,7 @@ impl<C: Codec> Core<C> {
         self.last_words = allowed;
     }
 
-    /// Whether [`poll_writable`](Self::poll_writable) or [`poll_end`](Self::poll_end) may have something to say.
+    /// Whether [`poll_writable`](Self::poll_writable) or [`poll_end`](Self::poll_end) may have something to report.
     pub const fn has_news(&self) -> bool {
         self.writable || self.flags & (END_SEEN | END_REPORTED) == END_SEEN
     }
@@ -129,8 +129,8 @@ impl<C: Codec> Core<C> {
         Some(ending)
     }
 
-    /// Nothing more is to be sent: when what is queued has been written, our side is shut down. The peer can go
-    /// on sending.
+    /// Nothing more will be sent: when the queued bytes have been written, our side is shut down. The peer can go on
+    /// sending.
     ///
     /// ```
     /// use netcore::conn::{Core, Phase};
@@ -157,7 +157,7 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// Everything is written behind which our side is to be shut down.
+    /// Whether everything before our shut-down is written.
     pub const fn is_shutdown_due(&self) -> bool {
         self.outbox.is_none()
             && match self.phase {
@@ -167,8 +167,8 @@ impl<C: Codec> Core<C> {
             }
     }
 
-    /// Whether everything is written and our side of the socket is to be shut down; says so once and moves on.
-    /// If the peer has finished, too, a connection that is being closed is closed thereby.
+    /// Whether everything is written and our side of the socket must be shut down; true once, and moves on. If the peer
+    /// has finished, too, a connection that is closing is then closed.
     pub fn poll_shutdown(&mut self, now: Tick) -> bool {
         if !self.is_shutdown_due() {
             return false;
@@ -187,7 +187,7 @@ impl<C: Codec> Core<C> {
         finished != Sending::Finished
     }
 
-    /// Whether the connection ended before all that was queued was written.
+    /// Whether the connection ended before all queued bytes were written.
     ///
     /// ```
     /// use netcore::conn::Core;

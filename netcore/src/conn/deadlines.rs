@@ -1,5 +1,5 @@
-//! Owns which deadline of a connection comes next and what happens when it passes. Must never be told of
-//! activity: deadlines are computed from the times of the last activity, so that activity costs one store.
+//! Owns the next deadline of a connection and its effect. Must never be told of activity: deadlines are computed from
+//! the times of the last activity, so that activity costs one store.
 
 use super::{AWAITING_PONG, BY_LIBRARY, Core, END_SEEN, FIRST_PING_PASSED, NEVER_PING, Phase};
 use crate::close::CloseReason;
@@ -7,7 +7,7 @@ use crate::codec::{Beat, Codec};
 use crate::config::Settings;
 use crate::time::{Tick, Ticks};
 
-/// What a passed deadline asks for.
+/// The effect of a passed deadline.
 ///
 /// ```
 /// use netcore::conn::{Core, Expiry};
@@ -19,7 +19,7 @@ use crate::time::{Tick, Ticks};
 /// # let mut core = Core::new(LengthPrefixed::new(100), Tick(0), 0, &settings);
 ///
 /// let due = core.next_deadline(&settings);
-/// // A byte has arrived meanwhile, so the timer comes too early.
+/// // A byte has arrived since, so the timer comes too early.
 /// core.handle_received(Tick(5));
 /// assert!(matches!(core.handle_deadline(&settings, due), Expiry::Nothing));
 /// let due = core.next_deadline(&settings);
@@ -35,9 +35,9 @@ pub enum Expiry<E> {
     Nothing,
     /// A ping was queued.
     Pinged,
-    /// The connection has to be closed for this reason.
+    /// The connection must be closed for this reason.
     Close(CloseReason<E>),
-    /// The time for closing in good order is over; the connection is closed now.
+    /// The time for a clean close is over; the connection is closed now.
     Closed,
 }
 
@@ -104,7 +104,7 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// When the peer has been silent for too long, and what that is called.
+    /// When the peer has been silent for too long, and the reason that this gives.
     fn silence_deadline(&self, settings: &Settings) -> (Tick, CloseReason<C::Error>) {
         if self.is_paused() {
             return (Tick::NEVER, CloseReason::IdleTimeout);
@@ -131,7 +131,7 @@ impl<C: Codec> Core<C> {
             let share = u64::from(span.0) * u64::from(self.jitter) / u64::from(u16::MAX);
             quiet.min(self.opened.after(Ticks(share as u32)))
         } else {
-            // A ping for which there was no room is tried again after as long.
+            // A ping that found no room is tried again after the same time.
             quiet.max(self.pinged.after(self.jittered(span)))
         }
     }

@@ -1,5 +1,5 @@
-//! Owns bytes that were received but not yet decoded, for as long as there are any. Must never grow ahead of
-//! the bytes that really arrived by more than a constant.
+//! Owns received bytes that are not yet decoded, for as long as there are any. Must never grow ahead of the bytes that
+//! really arrived by more than a constant.
 
 use crate::limits::INBOX_RESERVE_BYTES_MAX;
 use crate::time::Tick;
@@ -64,15 +64,15 @@ impl Inbox {
         self.partial_since.get_or_insert(now);
     }
 
-    /// Appends everything that is left of `input`.
+    /// Appends the rest of `input`.
     pub(super) fn append(&mut self, input: &mut &[u8]) {
         let all = input.len();
         self.take(all, input);
     }
 
-    /// Appends as much of `input` as the frame at the head asked for. A codec that asks for one byte at a time,
-    /// because it looks for a delimiter, gets twice as much each time instead: otherwise it would look at the
-    /// same bytes again for each byte.
+    /// Appends as much of `input` as the frame at the head asked for. A codec that asks for one byte at a time, because
+    /// it looks for a delimiter, gets twice as much each time instead; otherwise it would look at the same bytes again
+    /// for each byte.
     pub(super) fn fill(&mut self, input: &mut &[u8]) {
         let missing = self.need.saturating_sub(self.len());
         let wanted = if missing <= 1 { self.len().max(64) } else { missing };

@@ -46,7 +46,7 @@ use crate::time::Tick;
 use inbox::Inbox;
 use outbox::Outbox;
 
-/// Where a connection is in its life.
+/// The phase of a connection.
 ///
 /// ```
 /// use netcore::conn::{Core, Expiry, Phase};
@@ -62,7 +62,7 @@ use outbox::Outbox;
 /// // Nothing is queued: our side is shut down at once.
 /// assert!(core.poll_shutdown(Tick(1)));
 /// assert_eq!(core.phase(), Phase::Lingering);
-/// // A peer that never does the same is not waited for longer than the linger time.
+/// // We wait at most the linger time for a peer that never closes its side.
 /// let over = core.next_deadline(&settings);
 /// assert!(matches!(core.handle_deadline(&settings, over), Expiry::Closed));
 /// assert_eq!(core.phase(), Phase::Closed);
@@ -71,16 +71,16 @@ use outbox::Outbox;
 pub enum Phase {
     /// Frames go both ways.
     Open,
-    /// What is queued is being written; nothing is read or queued any more.
+    /// Queued bytes are being written; nothing is read or queued any more.
     Flushing,
-    /// Our side is shut down; waiting for the peer to do the same, so that what it has not read yet is not
-    /// destroyed by a reset.
+    /// Our side is shut down; we wait for the peer to do the same, so that a reset does not destroy bytes that it has
+    /// not read yet.
     Lingering,
-    /// Over.
+    /// The connection is over.
     Closed,
 }
 
-/// Why a connection is not read at the moment. Any number of reasons can hold at once.
+/// Why a connection is not being read. Several reasons can hold at once.
 ///
 /// ```
 /// use netcore::conn::{Core, Pause};
@@ -102,13 +102,13 @@ pub enum Phase {
 pub enum Pause {
     /// The application asked for it.
     Application = 1,
-    /// The peer does not take what is queued for it.
+    /// The peer does not take the bytes queued for it.
     Outbound = 2,
     /// The worker pool refused a task of this connection.
     Workers = 4,
 }
 
-/// What came out of the received bytes.
+/// The result of decoding received bytes.
 ///
 /// ```
 /// use netcore::conn::{Core, Step};
@@ -140,11 +140,11 @@ pub enum Step<F, E> {
     Frame(F),
     /// A ping or pong, already taken care of.
     Beat,
-    /// Neither, but there may be more to decode.
+    /// None of these, but there may be more to decode.
     Again,
     /// Nothing more for now. All input has been taken.
     Idle,
-    /// The connection has to be closed for this reason.
+    /// The connection must be closed for this reason.
     Failed(CloseReason<E>),
 }
 
@@ -227,7 +227,7 @@ pub struct Core<C: Codec> {
     opened: Tick,
     received: Tick,
     pinged: Tick,
-    /// Since when reading is paused, or since when the connection is closing.
+    /// When reading was paused, or when the connection began to close.
     since: Tick,
     jitter: u16,
     flags: u8,
@@ -240,11 +240,11 @@ pub struct Core<C: Codec> {
     codec: C,
 }
 
-/// How far our side is on its way to a half-close.
+/// The progress of our side to a half-close.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Sending {
     Open,
-    /// What is queued is the last.
+    /// The queued bytes are the last.
     Finishing,
     /// Our side is shut down.
     Finished,
@@ -275,7 +275,7 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// Where the connection is in its life.
+    /// The phase of the connection.
     pub const fn phase(&self) -> Phase {
         self.phase
     }
@@ -290,27 +290,27 @@ impl<C: Codec> Core<C> {
         self.inbox.as_ref().map_or(0, |inbox| inbox.held())
     }
 
-    /// Neither input nor output holds memory.
+    /// Whether neither input nor output holds memory.
     pub const fn is_idle(&self) -> bool {
         self.inbox.is_none() && self.outbox.is_none()
     }
 
-    /// Reading is paused for at least one reason.
+    /// Whether reading is paused for at least one reason.
     pub const fn is_paused(&self) -> bool {
         self.pauses != 0
     }
 
-    /// Reading is paused for this reason.
+    /// Whether reading is paused for this reason.
     pub const fn is_paused_by(&self, why: Pause) -> bool {
         self.pauses & why as u8 != 0
     }
 
-    /// The application has declared the connection established, or does not have to.
+    /// Whether the application has declared the connection established, or need not.
     pub const fn is_established(&self) -> bool {
         self.flags & ESTABLISHED != 0
     }
 
-    /// Received bytes are wanted, be it only to discard them.
+    /// Whether received bytes are wanted, if only to discard them.
     pub const fn wants_input(&self) -> bool {
         let seen = self.flags & END_SEEN != 0;
         match self.phase {
@@ -320,7 +320,7 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// Bytes are held that may contain whole frames, and nothing keeps them from being decoded.
+    /// Whether held bytes may contain whole frames, and nothing prevents their decoding.
     pub fn has_undecoded(&self) -> bool {
         let waiting = self.inbox.as_ref().is_some_and(|inbox| !inbox.is_partial());
         waiting && self.phase == Phase::Open && self.pauses == 0
@@ -374,8 +374,8 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// Stops reading for this reason, too. Bytes that were received already are kept undecoded, and the
-    /// deadlines that depend on the peer sending something stand still.
+    /// Stops reading for this reason, too. Bytes that were received already are kept undecoded, and the deadlines that
+    /// wait for the peer stand still.
     pub const fn pause(&mut self, why: Pause, now: Tick) {
         if self.pauses == 0 && matches!(self.phase, Phase::Open) {
             self.since = now;
@@ -383,7 +383,7 @@ impl<C: Codec> Core<C> {
         self.pauses |= why as u8;
     }
 
-    /// Takes this reason away. When it was the last, deadlines move by the time they stood still, and
+    /// Takes this reason away. If it was the last, deadlines move by the time they stood still, and
     /// [`has_undecoded`](Self::has_undecoded) and [`wants_input`](Self::wants_input) say how to go on.
     pub fn resume(&mut self, why: Pause, now: Tick) {
         let before = self.pauses;

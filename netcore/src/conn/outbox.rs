@@ -1,4 +1,4 @@
-//! Owns what is queued for one peer, in order. Must never look inside a frame, and never write.
+//! Owns the bytes that are queued for one peer, in order. Must never look inside a frame, and never write.
 
 use crate::codec::Codec;
 use crate::limits::{
@@ -21,15 +21,15 @@ pub(super) struct Outbox {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
     chunk_bytes: usize,
-    /// Bytes of the frame that was encoded last, as a guess at the next.
+    /// Bytes of the newest encoded frame, as an estimate for the next.
     encoded: usize,
-    /// Bytes of memory of the open chunk: the chunk itself no longer counts what was written from its front.
+    /// Bytes of memory of the open chunk: the chunk itself does not count bytes written from its front.
     tail_bytes: usize,
     progress: Tick,
 }
 
 impl Outbox {
-    /// An empty queue that begins to be stalled `now`.
+    /// An empty queue; `now` counts as its last write.
     pub(super) fn new(now: Tick) -> Self {
         Self {
             chunks: VecDeque::new(),
@@ -92,8 +92,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Lets `write` append to the open chunk; takes it back if the queue would pass `limit`. Returns the bytes
-    /// that it wanted to append.
+    /// Lets `write` append to the open chunk; undoes it if the queue would pass `limit`. Returns the bytes that it
+    /// wanted to append.
     pub(super) fn append_within(&mut self, limit: usize, write: impl FnOnce(&mut BytesMut)) -> usize {
         self.reserve(1);
         let before = self.tail.len();
@@ -106,7 +106,7 @@ impl Outbox {
         appended
     }
 
-    /// All that is queued, if it is in one piece and not in several.
+    /// All queued bytes, if they are in one piece.
     pub(super) fn slice(&self) -> Option<&[u8]> {
         match (self.chunks.front(), self.tail.is_empty()) {
             (None, _) => Some(&self.tail),
@@ -127,12 +127,12 @@ impl Outbox {
         (count, bytes)
     }
 
-    /// Makes it as good as new. It must be empty.
+    /// Resets the queue, which must be empty.
     pub(super) fn recycle(&mut self) {
         self.tail.clear();
     }
 
-    /// Gives up memory that is much more than what is queued needs.
+    /// Gives up memory that is far more than the queued bytes need.
     pub(super) fn shrink(&mut self) {
         if self.tail_bytes > 4 * self.tail.len() + TAIL_BYTES_COPIED_MAX {
             self.tail = BytesMut::from(&self.tail[..]);
@@ -145,7 +145,7 @@ impl Outbox {
         size_of::<Self>() + self.tail_bytes + self.chunks.capacity() * size_of::<Bytes>()
     }
 
-    /// Begins to be stalled `now`.
+    /// `now` counts as the last write.
     pub(super) const fn begin(&mut self, now: Tick) {
         self.progress = now;
     }
@@ -176,18 +176,18 @@ impl Outbox {
         }
     }
 
-    /// Makes room in the open chunk, in larger steps than it would by itself, because most are written and gone
-    /// within the turn; or in a new one.
+    /// Makes room in the open chunk, or in a new one. The steps are larger than usual, because most bytes are written
+    /// and gone within the turn.
     #[inline]
     fn reserve(&mut self, bytes: usize) {
         let missing = self.tail.capacity() - self.tail.len() < bytes;
-        // Where much is in the chunk already, growing it would copy that.
+        // If the chunk holds much already, growing it would copy that.
         if self.tail.len() >= TAIL_BYTES_MAX || (missing && self.tail.len() >= TAIL_BYTES_COPIED_MAX) {
             self.close_tail();
         }
         if self.tail.capacity() - self.tail.len() < bytes {
             let step = if bytes >= TAIL_BYTES_COPIED_MAX {
-                // Of large frames, as many as a chunk may hold; what is not used is not touched either.
+                // For large frames: as many as a chunk may hold; unused memory is never touched.
                 TAIL_BYTES_MAX + bytes
             } else if self.chunks.is_empty() {
                 (3 * self.tail.len()).max(TAIL_BYTES_MIN)
@@ -212,7 +212,7 @@ impl Outbox {
     }
 }
 
-/// Why encoding left nothing behind.
+/// The reason for which encoding added nothing.
 pub(super) enum EncodeError<E> {
     Codec(E),
     Full,

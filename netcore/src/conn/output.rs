@@ -1,5 +1,5 @@
-//! Owns the sending half of a connection: what may be queued, and when the application is told to go on. Must
-//! never let the queue of a connection pass its limit plus the reserve for replies.
+//! Owns the sending half of a connection: the bytes that may be queued, and the time when the application is told to go
+//! on. Must never let the queue of a connection pass its limit plus the reserve for replies.
 
 use super::{Core, NEVER_PING, Pause, Phase, Sending, WRITABLE_WANTED};
 use crate::close::{CloseHow, CloseReason, Queued, SendError};
@@ -11,8 +11,8 @@ use crate::time::Tick;
 use bytes::Bytes;
 use std::io::IoSlice;
 
-/// The memory of out-queues, for whichever connections of a loop send next: most queues live for less than a turn.
-/// Holds up to [`SPARE_OUTBOX_BYTES_MAX`](crate::limits::SPARE_OUTBOX_BYTES_MAX).
+/// Memory for the out-queues of a loop's connections: most queues live for less than a turn. Holds up to
+/// [`SPARE_OUTBOX_BYTES_MAX`](crate::limits::SPARE_OUTBOX_BYTES_MAX).
 ///
 /// ```
 /// use netcore::conn::{Core, Spare};
@@ -65,7 +65,7 @@ impl<C: Codec> Core<C> {
         self.outbox.as_ref().map_or(0, |outbox| outbox.len())
     }
 
-    /// There is something to write.
+    /// Whether there is something to write.
     pub const fn wants_output(&self) -> bool {
         self.outbox.is_some() && matches!(self.phase, Phase::Open | Phase::Flushing)
     }
@@ -105,7 +105,7 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// Queues a frame that is encoded already, shared with whoever else holds it.
+    /// Queues a frame that is encoded already; its bytes may be shared.
     ///
     /// # Errors
     /// Nothing was queued; see [`SendError`].
@@ -119,7 +119,7 @@ impl<C: Codec> Core<C> {
         self.queue(&marks, now, frame, marks.limit)
     }
 
-    /// Queues the encoded answer to something that was admitted, for which a place beyond the limit is kept.
+    /// Queues the encoded answer to an admitted request, which may use the reserve beyond the limit.
     ///
     /// # Errors
     /// Nothing was queued; see [`SendError`].
@@ -170,7 +170,8 @@ impl<C: Codec> Core<C> {
             .map_or_else(|closing| closing, |()| self.note_refused(&marks, now))
     }
 
-    /// Has [`poll_writable`](Self::poll_writable) say when the queue has fallen to low water; `false` if it is not above.
+    /// Makes [`poll_writable`](Self::poll_writable) report when the queue has fallen to low water; `false` if it is not
+    /// above.
     ///
     /// ```
     /// use netcore::conn::Core;
@@ -196,12 +197,12 @@ impl<C: Codec> Core<C> {
         above
     }
 
-    /// What to write next if that is in one piece, as it mostly is.
+    /// The next bytes to write, if they are in one piece, as they usually are.
     pub fn slice(&self) -> Option<&[u8]> {
         self.outbox.as_ref()?.slice()
     }
 
-    /// Fills `slices` with what to write next; returns how many and how many bytes they are.
+    /// Fills `slices` with the next bytes to write; returns the numbers of slices and bytes.
     ///
     /// ```
     /// use netcore::limits::WRITE_SLICES_MAX;
@@ -233,7 +234,7 @@ impl<C: Codec> Core<C> {
             .map_or((0, 0), |outbox| outbox.slices(slices))
     }
 
-    /// `written` bytes of what [`slices`](Self::slices) offered are gone.
+    /// `written` bytes of the offered [`slices`](Self::slices) were written.
     pub fn handle_written(&mut self, settings: &Settings, now: Tick, written: usize) {
         self.written(settings, now, written, &mut Spare::default());
     }
@@ -253,22 +254,22 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// What is queued has to wait for the peer: gives up memory that it does not need.
+    /// The queued bytes must wait for the peer: gives up memory that they do not need.
     pub fn shrink(&mut self) {
         if let Some(outbox) = &mut self.outbox {
             outbox.shrink();
         }
     }
 
-    /// Has the next frame queued in memory that was used before, if nothing is queued. Something has to be queued
-    /// then, or [`give_back`](Self::give_back) called.
+    /// Gives the queue used memory if it is empty. Afterwards a frame must be queued, or [`give_back`](Self::give_back)
+    /// called.
     pub fn lend(&mut self, now: Tick, spare: &mut Spare) {
         if self.outbox.is_none() {
             self.outbox = spare.take(now);
         }
     }
 
-    /// Gives an out-queue back that is empty.
+    /// Gives the memory of an empty out-queue back.
     pub fn give_back(&mut self, spare: &mut Spare) {
         if self.outbox.as_ref().is_some_and(|outbox| outbox.len() == 0)
             && let Some(outbox) = self.outbox.take()
@@ -277,8 +278,7 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// Whether the queue has fallen to low water after it had been above high water or had refused a frame.
-    /// Says so once.
+    /// Whether the queue has fallen to low water after it had been above high water or had refused a frame. True once.
     ///
     /// ```
     /// use netcore::conn::Core;
@@ -300,7 +300,7 @@ impl<C: Codec> Core<C> {
         std::mem::replace(&mut self.writable, false)
     }
 
-    /// Queues a ping or pong; returns whether it did: the codec may have none, or the queue no room.
+    /// Queues a ping or pong; returns whether it did: the codec may have none, or the queue may be full.
     pub(super) fn queue_beat(
         &mut self,
         settings: &Settings,
@@ -309,7 +309,7 @@ impl<C: Codec> Core<C> {
         answer_to: Option<&C::In<'_>>,
     ) -> bool {
         if self.sending != Sending::Open {
-            // Behind our end nobody can be pinged or answered.
+            // After our end no ping and no pong can be sent.
             self.flags |= NEVER_PING;
             return false;
         }

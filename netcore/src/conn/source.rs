@@ -1,5 +1,5 @@
-//! Owns the bytes that frames are being decoded from: what was held, and what was just received. Must never copy
-//! received bytes unless a frame is incomplete or has to wait.
+//! Owns the bytes that frames are being decoded from: held bytes, and bytes just received. Must never copy received
+//! bytes unless a frame is incomplete or must wait.
 
 use super::{Core, Phase, Step};
 use crate::close::CloseReason;
@@ -8,8 +8,8 @@ use crate::config::Settings;
 use crate::conn::inbox::Inbox;
 use crate::time::Tick;
 
-/// What frames are decoded from, apart from the connection while that goes on: so a frame can borrow from it while
-/// the connection is used.
+/// The bytes to decode, apart from their connection meanwhile, so that a frame can borrow from them while the
+/// connection is used.
 ///
 /// See [`Core`].
 ///
@@ -35,26 +35,26 @@ use crate::time::Tick;
 pub struct Source<'a> {
     held: Option<Box<Inbox>>,
     input: &'a [u8],
-    /// Bytes of the frame that was handed out last: they go when the next one is asked for.
+    /// Bytes of the newest returned frame: they are dropped when the next one is asked for.
     taken: usize,
-    /// What the codec asked for, and when.
+    /// The number of bytes that the codec asked for, and when.
     need: Option<(usize, Tick)>,
 }
 
 impl<'a> Source<'a> {
-    /// Received bytes that are in no frame yet, and the frame that was handed out last, until the next step.
+    /// Received bytes that are in no frame yet, and the newest returned frame, until the next step.
     #[must_use]
     pub const fn input(&self) -> &'a [u8] {
         self.input
     }
 
-    /// Nothing is left behind the frame that was handed out last: no [`step`](Core::step) would find another.
+    /// Whether nothing follows the newest returned frame: no [`step`](Core::step) would find another.
     #[must_use]
     pub const fn is_spent(&self) -> bool {
         self.held.is_none() && self.need.is_none() && self.taken >= self.input.len()
     }
 
-    /// Does what was left to do after the last attempt.
+    /// Completes the last attempt.
     #[inline]
     fn advance(&mut self) {
         let taken = std::mem::take(&mut self.taken);
@@ -80,7 +80,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether there are bytes that the codec has not said to be too few.
+    /// Whether there are bytes that the codec has not called too few.
     #[inline]
     fn fill(&mut self) -> bool {
         match &mut self.held {
@@ -95,7 +95,7 @@ impl<'a> Source<'a> {
 }
 
 impl<C: Codec> Core<C> {
-    /// Takes what is held, to decode frames from it and from `input`, the newly received bytes. Until
+    /// Takes the held bytes, to decode frames from them and from `input`, the newly received bytes. Until
     /// [`finish`](Self::finish) the connection seems to hold nothing.
     pub const fn source<'a>(&mut self, input: &'a [u8]) -> Source<'a> {
         Source {
@@ -106,8 +106,8 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// The next frame. To be called until it says [`Step::Idle`] or [`Step::Failed`], or the caller has had enough;
-    /// then [`finish`](Self::finish).
+    /// The next frame. Call it until it returns [`Step::Idle`] or [`Step::Failed`], or the caller has had enough; then
+    /// call [`finish`](Self::finish).
     pub fn step<'s>(
         &mut self,
         settings: &Settings,
@@ -149,7 +149,7 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// Holds what is left of the source until decoding goes on; drops it if the connection is closing.
+    /// Holds the rest of the source until decoding goes on; drops it if the connection is closing.
     pub fn finish(&mut self, mut source: Source<'_>) {
         source.advance();
         self.inbox = source.held;
@@ -160,9 +160,9 @@ impl<C: Codec> Core<C> {
         }
     }
 
-    /// The next frame, for codecs whose frames own what they hold: out of what is held and `input`, the newly
-    /// received bytes that have not been decoded. Whatever of `input` it takes it removes from its front. To be
-    /// called until it says [`Step::Idle`], or else [`keep`](Self::keep) must be called with the rest.
+    /// The next frame, for codecs whose frames own their bytes, from the held bytes and `input`, the newly received
+    /// bytes. Removes the bytes it takes from the front of `input`. Call it until it returns [`Step::Idle`]; otherwise
+    /// call [`keep`](Self::keep) with the rest.
     ///
     /// ```
     /// use netcore::codec::{LengthPrefixed, Owned};

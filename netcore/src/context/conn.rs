@@ -1,4 +1,4 @@
-//! Owns what a handler can do to one connection.
+//! Owns the operations of a handler on one connection.
 
 use super::{LoopCx, LoopState, Slot};
 use crate::address::Peer;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 ///
 /// const LAST_CALL: u32 = 1;
 ///
-/// /// To be called in `on_drain`: a word, and half a minute for it to be heeded.
+/// /// To be called in `on_drain`: says goodbye, and gives the client half a minute.
 /// fn last_call<H: Handler>(cx: &mut ConnCx<'_, H>, word: bytes::Bytes) {
 ///     if cx.send_encoded(word).is_err() || cx.set_timer(LAST_CALL, Duration::from_secs(30)).is_err() {
 ///         cx.close(0, CloseHow::Abort);
@@ -32,11 +32,11 @@ use std::time::{Duration, Instant};
 /// ```
 pub struct ConnCx<'a, H: Handler> {
     state: &'a mut LoopState<H>,
-    /// Slots are freed at the end of a turn only, so this one exists as long as the context does.
+    /// Slots are freed at the end of a turn only, so the connection exists as long as the context does.
     id: ConnId,
 }
 
-/// The connection has as many timers as it may, see [`TIMERS_PER_CONNECTION_MAX`].
+/// The connection has the maximum of timers, see [`TIMERS_PER_CONNECTION_MAX`].
 ///
 /// ```
 /// use netcore::{ConnCx, Handler, TooManyTimers};
@@ -52,12 +52,12 @@ pub struct ConnCx<'a, H: Handler> {
 #[error("a connection has at most {TIMERS_PER_CONNECTION_MAX} timers")]
 pub struct TooManyTimers;
 
-/// The connection is in as many groups as it may, see [`GROUPS_PER_CONNECTION_MAX`].
+/// The connection is in the maximum of groups, see [`GROUPS_PER_CONNECTION_MAX`].
 ///
 /// ```
 /// use netcore::{ConnCx, Handler, TooManyGroups};
 ///
-/// /// In all of them, or in none.
+/// /// Joins all of them, or none.
 /// fn join_all<H: Handler>(cx: &mut ConnCx<'_, H>, groups: &[u64]) -> Result<(), TooManyGroups> {
 ///     let joined = groups.iter().try_for_each(|group| cx.join(*group));
 ///     if joined.is_err() {
@@ -86,11 +86,11 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         self.id
     }
 
-    /// Who the connection is with.
+    /// The other end of the connection.
     ///
     /// ```
     /// # use netcore::{ConnCx, Handler};
-    /// /// How a line of the log begins.
+    /// /// The beginning of a log line.
     /// fn subject<H: Handler>(cx: &ConnCx<'_, H>) -> String {
     ///     let peer = cx.peer();
     ///     format!("connection {} of {} on {}", cx.id(), peer.address, peer.local)
@@ -101,7 +101,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         self.state.shared.peer(&self.slot().peer)
     }
 
-    /// What was agreed on with the peer; `None` without TLS.
+    /// The result of the TLS handshake; `None` without TLS.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(&self) -> Option<&crate::tls::TlsInfo> {
@@ -116,7 +116,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     ///
     /// struct Session { next: Instant }
     ///
-    /// /// Whether this frame may be handled, if ten in a second are allowed. Asks no clock.
+    /// /// Whether this frame may be handled, if ten in a second are allowed. Reads no clock.
     /// fn admit<H: Handler<Conn = Session>>(cx: &mut ConnCx<'_, H>) -> bool {
     ///     let now = cx.now();
     ///     let session = cx.conn();
@@ -191,7 +191,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     /// use bytes::Bytes;
     /// use netcore::{ConnCx, Handler, SendError};
     ///
-    /// /// The answer may use the reserve; the advice goes only to who keeps up.
+    /// /// The answer may use the reserve; the advice goes only to a client that keeps up.
     /// fn reply<H: Handler>(cx: &mut ConnCx<'_, H>, answer: Bytes, advice: Bytes) -> Result<(), SendError> {
     ///     cx.send_reply(answer)?;
     ///     if cx.queued_bytes() < 16 * 1024 {
@@ -234,8 +234,8 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         self.slot().core.queued_bytes()
     }
 
-    /// Whether more than the low water mark is queued for the peer; if so, `on_writable` will say when it no longer is.
-    /// For what is worth producing only once the peer has taken what it has.
+    /// Whether more than the low water mark is queued for the peer. If so, `on_writable` will be called when it is no
+    /// longer. For frames that are worth producing only once the peer has taken the earlier ones.
     ///
     /// ```
     /// use netcore::{ConnCx, Handler};
@@ -265,7 +265,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     ///
     /// struct Session { user: Option<u64> }
     ///
-    /// /// What changes for whoever has logged in.
+    /// /// What changes after a client has logged in.
     /// fn log_in<H: Handler<Codec = LengthPrefixed, Conn = Session>>(cx: &mut ConnCx<'_, H>, user: u64) {
     ///     cx.conn().user = Some(user);
     ///     cx.established();
@@ -296,7 +296,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     /// connection.
     ///
     /// # Errors
-    /// The connection has too many timers; the old one of this key, if any, is gone.
+    /// The connection has too many timers; a timer of this key is unset.
     pub fn set_timer(&mut self, key: u32, after: Duration) -> Result<(), TooManyTimers> {
         let at = self.state.tick.after(Ticks::from_duration(after));
         let set = self.slot_mut().rare().timers.set(key, at);
@@ -304,7 +304,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         if set { Ok(()) } else { Err(TooManyTimers) }
     }
 
-    /// Unsets the timer of this key; whether it was set.
+    /// Unsets the timer of this key; returns whether it was set.
     ///
     /// ```
     /// # use bytes::Bytes;
@@ -319,7 +319,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     ///     if asked && timed { Flow::Continue } else { Flow::Close(1) }
     /// }
     ///
-    /// /// Whether an answer was due. If this one is too late, `on_timer` was called before it.
+    /// /// Whether an answer was expected. If this one is too late, `on_timer` was called before it.
     /// fn on_answer<H: Handler>(cx: &mut ConnCx<'_, H>) -> bool {
     ///     cx.clear_timer(ANSWER_DUE)
     /// }
@@ -349,7 +349,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         Ok(())
     }
 
-    /// Takes the connection out of a group; whether it was in.
+    /// Takes the connection out of a group; returns whether it was a member.
     pub fn leave(&mut self, group: u64) -> bool {
         let Some(rare) = self.slot_mut().rare.as_mut() else {
             return false;
@@ -365,12 +365,12 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         membership.is_some()
     }
 
-    /// The groups the connection is in.
+    /// The groups of the connection.
     ///
     /// ```
     /// use netcore::{ConnCx, Handler, TooManyGroups};
     ///
-    /// /// Goes to another room, from whichever it was in.
+    /// /// Goes to another room, from any room it was in.
     /// fn go_to<H: Handler>(cx: &mut ConnCx<'_, H>, room: u64) -> Result<(), TooManyGroups> {
     ///     let rooms: Vec<u64> = cx.groups().collect();
     ///     for other in rooms {
@@ -397,18 +397,18 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     /// #     fn key(&self) -> u64 { self.0 }
     /// #     fn run(self, (): &mut ()) {}
     /// # }
-    /// /// To be called in `on_timer`: once a minute, what the client did is written down.
+    /// /// To be called in `on_timer`: once a minute, writes down what the client did.
     /// fn report<H: Handler<Task = Report>>(cx: &mut ConnCx<'_, H>) {
     ///     let task = Report(cx.id().as_u64());
     ///     if cx.offload(task).is_err() {
-    ///         // The one of the last minute still waits: this minute is part of the next report.
+    ///         // The task of the last minute still waits: this minute is part of the next report.
     ///     }
     /// }
     /// ```
     ///
     /// # Errors
-    /// The task comes back: [`SubmitError::Full`] if another one of this connection waits for room,
-    /// [`SubmitError::Stopped`] if the pool has stopped or the server has none.
+    /// The task comes back: [`SubmitError::Full`] if another task of this connection waits for room,
+    /// [`SubmitError::Stopped`] if the pool has stopped or the server has no pool.
     pub fn offload(&mut self, task: H::Task) -> Result<(), SubmitError<H::Task>> {
         let offloaded = self.state.offload(self.id, task);
         self.state.touch(self.id);
@@ -422,7 +422,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
     /// use bytes::Bytes;
     /// use netcore::{CloseHow, ConnCx, ConnId, Handler, Queued};
     ///
-    /// /// Passes a frame on within the loop, one way: whoever sends faster than the other one reads has to wait.
+    /// /// Passes a frame on within the loop, one way: a sender that is faster than the receiver must wait.
     /// fn relay<H: Handler>(cx: &mut ConnCx<'_, H>, to: ConnId, frame: Bytes) {
     ///     let sent = cx.loop_cx().conn(to).map(|mut to| to.send_encoded(frame));
     ///     match sent {
@@ -436,12 +436,12 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         self.with_core(|core, _, now| core.pause(Pause::Application, now));
     }
 
-    /// Goes on reading, unless the library has a reason of its own to pause. What was kept comes first; calls
-    /// of `on_frame` begin after this callback.
+    /// Goes on reading, unless the library has a reason of its own to pause. Kept bytes come first; calls of `on_frame`
+    /// begin after this callback.
     ///
     /// ```
     /// # use netcore::{ConnCx, ConnId, Handler};
-    /// /// To be called in `on_writable`: there is room for what `source` has to say.
+    /// /// To be called in `on_writable`: there is room for frames of `source`.
     /// fn go_on<H: Handler>(cx: &mut ConnCx<'_, H>, source: ConnId) {
     ///     if let Some(mut source) = cx.loop_cx().conn(source)
     ///         && source.is_reading_paused()
@@ -454,13 +454,13 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         self.with_core(|core, _, now| core.resume(Pause::Application, now));
     }
 
-    /// Reading is paused, by the application or by the library.
+    /// Whether reading is paused, by the application or by the library.
     #[must_use]
     pub fn is_reading_paused(&self) -> bool {
         self.slot().core.is_paused()
     }
 
-    /// The connection is closing: sends are refused.
+    /// Whether the connection is closing: sends are refused.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.slot().core.phase() != Phase::Open
@@ -520,7 +520,7 @@ impl<'a, H: Handler> ConnCx<'a, H> {
 }
 
 impl<H: Handler> LoopState<H> {
-    /// Takes a connection out of a group, and tells whoever takes its position.
+    /// Takes a connection out of a group, and updates the member that takes its position.
     pub(crate) fn leave_group(&mut self, membership: super::groups::Membership) {
         let Some(moved) = self.groups.leave(membership) else {
             return;

@@ -1,14 +1,14 @@
-//! Owns which connections of a loop are in which groups. Must never scan all connections: joining and leaving
-//! cost as much as the groups of the connections concerned.
+//! Owns the groups of a loop and their members. Must never scan all connections: joining and leaving cost as much as
+//! the groups of the connections concerned.
 
 use crate::id::ConnId;
 use std::collections::HashMap;
 
-/// The members of every group of a loop that has any.
+/// The members of every group that has members on this loop.
 #[derive(Debug, Default)]
 pub(crate) struct Groups(HashMap<u64, Vec<ConnId>>);
 
-/// That a connection is in a group, and where in its list.
+/// A connection's membership in a group, with its position in the group's list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Membership {
     pub(crate) group: u64,
@@ -30,7 +30,7 @@ impl Groups {
         }
     }
 
-    /// Removes a member. If another one takes its position in the list, it is returned.
+    /// Removes a member. If another member takes its position in the list, that member is returned.
     pub(crate) fn leave(&mut self, membership: Membership) -> Option<ConnId> {
         let members = self.0.get_mut(&membership.group)?;
         let position = membership.position as usize;

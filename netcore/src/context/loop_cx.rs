@@ -1,4 +1,4 @@
-//! Owns what a handler can do on its loop: reach connections, make new ones, send to many.
+//! Owns the operations of a handler on its loop: reach connections, make new ones, send to many.
 
 use super::{ConnCx, LoopState, Pending, Stage, Target};
 use crate::address::{Address, CompactPeer, Origin};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// ```
 /// use netcore::{Handler, LoopCx};
 ///
-/// /// To be called in `on_tick`: everybody on this loop hears how many they are.
+/// /// To be called in `on_tick`: tells all clients of this loop how many they are.
 /// fn count<H: Handler>(cx: &mut LoopCx<'_, H>) {
 ///     let frame = bytes::Bytes::from(format!("{} here\n", cx.connections()));
 ///     let ids = cx.connection_ids();
@@ -54,7 +54,7 @@ pub struct Connect {
 }
 
 impl Connect {
-    /// To this address, at once, within [`Timeouts::connect`](crate::Timeouts::connect).
+    /// Connects to this address, at once, within [`Timeouts::connect`](crate::Timeouts::connect).
     #[must_use]
     pub fn to(address: impl Into<Address>) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Connect {
         }
     }
 
-    /// After a pause, as [`Backoff`](crate::Backoff) gives it.
+    /// Connects after a pause, such as [`Backoff`](crate::Backoff) gives.
     #[must_use]
     pub const fn after(mut self, pause: Duration) -> Self {
         self.after = pause;
@@ -88,12 +88,12 @@ impl Connect {
     }
 }
 
-/// Why a connection was not even begun; gives the codec and the state back.
+/// Why a connection was not begun; gives the codec and the state back.
 ///
 /// ```
 /// use netcore::{ConnectError, Handler};
 ///
-/// /// What becomes of a connection that `connect` refused: it waits for another try, in `on_tick`.
+/// /// Keeps a connection that `connect` refused for another try, in `on_tick`.
 /// fn keep<H: Handler>(refused: ConnectError<H>, waiting: &mut Vec<(H::Codec, H::Conn)>) {
 ///     log::warn!("not connecting: {refused}");
 ///     waiting.push((refused.codec, refused.conn));
@@ -115,12 +115,12 @@ impl<H: Handler> fmt::Debug for ConnectError<H> {
     }
 }
 
-/// What became of a frame for many connections.
+/// The result of sending a frame to many connections.
 ///
 /// ```
 /// use netcore::Delivery;
 ///
-/// /// For how many of those that are there it was too much.
+/// /// Whether the frame was too much for some of the open connections.
 /// fn share_missed(delivery: Delivery) -> f64 {
 ///     let reached = delivery.queued + delivery.full;
 ///     if reached == 0 { 0.0 } else { delivery.full as f64 / reached as f64 }
@@ -129,10 +129,10 @@ impl<H: Handler> fmt::Debug for ConnectError<H> {
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Delivery {
-    /// Connections that it was queued for.
+    /// Connections with the frame in their out-queues.
     pub queued: usize,
-    /// Connections whose out-queue is full; they are told by
-    /// [`on_undelivered`](crate::Handler::on_undelivered) if the frame came from elsewhere.
+    /// Connections whose out-queue is full; [`on_undelivered`](crate::Handler::on_undelivered) is called for them if
+    /// the frame came from another thread.
     pub full: usize,
     /// Connections that are over or closing.
     pub gone: usize,
@@ -156,11 +156,11 @@ impl<'a, H: Handler> LoopCx<'a, H> {
         self.state.context(id)
     }
 
-    /// Begins to make a connection and names it. `on_open` is called when it is made, TLS included; `on_close`
-    /// when it could not be made, or is over. To try again, call this in `on_close` with a pause.
+    /// Begins to make a connection and names it. `on_open` is called when it is made, TLS included; `on_close` when it
+    /// could not be made, or is over. To try again, call this in `on_close` with a pause.
     ///
     /// # Errors
-    /// There are as many connections as may be, or the server is draining.
+    /// The limit of connections is reached, or the server is draining.
     pub fn connect(
         &mut self,
         connect: Connect,
@@ -214,8 +214,8 @@ impl<'a, H: Handler> LoopCx<'a, H> {
         }
     }
 
-    /// Gives up a connection that is being made; `on_close` is called with code `code`. `false` if there is none
-    /// of this name, or it is open already.
+    /// Gives up a connection that is being made; `on_close` is called with code `code`. `false` if there is none of
+    /// this name, or it is open already.
     ///
     /// ```
     /// # use netcore::{CloseHow, ConnId, Handler, LoopCx};
@@ -242,8 +242,8 @@ impl<'a, H: Handler> LoopCx<'a, H> {
         true
     }
 
-    /// Queues an encoded frame for connections of this loop. The bytes are shared, not copied, unless they are
-    /// few.
+    /// Queues an encoded frame for connections of this loop. The bytes are shared, not copied, unless the frame is
+    /// small.
     pub fn send_to(&mut self, ids: impl IntoIterator<Item = ConnId>, frame: &Bytes) -> Delivery {
         let mut delivery = Delivery::default();
         for id in ids {
@@ -252,14 +252,14 @@ impl<'a, H: Handler> LoopCx<'a, H> {
         delivery
     }
 
-    /// Queues an encoded frame for the members of a group that are on this loop, except one if that is given.
-    /// For those on other loops see [`Remote::send_to_group`].
+    /// Queues an encoded frame for the members of a group on this loop, except for one connection if it is given. For
+    /// members on other loops see [`Remote::send_to_group`].
     ///
     /// ```
     /// use bytes::Bytes;
     /// use netcore::{ConnId, Handler, LoopCx};
     ///
-    /// /// A word for the others on this loop: how many get it, of how many members.
+    /// /// Sends a word to the others on this loop; returns how many get it, of how many members.
     /// fn say<H: Handler>(cx: &mut LoopCx<'_, H>, room: u64, from: ConnId, word: &Bytes) -> (usize, usize) {
     ///     let delivery = cx.send_to_group(room, word, Some(from));
     ///     (delivery.queued, cx.group_members(room).len())
@@ -302,8 +302,8 @@ impl<'a, H: Handler> LoopCx<'a, H> {
         self.state.loop_id
     }
 
-    /// The names of all open connections of this loop, those that are closing included; a list made for this
-    /// call, because whoever goes through it may close some of them.
+    /// The names of all open connections of this loop, including those that are closing. The list is made for this
+    /// call, because the caller may close some of them meanwhile.
     #[must_use]
     pub fn connection_ids(&self) -> Vec<ConnId> {
         let mut ids = Vec::with_capacity(self.state.slots.len());
@@ -315,7 +315,7 @@ impl<'a, H: Handler> LoopCx<'a, H> {
         ids
     }
 
-    /// Connections of this loop, those that are not open yet or closing included.
+    /// The number of connections of this loop, including those that are not open yet or closing.
     #[must_use]
     pub const fn connections(&self) -> usize {
         self.state.slots.len()
@@ -337,7 +337,7 @@ impl<'a, H: Handler> LoopCx<'a, H> {
         self.state.queued_bytes
     }
 
-    /// The server is draining.
+    /// Whether the server is draining.
     ///
     /// ```
     /// # use netcore::{Handler, LoopCx};

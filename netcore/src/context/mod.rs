@@ -1,5 +1,5 @@
-//! Owns what a handler can reach during a callback: its connections and its loop. Must never touch a socket:
-//! sends are queued, closes and connects are noted, and the reactor acts on them at the end of the turn.
+//! Owns the state that a handler can reach during a callback: its connections and its loop. Must never touch a socket:
+//! sends are queued, closes and connects are noted, and the reactor carries them out at the end of the turn.
 
 mod conn;
 mod groups;
@@ -31,36 +31,36 @@ use timers::Timers;
 pub(crate) struct Slot<H: Handler> {
     pub(crate) core: Core<H::Codec>,
     pub(crate) conn: H::Conn,
-    /// What few connections have.
+    /// State that few connections have.
     pub(crate) rare: Option<Box<Rare<H>>>,
     pub(crate) peer: CompactPeer,
-    /// Memory held by the inbox when it was last looked at.
+    /// The inbox's memory when it was last counted.
     pub(crate) held_bytes: u32,
-    /// Bytes in the out-queue when it was last looked at.
+    /// The out-queue's bytes when they were last counted.
     pub(crate) queued_bytes: u32,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer's end was announced: reads must go on until it is found.
+    /// The end of the peer's stream was announced: reads must go on until it is found.
     pub(crate) end_announced: bool,
-    /// TLS holds ciphertext that has to be written.
+    /// TLS holds ciphertext that must be written.
     pub(crate) sealed_output: bool,
     /// In the list of connections to settle at the end of the turn.
     pub(crate) touched: bool,
     /// In the list of connections to read in the next turn.
     pub(crate) queued: bool,
-    /// Not to be looked up any more: removed at the end of the turn.
+    /// Not to be looked up any more: it is removed at the end of the turn.
     pub(crate) over: bool,
 }
 
-/// The part of a connection that few have.
+/// The part of a connection that few connections need.
 pub(crate) struct Rare<H: Handler> {
     /// The task that the worker pool refused.
     pub(crate) task: Option<H::Task>,
     pub(crate) timers: Timers,
-    /// The groups it is in.
+    /// The groups of the connection.
     pub(crate) groups: Vec<groups::Membership>,
     pub(crate) tls: Option<TlsInfo>,
-    /// Since when the socket has taken none of the ciphertext.
+    /// Since when the socket has taken no ciphertext.
     pub(crate) sealed_since: Tick,
 }
 
@@ -104,19 +104,19 @@ impl<H: Handler> Slot<H> {
         self.rare.as_ref().is_some_and(|rare| rare.task.is_some())
     }
 
-    /// Brings the sum of what is queued for all connections up to date with this one.
+    /// Updates the sum of all queued bytes with this connection's.
     pub(crate) fn count_queued(&mut self, sum: &mut usize) {
         let queued = u32::try_from(self.core.queued_bytes()).unwrap_or(u32::MAX);
         *sum = (*sum + queued as usize).saturating_sub(self.queued_bytes as usize);
         self.queued_bytes = queued;
     }
 
-    /// There is something to write, and a socket that may take it is worth a try.
+    /// Whether there is something to write and the socket may take it.
     pub(crate) fn wants_output(&self) -> bool {
         self.core.wants_output() || (self.sealed_output && self.core.phase() != Phase::Closed)
     }
 
-    /// When the reactor has to look at the connection again, whatever happens.
+    /// The next time at which the reactor must look at the connection.
     pub(crate) fn next_deadline(&self, settings: &Settings) -> Tick {
         let core = self.core.next_deadline(settings);
         match &self.rare {
@@ -129,15 +129,15 @@ impl<H: Handler> Slot<H> {
     }
 }
 
-/// Where a connection that is not open yet is.
+/// The stage of a connection that is not open yet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Stage {
-    /// Until it is time to connect.
+    /// Waits until it is time to connect.
     Waiting,
     Connecting,
-    /// The PROXY header is to come.
+    /// Waits for the PROXY header.
     Header,
-    /// Until there is room for another TLS handshake.
+    /// Waits until there is room for another TLS handshake.
     Queued,
     Handshaking,
 }
@@ -145,15 +145,15 @@ pub(crate) enum Stage {
 /// A connection on its way to being open.
 pub(crate) struct Pending<H: Handler> {
     pub(crate) stage: Stage,
-    /// The application knows of it: it has to hear of the end.
+    /// The application knows of it: it must hear of the end.
     pub(crate) accepted: Option<(H::Codec, H::Conn)>,
     pub(crate) target: Option<Target>,
     pub(crate) peer: CompactPeer,
-    /// When the stage ends, one way or the other.
+    /// When the stage ends, by success or failure.
     pub(crate) deadline: Tick,
     /// The beginning of the PROXY header.
     pub(crate) header: Vec<u8>,
-    /// Why it will not be opened.
+    /// The reason for which it will not be opened.
     pub(crate) failed: Option<Reason<H>>,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
@@ -162,7 +162,7 @@ pub(crate) struct Pending<H: Handler> {
     pub(crate) queued: bool,
 }
 
-/// How long each stage may take.
+/// The limits of each stage.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spans {
     pub(crate) connect: Ticks,
@@ -180,7 +180,7 @@ impl Spans {
     }
 }
 
-/// Where a connection is to be made to.
+/// The destination of a connection.
 pub(crate) struct Target {
     pub(crate) address: Address,
     pub(crate) tls: Option<TlsClient>,
@@ -191,7 +191,7 @@ pub(crate) struct Target {
 pub(crate) struct LoopState<H: Handler> {
     pub(crate) slots: Slots<Slot<H>, Pending<H>>,
     pub(crate) touched: Vec<ConnId>,
-    /// Pending connections that the reactor has to look at.
+    /// Pending connections that the reactor must look at.
     pub(crate) stirred: Vec<ConnId>,
     pub(crate) groups: Groups,
     pub(crate) settings: Settings,
@@ -211,8 +211,8 @@ pub(crate) struct LoopState<H: Handler> {
 }
 
 impl<H: Handler> LoopState<H> {
-    /// Gives a task to the pool. If that has no room, the task is kept, and reading of its connection pauses until it
-    /// has; a second one is not kept.
+    /// Gives a task to the pool. If the pool has no room, the task is kept, and reading of its connection pauses until
+    /// there is room; a second task is not kept.
     pub(crate) fn offload(&mut self, id: ConnId, task: H::Task) -> Result<(), SubmitError<H::Task>> {
         let Some(slot) = self.slots.get_mut(id) else {
             return Err(SubmitError::Full(task));
@@ -243,7 +243,7 @@ impl<H: Handler> LoopState<H> {
         Ok(())
     }
 
-    /// Puts the connection on the list of those to settle, once.
+    /// Puts the connection on the list of connections to settle, once.
     pub(crate) fn touch(&mut self, id: ConnId) {
         if let Some(slot) = self.slots.get_mut(id)
             && !slot.touched
@@ -262,7 +262,7 @@ impl<H: Handler> LoopState<H> {
         Some(ConnCx::new(self, id))
     }
 
-    /// Calls `act` on the core, has the reactor settle the connection, and keeps the sum of what is queued.
+    /// Calls `act` on the core, has the reactor settle the connection, and updates the sum of queued bytes.
     pub(crate) fn with_core<R>(
         &mut self,
         id: ConnId,

@@ -1,9 +1,9 @@
-//! Owns the timers of one connection that the application set. Must never hold more than the limit.
+//! Owns the application's timers of one connection. Must never hold more than the limit.
 
 use crate::limits::TIMERS_PER_CONNECTION_MAX;
 use crate::time::Tick;
 
-/// Deadlines with the keys the application gave them, each key once, the latest first.
+/// Deadlines with the keys of the application, each key once, the latest first.
 #[derive(Debug, Default)]
 pub(crate) struct Timers(Vec<(Tick, u32)>);
 
@@ -19,7 +19,7 @@ impl Timers {
         true
     }
 
-    /// Whether there was one.
+    /// Unsets the timer of this key; returns whether it was set.
     pub(crate) fn clear(&mut self, key: u32) -> bool {
         let place = self.0.iter().position(|(_, other)| *other == key);
         place.is_some_and(|place| {

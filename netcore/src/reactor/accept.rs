@@ -1,5 +1,5 @@
-//! Owns the listeners: taking connections in, choosing their loops, and surviving the lack of descriptors.
-//! Must never spin on an error, and never wait for an event that may not come.
+//! Owns the listeners: accepting connections, choosing their loops, and surviving the lack of descriptors. Must never
+//! spin on an error, and never wait for an event that may not come.
 
 use super::io::Io;
 use super::{Reactor, listener_token};
@@ -24,11 +24,11 @@ pub(crate) struct Acceptor<I: Io> {
 struct Listening<I: Io> {
     listener: I::Listener,
     origin: Origin,
-    /// Something may be waiting: stays so until `accept` has said that nothing is.
+    /// Connections may be waiting: stays set until `accept` has reported that there are none.
     ready: bool,
 }
 
-/// What an error of `accept` means.
+/// The meaning of an error of `accept`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum AcceptError {
     /// Nothing is waiting; an event will come.
@@ -37,7 +37,7 @@ pub(super) enum AcceptError {
     Skip,
     /// The process or the system has no descriptor left.
     Exhausted,
-    /// Something else is wrong that only time can mend.
+    /// Another error that only time can mend.
     Pause,
 }
 
@@ -63,7 +63,7 @@ impl<I: Io> Acceptor<I> {
         Ok(())
     }
 
-    /// Something may be waiting at this listener.
+    /// Connections may be waiting at this listener.
     pub(super) fn note_ready(&mut self, listener: u32) {
         if let Some(listening) = self.listeners.get_mut(listener as usize) {
             listening.ready = true;
@@ -80,7 +80,7 @@ impl<I: Io> Acceptor<I> {
 }
 
 impl<H: Handler, I: Io> Reactor<H, I> {
-    /// Accepts what is waiting, within the budget of each listener.
+    /// Accepts waiting connections, within the budget of each listener.
     pub(super) fn accept(&mut self) {
         let Some(mut acceptor) = self.acceptor.take() else {
             return;
@@ -107,7 +107,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Takes the sockets that the accepting loop chose this loop for.
+    /// Takes the sockets that the accepting loop chose for this loop.
     pub(super) fn take_over(&mut self) {
         for (stream, peer) in self.handover.take(self.state.loop_id) {
             if self.state.draining {
@@ -118,7 +118,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Accepts; when to go on if not as soon as there is something to accept.
+    /// Accepts; returns when to go on, unless an event will tell.
     fn accept_from(&mut self, listening: &mut Listening<I>, keeps: bool) -> Option<Instant> {
         let now = self.state.now;
         let mut accepted = 0;
@@ -152,7 +152,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 }
             }
         }
-        // An error that is said to concern one connection, but does not end, must not make the loop spin.
+        // An error that should concern one connection, but does not end, must not make the loop spin.
         (accepted == 0).then(|| now + ACCEPT_RETRY)
     }
 

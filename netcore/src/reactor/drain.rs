@@ -1,5 +1,5 @@
-//! Owns the ends of a loop: draining in good order, and stopping. Must never stop before every connection has
-//! had its `on_close`.
+//! Owns the ends of a loop: a clean drain, and stopping. Must never stop before every connection has had its
+//! `on_close`.
 
 use super::Reactor;
 use super::io::Io;
@@ -11,34 +11,34 @@ use crate::limits::DRAIN_NOTICES_PER_TURN_MAX;
 use crate::reactor::shared::Phase as ServerPhase;
 use std::time::{Duration, Instant};
 
-/// How far the drain of a loop is.
+/// The progress of a loop's drain.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
-    /// The announcements; `None` if nobody is to be told.
+    /// The announcements; `None` if there is no connection to tell.
     announcing: Option<Announcing>,
-    /// When the rest is aborted.
+    /// When the remaining connections are aborted.
     deadline: Option<Instant>,
-    /// It has been aborted.
+    /// The remaining connections have been aborted.
     aborted: bool,
 }
 
-/// Telling the connections of a loop, one after the other, evenly over some time.
+/// Tells the connections of a loop of the drain, one after the other, evenly over some time.
 #[derive(Clone, Copy, Debug)]
 struct Announcing {
-    /// The slot to be told next.
+    /// The slot of the next connection to tell.
     from: usize,
     told: usize,
-    /// How many there are to tell, about.
+    /// The approximate number of connections to tell.
     all: usize,
     began: Instant,
     spread: Duration,
 }
 
-/// Between announcements that are spread over some time.
+/// The time between announcements that are spread.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(10);
 
 impl Announcing {
-    /// How many may have been told by now.
+    /// How many connections may have been told by now.
     fn quota(&self, now: Instant) -> usize {
         let elapsed = now.saturating_duration_since(self.began);
         if elapsed >= self.spread {
@@ -50,12 +50,12 @@ impl Announcing {
 }
 
 impl Progress {
-    /// The deadline has passed: whatever ends now did not end by itself, even if its end had begun.
+    /// The deadline has passed: a connection that ends now was aborted, even if its end had begun before.
     pub(super) const fn is_over(&self) -> bool {
         self.aborted
     }
 
-    /// When the loop has to go on with the drain.
+    /// When the loop must go on with the drain.
     pub(super) fn next_step(&self, now: Instant) -> Option<Instant> {
         let announce = self.announcing.map(|announcing| {
             if announcing.told < announcing.quota(now) {
@@ -86,7 +86,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Tells some connections of the drain, and aborts all when its time is over.
+    /// Tells some connections of the drain; aborts all when its time is over.
     pub(super) fn handle_drain(&mut self) {
         if self
             .drain
@@ -128,7 +128,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Writes what can be written at once and ends every connection and the mailbox.
+    /// Writes as much as sockets take at once and ends every connection and the mailbox.
     pub(super) fn stop(&mut self) {
         self.stop_accepting();
         self.settle_touched();

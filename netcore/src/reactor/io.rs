@@ -16,7 +16,7 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-/// What the operating system said about a source. Everything in it is a hint.
+/// The operating system's report about a source. Everything in it is a hint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Readiness {
     pub(crate) token: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Readiness {
     pub(crate) writable: bool,
     /// The peer has finished sending, or the connection is broken.
     pub(crate) end: bool,
-    /// The connection is broken: this one is no hint.
+    /// The connection is broken: this field is no hint.
     pub(crate) broken: bool,
 }
 
@@ -33,8 +33,8 @@ pub(crate) trait Io: 'static {
     type Stream: Send + 'static;
     type Listener: Send + 'static;
 
-    /// A read or write that moves fewer bytes than it could has reached the end of what is possible, and the
-    /// next event will come.
+    /// A read or write that moves fewer bytes than it could has reached the limit of the moment, and the next event
+    /// will come.
     const SHORT_TRANSFER_MEANS_BLOCKED: bool;
 
     fn now(&mut self) -> Instant;
@@ -46,13 +46,13 @@ pub(crate) trait Io: 'static {
     fn release_spare(&mut self);
     /// Takes a spare descriptor again if there is one.
     fn take_spare(&mut self);
-    /// Begins to connect; a writable event says how it went.
+    /// Begins to connect; a writable event tells that there is a result.
     fn connect(&mut self, to: &Address) -> io::Result<Self::Stream>;
-    /// Whether the connection that was begun is made; `false` is not yet.
+    /// Whether the connection is made; `false` if it is still pending.
     fn is_connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
     fn open(&mut self, stream: &mut Self::Stream, token: u64) -> io::Result<()>;
-    /// Closes a socket. One that is cut off with something unsent is reset: the peer must not take what it got for all
-    /// there was, and the system must not keep the rest for a peer that does not read.
+    /// Closes a socket. A socket with unsent bytes is reset: the peer must not take the part it got for the whole, and
+    /// the system must not keep the rest for a peer that does not read.
     fn close(&mut self, stream: Self::Stream, cut_off: bool);
     fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
     fn write(&mut self, stream: &mut Self::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize>;
@@ -80,7 +80,7 @@ pub(crate) enum Listener {
     Unix(UnixListener),
 }
 
-/// Does the same with whatever kind of socket it is.
+/// Does the same for any kind of socket.
 macro_rules! either {
     ($kind:ident, $value:expr, $socket:ident => $act:expr) => {
         match $value {
@@ -155,7 +155,7 @@ impl Io for MioIo {
     }
 
     fn unlisten(&mut self, mut listener: Listener) {
-        // Closing it would do, were it not for copies of the descriptor in other processes.
+        // Closing would suffice, but other processes may have copies of the descriptor.
         let registry = self.poll.registry();
         let _ = either!(Listener, &mut listener, socket => registry.deregister(socket));
     }

@@ -1,17 +1,15 @@
-//! Owns one event loop: it waits, moves bytes between sockets and connection cores, and calls the handler.
-//! Must never decide what a protocol or an application should: the core knows the rules, the handler the
-//! meaning.
+//! Owns one event loop: it waits, moves bytes between sockets and connection cores, and calls the handler. Must never
+//! decide for a protocol or an application: the core knows the rules, the handler the meaning.
 //!
-//! One turn: wait; take messages and signals; note what is ready; handle messages; accept; bring connections that
-//! are not open yet a step further; read what is ready within budgets; deadlines; `on_tick`; `on_turn_end`; then
-//! *settle* every connection that was touched: write what is queued, once; report low water and the peer's end;
-//! shut down; re-arm its timer. A connection with a long answer is settled right after it was read. Connections
-//! that are over leave at the very end, so no name of an open connection can change its owner during a turn.
+//! One turn: wait; take messages and signals; note which sockets are ready; handle messages; accept; advance pending
+//! connections; read ready connections within budgets; deadlines; `on_tick`; `on_turn_end`; then *settle* every
+//! connection that was touched: write its queued bytes, once; report low water and the peer's end; shut down; re-arm
+//! its timer. A connection with a long answer is settled right after it was read. Connections that are over leave at
+//! the very end, so no name of an open connection can change its owner during a turn.
 //!
-//! Invariants: readiness that was not used up is remembered (`readable`, `writable`), because edge-triggered
-//! events come once. A live connection has one valid entry in the wheel, at or before its deadline;
-//! the entry belongs to its slot, and the next owner takes it over. Nothing is
-//! written while a callback runs.
+//! Invariants: readiness that was not used up is remembered (`readable`, `writable`), because edge-triggered events
+//! come once. A live connection has one valid entry in the wheel, at or before its deadline; the entry belongs to its
+//! slot, and the next owner takes it over. Nothing is written while a callback runs.
 
 mod accept;
 mod drain;
@@ -68,7 +66,7 @@ const fn listener_token(loop_id: LoopId, listener: usize) -> u64 {
     ConnId::new(loop_id, listener as u32, SPECIAL_INDEX).as_u64()
 }
 
-/// What a loop is made of, apart from its handler and its sockets.
+/// The parts of a loop, apart from its handler and its sockets.
 pub(crate) struct Parts<H: Handler, I: Io> {
     pub(crate) loop_id: LoopId,
     pub(crate) io: I,
@@ -102,7 +100,7 @@ pub(crate) struct Reactor<H: Handler, I: Io> {
     mailbox: Arc<Mailbox<Command<H::Msg>>>,
     handover: Arc<Handover<I::Stream>>,
     observer: Option<Arc<dyn Observer>>,
-    /// What the observer will be told of this turn.
+    /// The numbers of this turn for the observer.
     meter: Turn,
     spans: Spans,
     limits: Limits,
@@ -113,15 +111,15 @@ pub(crate) struct Reactor<H: Handler, I: Io> {
     due: Vec<(Tick, u32)>,
     /// The one read buffer.
     buffer: Box<[u8]>,
-    /// What was decrypted; empty until there is a TLS connection.
+    /// Decrypted bytes; empty until there is a TLS connection.
     plain: Box<[u8]>,
-    /// Sum of the memory that inboxes hold.
+    /// The memory of all inboxes together.
     held_bytes: usize,
     events: Vec<Readiness>,
     messages: VecDeque<Command<H::Msg>>,
     /// Connections to read in the next turn, each once.
     ready: VecDeque<ConnId>,
-    /// TLS handshakes under way, and the connections whose turn for one has not come.
+    /// The number of TLS handshakes in progress, and the connections that wait for one.
     handshakes: usize,
     handshake_queue: VecDeque<ConnId>,
     /// Connections to remove at the end of the turn, each once.
@@ -207,7 +205,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     /// One turn; `false` after the loop was told to stop.
     ///
     /// # Errors
-    /// The operating system cannot be asked for events any more.
+    /// The operating system no longer gives events.
     pub(crate) fn turn(&mut self) -> std::io::Result<bool> {
         let timeout = self.timeout();
         self.io.wait(timeout, &mut self.events)?;
@@ -263,7 +261,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         observer.turn(self.state.loop_id, &self.meter);
     }
 
-    /// How long the loop may sleep: not at all while anything is left to do.
+    /// How long the loop may sleep: not at all while work is left.
     fn timeout(&mut self) -> Duration {
         let work_left = !self.ready.is_empty()
             || !self.state.touched.is_empty()
@@ -285,7 +283,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         wake_at.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now).min(SLEEP_MAX))
     }
 
-    /// Notes what became ready. Events are hints: those of connections that are gone find nobody.
+    /// Notes which sockets became ready. Events are hints: the connection may be gone.
     fn handle_events(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
@@ -301,7 +299,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 continue;
             };
             if event.broken && !slot.core.wants_input() {
-                // Nothing is read that would find it, and what is waited for is for nobody.
+                // Reading is paused, so no read would find the error, and the peer of the pending bytes is gone.
                 self.abort(id, CloseReason::Reset);
                 continue;
             }
@@ -368,7 +366,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Queues a frame that another thread sent, or tells the connection that it could not.
+    /// Queues a frame that another thread sent, or tells the handler that it did not fit.
     fn deliver_posted(&mut self, id: ConnId, frame: &Bytes) {
         let queued = self.state.queue(id, |core, settings, now| {
             core.send_encoded(settings, now, frame.clone())
@@ -399,7 +397,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 continue;
             }
             self.state.slots.set_timer(index, Tick::NEVER);
-            // Whose deadline it was may be gone; for whoever is here now it is as good.
+            // The entry's connection may be gone; the deadline serves its successor as well.
             let Some(id) = self.state.slots.at(index) else {
                 continue;
             };
@@ -437,7 +435,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Gives a new socket a slot and tells the handler. The socket is closed if anything stands against it.
+    /// Gives a new socket a slot and tells the handler. The socket is closed if a limit or the handler refuses it.
     fn open(&mut self, stream: I::Stream, peer: CompactPeer, codec: H::Codec, conn: H::Conn) {
         let (settings, now) = (&self.state.settings, self.state.tick);
         let id = self.state.slots.insert(|id| {
@@ -455,7 +453,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.opened(id);
     }
 
-    /// Has the system tell us of the socket of this connection.
+    /// Registers the socket of this connection with the system.
     fn watch(&mut self, id: ConnId, mut stream: I::Stream) -> std::io::Result<()> {
         self.io.open(&mut stream, id.as_u64())?;
         if self.links.len() <= id.index() {
@@ -467,7 +465,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         Ok(())
     }
 
-    /// Tells of a connection that is open now.
+    /// Tells the handler of a connection that is open now.
     fn opened(&mut self, id: ConnId) {
         self.state.touch(id);
         if let Some(observer) = &self.observer {
@@ -490,7 +488,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Ends a connection for a rule or deadline; the handler can say a last word.
+    /// Ends a connection for a rule or deadline; the handler can send a last frame.
     fn close_by_library(&mut self, id: ConnId, reason: Reason<H>) {
         let now = self.state.tick;
         self.state.touch(id);
@@ -498,7 +496,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             return;
         };
         if slot.core.phase() != Phase::Open {
-            // It is closing already. Only a panic leaves it in no state to go on.
+            // It is closing already. Only a panic leaves it unable to go on.
             if matches!(reason, CloseReason::HandlerPanicked) {
                 slot.core.close(reason, CloseHow::Abort, now);
             }
@@ -523,7 +521,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Ends a connection with which nothing can be exchanged any more.
+    /// Ends a connection that can exchange nothing any more.
     fn abort(&mut self, id: ConnId, reason: Reason<H>) {
         self.state.touch(id);
         if let Some(slot) = self.state.slots.get_mut(id) {
@@ -553,8 +551,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     }
 }
 
-/// Runs foreign code; `None` if it panicked. What it left half done is seen by nobody but itself: our own
-/// state is only changed by complete calls.
+/// Runs foreign code; `None` if it panicked. Only the foreign code itself sees its half-changed state: complete calls
+/// alone change ours.
 fn guard<R>(name: &'static str, call: impl FnOnce() -> R) -> Option<R> {
     let result = catch_unwind(AssertUnwindSafe(call));
     if result.is_err() {
@@ -563,8 +561,8 @@ fn guard<R>(name: &'static str, call: impl FnOnce() -> R) -> Option<R> {
     result.ok()
 }
 
-/// A number that differs between connections, to spread what they do over time.
+/// A number that differs between connections, to spread their actions over time.
 const fn jitter(id: ConnId) -> u16 {
-    // One more, so that the first connection of the first loop is not the one without any.
+    // One more, so that the first connection of the first loop does not get 0.
     ((id.as_u64().wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
 }

@@ -1,6 +1,5 @@
-//! Owns connections that are not open yet: those we are making, those whose proxy still has to say for whom it
-//! speaks, and TLS handshakes. Must never show one of them to the handler as a connection, and never leave one
-//! without a deadline.
+//! Owns connections that are not open yet: those we are making, those that wait for a PROXY header, and TLS handshakes.
+//! Must never show one of them to the handler as a connection, and never leave one without a deadline.
 //!
 //! ```text
 //! connect ->  Waiting -> Connecting -+-------------------------------> open
@@ -26,25 +25,25 @@ use crate::tls::Session;
 use std::io::ErrorKind;
 use std::mem;
 
-/// What a step of a pending connection came to.
+/// The result of a step of a pending connection.
 enum Step<H: Handler> {
     /// It waits for the next event or its deadline.
     Wait,
     /// It can go on at once.
     Again,
-    /// It has to give way to others, and goes on in the next turn.
+    /// It must give way to others, and goes on in the next turn.
     Later,
     Fail(Reason<H>),
-    /// It is closed without anybody having heard of it.
+    /// It is closed; the application never heard of it.
     Refuse(Refused),
-    /// It is open. These bytes were received behind what made it so.
+    /// It is open. These bytes were received behind the last step.
     Open(Vec<u8>),
-    /// It is no more.
+    /// It no longer exists.
     Gone,
 }
 
 impl<H: Handler, I: Io> Reactor<H, I> {
-    /// Begins with a connection that this loop was given.
+    /// Begins with a new connection of this loop.
     pub(super) fn begin(&mut self, stream: I::Stream, peer: CompactPeer) {
         let header = self
             .state
@@ -127,13 +126,13 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         pending.readable |= event.readable || event.end;
         pending.end_announced |= event.end;
         pending.writable |= event.writable;
-        // Who waits for its turn is in the queue for it.
+        // A connection that waits for its turn is in the queue for it.
         if pending.stage != Stage::Queued && !mem::replace(&mut pending.queued, true) {
             self.state.stirred.push(id);
         }
     }
 
-    /// The wheel came to the place of a connection that is not open.
+    /// The wheel reached the deadline of a pending connection.
     pub(super) fn handle_pending_deadline(&mut self, id: ConnId) {
         let Some(pending) = self.state.slots.pending_mut(id) else {
             return;
@@ -152,7 +151,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.state.stirred.push(id);
     }
 
-    /// Brings every connection that can go on as far as it gets.
+    /// Brings every connection that can go on as far as possible.
     pub(super) fn advance_pending(&mut self) {
         if self.state.stirred.is_empty() {
             return;
@@ -165,7 +164,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.admit_handshakes();
     }
 
-    /// Has all connections that are not open fail.
+    /// Makes all pending connections fail.
     pub(super) fn fail_pending(&mut self, reason: impl Fn() -> Reason<H>) {
         let mut from = 0;
         while let Some((id, open)) = self.state.slots.first_from(from) {
@@ -287,8 +286,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     }
 
     fn read_header(&mut self, id: ConnId, buffer: &mut [u8]) -> Step<H> {
-        // No more than a header can have: what comes behind it may have to wait for a TLS handshake, and is held
-        // for as long.
+        // No more than the longest header: bytes behind it may have to wait for a TLS handshake, and are held
+        // meanwhile.
         let room = buffer.len().min(PROXY_HEADER_BYTES_MAX);
         let received = match self.receive_pending(id, buffer.get_mut(..room).unwrap_or_default()) {
             Ok(received) => received,
@@ -344,7 +343,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         if !sealed {
             return Step::Open(rest);
         }
-        // What came behind the header is the beginning of the handshake.
+        // The bytes behind the header are the beginning of the handshake.
         pending.header = rest;
         pending.stage = Stage::Queued;
         pending.deadline = deadline;
@@ -385,7 +384,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// One exchange of a handshake: writes what there is to say, then reads what there is to hear.
+    /// One exchange of a handshake: writes what rustls has to send, then reads the peer's bytes.
     fn shake_hands(&mut self, id: ConnId, buffer: &mut [u8]) -> Step<H> {
         if let Some(step) = self.write_handshake(id) {
             return step;
@@ -421,14 +420,14 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         None
     }
 
-    /// Gives received bytes to the handshake; what follows if it failed. Bytes of the application that come right
-    /// behind the handshake stay inside until the connection is open.
+    /// Gives received bytes to the handshake; returns the next step if it failed. Bytes of the application behind the
+    /// handshake stay inside until the connection is open.
     fn feed_handshake(&mut self, id: ConnId, mut bytes: &[u8]) -> Option<Step<H>> {
         while !bytes.is_empty() {
             let link = self.links.get_mut(id.index())?.as_mut()?;
             let session = link.tls.as_mut()?;
             if let Err(error) = session.decrypt(&mut bytes) {
-                // The alert that tells the peer why.
+                // The alert that tells the peer the reason.
                 self.write_handshake(id);
                 return Some(Step::Fail(CloseReason::Tls(error)));
             }
@@ -439,7 +438,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         None
     }
 
-    /// Reads from a connection that is not open: the bytes received, at least one, or what follows otherwise.
+    /// Reads from a pending connection: the bytes received, at least one, or else the next step.
     fn receive_pending(&mut self, id: ConnId, buffer: &mut [u8]) -> Result<usize, Step<H>> {
         let pending = self.state.slots.pending_mut(id).ok_or(Step::Gone)?;
         let link = self.links.get_mut(id.index()).and_then(Option::as_mut);
@@ -466,7 +465,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Makes it an open connection, and handles what was received already.
+    /// Opens the connection, and handles the bytes that were received already.
     fn promote(&mut self, id: ConnId, rest: &[u8]) {
         let Some(pending) = self.state.slots.pending_mut(id) else {
             return;
@@ -538,8 +537,9 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Gives those that wait for a handshake their turn, as many as there is room for. By counting, and not one for
-    /// each that ends: who is given its turn may have run out of time, and end without having had it.
+    /// Gives waiting connections their turn for a handshake, as many as there is room for. It counts, and does not
+    /// admit one for each that ends, because a connection may run out of time after it got its turn and before it used
+    /// it.
     fn admit_handshakes(&mut self) {
         let mut room = self.limits.tls_handshakes.max(1).saturating_sub(self.handshakes);
         while room > 0

@@ -1,5 +1,5 @@
-//! Owns the way of bytes from a socket to the handler, and of tasks to the worker pool. Must never read more
-//! from one connection in a turn than the budgets allow, and never lose the fact that there is more.
+//! Owns the way of bytes from a socket to the handler, and of tasks to the worker pool. Must never read more from one
+//! connection in a turn than the budgets allow, and never forget that there is more.
 
 use super::io::Io;
 use super::{Reactor, guard};
@@ -18,14 +18,14 @@ use std::mem;
 enum Stop<H: Handler> {
     /// Everything has been delivered or is kept.
     Done,
-    /// The out-queue is above high water; if the socket takes it, there is no reason to pause.
+    /// The out-queue is above high water; if the socket takes the bytes, there is no reason to pause.
     Write,
     Offload(H::Task),
     Close(u16),
     Failed(Reason<H>),
 }
 
-/// What one connection may still spend in this turn.
+/// The budget that one connection has left in this turn.
 pub(super) struct Budget {
     reads: usize,
     bytes: usize,
@@ -55,7 +55,7 @@ enum Received {
 }
 
 impl<H: Handler, I: Io> Reactor<H, I> {
-    /// Reads the connections that are ready, each once; those that spend their budget come again next turn.
+    /// Reads the connections that are ready, each once; one that spends its budget is read again next turn.
     pub(super) fn read_ready(&mut self) {
         let mut buffer = mem::take(&mut self.buffer);
         for _ in 0..self.ready.len() {
@@ -69,7 +69,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.buffer = buffer;
     }
 
-    /// The pool has room: submits what it refused, in the order of refusal.
+    /// The pool has room: submits the tasks that it refused, in the order of refusal.
     pub(super) fn retry_tasks(&mut self) {
         for _ in 0..self.state.waiting.len() {
             let Some(id) = self.state.waiting.pop_front() else {
@@ -90,8 +90,8 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     /// Has a connection settled, which puts it back on the list if it has more to read.
     ///
     /// Long answers are written at once and not at the end of the turn: they are still in the processor's cache, and
-    /// their memory is there for those of the next connection. Short ones wait, because more may come, and because
-    /// peers are woken more cheaply together.
+    /// the next connection's answers can use their memory. Short ones wait, because more may come, and because it is
+    /// cheaper to wake peers together.
     fn finish_reading(&mut self, id: ConnId) {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return;
@@ -159,7 +159,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 Received::Nothing
             }
             Ok(count) => {
-                // The end is announced once: having heard of it, only reading it will do.
+                // The end is announced once: after the announcement, only reading finds it.
                 if count < room && I::SHORT_TRANSFER_MEANS_BLOCKED && !slot.end_announced {
                     slot.readable = false;
                 }
@@ -186,12 +186,12 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Decodes what is held and `input`, and hands the frames to the handler. All of `input` is taken.
+    /// Decodes the held bytes and `input`, and hands the frames to the handler. Takes all of `input`.
     pub(super) fn deliver(&mut self, id: ConnId, input: &[u8], budget: &mut Budget) {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return;
         };
-        // Apart from the connection, so that a frame can lie in it while the handler uses the connection.
+        // Taken out of the connection, so that a frame can lie in it while the handler uses the connection.
         let mut source = slot.core.source(input);
         loop {
             let stop = guard("on_frame", || {

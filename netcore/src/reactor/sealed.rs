@@ -1,6 +1,6 @@
-//! Owns the reading and writing of TLS connections that are open: ciphertext to frames, and the out-queue to
-//! ciphertext. Must never encrypt more ahead of the socket than the limit allows, because what is encrypted can no
-//! longer be taken back or counted.
+//! Owns the reading and writing of open TLS connections: ciphertext to frames, and the out-queue to ciphertext. Must
+//! never encrypt more ahead of the socket than the limit allows, because encrypted bytes can no longer be taken back or
+//! counted.
 
 use super::Reactor;
 use super::io::Io;
@@ -14,7 +14,7 @@ use crate::time::Tick;
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::mem;
 
-/// A socket as something that can be written to.
+/// A socket as a writer.
 pub(super) struct Socket<'a, I: Io>(pub(super) &'a mut I, pub(super) &'a mut I::Stream);
 
 impl<I: Io> Write for Socket<'_, I> {
@@ -32,7 +32,7 @@ impl<I: Io> Write for Socket<'_, I> {
 }
 
 impl<H: Handler, I: Io> Reactor<H, I> {
-    /// Decrypts what was received and hands the frames to the handler. All of it is taken.
+    /// Decrypts received bytes and hands the frames to the handler. Takes all of them.
     pub(super) fn unseal(&mut self, id: ConnId, mut ciphertext: &[u8], budget: &mut Budget) {
         let mut plain = mem::take(&mut self.plain);
         if plain.is_empty() {
@@ -54,7 +54,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Hands what is decrypted to the handler, and notes the peer's farewell.
+    /// Hands decrypted bytes to the handler, and notes the peer's `close_notify`.
     pub(super) fn deliver_plain(&mut self, id: ConnId, plain: &mut [u8], budget: &mut Budget) {
         loop {
             let Some(session) = self.session(id) else { return };
@@ -70,8 +70,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Encrypts and writes what is queued until there is nothing left, the socket takes no more, or the budget is
-    /// spent.
+    /// Encrypts and writes queued bytes until none are left, the socket takes no more, or the budget is spent.
     pub(super) fn write_sealed(&mut self, id: ConnId) {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return;

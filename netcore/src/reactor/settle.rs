@@ -1,5 +1,5 @@
-//! Owns the end of a turn: one write per connection, what follows from it, timers, and the removal of
-//! connections that are over. Must never leave a touched connection without a valid timer.
+//! Owns the end of a turn: one write per connection, its consequences, timers, and the removal of connections that are
+//! over. Must never leave a touched connection without a valid timer.
 
 use super::Reactor;
 use super::io::Io;
@@ -14,8 +14,7 @@ use crate::time::Tick;
 use std::io::{ErrorKind, IoSlice};
 use std::mem;
 
-/// Callbacks at the end of a turn can touch connections again; after so many rounds they wait for the next
-/// turn.
+/// Callbacks at the end of a turn can touch connections again; after this many rounds they wait for the next turn.
 const ROUNDS_MAX: usize = 4;
 
 impl<H: Handler, I: Io> Reactor<H, I> {
@@ -26,7 +25,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             }
             let mut touched = mem::take(&mut self.state.touched);
             for id in touched.drain(..) {
-                // What was settled since it was put on the list needs it no more.
+                // A connection that was settled after it was put on the list needs it no more.
                 if self.state.slots.get(id).is_some_and(|slot| slot.touched) {
                     self.settle(id);
                 }
@@ -38,7 +37,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Removes what is over and tells the handler.
+    /// Removes connections that are over and tells the handler.
     pub(super) fn remove_over(&mut self) {
         let mut over = mem::take(&mut self.over);
         for id in over.drain(..) {
@@ -59,7 +58,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.over = over;
     }
 
-    /// Tells of a connection that is over.
+    /// Tells the handler of a connection that is over.
     pub(super) fn closed(&mut self, id: ConnId, conn: H::Conn, peer: &CompactPeer, reason: &Reason<H>) {
         log::debug!("connection {id} is over: {reason}");
         if let Some(observer) = &self.observer {
@@ -111,7 +110,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.remind(id, deadline);
     }
 
-    /// Sees to it that the wheel comes up with this connection at its deadline, or earlier.
+    /// Ensures that the wheel returns this connection at its deadline, or earlier.
     pub(super) fn remind(&mut self, id: ConnId, deadline: Tick) {
         if deadline < self.state.slots.timer(id.index()) {
             let at = self.wheel.insert(deadline, id.index() as u32);
@@ -119,7 +118,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
     }
 
-    /// Writes what is queued until there is nothing left, the socket takes no more, or the budget is spent.
+    /// Writes queued bytes until there are none left, the socket takes no more, or the budget is spent.
     pub(super) fn write(&mut self, id: ConnId) {
         let Some(slot) = self.state.slots.get_mut(id) else {
             return;
@@ -216,8 +215,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         }
         let link = self.links.get_mut(id.index()).and_then(Option::as_mut);
         if let Some(session) = link.and_then(|link| link.tls.as_mut()) {
-            // The farewell is the last of what is to be written: a peer that misses it has to take the end for an
-            // attack.
+            // `close_notify` must be the last bytes written: a peer that misses it must take the end for an attack.
             session.end();
             self.write_sealed(id);
         }

@@ -1,5 +1,5 @@
-//! Owns what the loops of a server share: how many connections there are, who takes the next one, what the
-//! listeners are, and how a drain goes. Must never be locked while foreign code runs.
+//! Owns the state that the loops of a server share: the number of connections, the next loop to get one, the listeners,
+//! and the progress of a drain. Must never be locked while foreign code runs.
 
 use crate::address::{Address, CompactPeer, Network, Origin, Peer};
 use crate::admission::{Admission, Refused, Sources};
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What all loops know, whatever their sockets are.
+/// The state that all loops share, of any kind of socket.
 pub(crate) struct Shared {
     listeners: Vec<ListenerInfo>,
     loads: Vec<AtomicUsize>,
@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     sources: Option<Mutex<Sources>>,
     drain: Mutex<Drain>,
     changed: Condvar,
-    /// That frames may not fit has been said.
+    /// The warning about frames that may not fit has been logged.
     warned: AtomicBool,
 }
 
@@ -32,15 +32,15 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct ListenerInfo {
     pub(crate) local: Address,
-    /// The proxies that say for whom they connect.
+    /// The proxies that are trusted to report client addresses.
     pub(crate) proxies: Vec<Network>,
     pub(crate) tls: Option<TlsServer>,
-    /// Where this listener's connections come from does not matter: it is a Unix socket of a trusted proxy.
+    /// Every connection of this listener has a header: it is a Unix socket of a trusted proxy.
     pub(crate) proxied_always: bool,
 }
 
 impl ListenerInfo {
-    /// Whether a connection from there begins with a PROXY header.
+    /// Whether a connection from this address begins with a PROXY header.
     pub(crate) fn expects_header(&self, address: &Address) -> bool {
         match address.ip() {
             Some(ip) => self.proxies.iter().any(|network| network.contains(ip)),
@@ -49,7 +49,7 @@ impl ListenerInfo {
     }
 }
 
-/// How far a server is on its way from start to end.
+/// The phase of a server between start and end.
 ///
 /// ```
 /// use netcore::{Server, ServerPhase};
@@ -84,21 +84,21 @@ pub enum Phase {
     Running,
     /// Nothing is accepted, and the connections are being told that the server drains.
     Announcing,
-    /// All have been told, and finish.
+    /// All have been told, and are finishing.
     Finishing,
-    /// The deadline has passed, and those that are left are aborted.
+    /// The deadline has passed, and the remaining connections are aborted.
     Aborting,
     /// The loops have stopped.
     Stopped,
 }
 
-/// A drain so far.
+/// The progress of a drain.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Drain {
     pub(crate) phase: Phase,
     /// When connections are aborted; `None` while the server is not draining.
     pub(crate) deadline: Option<Instant>,
-    /// Over how long the connections are told.
+    /// The time over which the connections are told.
     pub(crate) spread: Duration,
     /// Loops that have told all of their connections.
     announced: usize,
@@ -127,7 +127,7 @@ impl Shared {
         }
     }
 
-    /// Warns, once, where a frame of the longest kind can be refused although its connection reads.
+    /// Warns, once, if a frame of the longest kind can be refused although its connection is read.
     pub(crate) fn check_room(&self, outbound: Outbound, frame_bytes_max: usize) {
         let room = outbound.limit.saturating_sub(outbound.high_water);
         if room < frame_bytes_max && !self.warned.swap(true, Ordering::Relaxed) {
@@ -145,7 +145,7 @@ impl Shared {
         self.listeners.get(origin.index()?)
     }
 
-    /// What the embedder sees of a peer.
+    /// The embedder's view of a peer.
     pub(crate) fn peer(&self, compact: &CompactPeer) -> Peer {
         let address = compact.address();
         let listener = self.listener(compact.origin);
@@ -179,7 +179,7 @@ impl Shared {
         }
     }
 
-    /// A connection that was counted by its source is gone, or will not be.
+    /// A connection that was counted by its source is gone, or will not be opened.
     pub(crate) fn leave_source(&self, peer: &CompactPeer, now: Instant) {
         if peer.counted
             && let (Some(sources), Some(source)) = (&self.sources, peer.source())
@@ -219,7 +219,7 @@ impl Shared {
             load.fetch_sub(1, Ordering::Relaxed);
         }
         if self.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Whoever waits has checked the count under this lock.
+            // A waiting thread has checked the count under this lock.
             drop(self.drain.lock());
             self.changed.notify_all();
         }
@@ -277,7 +277,7 @@ impl Shared {
         *drain
     }
 
-    /// Waits until the phase is at least this, but not beyond `latest`; the phase.
+    /// Waits until the phase is at least this, but not beyond `latest`; returns the phase.
     pub(crate) fn wait_for_phase(&self, phase: Phase, latest: Instant) -> Phase {
         let mut drain = self.drain.lock();
         while drain.phase < phase {
@@ -301,7 +301,7 @@ impl<S> Handover<S> {
         }
     }
 
-    /// Puts a socket on its way to another loop; gives it back if too many are waiting there.
+    /// Sends a socket to another loop; gives it back if too many are waiting there.
     pub(crate) fn give(&self, to: LoopId, stream: S, peer: CompactPeer) -> Result<(), S> {
         let Some(waiting) = self.per_loop.get(to.index()) else {
             return Err(stream);
@@ -314,7 +314,7 @@ impl<S> Handover<S> {
         Ok(())
     }
 
-    /// The sockets on their way to this loop.
+    /// The sockets sent to this loop.
     pub(crate) fn take(&self, loop_id: LoopId) -> VecDeque<(S, CompactPeer)> {
         self.per_loop
             .get(loop_id.index())

@@ -1,15 +1,15 @@
 //! Owns the table of connections of one loop and their names. Must never give a name twice: a slot whose
 //! generations are used up is retired.
 //!
-//! The table grows by whole chunks, so that it never moves what it holds: with a million connections, growing
-//! by copying would stop the loop.
+//! The table grows by whole chunks and never moves its entries: with a million connections, growing by copying would
+//! stop the loop.
 
 use crate::id::{ConnId, LoopId};
 use crate::limits::{CONNECTIONS_PER_LOOP_MAX, SLOTS_PER_CHUNK};
 use crate::time::Tick;
 use slab::Slab;
 
-/// Connections by name: open ones, and those on their way to that, which nobody outside the reactor sees.
+/// Connections by name: open ones, and pending ones, which only the reactor sees.
 pub(crate) struct Slots<T, P> {
     loop_id: LoopId,
     chunks: Vec<Chunk<T, P>>,
@@ -23,12 +23,12 @@ struct Chunk<T, P> {
     /// `None` is a retired slot.
     entries: Slab<Option<Entry<T, P>>>,
     generations: Box<[u32]>,
-    /// Where the one valid entry of each slot in the wheel is. It stays when the slot changes its owner, so that
+    /// The tick of the one valid entry of each slot in the wheel. It stays when the slot changes its owner, so that
     /// connections that come and go do not leave entries behind.
     timers: Box<[Tick]>,
 }
 
-/// What a name stands for.
+/// The value of a name.
 pub(crate) enum Entry<T, P> {
     Open(T),
     Pending(Box<P>),
@@ -50,7 +50,7 @@ impl<T, P> Slots<T, P> {
         self.len
     }
 
-    /// Stores what `make` makes for the name it is given; `None` if there is no slot left.
+    /// Creates and stores a value for a new name; `None` if there is no slot left.
     pub(crate) fn insert(&mut self, make: impl FnOnce(ConnId) -> Entry<T, P>) -> Option<ConnId> {
         if self.len + self.retired >= CONNECTIONS_PER_LOOP_MAX {
             return None;
@@ -93,7 +93,7 @@ impl<T, P> Slots<T, P> {
         }
     }
 
-    /// The connection of this name, if it is not open yet.
+    /// The connection of this name, if it is pending.
     pub(crate) fn pending_mut(&mut self, id: ConnId) -> Option<&mut P> {
         match self.entry_mut(id) {
             Some(Some(Entry::Pending(pending))) => Some(pending),
@@ -101,7 +101,7 @@ impl<T, P> Slots<T, P> {
         }
     }
 
-    /// Makes a pending connection an open one; whether there was one.
+    /// Makes a pending connection an open one; returns whether there was one.
     pub(crate) fn promote(&mut self, id: ConnId, make: impl FnOnce(P) -> T) -> bool {
         let Some(entry) = self.entry_mut(id) else {
             return false;
@@ -118,7 +118,7 @@ impl<T, P> Slots<T, P> {
         }
     }
 
-    /// Takes the connection out and frees its slot for another name, or retires it when it has none left.
+    /// Removes the connection and frees its slot for another name, or retires the slot when it has no names left.
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Entry<T, P>> {
         let value = self.entry_mut(id)?.take()?;
         self.len -= 1;
@@ -138,7 +138,7 @@ impl<T, P> Slots<T, P> {
         Some(value)
     }
 
-    /// Where the valid entry of this slot in the wheel is; `NEVER` if there is none.
+    /// The tick of the slot's valid entry in the wheel; `NEVER` if there is none.
     pub(crate) fn timer(&self, index: usize) -> Tick {
         let (number, key) = place(index);
         let timer = self.chunks.get(number).and_then(|chunk| chunk.timers.get(key));
@@ -205,7 +205,7 @@ impl<T, P> Slots<T, P> {
     }
 }
 
-/// The chunk of a slot, and where it is in it.
+/// The chunk of a slot, and its index there.
 const fn place(index: usize) -> (usize, usize) {
     (index / SLOTS_PER_CHUNK, index % SLOTS_PER_CHUNK)
 }

@@ -1,13 +1,13 @@
-//! Owns TLS, by rustls: whose certificate we show, whom we believe, and the encryption of one connection. Must
+//! Owns TLS, by rustls: our certificates, the authorities that we trust, and the encryption of one connection. Must
 //! never touch a socket, and must cost plain connections nothing.
 //!
-//! A peer whose TCP connection ends without the farewell of TLS has ended
-//! ([`CloseReason::Eof`](crate::CloseReason::Eof)) if that is between two frames, and in the middle of one
-//! otherwise: whether a stream is whole is for its frames to say.
+//! A peer whose TCP connection ends without the `close_notify` of TLS has ended
+//! ([`CloseReason::Eof`](crate::CloseReason::Eof)) if that is between two frames, and in the middle of a frame
+//! otherwise: the frames tell whether a stream is whole.
 //!
-//! A [`TlsServer`] or [`TlsClient`] is a handle: what it holds can be replaced while connections go on, which
-//! keep what they were made with. Whatever the two constructors here do not cover is covered by a configuration
-//! of your own, see [`TlsServer::new`].
+//! A [`TlsServer`] or [`TlsClient`] is a handle: its configuration can be replaced while connections go on, and those
+//! keep the configuration they were made with. For anything that the two constructors here do not cover, bring a
+//! configuration of your own, see [`TlsServer::new`].
 
 mod session;
 
@@ -27,7 +27,7 @@ use parking_lot::RwLock;
 /// ```
 /// use netcore::tls::{ClientCertificates, TlsConfigError, TlsServer};
 ///
-/// /// What went wrong, for who has to repair it.
+/// /// A description for the operator who must repair it.
 /// fn check(chain: &[u8], key: &[u8]) -> Result<(), TlsConfigError> {
 ///     TlsServer::from_pem(chain, key, ClientCertificates::Unwanted, &[]).map(drop)
 /// }
@@ -55,7 +55,7 @@ pub enum TlsConfigError {
     Authorities(#[source] rustls::server::VerifierBuilderError),
 }
 
-/// Which clients' certificates a server asks for.
+/// The certificates that a server asks its clients for.
 ///
 /// ```
 /// use netcore::tls::{ClientCertificates, TlsServer};
@@ -77,7 +77,7 @@ pub enum ClientCertificates<'a> {
     Unwanted,
     /// Those signed by these authorities, in PEM; a client without one is welcome, too.
     Optional(&'a [u8]),
-    /// Those signed by these authorities, in PEM; nobody else gets in.
+    /// Those signed by these authorities, in PEM; other clients are refused.
     Required(&'a [u8]),
 }
 
@@ -130,10 +130,10 @@ impl TlsServer {
     }
 
     /// TLS 1.2 and 1.3 with this certificate chain, the server's own first, and its key, both in PEM. `protocols`
-    /// are offered by ALPN (RFC 7301) in this order; with none, ALPN is not spoken.
+    /// are offered by ALPN (RFC 7301) in this order; with none, ALPN is not used.
     ///
     /// # Errors
-    /// What cannot be used; see [`TlsConfigError`].
+    /// The part that cannot be used; see [`TlsConfigError`].
     pub fn from_pem(
         certificates: &[u8],
         key: &[u8],
@@ -143,15 +143,15 @@ impl TlsServer {
         server_config(certificates, key, clients, protocols).map(|config| Self::new(Arc::new(config)))
     }
 
-    /// Replaces the configuration for connections that come from now on: a certificate is renewed without
-    /// dropping anybody.
+    /// Replaces the configuration for connections that come from now on: a certificate is renewed without dropping a
+    /// connection.
     ///
     /// ```
     /// # use netcore::tls::TlsServer;
     /// use netcore::rustls::ServerConfig;
     /// use std::sync::Arc;
     ///
-    /// /// From now on without a protocol that is no longer spoken; nothing changes for who is connected.
+    /// /// From now on without an obsolete protocol; connections that are open keep it.
     /// fn retire(tls: &TlsServer, mut config: ServerConfig, retired: &[u8]) {
     ///     config.alpn_protocols.retain(|protocol| protocol != retired);
     ///     tls.replace(Arc::new(config));
@@ -235,12 +235,11 @@ impl TlsClient {
         Ok(Self { config, name })
     }
 
-    /// TLS 1.2 and 1.3, believing servers whose certificates these authorities signed, in PEM. `own` is the
-    /// certificate chain and the key that the server gets to see if it asks for one. `protocols` are offered by
-    /// ALPN in this order.
+    /// TLS 1.2 and 1.3, trusting servers whose certificates these authorities signed, in PEM. `own` is the certificate
+    /// chain and the key for a server that asks for one. `protocols` are offered by ALPN in this order.
     ///
     /// # Errors
-    /// What cannot be used; see [`TlsConfigError`].
+    /// The part that cannot be used; see [`TlsConfigError`].
     ///
     /// ```
     /// use netcore::tls::TlsClient;
@@ -289,13 +288,13 @@ impl fmt::Debug for TlsClient {
     }
 }
 
-/// What was agreed on with a TLS peer.
+/// The result of a TLS handshake.
 ///
 /// ```
 /// use netcore::tls::TlsInfo;
 /// use netcore::{ConnCx, Handler};
 ///
-/// /// To be called in `on_open`: the version of the protocol, and whether the client has shown who it is.
+/// /// To be called in `on_open`: the version of the protocol, and whether the client has shown a certificate.
 /// fn agreed<H: Handler>(cx: &ConnCx<'_, H>) -> (u32, bool) {
 ///     let Some(TlsInfo { alpn, certificates, .. }) = cx.tls() else {
 ///         return (1, false);
@@ -307,7 +306,7 @@ impl fmt::Debug for TlsClient {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The application protocol that was agreed on by ALPN.
+    /// The application protocol that ALPN chose.
     pub alpn: Option<Vec<u8>>,
     /// The host name that the client asked for.
     pub server_name: Option<String>,

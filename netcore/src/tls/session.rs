@@ -34,37 +34,37 @@ impl Session {
         self.connection.is_handshaking()
     }
 
-    /// Takes some of `ciphertext` away; what it decrypts to must be read before the next call.
+    /// Takes some of `ciphertext`; its plaintext must be read before the next call.
     pub(crate) fn decrypt(&mut self, ciphertext: &mut &[u8]) -> Result<(), SessionError> {
         let before = ciphertext.len();
         let taken = self.connection.read_tls(ciphertext)?;
         self.connection.process_new_packets()?;
         if taken == 0 && ciphertext.len() == before {
-            // Behind the peer's farewell nothing counts any more.
+            // Bytes behind the peer's `close_notify` do not count.
             *ciphertext = &[];
         }
         Ok(())
     }
 
-    /// Moves decrypted bytes to `plaintext`; how many.
+    /// Moves decrypted bytes to `plaintext`; returns how many.
     pub(crate) fn read(&mut self, plaintext: &mut [u8]) -> usize {
-        // "Would block" and an end without a farewell are seen elsewhere.
+        // "Would block" and an end without `close_notify` are handled elsewhere.
         self.connection.reader().read(plaintext).unwrap_or(0)
     }
 
-    /// The peer has said farewell.
+    /// Whether the peer has sent its `close_notify`.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.connection
             .process_new_packets()
             .is_ok_and(|state| state.peer_has_closed())
     }
 
-    /// Encrypts some of the slices; how many bytes.
+    /// Encrypts some of the slices; returns how many bytes.
     pub(crate) fn encrypt(&mut self, slices: &[IoSlice<'_>]) -> usize {
         self.connection.writer().write_vectored(slices).unwrap_or(0)
     }
 
-    /// There is ciphertext to be written.
+    /// Whether there is ciphertext to write.
     pub(crate) fn wants_write(&self) -> bool {
         self.connection.wants_write()
     }
@@ -74,7 +74,7 @@ impl Session {
         self.connection.write_tls(socket)
     }
 
-    /// Says farewell behind everything encrypted so far.
+    /// Sends `close_notify` behind everything encrypted so far.
     pub(crate) fn end(&mut self) {
         self.connection.send_close_notify();
     }

@@ -1,9 +1,9 @@
-//! Owns work that must not run on a loop: threads, bounded queues, order among tasks of the same key, and the share
-//! of each group of keys. Must never queue without a limit, and never run two tasks of one key at once.
+//! Owns work that must not run on a loop: threads, bounded queues, order among tasks of the same key, and the share of
+//! each group of keys. Must never queue without a limit, and never run two tasks of one key at once.
 //!
 //! Tasks with the same key form a *strand*. A worker takes a strand, runs tasks of it for a short time, and puts it
-//! back; so a slow key delays only itself, and any thread can serve any key. Which strand is next is decided by the
-//! time that was spent on each [group](Task::group): who used least goes first.
+//! back; so a slow key delays only itself, and any thread can serve any key. The time that was spent on each
+//! [group](Task::group) decides which strand is next: the group that used least goes first.
 
 mod queue;
 mod schedule;
@@ -46,19 +46,19 @@ use std::time::Duration;
 /// # Ok::<_, std::io::Error>(())
 /// ```
 pub trait Task: Send + 'static {
-    /// What every thread of the pool owns, such as a database connection. Made, used and dropped on its
+    /// The state that every thread of the pool owns, such as a database connection. Created, used and dropped on its
     /// thread.
     type Worker: 'static;
 
     /// Tasks with equal keys run one at a time, in the order of their submission.
     fn key(&self) -> u64;
 
-    /// On whose behalf it runs: groups share the threads by the time that their tasks take, whatever the number of
-    /// their tasks and keys. A key's tasks may belong to different groups. By default each key is a group.
+    /// The group that is charged for it: groups share the threads by the time that their tasks take, whatever the
+    /// number of their tasks and keys. A key's tasks may belong to different groups. By default each key is a group.
     ///
     /// ```
     /// # use netcore::Task;
-    /// /// Asked on a connection, by somebody who may have many.
+    /// /// Asked on a connection, by a user who may have many.
     /// struct Question { connection: u64, user: u64 }
     ///
     /// impl Task for Question {
@@ -68,11 +68,11 @@ pub trait Task: Send + 'static {
     ///         self.connection
     ///     }
     ///
-    ///     /// Who opens ten connections gets no more than others.
+    ///     /// A user with ten connections gets no more than others.
     ///     fn group(&self) -> u64 {
     ///         self.user
     ///     }
-    ///     // The rest as ever.
+    ///     // The rest as before.
     /// #     fn run(self, (): &mut ()) {}
     /// }
     /// # let question = Question { connection: 7, user: 3 };
@@ -82,12 +82,12 @@ pub trait Task: Send + 'static {
         self.key()
     }
 
-    /// Whether it changes nothing but what somebody is told, so that [`WorkerPool::forget`] may take it out.
+    /// Whether it has no effect except an answer to its requester, so that [`WorkerPool::forget`] may take it out.
     fn is_forgettable(&self) -> bool {
         false
     }
 
-    /// Does the work. A panic costs this task only.
+    /// Does the work. A panic loses only this task.
     fn run(self, worker: &mut Self::Worker);
 }
 
@@ -111,7 +111,7 @@ pub trait Task: Send + 'static {
 ///         // There is nothing that `Flow::Offload` could hold.
 ///         Flow::Continue
 ///     }
-///     // The rest as ever.
+///     // The rest as before.
 /// }
 /// ```
 #[derive(Debug)]
@@ -129,12 +129,12 @@ impl Task for NoTask {
     }
 }
 
-/// Why a task was not taken; gives it back.
+/// Why a task was refused; gives the task back.
 ///
 /// ```
 /// use netcore::{SubmitError, Task, WorkerPool};
 ///
-/// /// What to tell who asked for the work.
+/// /// The answer to the requester of the work.
 /// fn submit<T: Task>(pool: &WorkerPool<T>, task: T) -> Result<(), &'static str> {
 ///     pool.try_submit(task).map_err(|error| match error {
 ///         SubmitError::Full(_) => "we are busy",
@@ -234,7 +234,7 @@ impl<T> fmt::Debug for SubmitError<T> {
 /// #     fn run(self, (): &mut ()) {}
 /// # }
 ///
-/// // What each thread needs cannot be had.
+/// // The state of a thread cannot be created.
 /// let pool = WorkerPool::<Nothing>::builder().threads(1).start(|_thread| Err::<(), _>("no such database"));
 /// let Err(PoolError::Worker { index, source }) = pool else { panic!("it has started") };
 /// assert_eq!((index, source.to_string()), (0, "no such database".to_owned()));
@@ -245,23 +245,23 @@ pub enum PoolError {
     /// The operating system refused a thread.
     #[error("a worker thread could not be started: {0}")]
     Thread(#[source] std::io::Error),
-    /// The state of a thread could not be made.
+    /// The state of a thread could not be created.
     #[error("worker {index} could not be set up: {source}")]
     Worker {
         /// The thread, counted from 0.
         index: usize,
-        /// What the factory said.
+        /// The error of the factory.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// What a pool has done and is doing.
+/// Statistics of a pool.
 ///
 /// ```
 /// use netcore::PoolStats;
 /// use std::time::Duration;
 ///
-/// /// How long a task waited on average before it began.
+/// /// The average time that a task waited before it began.
 /// fn mean_wait(stats: &PoolStats) -> Duration {
 ///     let begun = stats.completed + stats.panicked + stats.running as u64;
 ///     stats.waited.checked_div(u32::try_from(begun).unwrap_or(u32::MAX)).unwrap_or_default()
@@ -283,11 +283,11 @@ pub struct PoolStats {
     pub refused: u64,
     /// Tasks that did not run because the pool was abandoned, or no worker could be set up any more at shutdown.
     pub dropped: u64,
-    /// Tasks that were taken out because whoever wanted them had gone.
+    /// Tasks that were taken out because their requester had gone.
     pub forgotten: u64,
-    /// Sum of the time that tasks waited before they began.
+    /// Sum of the times that tasks waited before they began.
     pub waited: Duration,
-    /// The longest that a task waited.
+    /// The longest wait of a task.
     pub waited_longest: Duration,
 }
 
@@ -326,7 +326,7 @@ pub struct PoolBuilder<T> {
 }
 
 impl<T: Task> PoolBuilder<T> {
-    /// Threads; 2 by default, at least 1, at most [`WORKER_THREADS_MAX`].
+    /// The number of threads; 2 by default, at least 1, at most [`WORKER_THREADS_MAX`].
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.clamp(1, WORKER_THREADS_MAX);
@@ -347,7 +347,7 @@ impl<T: Task> PoolBuilder<T> {
         self
     }
 
-    /// Tasks of one group that may wait; no limit of its own by default, at least 1. A group that was refused has room
+    /// Tasks of one group that may wait; no limit of its own by default, at least 1. After a refusal the group has room
     /// again when half of them have begun.
     #[must_use]
     pub fn per_group(mut self, limit: usize) -> Self {
@@ -355,12 +355,12 @@ impl<T: Task> PoolBuilder<T> {
         self
     }
 
-    /// Threads that may run tasks of one group at the same time; all by default, at least 1. The others are there for
-    /// whoever comes while a group's tasks take long.
+    /// Threads that may run tasks of one group at the same time; all by default, at least 1. The other threads serve
+    /// other groups while a group's tasks take long.
     ///
     /// ```
     /// # use netcore::{PoolBuilder, Task};
-    /// /// Half of the threads are never busy for one group alone.
+    /// /// Half of the threads never run tasks of the same group.
     /// fn fair<T: Task>(pool: PoolBuilder<T>, threads: usize) -> PoolBuilder<T> {
     ///     pool.threads(threads).threads_per_group(threads / 2)
     /// }
@@ -378,11 +378,11 @@ impl<T: Task> PoolBuilder<T> {
         self
     }
 
-    /// Starts the threads. `make_worker` is called on each of them with its number, and again after a task
-    /// panicked, because nobody knows in which state the panic left the worker.
+    /// Starts the threads. `make_worker` is called on each of them with its number, and again after a task panicked,
+    /// because the panic may have left the worker in any state.
     ///
     /// # Errors
-    /// A thread or its state could not be made; those that could are stopped again.
+    /// A thread or its state could not be created; the others are stopped again.
     pub fn start<F, R>(self, make_worker: F) -> Result<WorkerPool<T>, PoolError>
     where
         F: Fn(usize) -> R + Send + Sync + 'static,
@@ -411,7 +411,7 @@ impl<T: Task> PoolBuilder<T> {
 /// use netcore::{Task, WorkerPool};
 /// use std::sync::mpsc;
 ///
-/// /// Tells a number; those of the same account in order.
+/// /// Reports a number; those of the same account in order.
 /// struct Tell { account: u64, number: u32, to: mpsc::Sender<u32> }
 ///
 /// impl Task for Tell {
@@ -422,7 +422,7 @@ impl<T: Task> PoolBuilder<T> {
 ///     }
 ///
 ///     fn run(self, _worker: &mut ()) {
-///         // Nobody may be listening any more.
+///         // The receiver may be gone by now.
 ///         let _ = self.to.send(self.number);
 ///     }
 /// }
@@ -480,8 +480,8 @@ impl<T: Task> WorkerPool<T> {
     /// Queues a task. Never blocks.
     ///
     /// # Errors
-    /// The task, because a limit is reached or the pool is stopping. After a limit has refused something,
-    /// everyone registered with [`on_room`](Self::on_room) is called once there is room again.
+    /// The task, because a limit is reached or the pool is stopping. After a limit has refused a task, every callback
+    /// registered with [`on_room`](Self::on_room) is called once there is room again.
     pub fn try_submit(&self, task: T) -> Result<(), SubmitError<T>> {
         self.queue.push(task)
     }
@@ -524,12 +524,12 @@ impl<T: Task> WorkerPool<T> {
         self.queue.on_room(Arc::new(call));
     }
 
-    /// Takes out those waiting tasks of a key that [change nothing](Task::is_forgettable), and gives them back: whoever
-    /// wanted them has gone. The others, and one that runs, go on.
+    /// Takes out the waiting tasks of a key that are [forgettable](Task::is_forgettable), and gives them back: their
+    /// requester has gone. Other tasks, and one that runs, go on.
     ///
     /// ```
     /// # use netcore::{Task, WorkerPool};
-    /// /// To be called when a connection is over, whose number is the key of its questions.
+    /// /// To be called when a connection is over; its number is the key of its questions.
     /// fn gone<T: Task>(pool: &WorkerPool<T>, connection: u64) {
     ///     let unanswered = pool.forget(connection);
     ///     log::debug!("{} questions were not worth an answer", unanswered.len());
@@ -550,14 +550,14 @@ impl<T: Task> WorkerPool<T> {
         self.queue.forget(key)
     }
 
-    /// Takes no further tasks, and gives back those that have not begun. Does not wait for those that have:
+    /// Takes no further tasks, and gives back those that have not begun. Does not wait for the running ones:
     /// [`shutdown`](Self::shutdown) does.
     ///
     /// ```
     /// use netcore::{Task, WorkerPool};
     /// use std::time::{Duration, Instant};
     ///
-    /// /// Ends in order if that is possible in time; how many tasks were given up.
+    /// /// Ends in order if there is time for it; returns how many tasks were given up.
     /// fn end_within<T: Task>(pool: &WorkerPool<T>, within: Duration) -> usize {
     ///     let until = Instant::now() + within;
     ///     while pool.stats().queued > 0 && Instant::now() < until {
@@ -583,20 +583,20 @@ impl<T: Task> WorkerPool<T> {
         self.queue.abandon()
     }
 
-    /// What the pool has done and is doing.
+    /// The statistics of the pool.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         self.queue.stats()
     }
 
-    /// Takes no further tasks, runs those that were taken, and waits for the threads to end. Other handles
-    /// may go on to be used: their submissions are refused. Called on one of its own threads it does not wait.
+    /// Takes no further tasks, runs the accepted ones, and waits for the threads to end. Other handles may still be
+    /// used: their submissions are refused. On one of the pool's own threads it does not wait.
     pub fn shutdown(&self) {
         self.threads.stop_and_join();
     }
 }
 
-/// A pool whose tasks the test runs, one at a time and when it wants.
+/// A pool whose tasks the test runs, one at a time.
 #[cfg(test)]
 impl<T: Task> WorkerPool<T> {
     pub(crate) fn without_threads(queue: usize, per_key: usize) -> Self {
@@ -612,7 +612,7 @@ impl<T: Task> WorkerPool<T> {
         }
     }
 
-    /// Runs the task that is next; whether there was one.
+    /// Runs the next task; returns whether there was one.
     pub(crate) fn run_one(&self, worker: &mut T::Worker) -> bool {
         if self.stats().queued == 0 {
             return false;

@@ -240,7 +240,7 @@ fn loom_an_abandoned_pool_ends_and_gives_back_what_did_not_run() {
     });
 }
 
-/// Whoever is refused is told later, and nobody else is.
+/// A refused submitter is called later, and no other is.
 fn refusals(limit: usize, per_key: usize, second_key: u64) {
     loom::model(move || {
         let model = Model::new(limit, per_key);

@@ -25,14 +25,14 @@ pub(super) struct Queue<T> {
     limit: usize,
 }
 
-/// What a worker does next.
+/// A worker's next step.
 pub(super) enum Next<T> {
     Run(T),
     /// Another strand's turn; ask again for one.
     Yield,
 }
 
-/// A strand's turn on one thread: it ends after so many tasks, or so much time.
+/// A strand's turn on one thread: it ends after a number of tasks, or after a time.
 #[derive(Debug)]
 pub(super) struct Turn {
     pub(super) key: u64,
@@ -51,7 +51,7 @@ impl Turn {
         }
     }
 
-    /// The next task is for another turn.
+    /// The next task belongs to another turn.
     pub(super) const fn end(&mut self) {
         self.over = true;
     }
@@ -107,7 +107,7 @@ impl<T: Task> Queue<T> {
         Ok(())
     }
 
-    /// Waits for a strand that can be run; `None` when the pool has stopped and nothing is left.
+    /// Waits for a strand that can run; `None` when the pool has stopped and nothing is left.
     pub(super) fn take_strand(&self) -> Option<Turn> {
         let mut inner = self.inner.lock();
         loop {
@@ -121,8 +121,8 @@ impl<T: Task> Queue<T> {
         }
     }
 
-    /// The next task of a strand that the caller has the turn of. When the turn is over, or there are no tasks left,
-    /// the strand is given up.
+    /// The next task of a strand whose turn the caller has. When the turn is over, or no tasks are left, the strand is
+    /// given up.
     pub(super) fn next_task(&self, turn: &mut Turn) -> Next<T> {
         let now = now();
         let spent = turn.spent(now);
@@ -157,7 +157,7 @@ impl<T: Task> Queue<T> {
         Next::Run(taken.waiting.task)
     }
 
-    /// Tasks have left the queue: whom to tell that there is room, if somebody was refused.
+    /// Tasks have left the queue: returns the callbacks for room, if a submission was refused and there is room now.
     fn calls_for_room(&self, inner: &mut Inner<T>, has_room: bool) -> Vec<RoomCall> {
         let pool_has_room = inner.refused && inner.stats.queued <= self.limit / 2;
         if pool_has_room {
@@ -173,7 +173,7 @@ impl<T: Task> Queue<T> {
         }
     }
 
-    /// The task that was run last by the caller is over.
+    /// The last task of the caller has ended.
     pub(super) fn finished(&self, panicked: bool) {
         let mut inner = self.inner.lock();
         inner.stats.running -= 1;
@@ -184,14 +184,14 @@ impl<T: Task> Queue<T> {
         }
     }
 
-    /// Gives the tasks of a key back that are only for whoever has gone.
+    /// Removes the tasks of a key that matter only to a requester who has gone, and returns them.
     pub(super) fn forget(&self, key: u64) -> Vec<T> {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         let tasks = inner.schedule.forget(key);
         inner.stats.queued -= tasks.len();
         inner.stats.forgotten += tasks.len() as u64;
-        // Those who were refused for the key are gone with it; for the pool and the group there may be room.
+        // Requesters that were refused for the key have gone with it; the pool and the group may have room.
         let calls = self.calls_for_room(inner, !tasks.is_empty());
         drop(guard);
         for call in calls {
@@ -219,12 +219,12 @@ impl<T: Task> Queue<T> {
         if !inner.stopping {
             self.work.wait_for(&mut inner, span);
         }
-        // The wake may have been meant for someone who could do the work.
+        // The wake may have been meant for a thread that could do the work.
         self.work.notify_one();
         inner.stopping
     }
 
-    /// Takes out what waits, and no more after it. Whoever waits for room learns that the pool has stopped.
+    /// Takes out all waiting tasks, and refuses later ones. Callers that wait for room learn that the pool has stopped.
     pub(super) fn abandon(&self) -> Vec<T> {
         let mut inner = self.inner.lock();
         inner.stopping = true;
@@ -244,7 +244,7 @@ impl<T: Task> Queue<T> {
         tasks
     }
 
-    /// Throws away what is left when there is no worker that could run it.
+    /// Drops the remaining tasks when no worker is left to run them.
     pub(super) fn drop_rest(&self) {
         let dropped = self.abandon();
         if !dropped.is_empty() {

@@ -1,18 +1,18 @@
-//! Decides which waiting task runs next: a state machine of values, told of submissions and of time that was
-//! spent. Must never ask a clock, and never let one group have more than its share while others wait.
+//! Decides which waiting task runs next: a state machine of values, which gets submissions and spent times. Must never
+//! read a clock, and never let one group have more than its share while others wait.
 //!
-//! Tasks of one key form a *strand*, strands of one group share its turns. Among groups the one that has used the
-//! least time goes first (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996). A group that comes back
-//! within its debt still has it: used time above the `clock` is remembered, so that whoever sends one expensive
-//! request at a time is not new each time. The clock follows the time that each waiting group would have got, so
-//! that a debt ends even while ever new groups come.
+//! Tasks of one key form a *strand*, strands of one group share its turns. Among groups the one that has used the least
+//! time goes first (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996). A group that comes back within its
+//! debt still has it: used time above the `clock` is remembered, so a client that sends one expensive request at a time
+//! is not new each time. The clock follows the time that each waiting group would have got, so a debt ends even while
+//! new groups keep coming.
 
 use crate::limits::{GROUP_DEBT_MAX, GROUPS_IN_DEBT_MAX};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem;
 use std::time::Duration;
 
-/// What a schedule must keep to.
+/// The limits of a schedule.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
     /// Tasks of one key that wait.
@@ -28,26 +28,26 @@ pub(super) struct Waiting<T> {
     pub(super) task: T,
     pub(super) group: u64,
     pub(super) forgettable: bool,
-    /// Whatever the caller wants back with it.
+    /// Data that the caller gets back with the task.
     pub(super) since: std::time::Instant,
 }
 
 /// The tasks of one key, present only while it has any, waiting or running.
 struct Strand<T> {
     waiting: VecDeque<Waiting<T>>,
-    /// The group whose turn it has, or waits for.
+    /// The group whose turn the strand has, or waits for.
     group: u64,
     refused: bool,
 }
 
-/// Those who share turns; present while they have strands or debts.
+/// Strands that share turns; present while it has strands or debt.
 #[derive(Default)]
 struct Group {
     /// Nanoseconds used, on the scale of the clock.
     used: u64,
-    /// Keys with a turn to come, each once.
+    /// Keys that wait for a turn, each once.
     runnable: VecDeque<u64>,
-    /// Strands that have their turn.
+    /// Strands that have a turn.
     running: usize,
     /// Tasks.
     waiting: usize,
@@ -56,17 +56,17 @@ struct Group {
     ready: Option<Place>,
 }
 
-/// Less used comes first, then who came first.
+/// Least used time first, then first come, first served.
 type Place = (u64, u64, u64);
 
-/// See the module.
+/// See the module's first lines.
 pub(super) struct Schedule<T> {
     share: Share,
     strands: HashMap<u64, Strand<T>>,
     groups: HashMap<u64, Group>,
-    /// Groups with a strand that may have its turn now.
+    /// Groups with a strand that may have a turn now.
     ready: BTreeSet<Place>,
-    /// Groups without tasks that have used more than the clock says: used, group.
+    /// Groups without tasks whose used time is above the clock: used, group.
     in_debt: BTreeSet<(u64, u64)>,
     /// Groups with tasks.
     busy: u64,
@@ -74,7 +74,7 @@ pub(super) struct Schedule<T> {
     arrivals: u64,
 }
 
-/// The next task of a strand, and whether its key or its group has room now for those who were refused.
+/// The next task of a strand, and whether its key or its group has room again after a refusal.
 pub(super) struct Taken<T> {
     pub(super) waiting: Waiting<T>,
     pub(super) has_room: bool,
@@ -124,7 +124,7 @@ impl<T> Schedule<T> {
         Ok(())
     }
 
-    /// A strand whose turn it is; until it is [given up](Self::give_up) nobody else gets it.
+    /// A strand whose turn it is. No other caller gets it until it is [given up](Self::give_up).
     pub(super) fn take(&mut self) -> Option<u64> {
         let (used, _, group) = self.ready.pop_first()?;
         self.advance(used);
@@ -141,8 +141,8 @@ impl<T> Schedule<T> {
         !self.ready.is_empty()
     }
 
-    /// The next task of a strand that has its turn; none if it is empty, or the task belongs to another group's
-    /// turn.
+    /// The next task of a strand that has its turn; `None` if the strand is empty, or the task belongs to another
+    /// group's turn.
     pub(super) fn next(&mut self, key: u64) -> Option<Taken<T>> {
         let strand = self.strands.get_mut(&key)?;
         let group = strand.group;
@@ -158,7 +158,7 @@ impl<T> Schedule<T> {
         })
     }
 
-    /// Ends the turn of a strand, in which so much time was spent.
+    /// Ends the turn of a strand, which took `spent`.
     pub(super) fn give_up(&mut self, key: u64, spent: Duration) {
         let Some(strand) = self.strands.get_mut(&key) else {
             return;
@@ -176,7 +176,7 @@ impl<T> Schedule<T> {
         self.rest_if_idle(group);
     }
 
-    /// Takes the tasks of a key out that are only for whoever has gone.
+    /// Removes the tasks of a key that matter only to a requester who has gone, and returns them.
     pub(super) fn forget(&mut self, key: u64) -> Vec<T> {
         let Some(strand) = self.strands.get_mut(&key) else {
             return Vec::new();
@@ -184,12 +184,12 @@ impl<T> Schedule<T> {
         let (forgotten, kept) = mem::take(&mut strand.waiting)
             .into_iter()
             .partition::<VecDeque<_>, _>(|waiting| waiting.forgettable);
-        // Emptied, it has its turn in vain: who takes it gives it up.
+        // An empty strand still gets its turn: the thread that takes it gives it up.
         strand.waiting = kept;
         self.leave(forgotten)
     }
 
-    /// Takes all waiting tasks out; whether somebody was refused for want of room.
+    /// Removes all waiting tasks; returns them, and whether a submission was refused for want of room.
     pub(super) fn clear(&mut self) -> (Vec<T>, bool) {
         let refused = self.strands.values().any(|strand| strand.refused)
             || self.groups.values().any(|group| group.refused);
@@ -217,7 +217,7 @@ impl<T> Schedule<T> {
         entry
     }
 
-    /// A strand waits for its turn.
+    /// Puts a strand in the queue for its group's turn.
     fn enqueue(&mut self, group: u64, key: u64) {
         if let Some(entry) = self.groups.get_mut(&group) {
             entry.runnable.push_back(key);
@@ -225,7 +225,7 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// Puts a group where it belongs among those that are ready, or takes it out.
+    /// Puts a group in its place among those that are ready, or takes it out.
     fn place(&mut self, group: u64) {
         let Some(entry) = self.groups.get_mut(&group) else {
             return;
@@ -246,7 +246,7 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// A task of the group left the queue; whether those it had refused have room now.
+    /// A task of the group left the queue; returns whether the group has room again after a refusal.
     fn no_longer_waits(&mut self, group: u64) -> bool {
         let Some(entry) = self.groups.get_mut(&group) else {
             return false;
@@ -255,7 +255,7 @@ impl<T> Schedule<T> {
         entry.waiting <= self.share.per_group / 2 && mem::take(&mut entry.refused)
     }
 
-    /// The tasks, which have left the queue without a turn.
+    /// Removes the tasks from the counts of their groups; they had no turn.
     fn leave(&mut self, waiting: VecDeque<Waiting<T>>) -> Vec<T> {
         let tasks = waiting.into_iter().map(|waiting| {
             self.no_longer_waits(waiting.group);
@@ -265,11 +265,11 @@ impl<T> Schedule<T> {
         tasks.collect()
     }
 
-    /// The group's strand has had its turn.
+    /// The group's strand has had its turn, which took `spent`.
     fn charge(&mut self, group: u64, spent: Duration) {
         // At least something, so that turns without a measurable length are shared as well.
         let spent = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX).max(1);
-        // A group that is alone is measured against somebody who may come.
+        // A group that is alone is measured against an imaginary second one.
         self.advance(self.clock.saturating_add(spent / (self.busy + 1)));
         let most = self.clock.saturating_add(GROUP_DEBT_MAX.as_nanos() as u64);
         if let Some(entry) = self.groups.get_mut(&group) {
@@ -279,7 +279,8 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// A group without tasks is remembered while it is in debt, and if too many are, those that owe most.
+    /// A group without tasks is remembered while it is in debt; if there are too many, those with the most debt are
+    /// kept.
     fn rest_if_idle(&mut self, group: u64) {
         let Some(entry) = self.groups.get(&group) else {
             return;
@@ -300,7 +301,7 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// Debts below the clock are paid.
+    /// Moves the clock, and forgets debts below it.
     fn advance(&mut self, to: u64) {
         self.clock = self.clock.max(to);
         while let Some((used, group)) = self.in_debt.first().copied()

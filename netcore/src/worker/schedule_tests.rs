@@ -94,7 +94,7 @@ fn one_expensive_request_at_a_time_is_remembered() {
     push(&mut schedule, 1, 1, 1);
     push(&mut schedule, 3, 3, 3);
     assert_eq!(turn(&mut schedule, 500 * MILLI), Some(1));
-    // It had nothing else, and comes again before somebody who has used nothing.
+    // It had nothing else, and comes again before a group that has used nothing.
     push(&mut schedule, 1, 1, 2);
     push(&mut schedule, 2, 2, 4);
     assert_eq!(turn(&mut schedule, MILLI), Some(3));

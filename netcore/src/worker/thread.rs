@@ -21,7 +21,7 @@ pub(super) struct Threads<T: Task> {
 }
 
 impl<T: Task> Threads<T> {
-    /// None at all: somebody else runs the tasks.
+    /// No threads: the owner of the queue runs the tasks.
     #[cfg(test)]
     pub(super) fn none(queue: &Arc<Queue<T>>) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl<T: Task> WorkerThread<T> {
             Ok(worker) => {
                 // The receiver waits for all reports, so this cannot fail.
                 let _ = report.send((self.index, Ok(())));
-                // The starter waits until nobody can report any more.
+                // The starter waits until no thread can report any more.
                 drop(report);
                 self.serve(worker);
             }
@@ -126,7 +126,7 @@ impl<T: Task> WorkerThread<T> {
                 if outcome.is_err() {
                     log::error!("a task with key {} panicked on worker {}", turn.key, self.index);
                     worker = None;
-                    // Others can go on with the strand while this thread is being set up again.
+                    // Other threads can go on with the strand while this one is being set up again.
                     turn.end();
                 }
             }
@@ -144,7 +144,7 @@ impl<T: Task> WorkerThread<T> {
             .unwrap_or_else(|_| Err("the factory panicked".into()))
     }
 
-    /// Tries until it works or the pool stops.
+    /// Tries until it succeeds or the pool stops.
     fn make_again(&self) -> Option<T::Worker> {
         loop {
             match self.make() {

@@ -41,7 +41,7 @@ fn a_group_has_those_who_joined_and_have_not_left() {
         .map(|socket| loop_.written(*socket).len())
         .collect();
     assert_eq!(heard, [0, 0, 1, 0]);
-    // Whoever is gone has left.
+    // A connection that is gone has left the group.
     loop_.world.borrow_mut().end(sockets[2]);
     loop_.run();
     loop_.remote.send_to_group(7, &told(), None).unwrap();

@@ -254,7 +254,7 @@ impl Application {
             let joined = cx.join(group);
             world.check(joined.is_ok(), || "too many groups".to_owned());
         }
-        // Whatever is in the group after this is in it later than before.
+        // A change of the group after this counts as a later one.
         world.progress += 1;
     }
 

@@ -414,7 +414,7 @@ impl World {
         any
     }
 
-    /// A frame that another thread sent has been dealt with: whoever it was for has it in its queue.
+    /// A frame that another thread sent has been handled: its receivers have it in their queues.
     pub(super) fn note_posted(&mut self, number: u32) {
         let post = &self.posts[number as usize];
         let Some(began) = post.began.filter(|_| post.taken) else {

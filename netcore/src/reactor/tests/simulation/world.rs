@@ -25,7 +25,7 @@ pub(super) const PORTS_FROM: u16 = 1000;
 /// The port of the first connection that we make.
 pub(super) const TICKETS_FROM: u16 = 30_000;
 
-/// Writes to one socket in one turn that nobody needs.
+/// More writes to one socket in one turn than any loop needs.
 const WRITES_MAX: usize = 20_000;
 
 const EMFILE: i32 = 24;
@@ -273,7 +273,7 @@ impl World {
         }
     }
 
-    /// Events that mean nothing: doubles, for nobody, for those that are gone.
+    /// Events without a meaning: doubles, and events for no connection or for one that is gone.
     fn mislead(&mut self, ready: &mut Vec<Readiness>, first: usize) {
         if ready.len() > first && self.random.percent(10) {
             let double = ready[self.random.between(first, ready.len() - 1)];
