@@ -1,5 +1,5 @@
-//! Owns who takes a lease: the place in the code and the thread, for the report of a lease that is not given back
-//! and for the warning about a second one on the same thread. Must never cost a caller more than a few
+//! Owns the identity of borrowers, that is the place in the code and the thread, for the report of a lease that is not
+//! given back and for the warning about a second one on the same thread. Must never cost a caller more than a few
 //! nanoseconds.
 
 use std::cell::RefCell;
@@ -7,18 +7,18 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::thread;
 
-/// Pools that a thread remembers having used; of more, the oldest is forgotten, and with it that the thread held a
-/// lease of it.
+/// Pools that a thread remembers to have used. Beyond that the oldest is forgotten, and with it the thread's lease of
+/// it.
 const REMEMBERED_MAX: usize = 16;
 
-/// A thread as one pool knows it. Every lease taken on the thread, and every wait for one, keeps a reference: more
-/// references than the thread's own say that it holds a lease.
+/// A thread as one pool knows it. Every lease taken on the thread, and every wait for one, keeps a reference; a thread
+/// with more references than its own holds a lease.
 #[derive(Debug)]
 pub(super) struct Holder {
     name: Box<str>,
 }
 
-/// Who takes a lease.
+/// The borrower of a lease.
 #[derive(Clone, Debug)]
 pub(super) struct Borrower {
     pub(super) location: &'static Location<'static>,
@@ -45,7 +45,7 @@ impl Borrower {
             holders.push((pool, Arc::clone(&holder)));
             (holder, false)
         });
-        // A thread that is ending has no memory left.
+        // A thread that is ending has lost its memory of pools.
         let (holder, again) = found.unwrap_or_else(|_| (Holder::current(), false));
         (Self { location, holder }, again)
     }

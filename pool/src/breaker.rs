@@ -1,16 +1,17 @@
 //! A circuit breaker: whether another system is worth asking at all.
 //!
-//! It owns the decision and nothing else: time and randomness come in, and whoever asks reports how it went. It
-//! must never wait, and never refuse for longer than it says.
+//! It owns the decision and nothing else: time and randomness come in, and the caller reports the result. It must never
+//! wait, and never refuse for longer than it says.
 //!
 //! - **Closed**: every call is allowed. Five failures in a row, or half of at least twenty calls within ten
 //!   seconds, open it.
-//! - **Open**: every call is refused, for a second the first time, twice as long each further time up to half a
+//! - **Open**: every call is refused: for a second the first time, and twice as long each further time, up to half a
 //!   minute, with a quarter of that more or less so that many clients do not come back at once.
 //! - **Half open**: one call is allowed, the probe. Its failure opens the breaker again.
-//! - **Recovering**: a tenth of the calls, then half of them, then all, over ten seconds: a system that has just
-//!   started is not met by everybody at once. Then it is closed. Who can make calls smaller instead of fewer asks with
-//!   [`allow_smaller`](Breaker::allow_smaller), and makes them that [share](Breaker::share) of their size.
+//! - **Recovering**: a tenth of the calls, then half of them, then all, over ten seconds, so that a system that has
+//!   just started does not get the whole load at once. Then it is closed. Callers that can make calls smaller instead
+//!   of fewer ask with [`allow_smaller`](Breaker::allow_smaller), and make them that [share](Breaker::share) of their
+//!   size.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -21,12 +22,12 @@ const WINDOW_SECONDS: usize = 10;
 /// Shares of calls, in percent, that a recovering system gets, each for as long as the others.
 const SHARES: [u32; 3] = [10, 50, 100];
 
-/// When it opens and for how long.
+/// When a breaker opens and for how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BreakerSettings {
-    /// So many failures in a row open it.
+    /// This many failures in a row open it.
     pub failures_in_a_row: u32,
-    /// So many calls within ten seconds are enough to judge by their share of failures.
+    /// Calls within ten seconds that are enough to judge by the share of failures.
     pub calls_min: u32,
     /// This share of failed calls opens it.
     pub failed_percent: u32,
@@ -34,7 +35,7 @@ pub struct BreakerSettings {
     pub pause_min: Duration,
     /// How long it is open at most, before the jitter of a quarter.
     pub pause_max: Duration,
-    /// A probe that was not reported after so long is taken for lost, and another allowed.
+    /// A probe that was not reported for this long counts as lost, and another one is allowed.
     pub probe_within: Duration,
     /// How long recovery takes.
     pub recovery: Duration,
@@ -57,25 +58,25 @@ impl Default for BreakerSettings {
 /// The answer to [`Breaker::allow`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Permission {
-    /// Go ahead, and [`record`](Breaker::record) how it went.
+    /// Make the call, and [`record`](Breaker::record) its result.
     Allowed,
-    /// Do not; nothing is to be recorded.
+    /// Do not make the call; there is nothing to record.
     Refused {
         /// Asking again earlier is of no use. Never zero.
         retry_after: Duration,
     },
 }
 
-/// What a breaker is doing, for metrics.
+/// The state of a breaker, for metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BreakerState {
     /// Every call is allowed.
     Closed,
-    /// None is.
+    /// Every call is refused.
     Open,
-    /// One was allowed, the probe.
+    /// One call was allowed, the probe.
     HalfOpen,
-    /// Some are.
+    /// Some calls are allowed.
     Recovering,
 }
 
@@ -105,15 +106,15 @@ pub struct Breaker {
     state: State,
     /// The next pause, without jitter.
     pause: Duration,
-    /// The newest random number given: the jitter of a pause that begins.
+    /// The newest random number given: the jitter of the next pause.
     random: u32,
     failures_in_a_row: u32,
-    /// Of the newest seconds, the newest last.
+    /// Of the recent seconds, the newest last.
     window: Window,
 }
 
 impl Breaker {
-    /// A closed one.
+    /// A closed breaker.
     pub const fn new(settings: BreakerSettings, now: Instant) -> Self {
         Self {
             settings,
@@ -125,7 +126,7 @@ impl Breaker {
         }
     }
 
-    /// Whether a call may be made now. `random` is any number, each as likely as the others.
+    /// Whether a call may be made now. `random` must be uniform over all numbers.
     pub fn allow(&mut self, now: Instant, random: u32) -> Permission {
         let permission = self.allow_smaller(now, random);
         let by_chance = u64::from(random) * 100 < u64::from(self.share(now)) << 32;
@@ -138,7 +139,7 @@ impl Breaker {
     }
 
     /// Like [`allow`](Self::allow), but no call is refused because the other system recovers: the caller makes each
-    /// [smaller](Self::share).
+    /// call [smaller](Self::share).
     pub fn allow_smaller(&mut self, now: Instant, random: u32) -> Permission {
         self.random = random;
         self.settle(now);
@@ -161,15 +162,15 @@ impl Breaker {
         }
     }
 
-    /// An allowed call was not made, or says nothing of the other system. If it was the probe, another may be.
+    /// An allowed call was not made, or shows nothing about the other system. If it was the probe, another may be made.
     pub const fn unused(&mut self, now: Instant) {
         if matches!(self.state, State::Probing { .. }) {
             self.state = State::Open { until: now };
         }
     }
 
-    /// How much of what is usual the other system should be asked for now, in percent. While it is not known to answer
-    /// that is as little as at the beginning of its recovery.
+    /// The share of the usual load that the other system should get now, in percent. While it is not known to answer,
+    /// this is as little as at the beginning of its recovery.
     pub fn share(&self, now: Instant) -> u32 {
         let [first, second, third] = SHARES;
         let State::Recovering { since } = self.state else {
@@ -188,12 +189,12 @@ impl Breaker {
         }
     }
 
-    /// How an allowed call went. An answer of the other system that says no is a good answer: only what shows
-    /// that it cannot be relied upon is a failure.
+    /// The result of an allowed call. An answer of the other system that refuses something is a good answer: only an
+    /// error that shows that the system cannot be relied upon is a failure.
     pub fn record(&mut self, now: Instant, ok: bool) {
         self.settle(now);
         match self.state {
-            // A call from before it opened says nothing new.
+            // A call from before it opened proves nothing about the present.
             State::Open { .. } => {}
             State::Probing { .. } if ok => {
                 self.forget(now);
@@ -214,7 +215,7 @@ impl Breaker {
         }
     }
 
-    /// What it is doing.
+    /// The state of the breaker.
     pub const fn state(&self) -> BreakerState {
         match self.state {
             State::Closed => BreakerState::Closed,
@@ -231,7 +232,7 @@ impl Breaker {
         many || self.failures_in_a_row >= self.settings.failures_in_a_row
     }
 
-    /// What time alone changes.
+    /// State changes that time alone causes.
     fn settle(&mut self, now: Instant) {
         if let State::Recovering { since } = self.state
             && now.saturating_duration_since(since) >= self.settings.recovery
@@ -262,7 +263,7 @@ impl Breaker {
     }
 }
 
-/// Calls and failures of the newest seconds.
+/// Calls and failures of recent seconds.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     /// When the newest second began.

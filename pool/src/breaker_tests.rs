@@ -177,7 +177,7 @@ proptest! {
                 prop_assert!(!(opened && ok), "a success opened it");
             }
         }
-        // Good calls alone close it within a bounded time, whatever was before.
+        // Good calls alone close it within a bounded time, from any state.
         for _ in 0..1_000 {
             now += Duration::from_millis(100);
             if breaker.allow(now, 0) == Permission::Allowed {

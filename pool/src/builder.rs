@@ -1,5 +1,5 @@
-//! Owns how a pool is put together and started, and what is waited for. Must never leave threads behind when that
-//! fails.
+//! Owns the construction and the start of a pool, and the wait for its first connections. Must never leave threads
+//! behind when that fails.
 
 use super::clock::Time;
 use super::shared::{FOREVER, Shared};
@@ -10,25 +10,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What [`PoolBuilder::build`] waits for.
+/// How long [`PoolBuilder::build`] waits.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Init {
-    /// For nothing: connections are opened in the background.
+    /// Not at all: connections are opened in the background.
     #[default]
     Lazy,
     /// For one connection, so that a wrong address or password is found at once.
     One {
-        /// At most so long.
+        /// The longest wait.
         within: Duration,
     },
-    /// For as many as are kept idle, and at least one.
+    /// Until all connections that are kept idle are open, and at least one.
     Full {
-        /// At most so long.
+        /// The longest wait.
         within: Duration,
     },
 }
 
-/// Collects what a pool is built from.
+/// Collects the parts of a pool.
 pub struct PoolBuilder<M: ManageConnection> {
     manager: M,
     settings: PoolSettings,
@@ -79,8 +79,8 @@ impl<M: ManageConnection<Error: Send + Sync>> PoolBuilder<M> {
     /// Starts the pool and its threads, and waits as [`Init`] says.
     ///
     /// # Errors
-    /// A setting cannot be used, the system gives no thread, or the first connections were not there in time. In
-    /// each case nothing of the pool is left, but for calls of the manager that have not returned.
+    /// A setting cannot be used, the system gives no thread, or the first connections were not there in time. In each
+    /// case nothing of the pool is left, except calls of the manager that have not returned.
     pub fn build(self) -> Result<Pool<M>, BuildError<M::Error>> {
         self.settings.check()?;
         report::driver_timeouts(&self.settings, self.policy.driver_timeouts());
@@ -121,14 +121,14 @@ impl<M: ManageConnection<Error: Send + Sync>> Pool<M> {
 }
 
 impl<M: ManageConnection> Pool<M> {
-    /// Waits until so many connections have been opened.
+    /// Waits until this many connections have been opened.
     fn fill(&self, count: u32, within: Duration) -> Result<(), GetError<M::Error>> {
         let shared = &self.handle.shared;
         let begun = Instant::now();
         let now = shared.time.now();
         let deadline = now.checked_add(within).unwrap_or(now + FOREVER);
-        // Somebody who waits makes even a pool that keeps nothing idle open a connection, and hears of an error
-        // that is permanent.
+        // A waiting caller makes even a pool that keeps nothing idle open a connection, and gets an error that is
+        // permanent.
         drop(self.get_by(deadline)?);
         let mut inner = shared.inner.lock();
         loop {

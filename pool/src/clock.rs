@@ -1,11 +1,11 @@
-//! Owns where the pool's time comes from.
+//! Owns the source of the pool's time.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Tells the time to a pool; tests bring their own. Ages and deadlines are measured with it; how long a thread
-/// sleeps is the system's affair.
+/// Tells the time to a pool; tests bring their own. It measures ages and deadlines; the system decides how long a
+/// thread really sleeps.
 pub trait Clock: Send + Sync + 'static {
     /// The time that never runs backwards.
     fn now(&self) -> Instant;
@@ -17,7 +17,7 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
-/// The system's clock, without a call through a pointer on the way of every lease, or another.
+/// The system's clock, called without a pointer on the way of every lease, or another clock.
 pub(super) enum Time {
     System,
     Other(Arc<dyn Clock>),

@@ -1,4 +1,4 @@
-//! Owns why a caller got no connection, and why a pool was not built.
+//! Owns the reasons for which a caller got no connection, or a pool was not built.
 
 use super::{SettingsError, Status};
 use std::fmt;
@@ -11,18 +11,18 @@ pub enum GetError<E> {
     Timeout {
         /// How long the caller waited.
         waited: Duration,
-        /// The pool at that moment. All connections leased means that it is too small or somebody holds on to
-        /// them; none open means that the database cannot be reached, and `last` says why.
+        /// The pool at that moment. If all connections are leased, the pool is too small or a caller does not give them
+        /// back. If none is open, the database cannot be reached, and `last` tells the reason.
         at: Status,
         /// The error of the last attempt to connect, unless one has succeeded since.
         last: Option<Arc<E>>,
     },
-    /// As many callers wait as may.
+    /// The maximum of callers wait already.
     Overloaded {
         /// The pool at that moment.
         at: Status,
     },
-    /// Connecting failed for a reason that trying again does not mend.
+    /// Connecting failed for a reason that another attempt does not mend.
     Connect(Arc<E>),
     /// The pool was closed.
     Closed,

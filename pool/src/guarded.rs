@@ -1,6 +1,6 @@
-//! A pool behind a breaker: how a call is made to something that may be away. It owns the order of the steps (the
-//! breaker is asked, a connection is leased, the call is made and perhaps made again, what that shows is reported); it
-//! must never make a call more than twice, and never wait for connections longer than its caller says.
+//! A pool behind a breaker: calls to a dependency that may be down. It owns the order of the steps: ask the breaker,
+//! lease a connection, make the call and perhaps repeat it, report what the result shows. It must never make a call
+//! more than twice, and never wait for connections longer than its caller allows.
 
 use std::{
     fmt,
@@ -16,36 +16,36 @@ use crate::{
     shared_breaker::{Cause, SharedBreaker},
 };
 
-/// What a [`Guarded`] pool has to know of the errors of its connections. All of it is asked on the caller's thread.
+/// How a [`Guarded`] pool reads the errors of its connections. All methods are called on the caller's thread.
 pub trait Judge<M: ManageConnection> {
-    /// What a call fails with on the connection it got.
+    /// The error of a call on the connection it got.
     type Error: fmt::Display;
 
-    /// A call failed on this connection: it is [tainted](Lease::taint) or marked as broken if it must not be used again.
+    /// A call failed on this connection. [Taint](Lease::taint) it or mark it as broken if it must not be used again.
     fn spoil(&self, lease: &mut Lease<M>, error: &Self::Error);
 
-    /// Another connection may do better, at once.
+    /// Whether another connection may do better, at once.
     fn is_worth_repeating(&self, error: &Self::Error) -> bool;
 
     /// Whether the failure shows that the dependency can be used; `None` if it shows nothing.
     fn reached(&self, error: &Self::Error) -> Option<bool>;
 
-    /// The same of a failure to connect, with the pool as it is.
+    /// The same for a failure to connect, with the state of the pool.
     fn reached_without(&self, error: &M::Error, pool: &Status) -> Option<bool>;
 
-    /// The error that every call is answered with, for the log; `None` where there was no answer.
+    /// The error that every call gets, for the log; `None` if there was no answer.
     fn answered(&self, _: &Trouble<Self::Error, M::Error>) -> Option<String> {
         None
     }
 }
 
-/// Why a call has no result. `E` is the error of calls, `C` that of connecting.
+/// Why a call has no result. `E` is the error of calls, `C` the error of connecting.
 pub enum Trouble<E, C> {
-    /// The breaker is open: nothing was tried, and asking again is of no use for so long.
+    /// The breaker is open: nothing was tried. The value is the time before which asking again is of no use.
     LeftAlone(Duration),
-    /// It got no connection.
+    /// The call got no connection.
     Unleased(GetError<C>),
-    /// It failed on the one it got.
+    /// The call failed on the connection it got.
     Failed(E),
 }
 
@@ -82,9 +82,9 @@ impl<E: std::error::Error + 'static, C: std::error::Error + 'static> std::error:
 /// How one call is made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CallSettings {
-    /// It waits for connections so long, a repetition included.
+    /// The longest wait for connections, a repetition included.
     pub wait: Duration,
-    /// It may be made twice.
+    /// Whether the call may be made twice.
     pub repeatable: bool,
 }
 
@@ -96,23 +96,23 @@ pub struct Guarded<M: ManageConnection, J> {
 }
 
 impl<M: ManageConnection, J: Judge<M>> Guarded<M, J> {
-    /// Of a pool and a breaker that may be others' too.
+    /// Combines a pool and a breaker; both may be shared with others.
     pub const fn new(pool: Pool<M>, breaker: Arc<SharedBreaker>, judge: J) -> Self {
         Self { pool, breaker, judge }
     }
 
-    /// The pool itself, to look at and to close.
+    /// The pool itself, for its statistics and its end.
     pub const fn pool(&self) -> &Pool<M> {
         &self.pool
     }
 
-    /// What the breaker is doing.
+    /// The state of the breaker.
     pub fn breaker(&self) -> BreakerState {
         self.breaker.state()
     }
 
-    /// Makes a call on a leased connection, and once more on another one if it may be made twice and the error is worth
-    /// it. `now` is the breaker's time.
+    /// Makes a call on a leased connection, and repeats it on another one if the call may be made twice and the judge
+    /// allows it. `now` is the breaker's time.
     ///
     /// # Errors
     /// See [`Trouble`].
@@ -156,8 +156,8 @@ impl<M: ManageConnection, J: Judge<M>> Guarded<M, J> {
         })
     }
 
-    /// Whether the dependency can be used, unless the outcome says nothing about it: in a pool that is too small, others
-    /// have the connections.
+    /// Whether the failure shows that the dependency can be used; `None` if it shows nothing. In a pool that is too
+    /// small, other callers have the connections.
     fn reached(&self, trouble: Option<&Trouble<J::Error, M::Error>>) -> Option<bool> {
         match trouble {
             None => Some(true),
@@ -174,7 +174,7 @@ impl<M: ManageConnection, J: Judge<M>> Guarded<M, J> {
 }
 
 impl<M: ManageConnection, J> fmt::Debug for Guarded<M, J> {
-    /// Without the manager, which may know a password.
+    /// Leaves out the manager, which may know a password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Guarded")

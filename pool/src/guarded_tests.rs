@@ -45,7 +45,7 @@ impl ManageConnection for Server {
 struct Policy;
 
 impl PoolPolicy<Server> for Policy {
-    /// Whoever waits is told at once.
+    /// All waiting callers get it at once.
     fn connect_error(&self, _: &io::Error) -> ConnectError {
         ConnectError::Permanent
     }

@@ -1,5 +1,5 @@
-//! Owns the loan of one connection. Must never outlive its connection's place in the pool: however it ends, the pool
-//! is told.
+//! Owns the loan of one connection. Must never outlive its connection's place in the pool: every end of a loan is
+//! reported to the pool.
 
 use super::shared::Shared;
 use super::state::Conn;
@@ -27,8 +27,8 @@ impl<M: ManageConnection> Lease<M> {
         }
     }
 
-    /// Says that the connection must not be used again: it is closed when the lease ends. For a protocol error, a
-    /// transaction of unknown state, a session setting that cannot be undone.
+    /// Marks the connection as unusable: it is closed when the lease ends. For a protocol error, a transaction of
+    /// unknown state, or a session setting that cannot be undone.
     pub const fn taint(&mut self) {
         self.tainted = true;
     }

@@ -1,6 +1,6 @@
 //! A blocking pool of connections for any [`r2d2::ManageConnection`], so that `r2d2_postgres`, `r2d2_sqlite` and the
-//! `r2d2` feature of `redis` work in it unchanged. It owns who gets which connection and when one is opened, tested
-//! or closed; it must never know what a connection is for.
+//! `r2d2` feature of `redis` work in it unchanged. It decides which caller gets which connection, and when a connection
+//! is opened, tested or closed; it must never know what a connection is for.
 //!
 //! **A caller waits for the pool and for nothing else**: never in `connect`, `is_valid` or a close, and never past
 //! its deadline.
@@ -32,11 +32,11 @@
 //!     }
 //! }
 //!
-//! /// What the pool should know of this database.
+//! /// What the pool must know about this database.
 //! struct Policy;
 //!
 //! impl PoolPolicy<Numbers> for Policy {
-//!     /// Nobody gets a connection in the middle of somebody else's transaction.
+//!     /// No caller gets a connection in the middle of another caller's transaction.
 //!     fn reset(&self, connection: &mut Connection) -> Reset {
 //!         if connection.in_transaction { Reset::Discard } else { Reset::Keep }
 //!     }
@@ -71,18 +71,20 @@
 //!
 //! - **First come, first served.** A connection that comes back is handed to the caller who has waited longest;
 //!   newcomers queue up behind. Idle connections are handed out last in, first out.
-//! - **Opened by demand.** As many as callers wait for beyond what is on its way, and to keep
+//! - **Opened by demand.** The pool opens as many as callers wait for beyond those on their way, and keeps
 //!   [`min_idle`](PoolSettings::min_idle) ready. After a failure the pauses grow from [`RETRY_FIRST`] to
-//!   [`retry_longest`](PoolSettings::retry_longest), one attempt at a time, and nobody tries once nothing is wanted any more. An error that the
-//!   policy calls [`Permanent`](ConnectError::Permanent) is told to all who wait at once.
-//! - **Tested elsewhere.** What has been idle for less than [`validate_after_idle`](PoolSettings::validate_after_idle)
-//!   is handed out as it is; otherwise a thread of the pool tests it while the caller waits in the queue. When one
-//!   connection comes back broken or fails its test, all others are suspected and tested before they are handed out.
-//! - **Not for ever.** Lifetimes hold at check-in, check-out and in between, with a little chance in them; a
+//!   [`retry_longest`](PoolSettings::retry_longest), one attempt at a time, and attempts end when no connection is
+//!   wanted any more. An error that the policy calls [`Permanent`](ConnectError::Permanent) ends the wait of all
+//!   callers at once.
+//! - **Tested elsewhere.** A connection that has been idle for less than
+//!   [`validate_after_idle`](PoolSettings::validate_after_idle) is handed out as it is; otherwise a thread of the pool
+//!   tests it while the caller waits in the queue. When one connection comes back broken or fails its test, all others
+//!   are suspected and tested before they are handed out.
+//! - **Not for ever.** Lifetimes are checked at check-in, check-out and in between, and vary a little at random. A
 //!   connection is never closed while it is leased, and its replacement is opened first.
-//! - **Not back at any price.** A connection is closed if its user panicked, [tainted](Lease::taint) it or broke it,
-//!   or if the policy does not want it back ([`PoolPolicy::reset`]). Open transactions through a guard that rolls
-//!   back when it is dropped; `reset` is for those who did not.
+//! - **Not back at any price.** A connection is closed if its user panicked, [tainted](Lease::taint) it or broke it, or
+//!   if the policy does not want it back ([`PoolPolicy::reset`]). Open transactions through a guard that rolls back
+//!   when it is dropped; `reset` is for code that did not.
 //!
 //! # Rules for threads
 //!
@@ -115,7 +117,7 @@
 //! | a caller's wait | [`PoolSettings::acquire_timeout`], or its own deadline | [`GetError::Timeout`] |
 //! | attempts to connect at once | [`PoolSettings::connectors`]; 1 after a failure | demand waits |
 //! | tests at once | 1 | they queue, at most one for each connection |
-//! | connections that wait to be closed | [`CLOSING_MAX`] | whoever gives one up closes it |
+//! | connections that wait to be closed | [`CLOSING_MAX`] | the thread that gives one up closes it |
 //! | expired connections closed in a turn of the housekeeper | [`RETIRED_PER_TURN_MAX`] | the next turn |
 //!
 //! Connections that wait to be closed are still open for the database: leave it room for a few more than `max`.
@@ -124,10 +126,10 @@
 //!
 //! | | r2d2 0.8 | here |
 //! |---|---|---|
-//! | order of callers | whoever is quickest | first come, first served |
+//! | order of callers | the quickest first | first come, first served |
 //! | test at check-out | by the caller, without limit | by a thread of the pool, within the caller's deadline, only after idle time or suspicion |
 //! | `max_lifetime` | on idle connections, every 30 s | at check-in, check-out and in between |
-//! | `idle_timeout` | closes all, then opens `min_idle` again | only what is beyond `min_idle` |
+//! | `idle_timeout` | closes all, then opens `min_idle` again | closes only those beyond `min_idle` |
 //! | user panics | the connection goes back | it is closed |
 //! | database is down | every place tries for ever, with or without need | one attempt at a time, while needed |
 //! | panic in `connect` | a place is lost | counted as a failure |
@@ -219,7 +221,7 @@ impl<M: ManageConnection> fmt::Debug for Pool<M> {
 }
 
 impl<M: ManageConnection> Pool<M> {
-    /// Takes a connection, and waits for one up to [`PoolSettings::acquire_timeout`], behind those who came before.
+    /// Takes a connection, and waits for one up to [`PoolSettings::acquire_timeout`], behind earlier callers.
     ///
     /// # Errors
     /// See [`GetError`].
@@ -237,7 +239,7 @@ impl<M: ManageConnection> Pool<M> {
         self.handle.shared.get(Some(deadline), Location::caller())
     }
 
-    /// Takes a connection if one lies ready, nobody waits and it needs no test.
+    /// Takes a connection if one lies ready that needs no test, and no caller waits.
     #[track_caller]
     #[must_use]
     pub fn try_get(&self) -> Option<Lease<M>> {
@@ -250,7 +252,7 @@ impl<M: ManageConnection> Pool<M> {
         self.handle.shared.status()
     }
 
-    /// What the pool has done since it was built.
+    /// The history of the pool since it was built.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.handle.shared.statistics()
@@ -262,8 +264,8 @@ impl<M: ManageConnection> Pool<M> {
         self.handle.shared.tell(|state, now| state.retire_all(now));
     }
 
-    /// Changes how many connections there may be, within 1 to [`CONNECTIONS_MAX`]. What is too many is closed: idle
-    /// ones now, leased ones when they come back.
+    /// Changes the maximum of connections, within 1 to [`CONNECTIONS_MAX`]. Connections beyond it are closed: idle ones
+    /// now, leased ones when they come back.
     pub fn set_max(&self, max: u32) {
         let max = max.clamp(1, CONNECTIONS_MAX);
         self.handle.shared.tell(|state, now| state.set_max(max, now));
@@ -279,9 +281,9 @@ impl<M: ManageConnection> Pool<M> {
         self.handle.shared.tell(|state, now| state.resume(now));
     }
 
-    /// Ends the pool. Callers that wait are told [`GetError::Closed`] at once; then this waits, at most so long, for
-    /// leases to come back and for the threads to end. What it returns says what is still out: a lease is closed by
-    /// whoever gives it back, a thread ends when the driver's call returns.
+    /// Ends the pool. Waiting callers get [`GetError::Closed`] at once; then this waits, at most `within`, for leases
+    /// to come back and for the threads to end. The returned status shows the leases that are still out: each is closed
+    /// when it is given back, and a thread ends when the driver's call returns.
     #[allow(clippy::must_use_candidate, reason = "closing is the point, not the status")]
     pub fn close(&self, within: Duration) -> Status {
         let shared = &self.handle.shared;
@@ -303,7 +305,7 @@ impl<M: ManageConnection> Pool<M> {
         }
     }
 
-    /// Called when all threads are past their last look at the pool.
+    /// Called when all threads have used the pool for the last time.
     fn join(&self) {
         let threads = std::mem::take(&mut *self.handle.threads.lock());
         for thread in threads {

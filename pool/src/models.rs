@@ -77,7 +77,7 @@ impl Model {
     fn with_connection(self) -> Self {
         let connection = self.shared.manager.connect().unwrap();
         self.shared.tell(|state, now| {
-            // Somebody must want it, and give up before it comes.
+            // A caller must want it, and give up before it comes.
             let seat = Arc::new(Seat::new());
             let borrower = Borrower::current(u64::MAX, Location::caller()).0;
             let ticket = state.wait(now, borrower, seat).unwrap();
@@ -110,7 +110,7 @@ impl Model {
         self.shared.tell(|state, _| state.close_pool());
     }
 
-    /// Everything that was opened has been closed, and nobody is left.
+    /// Everything that was opened has been closed, and no caller is left.
     fn assert_empty(&self) {
         self.shared.close_until_closed();
         let (opened, closed) = (&self.shared.manager.opened, &self.shared.manager.closed);

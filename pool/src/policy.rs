@@ -1,12 +1,12 @@
-//! Owns what the pool must know of a database beyond what a manager says. Must never decide when it is asked.
+//! Owns what the pool must know about a database beyond the manager's methods. Must never decide when it is asked.
 
 use r2d2::ManageConnection;
 use std::fmt;
 use std::time::Duration;
 
-/// What r2d2's [`ManageConnection`] does not say. The defaults change nothing; `()` is a policy of defaults.
+/// The knowledge that r2d2's [`ManageConnection`] lacks. The defaults change nothing; `()` is a policy of defaults.
 ///
-/// A panic in any of these costs the connection it was about, and nothing else.
+/// A panic in any of these loses its connection, and nothing else.
 pub trait PoolPolicy<M: ManageConnection>: Send + Sync + 'static {
     /// Makes a new connection ready for use, on the thread that opened it: session settings, prepared statements.
     ///
@@ -17,14 +17,14 @@ pub trait PoolPolicy<M: ManageConnection>: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Looks at a connection that comes back unbroken, on the caller's thread. Must not wait for the database:
-    /// what needs a round trip, such as a rollback, is [`Reset::Clean`].
+    /// Looks at a connection that comes back unbroken, on the caller's thread. Must not wait for the database: work
+    /// that needs a round trip, such as a rollback, is [`Reset::Clean`].
     fn reset(&self, connection: &mut M::Connection) -> Reset {
         let _ = connection;
         Reset::Keep
     }
 
-    /// Does what [`reset`](Self::reset) asked for with [`Reset::Clean`], on the pool's validating thread.
+    /// Does the work that [`reset`](Self::reset) requested with [`Reset::Clean`], on the pool's validating thread.
     ///
     /// # Errors
     /// The connection is closed.
@@ -33,14 +33,14 @@ pub trait PoolPolicy<M: ManageConnection>: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Says whether trying again can help after this error.
+    /// Whether another attempt can help after this error.
     fn connect_error(&self, error: &M::Error) -> ConnectError {
         let _ = error;
         ConnectError::Transient
     }
 
-    /// Says which limits the driver itself has. Without them nothing ends a call to a database that is silent, and
-    /// the threads that connect and test can be held for ever; the pool says so once when it is built.
+    /// The limits of the driver itself. Without them nothing ends a call to a database that is silent, and the threads
+    /// that connect and test can be held for ever; the pool warns once when it is built.
     fn driver_timeouts(&self) -> Option<DriverTimeouts> {
         None
     }
@@ -48,23 +48,23 @@ pub trait PoolPolicy<M: ManageConnection>: Send + Sync + 'static {
 
 impl<M: ManageConnection> PoolPolicy<M> for () {}
 
-/// What becomes of a connection that comes back.
+/// What happens to a connection that comes back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reset {
-    /// It is as good as new.
+    /// It can be used again as it is.
     Keep,
-    /// [`PoolPolicy::clean`] makes it so, elsewhere.
+    /// [`PoolPolicy::clean`] cleans it, on another thread.
     Clean,
     /// It is closed.
     Discard,
 }
 
-/// What an error of an attempt to connect means.
+/// The kind of an error of an attempt to connect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ConnectError {
     /// The database may answer later: callers go on waiting.
     Transient,
-    /// Nothing changes until somebody acts, as with a wrong password: all callers that wait are told at once.
+    /// Only an operator can mend it, for example a wrong password: all waiting callers get the error at once.
     Permanent,
 }
 
@@ -73,8 +73,8 @@ pub enum ConnectError {
 pub struct DriverTimeouts {
     /// For a connection to be opened: `connect_timeout` of PostgreSQL and Redis.
     pub connect: Duration,
-    /// For the answer to a test: `tcp_user_timeout` with `statement_timeout` of PostgreSQL, the read and write
-    /// timeouts of Redis, `busy_timeout` of `SQLite`.
+    /// For the answer to a test: `tcp_user_timeout` with `statement_timeout` of PostgreSQL, the read and write timeouts
+    /// of Redis, `busy_timeout` of `SQLite`.
     pub answer: Duration,
 }
 
@@ -83,11 +83,11 @@ pub struct DriverTimeouts {
 pub enum CloseReason {
     /// It reached its lifetime.
     Lifetime,
-    /// Nobody used it.
+    /// It was unused for too long.
     Idle,
     /// It came back broken.
     Broken,
-    /// Its user said that it cannot be trusted.
+    /// Its user tainted it.
     Tainted,
     /// Its user panicked while having it, or the manager or the policy did when it came back.
     Panicked,
@@ -101,7 +101,7 @@ pub enum CloseReason {
     Surplus,
     /// The pool was closed.
     Closed,
-    /// Its user took it out of the pool.
+    /// Its user detached it from the pool.
     Detached,
 }
 

@@ -25,7 +25,7 @@ pub(super) fn event(pool: &str, event: &Event, last_error: Option<&impl Display>
         Event::ChecksFail { failed, of } => log::warn!(
             "{pool}: {failed} of the last {of} tests of connections failed; the test itself may be wrong"
         ),
-        // The pauses reach their maximum after ten failures; from there on it says the same ever more rarely.
+        // The pauses reach their maximum after ten failures; from then on it logs more and more rarely.
         Event::ConnectFailed { failures, pause } if failures.is_power_of_two() => {
             let cause = last_error.map_or_else(|| "a panic".to_owned(), ToString::to_string);
             log::warn!("{pool}: connecting failed {failures} times; next attempt in {pause:.1?}: {cause}");
@@ -55,7 +55,7 @@ pub(super) fn driver_timeouts(settings: &PoolSettings, declared: Option<DriverTi
             "{pool}: the policy declares no time-outs of the driver; a silent database can hold the threads that \
              connect and test"
         ),
-        // An attempt may well outlive who waits for it: its connection is there for the next one.
+        // An attempt may outlive its caller: the connection is then there for the next one.
         Some(DriverTimeouts { connect, .. }) if connect > settings.acquire_timeout => log::debug!(
             "{pool}: the driver waits {connect:?} for a connection, callers only {:?}",
             settings.acquire_timeout

@@ -1,5 +1,5 @@
-//! Owns what a pool can be told, the limits of it, and the sentences that refuse it. Must never read a file or an
-//! environment: whoever has a configuration fills [`PoolSettings`].
+//! Owns the settings of a pool, their limits, and the sentences that refuse them. Must never read a file or an
+//! environment: a program with a configuration fills [`PoolSettings`].
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub const CONNECTIONS_MAX: u32 = 4096;
 /// Threads that open connections, at most: more only queue up behind a database that is slow to answer.
 pub const CONNECTORS_MAX: u32 = 16;
 
-/// Connections that wait for the closing thread; beyond it whoever gives one up closes it.
+/// Connections that wait for the closing thread; beyond it the thread that gives one up closes it.
 pub const CLOSING_MAX: usize = 64;
 
 /// Expired connections that one turn of the housekeeper closes, so that a pool is never renewed all at once.
@@ -33,12 +33,11 @@ pub const KEEPALIVE_JITTER_PER_MILLE: u32 = 100;
 /// How far two clocks may disagree, or a turn of the housekeeper be late, before every connection is suspected.
 pub const CLOCK_LEAP: Duration = Duration::from_secs(30);
 
-/// What a pool is built with. The defaults suit a database across a network; `SQLite` wants
-/// [`max_lifetime`](Self::max_lifetime), [`idle_timeout`](Self::idle_timeout) and [`keepalive`](Self::keepalive)
-/// off.
+/// The settings of a pool. The defaults suit a database across a network; `SQLite` wants
+/// [`max_lifetime`](Self::max_lifetime), [`idle_timeout`](Self::idle_timeout) and [`keepalive`](Self::keepalive) off.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PoolSettings {
-    /// What messages and threads of this pool are called. 1 to 32 bytes; "pool" by default.
+    /// The name of this pool in messages and of its threads. 1 to 32 bytes; "pool" by default.
     pub name: String,
     /// Connections open at once. 1 to [`CONNECTIONS_MAX`]; 10 by default.
     pub max: u32,
@@ -49,26 +48,26 @@ pub struct PoolSettings {
     pub acquire_timeout: Duration,
     /// Callers that may wait at once; the next is refused. At least 1; 4096 by default.
     pub waiting_max: u32,
-    /// Connections beyond `min_idle` are closed when nobody has used them for so long. Means nothing in a pool of
-    /// fixed size. At least 1 s; 10 minutes by default.
+    /// Connections beyond `min_idle` are closed when they were unused for this long. Has no effect in a pool of fixed
+    /// size. At least 1 s; 10 minutes by default.
     pub idle_timeout: Option<Duration>,
-    /// A connection is closed once it is so old, less up to 2.5 % by chance; never while it is leased. At least
-    /// 1 s; 30 minutes by default. Choose less than what any box on the way allows.
+    /// A connection is closed at this age, less up to 2.5 % at random; never while it is leased. At least 1 s; 30
+    /// minutes by default. Choose less than the limit of any device between the pool and the database.
     pub max_lifetime: Option<Duration>,
-    /// Idle connections are tested so often, less up to 10 % by chance, so that nothing on the way forgets them.
+    /// The interval of tests of idle connections, less up to 10 % at random, so that no device on the way forgets them.
     /// At least 1 s, less than `max_lifetime`; 2 minutes by default.
     pub keepalive: Option<Duration>,
-    /// A connection that has been idle for so long is tested before it is handed out. Zero tests whatever was idle;
-    /// 500 ms by default.
+    /// A connection that has been idle for this long is tested before it is handed out. Zero tests every idle
+    /// connection; 500 ms by default.
     pub validate_after_idle: Duration,
     /// Threads that open connections. 1 to [`CONNECTORS_MAX`]; 2 by default.
     pub connectors: u32,
-    /// The longest pause after a failed attempt to connect: the longest that a database is back and not noticed. At
-    /// least [`RETRY_FIRST`]; [`RETRY_LONGEST`] by default.
+    /// The longest pause after a failed attempt to connect, and so the longest time until the pool notices that a
+    /// database is back. At least [`RETRY_FIRST`]; [`RETRY_LONGEST`] by default.
     pub retry_longest: Duration,
     /// A lease that is held for longer is reported, with the place that took it. More than zero; 60 s by default.
     pub leak_after: Option<Duration>,
-    /// How often the housekeeper looks at ages and leases. 10 ms to 1 h; 10 s by default.
+    /// The interval at which the housekeeper checks ages and leases. 10 ms to 1 h; 10 s by default.
     pub housekeeping: Duration,
 }
 
@@ -98,9 +97,9 @@ impl Default for PoolSettings {
 pub struct SettingsError {
     /// The name of the field.
     pub setting: &'static str,
-    /// What it must be.
+    /// The permitted values.
     pub rule: &'static str,
-    /// What it is.
+    /// The given value.
     pub value: String,
 }
 
@@ -108,7 +107,7 @@ pub struct SettingsError {
 const AGE_MIN: Duration = Duration::from_secs(1);
 
 impl PoolSettings {
-    /// Settings for a file or memory that is always there: nothing about a connection grows old.
+    /// Settings for a file or memory that is always there: connections do not age.
     #[must_use]
     pub fn ageless() -> Self {
         Self {
@@ -120,7 +119,7 @@ impl PoolSettings {
         }
     }
 
-    /// Says the first thing that is wrong.
+    /// Returns the first setting that is wrong.
     ///
     /// # Errors
     /// A value is outside of the range that its field names.

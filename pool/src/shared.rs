@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the state machine carries for a manager.
+/// The types that the state machine carries for a manager.
 pub(super) struct Carried<M>(PhantomData<fn() -> M>);
 
 impl<M: ManageConnection> Parts for Carried<M> {
@@ -28,8 +28,8 @@ impl<M: ManageConnection> Parts for Carried<M> {
 
 type AnswerOf<M> = Answer<<M as ManageConnection>::Connection, <M as ManageConnection>::Error>;
 
-/// Where one caller waits. Filled under the pool's lock, so a caller that is no longer in the queue finds its answer
-/// here without waiting.
+/// The place where one caller waits. It is filled under the pool's lock, so a caller that is no longer in the queue
+/// finds its answer here without waiting.
 pub(super) struct Seat<M: ManageConnection> {
     answer: Mutex<Option<AnswerOf<M>>>,
     answered: Condvar,
@@ -42,7 +42,7 @@ pub(super) struct Inner<M: ManageConnection> {
 }
 
 pub(super) struct Shared<M: ManageConnection> {
-    /// Tells pools of one process apart.
+    /// Distinguishes the pools of one process.
     id: u64,
     pub(super) name: String,
     pub(super) manager: M,
@@ -55,12 +55,12 @@ pub(super) struct Shared<M: ManageConnection> {
     pub(super) checker: Condvar,
     pub(super) closer: Condvar,
     pub(super) housekeeper: Condvar,
-    /// Those who wait for the pool to fill or to empty.
+    /// Wakes callers that wait for the pool to fill or to empty.
     pub(super) watchers: Condvar,
     pub(super) warned_of_second: AtomicBool,
 }
 
-/// A deadline that is too far away for the clock is one that nobody lives to see.
+/// A deadline that is too far away for the clock becomes this one, a year away.
 pub(super) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl<M: ManageConnection> Shared<M> {
@@ -129,7 +129,7 @@ impl<M: ManageConnection> Shared<M> {
         found.ok().map(|conn| Lease::new(conn, Arc::clone(self)))
     }
 
-    /// Queues up under the lock under which nothing was found, and waits.
+    /// Queues up under the same lock as the failed attempt, and waits.
     #[cold]
     fn wait(
         self: &Arc<Self>,
@@ -158,7 +158,7 @@ impl<M: ManageConnection> Shared<M> {
         }
     }
 
-    /// The deadline has passed; but an answer given until now counts.
+    /// The deadline has passed; an answer given until now still counts.
     fn give_up(&self, seat: &Seat<M>, ticket: u64) -> Result<AnswerOf<M>, GetError<M::Error>> {
         let mut inner = self.inner.lock();
         let Some(waited) = inner.state.give_up(ticket, self.time.now()) else {
@@ -206,7 +206,7 @@ impl<M: ManageConnection> Shared<M> {
         connection
     }
 
-    /// Tells the state machine something.
+    /// Applies an event to the state machine.
     pub(super) fn tell(&self, event: impl FnOnce(&mut State<Carried<M>>, Instant)) {
         let now = self.time.now();
         let mut inner = self.inner.lock();
@@ -222,7 +222,7 @@ impl<M: ManageConnection> Shared<M> {
         self.inner.lock().state.statistics()
     }
 
-    /// Does what the state machine asks for: answers under the lock, everything else after it. Every change of the
+    /// Performs the effects of the state machine: answers under the lock, everything else after it. Every change of the
     /// state ends with this.
     #[inline]
     pub(super) fn settle(&self, mut inner: MutexGuard<'_, Inner<M>>) {
@@ -298,7 +298,7 @@ impl<M: ManageConnection> Seat<M> {
         self.answer.lock().take()
     }
 
-    /// The answer, or nothing once the deadline has passed.
+    /// The answer, or `None` once the deadline has passed.
     fn wait(&self, time: &Time, deadline: Instant) -> Option<AnswerOf<M>> {
         let mut answer = self.answer.lock();
         while answer.is_none() {
@@ -312,7 +312,7 @@ impl<M: ManageConnection> Seat<M> {
     }
 }
 
-/// Drops a connection, which may be somebody else's code at its worst.
+/// Drops a connection. Its code may panic.
 pub(super) fn close<C>(connection: C) {
     let closing = AssertUnwindSafe(move || drop(connection));
     if panic::catch_unwind(closing).is_err() {

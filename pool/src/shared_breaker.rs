@@ -1,8 +1,8 @@
 //! A [breaker](crate::breaker) that threads share, before one kind of work for one dependency, and its sentences in the
-//! log. It owns which reports count; it must never wait, and never hold its lock while anything else runs.
+//! log. It decides which reports count; it must never wait, and never hold its lock while anything else runs.
 //!
-//! A report counts if its call was admitted since the breaker last opened: what began before an outage says nothing of
-//! what is there after it.
+//! A report counts if its call was admitted since the breaker last opened: a call that began before an outage tells
+//! nothing about the dependency after it.
 
 use std::{
     fmt::Display,
@@ -14,21 +14,21 @@ use parking_lot::Mutex;
 
 use crate::breaker::{Breaker, BreakerSettings, BreakerState, Permission};
 
-/// How a dependency that answers again is spared.
+/// How the load on a dependency that answers again grows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SlowStart {
-    /// Calls are refused by chance, fewer and fewer of them.
+    /// Calls are refused at random, fewer and fewer of them.
     Fewer,
-    /// Calls are made smaller by their callers, less and less so: see [`SharedBreaker::share`].
+    /// The callers make their calls smaller, less and less so: see [`SharedBreaker::share`].
     Smaller,
 }
 
-/// How one breaker speaks in the log.
+/// The words of one breaker in the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Wording {
-    /// What is asked, with the kind of work where there are several.
+    /// The dependency, with the kind of work if there are several.
     pub whom: &'static str,
-    /// What happens while it does not answer.
+    /// The consequence while it does not answer.
     pub meanwhile: &'static str,
 }
 
@@ -59,7 +59,7 @@ pub struct SharedBreaker {
 #[derive(Debug)]
 struct Inner {
     breaker: Breaker,
-    /// How often it has opened.
+    /// How often the breaker has opened.
     openings: u64,
 }
 
@@ -68,7 +68,7 @@ struct Inner {
 pub enum Cause<'a> {
     /// There was no answer.
     Silence(&'a dyn Display),
-    /// The answer was an error that every call would get.
+    /// The answer was an error that any call would get.
     Answer(&'a str),
 }
 
@@ -95,14 +95,14 @@ impl Permit {
         self.openings
     }
 
-    /// It is the call by which the others will know.
+    /// Whether the call is the probe of the breaker.
     pub const fn is_probe(self) -> bool {
         self.probe
     }
 }
 
 impl SharedBreaker {
-    /// A closed one.
+    /// A closed breaker.
     #[must_use]
     pub const fn new(words: Wording, slow_start: SlowStart, settings: BreakerSettings, now: Instant) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl SharedBreaker {
         }
     }
 
-    /// What it is doing.
+    /// The state of the breaker.
     pub fn state(&self) -> BreakerState {
         self.inner.lock().breaker.state()
     }
@@ -125,10 +125,10 @@ impl SharedBreaker {
         self.inner.lock().breaker.share(now)
     }
 
-    /// Whether a call may be made now.
+    /// Asks whether a call may be made now.
     ///
     /// # Errors
-    /// It may not, and asking again is of no use for so long.
+    /// The call is refused; the value is the time before which asking again is of no use.
     pub fn enter(&self, now: Instant) -> Result<Permit, Duration> {
         let random = random();
         let mut inner = self.inner.lock();
@@ -150,8 +150,8 @@ impl SharedBreaker {
         }
     }
 
-    /// How an admitted call went: whether the dependency can be used, or `None` where the outcome says nothing of it.
-    /// `why` is for the log, should it open now.
+    /// Reports the result of an admitted call: whether the dependency can be used, or `None` if the result tells
+    /// nothing about it. `why` is for the log, if the breaker opens now.
     pub fn leave(&self, pass: Permit, now: Instant, reached: Option<bool>, why: Option<Cause<'_>>) {
         let mut inner = self.inner.lock();
         if inner.openings != pass.openings {
@@ -178,7 +178,7 @@ impl SharedBreaker {
     }
 }
 
-/// What the log says of a change, if it is one: of probes that fail only to whoever looks closely.
+/// The log line for a breaker transition, if there was one. Failed probes are logged at DEBUG.
 fn sentence(
     words: Wording,
     before: BreakerState,
@@ -223,7 +223,7 @@ fn sentence(
     Some(said)
 }
 
-/// A random number. Without the system's source, the middle one.
+/// A random number; the middle of the range if the system's source fails.
 pub fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }

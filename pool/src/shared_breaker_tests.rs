@@ -1,4 +1,4 @@
-//! Which reports count, who tries, and what the log says, in virtual time.
+//! Which reports count, which call is the probe, and the lines of the log, in virtual time.
 
 use super::*;
 

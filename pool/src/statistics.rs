@@ -1,4 +1,4 @@
-//! Owns what a pool counts and measures. Must never be asked for anything but adding and reading.
+//! Owns the counts and measurements of a pool. Must do nothing but add and read.
 
 use super::CloseReason;
 use std::fmt;
@@ -7,13 +7,13 @@ use std::time::Duration;
 /// A pool at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Status {
-    /// Connections it may have.
+    /// The maximum of connections.
     pub max: u32,
     /// Connections that are open: idle, leased and under test.
     pub total: u32,
-    /// Connections that wait for a caller.
+    /// Connections that lie idle.
     pub idle: u32,
-    /// Connections that callers have.
+    /// Connections that are leased.
     pub leased: u32,
     /// Connections being tested or cleaned.
     pub checking: u32,
@@ -42,7 +42,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// What a pool has done since it was built.
+/// The history of a pool since it was built.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -64,15 +64,15 @@ pub struct Statistics {
     pub leaks: u64,
     /// How often the clock leapt.
     pub clock_leaps: u64,
-    /// The longest that a caller waited, whether or not it got a connection.
+    /// The longest wait of a caller, with or without success.
     pub wait_longest: Duration,
-    /// How long callers waited that got a connection.
+    /// Waits of callers that got a connection.
     pub wait: Histogram,
-    /// How long leases were held.
+    /// Durations of leases.
     pub hold: Histogram,
-    /// How long it took to open connections.
+    /// Durations of opening connections.
     pub connect: Histogram,
-    /// How long tests took.
+    /// Durations of tests.
     pub check: Histogram,
     closed: [u64; CloseReason::ALL.len()],
 }
@@ -94,7 +94,7 @@ impl Statistics {
 /// Buckets of a [`Histogram`]; the last takes everything from 2^38 ns, that is 275 s, on.
 pub const HISTOGRAM_BUCKETS: usize = 40;
 
-/// Durations by powers of two: bucket 0 counts zero, bucket `n` what lies from 2^(n-1) to below 2^n nanoseconds.
+/// Durations by powers of two: bucket 0 counts zero, bucket `n` counts from 2^(n-1) to below 2^n nanoseconds.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Histogram {
     counts: [u64; HISTOGRAM_BUCKETS],
@@ -125,20 +125,20 @@ impl Histogram {
         self.counts[0] += 1;
     }
 
-    /// How many were recorded.
+    /// The number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The sum of all.
+    /// The sum of all durations.
     #[must_use]
     pub const fn sum(&self) -> Duration {
         self.sum
     }
 
-    /// The buckets that are bounded above: what their values stay below, and how many values each has. What is
-    /// missing from [`count`](Self::count) lies above the last.
+    /// The buckets with an upper bound: the bound that their values stay below, and the number of values. Values that
+    /// are missing from [`count`](Self::count) lie above the last bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
         let bounded = self.counts.iter().take(HISTOGRAM_BUCKETS - 1);
         bounded

@@ -17,7 +17,7 @@ mod modelled {
 
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
-    /// Empty only while its condition variable is waited for.
+    /// Empty only during a wait for its condition variable.
     pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
 
     pub(crate) struct Condvar(loom::sync::Condvar);
@@ -65,7 +65,7 @@ mod modelled {
             }
         }
 
-        /// Time does not pass in a model: it is the others who end the wait.
+        /// Time does not pass in a model: the other threads end the wait.
         pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
             self.wait(guard);
         }

@@ -1,6 +1,6 @@
 //! Owns the pool's threads: those that connect, one that tests, one that closes, and the housekeeper. Each asks the
-//! state machine for work, does it without the lock, and reports; none sleeps otherwise than on a condition variable,
-//! so all of them end as soon as the pool is closed and what they are in has returned.
+//! state machine for work, does it without the lock, and reports. They sleep on condition variables alone, so all of
+//! them end as soon as the pool is closed and their current calls have returned.
 
 use super::ConnectError;
 use super::settings::PoolSettings;
@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 type Main<M> = fn(&Shared<M>);
 
-/// Starts all threads of a pool, or says why not; then those that were started end when the pool is closed.
+/// Starts all threads of a pool, or returns the reason; then the threads that were started end when the pool is closed.
 pub(super) fn start<M>(shared: &Arc<Shared<M>>, settings: &PoolSettings) -> io::Result<Vec<JoinHandle<()>>>
 where
     M: ManageConnection<Error: Send + Sync>,
@@ -68,7 +68,7 @@ impl<M: ManageConnection> Shared<M> {
                         Ok(connection)
                     });
                     let result = panic::catch_unwind(connecting);
-                    // What the policy thinks of an error is asked before the lock is taken.
+                    // The policy classifies an error before the lock is taken.
                     let result = result.map(|connected| connected.map_err(|error| self.judged(error)));
                     let now = self.time.now();
                     inner = self.inner.lock();

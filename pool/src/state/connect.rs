@@ -1,5 +1,5 @@
-//! Owns when connections are opened: as many as somebody waits for and no more, with pauses that grow while the
-//! database does not answer, and then one attempt at a time.
+//! Owns the times at which connections are opened: as many as callers wait for and no more, with pauses that grow while
+//! the database does not answer, and then one attempt at a time.
 
 use super::super::settings::{LIFETIME_JITTER_PER_MILLE, REPLACEMENTS_MAX, RETRY_FIRST};
 use super::{Answer, CloseReason, Conn, Event, Meta, Parts, Stage, State, count, shortened};
@@ -14,7 +14,7 @@ pub(crate) struct Attempt {
     pub(super) suspicion: u32,
 }
 
-/// What a connecting thread does now.
+/// The next step of a connecting thread.
 #[derive(Debug)]
 pub(crate) enum NextConnect {
     Start(Attempt),
@@ -24,7 +24,7 @@ pub(crate) enum NextConnect {
 }
 
 impl<P: Parts> State<P> {
-    /// Connections to open now, whatever the pauses say.
+    /// Connections to open now, regardless of pauses.
     fn wanted(&self) -> u32 {
         if self.stage != Stage::Running {
             return 0;
@@ -37,7 +37,7 @@ impl<P: Parts> State<P> {
         wanted.max(u32::from(replacement))
     }
 
-    /// Wakes a connecting thread if there is something to open, and none that will see to it by itself.
+    /// Wakes a connecting thread if there is a connection to open, and no thread that will notice by itself.
     pub(super) fn want_connections(&mut self) {
         self.out.wake_connector |= !self.retry_awaited && self.wanted() > 0;
     }
@@ -110,7 +110,7 @@ impl<P: Parts> State<P> {
             Some(reason) => self.close(conn, reason),
             None => self.offer(conn, now, now),
         }
-        // If the old one was leased meanwhile, the next to come back is too many.
+        // If the old connection was leased meanwhile, the next one that comes back is closed instead.
         self.trim(CloseReason::Lifetime, Some(slot));
         self.balance(now);
     }
@@ -141,7 +141,7 @@ impl<P: Parts> State<P> {
         self.want_connections();
     }
 
-    /// Closes idle connections that are too many, except that of one slot; those first that expire first.
+    /// Closes idle connections beyond the maximum, except that of one slot; those that expire first go first.
     pub(super) fn trim(&mut self, reason: CloseReason, except: Option<u32>) {
         while self.open() > self.max {
             let found = self.take_idle(|idle| {

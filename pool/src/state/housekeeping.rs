@@ -1,18 +1,17 @@
-//! Owns what happens because time passes: lifetimes, idle time, keepalives, leases held for too long, clocks that
-//! leap.
+//! Owns the effects of passing time: lifetimes, idle time, keepalives, leases held for too long, clocks that leap.
 
 use super::super::settings::{CLOCK_LEAP, KEEPALIVE_JITTER_PER_MILLE, RETIRED_PER_TURN_MAX};
 use super::{Check, CheckKind, CloseReason, Event, Parts, Stage, State, count, shortened};
 use std::time::{Duration, Instant};
 
-/// Tests in one turn below which a share of failures says nothing.
+/// Tests in one turn below which the share of failures proves nothing.
 const WINDOW_CHECKS_MIN: u32 = 10;
 
-/// A connection is replaced ahead of its end in the last part of its lifetime at most, one of so many.
+/// A connection is replaced early only within the last part of its lifetime: one part of this many.
 const LATE_PART: u32 = 5;
 
 impl<P: Parts> State<P> {
-    /// One turn of the housekeeper. `wall` is the time of day, on which only leaps are looked for.
+    /// One turn of the housekeeper. `wall` is the time of day, which serves only to find leaps.
     pub(crate) fn tick(&mut self, now: Instant, wall: Duration) {
         if self.stage == Stage::Closed {
             return;
@@ -52,7 +51,7 @@ impl<P: Parts> State<P> {
         })
     }
 
-    /// A machine that slept, was moved or was set to another time cannot trust what it measured.
+    /// A machine that slept, was moved, or got another time cannot trust its measured times.
     fn look_at_clocks(&mut self, now: Instant, wall: Duration) {
         if let Some((last, wall_last)) = self.last_turn {
             let monotonic = now.saturating_duration_since(last);
@@ -100,7 +99,7 @@ impl<P: Parts> State<P> {
     }
 
     /// Closes a few of the idle connections that have expired, and asks for a replacement of the next one that will
-    /// before the next turn.
+    /// expire before the next turn.
     fn retire(&mut self, now: Instant) {
         for _ in 0..RETIRED_PER_TURN_MAX {
             let expired = |expires: &Instant| *expires <= now;
@@ -115,7 +114,7 @@ impl<P: Parts> State<P> {
             .map_or(Duration::ZERO, |whole| whole / LATE_PART);
         let ahead = self.period.saturating_mul(2).min(late_share);
         let soon = |expires: Instant| expires.saturating_duration_since(now) <= ahead;
-        // What lies beyond the kept number needs no replacement.
+        // Connections beyond the kept number need no replacement.
         let kept = count(self.idle.len()) <= self.spare();
         self.replacing = kept
             && self
@@ -124,7 +123,7 @@ impl<P: Parts> State<P> {
                 .any(|idle| idle.conn.meta.expires.is_some_and(soon));
     }
 
-    /// Closes what nobody has used for long, the longest unused first.
+    /// Closes connections that were unused for too long, the longest unused first.
     fn close_unused(&mut self, now: Instant) {
         let Some(limit) = self.idle_timeout else { return };
         while count(self.idle.len()) > self.spare() {

@@ -1,4 +1,4 @@
-//! Owns the way of a connection to a caller and back: first come, first served, and nobody overtakes.
+//! Owns the way of a connection to a caller and back: first come, first served, and no caller overtakes.
 
 use super::{
     Answer, Borrower, Check, CheckKind, CloseReason, Conn, Event, Idle, Parts, Record, Stage, State, Waiting,
@@ -13,7 +13,7 @@ pub(crate) enum Refusal {
     Overloaded,
 }
 
-/// What is known of a connection that comes back.
+/// The condition of a connection that comes back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verdict {
     Good,
@@ -25,7 +25,7 @@ pub(crate) enum Verdict {
 
 impl<P: Parts> State<P> {
     /// A caller takes a connection if it is its turn and one lies ready. Otherwise it must [`wait`](Self::wait) under
-    /// the same lock, or nobody would tell it of a connection that comes back in between.
+    /// the same lock; else it would miss a connection that comes back in between.
     #[inline]
     pub(crate) fn acquire(
         &mut self,
@@ -48,7 +48,7 @@ impl<P: Parts> State<P> {
         Ok(top.conn)
     }
 
-    /// A caller that found nothing ready and does not wait: what lies there untested is tested for the next one.
+    /// A caller found nothing ready and does not wait: tests a connection that lies there untested, for the next one.
     pub(crate) fn passed_by(&mut self, now: Instant) {
         if self.stage == Stage::Running && self.waiting.is_empty() && self.checking == 0 {
             self.check_top(now);
@@ -83,7 +83,7 @@ impl<P: Parts> State<P> {
         Ok(ticket)
     }
 
-    /// A caller's deadline has passed. `None` says that it was answered before.
+    /// A caller's deadline has passed. `None` if it was answered before.
     pub(crate) fn give_up(&mut self, ticket: u64, now: Instant) -> Option<Duration> {
         let place = self
             .waiting
@@ -134,7 +134,7 @@ impl<P: Parts> State<P> {
         conn.inner
     }
 
-    /// The next connection to be tested or cleaned: first those that somebody waits for.
+    /// The next connection to be tested or cleaned: first those that callers wait for.
     pub(crate) fn next_check(&mut self, now: Instant) -> Option<Check<P::Connection>> {
         if let Some(mut check) = self.checks.pop_front() {
             check.suspicion = self.suspicion;
@@ -178,14 +178,14 @@ impl<P: Parts> State<P> {
             self.close(conn, reason);
             self.balance(now);
         } else if suspicion != self.suspicion && self.serving() {
-            // Something else has broken meanwhile.
+            // Another connection has broken meanwhile.
             self.check(conn, CheckKind::Validate, idle_since);
         } else {
             self.offer(conn, idle_since, now);
         }
     }
 
-    /// Whether somebody waits whom a connection would be given.
+    /// Whether a waiter can be served.
     fn serving(&self) -> bool {
         self.stage == Stage::Running && !self.waiting.is_empty()
     }
@@ -240,8 +240,8 @@ impl<P: Parts> State<P> {
         }
     }
 
-    /// Brings callers and connections together after either changed otherwise than by one coming back: every caller
-    /// has a connection on its way to it, as far as there are any.
+    /// Matches callers and connections after a change other than a connection that comes back: every caller has a
+    /// connection on its way, as far as there are any.
     pub(super) fn balance(&mut self, now: Instant) {
         while self.serving() {
             let Some(top) = self.idle.back() else { break };
@@ -256,7 +256,7 @@ impl<P: Parts> State<P> {
         self.want_connections();
     }
 
-    /// Has the most recently used connection tested, or closed if it is too old; whether there was one.
+    /// Has the most recently used connection tested, or closed if it is too old; returns whether there was one.
     fn check_top(&mut self, now: Instant) -> bool {
         let Some(Idle { conn, since, .. }) = self.idle.pop_back() else {
             return false;

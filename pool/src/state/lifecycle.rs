@@ -1,4 +1,4 @@
-//! Owns what an operator tells the pool: pause, resume, replace all, another size, the end.
+//! Owns the operator's commands: pause, resume, replace all, resize, close.
 
 use super::{Answer, CloseReason, Parts, Stage, State};
 use std::time::Instant;
@@ -31,7 +31,7 @@ impl<P: Parts> State<P> {
         self.balance(now);
     }
 
-    /// Hands out nothing any more, ever.
+    /// Hands out nothing any more. This is final.
     pub(crate) fn close_pool(&mut self) {
         if self.stage == Stage::Closed {
             return;
@@ -74,6 +74,6 @@ impl<P: Parts> State<P> {
     }
 }
 
-/// The pool is closed and nothing is left to do.
+/// Whether the pool is closed and no work is left.
 #[derive(Debug)]
 pub(crate) struct Ended;

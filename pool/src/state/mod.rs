@@ -1,10 +1,10 @@
 //! Owns every decision of the pool as a state machine: calls, connections and time go in; connections, work for the
 //! pool's threads and answers to waiting callers come out. Must never read a clock or a random source, take a lock,
-//! start anything, or drop a connection: what is to be closed is handed out.
+//! start anything, or drop a connection: connections to be closed are handed out.
 //!
-//! Three kinds of methods. *Events* say what happened ([`State::acquire`], [`State::give_back`],
+//! Three kinds of methods. *Events* report what happened ([`State::acquire`], [`State::give_back`],
 //! [`State::connected`] …). *Work* is fetched by the thread that does it ([`State::next_connect`],
-//! [`State::next_check`], [`State::next_close`]). After any of them whoever drives this empties [`State::out`].
+//! [`State::next_check`], [`State::next_close`]). After any of them the driver empties [`State::out`].
 //!
 //! Costs: taking and giving back are constant; leaving the queue of callers is a search and a shift of it; a turn of
 //! the housekeeper looks at every connection once.
@@ -28,14 +28,14 @@ use std::time::{Duration, Instant};
 pub(super) use connect::NextConnect;
 pub(super) use lend::{Refusal, Verdict};
 
-/// What the machine carries without looking into it: connections, errors, and the places where callers wait.
+/// Types that the machine carries without looking into them: connections, errors, and the places where callers wait.
 pub(super) trait Parts {
     type Connection;
     type Error;
     type Waiter;
 }
 
-/// A connection with what the pool knows of it.
+/// A connection with the pool's knowledge of it.
 pub(super) struct Conn<C> {
     pub(super) inner: C,
     pub(super) meta: Meta,
@@ -43,15 +43,15 @@ pub(super) struct Conn<C> {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meta {
-    /// Where its lease is recorded.
+    /// The record of its lease.
     slot: u32,
     pub(super) born: Instant,
     expires: Option<Instant>,
-    /// How often all connections were to be replaced when its opening began.
+    /// The count of requests to replace all connections when its opening began.
     generation: u32,
-    /// The suspicion after which it was last seen to work.
+    /// The newest suspicion that it has disproved.
     proven: u32,
-    /// What chance gave it, in thousandths.
+    /// Its random share, in thousandths.
     share: u32,
 }
 
@@ -63,7 +63,7 @@ struct Idle<C> {
     used: Instant,
 }
 
-/// A lease that is out.
+/// A current lease.
 struct Record {
     borrower: Borrower,
     since: Instant,
@@ -78,7 +78,7 @@ struct Waiting<W> {
     waiter: W,
 }
 
-/// What a caller that waits is told.
+/// The answer to a waiting caller.
 pub(super) enum Answer<C, E> {
     Conn(Conn<C>),
     Failed(Arc<E>),
@@ -91,7 +91,7 @@ pub(super) struct Check<C> {
     pub(super) kind: CheckKind,
     /// When its last user gave it back.
     idle_since: Instant,
-    /// The suspicion that passing would answer.
+    /// The suspicion that it disproves by passing.
     suspicion: u32,
 }
 
@@ -103,7 +103,7 @@ pub(super) enum CheckKind {
     Clean,
 }
 
-/// What the operator should know; said after the lock is released.
+/// Facts for the operator; logged after the lock is released.
 #[derive(Debug)]
 pub(super) enum Event {
     Leak { borrower: Borrower, held: Duration },
@@ -114,16 +114,16 @@ pub(super) enum Event {
     ConnectRecovered { failures: u32 },
 }
 
-/// What whoever drives the machine must do now.
+/// Effects for the driver to perform.
 pub(super) struct Output<C, E, W> {
     pub(super) answers: VecDeque<(W, Answer<C, E>)>,
-    /// To be dropped by whoever drives, without the lock.
+    /// The driver drops them, without the lock.
     pub(super) dropped: Vec<C>,
     pub(super) events: Vec<Event>,
     pub(super) wake_connector: bool,
     pub(super) wake_checker: bool,
     pub(super) wake_closer: bool,
-    /// Those who wait for the pool to fill or to empty.
+    /// Wakes callers that wait for the pool to fill or to empty.
     pub(super) changed: bool,
 }
 
@@ -135,7 +135,7 @@ enum Stage {
 }
 
 pub(super) struct State<P: Parts> {
-    // What is fixed, or nearly.
+    // Fixed, or nearly.
     max: u32,
     min_idle: Option<u32>,
     waiting_max: u32,
@@ -158,7 +158,7 @@ pub(super) struct State<P: Parts> {
     slots_free: Vec<u32>,
     next_ticket: u64,
     leased: u32,
-    /// Those of `checks` and those under way.
+    /// Tests that wait in `checks`, and those that run.
     checking: u32,
     connecting: u32,
     generation: u32,
@@ -166,12 +166,12 @@ pub(super) struct State<P: Parts> {
 
     failures: u32,
     retry_at: Option<Instant>,
-    /// The connecting thread that asked last sleeps no longer than until then.
+    /// The connecting thread that asked last sleeps until then at most.
     retry_awaited: bool,
     last_error: Option<Arc<P::Error>>,
-    /// A connection beyond the maximum is wanted, in the place of one that expires.
+    /// A connection beyond the maximum is wanted, to replace one that expires.
     replacing: bool,
-    /// The checker is to look for connections that are due and have not been used since then.
+    /// The checker must look for connections that are due and have not been used since then.
     sweeping: Option<Instant>,
     closer_gone: bool,
 
@@ -259,12 +259,12 @@ impl<P: Parts> State<P> {
         count(self.idle.len()) + self.leased + self.checking
     }
 
-    /// How many idle connections are kept for the next callers.
+    /// The number of idle connections that are kept for the next callers.
     fn spare(&self) -> u32 {
         self.min_idle.unwrap_or(self.max).min(self.max)
     }
 
-    /// Whether the connection may be handed out as far as its age goes.
+    /// Whether the connection is young enough to be handed out.
     fn outlived(&self, meta: &Meta, now: Instant) -> Option<CloseReason> {
         if meta.generation != self.generation {
             Some(CloseReason::Retired)
@@ -280,7 +280,7 @@ impl<P: Parts> State<P> {
         idle.conn.meta.proven == self.suspicion && now.saturating_duration_since(idle.used) < self.bypass
     }
 
-    /// Gives a connection to the closing thread, or to whoever drives this if that has too many.
+    /// Gives a connection to the closing thread, or to the driver if that thread has too many.
     fn close(&mut self, conn: Conn<P::Connection>, reason: CloseReason) {
         self.statistics.count_closed(reason);
         self.slots_free.push(conn.meta.slot);
@@ -293,12 +293,12 @@ impl<P: Parts> State<P> {
         }
     }
 
-    /// From now on no idle connection is trusted until it is tested.
+    /// From now on, every idle connection must be tested before it is handed out.
     const fn suspect_all(&mut self) {
         self.suspicion = self.suspicion.wrapping_add(1);
     }
 
-    /// Puts a connection among the idle ones, which stay sorted by when they were given back.
+    /// Puts a connection among the idle ones, which stay sorted by the time of their return.
     fn rest(&mut self, conn: Conn<P::Connection>, since: Instant, used: Instant) {
         let idle = Idle { conn, since, used };
         self.out.changed = true;
@@ -310,7 +310,7 @@ impl<P: Parts> State<P> {
         }
     }
 
-    /// Takes out the idle connection that satisfies `choose` and is least in the order of `key`.
+    /// Takes out the idle connection that satisfies `choose` and comes first in the order of `key`.
     fn take_idle<K: Ord>(
         &mut self,
         key: impl Fn(&Idle<P::Connection>) -> Option<K>,

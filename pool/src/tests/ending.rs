@@ -129,7 +129,7 @@ fn closing_says_what_is_left_when_its_time_is_over() {
     let left = pool.close(Duration::ZERO);
     assert_eq!((left.leased, left.total), (1, 1));
     until(|| pool.handle.shared.inner.lock().threads == 0);
-    // Nobody else is left to close it.
+    // No thread is left to close it.
     drop(lease);
     assert_eq!(closed(&script), 1);
     assert_eq!(pool.close(PATIENCE).total, 0);

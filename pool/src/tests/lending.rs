@@ -184,7 +184,7 @@ fn a_deadline_says_why_there_are_no_connections() {
         until(|| pool.statistics().connect_failures >= 2);
         let (at, last) = timed_out(pool.get_by(Instant::now()));
         assert_eq!((at.total, at.waiting, last), (0, 1, Some(Failure::Down)));
-        // Who waits on is served as soon as the database is back.
+        // A caller that waits on is served as soon as the database is back.
         *script.failure.lock() = None;
         assert_eq!(waiting.join().unwrap().unwrap().number, 0);
     });

@@ -20,7 +20,7 @@ fn settings(max: u32) -> PoolSettings {
         min_idle: Some(0),
         acquire_timeout: PATIENCE,
         validate_after_idle: PATIENCE,
-        // Whoever waits for a turn of the housekeeper waits too long.
+        // A test that waits for a turn of the housekeeper waits too long.
         housekeeping: Duration::from_secs(3600),
         ..PoolSettings::default()
     }

@@ -22,7 +22,7 @@ impl ManageConnection for File {
     }
 }
 
-/// Rolls back what somebody left open.
+/// Rolls back a transaction that a caller left open.
 struct NoTransactions;
 
 impl PoolPolicy<File> for NoTransactions {

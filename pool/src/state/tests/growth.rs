@@ -98,7 +98,7 @@ fn nobody_tries_again_when_nobody_wants_a_connection() {
     world.state.give_up(ticket, world.now);
     world.pass(Duration::from_secs(60));
     assert!(matches!(world.ask_connect(), Some(NextConnect::Wait(None))));
-    // Whoever comes next wakes a thread that sleeps without a time.
+    // The next caller wakes a thread that sleeps without a time.
     world.state.out().wake_connector = false;
     world.get();
     assert!(world.state.out().wake_connector);

@@ -1,4 +1,4 @@
-//! Random courses of events against a reference that knows only who has what, in virtual time.
+//! Random courses of events against a reference that knows only which caller has which connection, in virtual time.
 
 use super::super::super::settings::REPLACEMENTS_MAX;
 use super::*;
@@ -79,7 +79,7 @@ fn sizes() -> impl Strategy<Value = PoolSettings> {
     )
 }
 
-/// Who has what, by number, as far as can be seen from outside.
+/// Which caller has which connection, by number, as far as can be seen from outside.
 #[derive(Default)]
 struct Reference {
     /// The most recently given back last.
@@ -127,7 +127,7 @@ impl Reference {
         let surplus = status.total.saturating_sub(self.max);
         prop_assert!(surplus <= REPLACEMENTS_MAX || idle.is_empty(), "{status}");
 
-        // Nobody waits for what lies there.
+        // No caller waits while a connection lies ready.
         if !self.paused && !world.waiting.is_empty() {
             let ready = state.idle.back().is_some_and(|top| {
                 state.fresh(top, world.now) && state.outlived(&top.conn.meta, world.now).is_none()
@@ -298,7 +298,7 @@ proptest! {
             reference.look(&world)?;
         }
         serve_everybody(&mut world);
-        // Whatever the course was, the end closes everything.
+        // After any course, the end closes everything.
         world.state.close_pool();
         world.collect();
         while !world.checks.is_empty() {

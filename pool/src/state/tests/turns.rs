@@ -1,4 +1,4 @@
-//! Who gets which connection, and what comes back.
+//! Which caller gets which connection, and what comes back.
 
 use super::*;
 
@@ -96,7 +96,7 @@ fn a_broken_connection_makes_all_others_suspect() {
     assert_eq!(world.ask_check(), Some(0));
     world.check_ends(true);
     assert_eq!(world.leases.len(), 2);
-    // So must the one that was out when the other broke, once somebody waits for it.
+    // So must the one that was out when the other broke, once a caller waits for it.
     world.get();
     world.give_back(0, Verdict::Good);
     assert_eq!(world.ask_check(), Some(1));
@@ -127,7 +127,7 @@ fn an_idle_connection_is_tested_after_the_bypass_and_not_before() {
     assert_eq!(world.ask_check(), Some(0));
     world.check_ends(true);
     assert_eq!(world.leases.len(), 1);
-    // Nothing was opened for the caller whom the test would serve.
+    // Nothing was opened for the caller that the test would serve.
     assert_eq!(world.open_wanted(), 0);
 }
 
