@@ -1,11 +1,11 @@
-//! How much one [`Write::Erase`](crate::Write::Erase) erases, the same in every store.
+//! The limits of one [`Write::Erase`](crate::Write::Erase), the same in every store.
 
 use crate::{
     types::{Event, Timestamp},
     write::{ERASED_BODIES_MAX, ERASED_BYTES_MAX},
 };
 
-/// What is left of a slice.
+/// The remaining room of a slice.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     rows: usize,
@@ -17,19 +17,19 @@ impl Room {
         self.rows >= ERASED_BODIES_MAX || self.bytes >= ERASED_BYTES_MAX
     }
 
-    /// A body of so many bytes is erased; of none, it was before, and that is noted.
+    /// Counts the erasure of a body of this many bytes; with none, it was erased before, and that is only noted.
     pub(crate) const fn take(&mut self, bytes: usize) {
         self.rows += 1;
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Something was erased or noted.
+    /// Whether a body was erased or noted.
     pub(crate) const fn is_used(&self) -> bool {
         self.rows > 0
     }
 }
 
-/// When the body of an event is to be erased; what lasts beyond the times that SQL orders lasts for ever.
+/// When the body of an event must be erased; a time beyond those that SQL orders is never.
 pub(crate) fn expires(event: &Event) -> Option<i64> {
     expiry(event.expires_at)
 }

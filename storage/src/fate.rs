@@ -1,9 +1,9 @@
-//! The end of trust in a store: the first reason why nothing of it may be acknowledged any more, known to every part
-//! of the process at once.
+//! The end of trust in a store: the first reason for which nothing of it may be acknowledged any more, known to every
+//! part of the process at once.
 //!
-//! Whoever finds that reason (a reader that meets damage, a checkpoint that could not flush, a token that testifies
-//! to a lost tail) [dooms](Fate::doom) the store; whoever acknowledges asks [`Fate::reason`] first. It never takes a
-//! reason back: only a new process trusts the store again.
+//! Code that finds such a reason (a reader that meets damage, a checkpoint that could not flush, a token that testifies
+//! to a lost tail) [dooms](Fate::doom) the store. Code that acknowledges asks [`Fate::reason`] first. A reason is never
+//! taken back: only a new process trusts the store again.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 /// Why a process must stop using a store.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Doom {
-    /// What it keeps cannot be trusted.
+    /// The store's content cannot be trusted.
     #[error("the store failed: {0}")]
     Failed(String),
     /// The past that this process lives in is over: another epoch has begun, and a new process will live in that.
@@ -28,7 +28,7 @@ pub enum Doom {
 
 type Listener = Box<dyn Fn(&Doom) + Send + Sync>;
 
-/// See the module. Shared between threads.
+/// The fate of one store. Shared between threads.
 #[derive(Default)]
 pub struct Fate {
     /// The same as `reason.is_some()`, and cheaper: it is asked before every commit.
@@ -38,7 +38,7 @@ pub struct Fate {
 }
 
 impl Fate {
-    /// Ends the trust. Only the first reason counts; it is told to the [listener](Fate::on_doom) once.
+    /// Ends the trust. Only the first reason counts; the [listener](Fate::on_doom) gets it once.
     pub fn doom(&self, doom: Doom) {
         let mut first = false;
         let reason = self.reason.get_or_init(|| {
@@ -51,7 +51,7 @@ impl Fate {
         }
     }
 
-    /// Why nothing may be acknowledged any more, if so.
+    /// The reason for which nothing may be acknowledged any more, if there is one.
     pub fn reason(&self) -> Option<&Doom> {
         if self.sealed.load(Ordering::Acquire) {
             self.reason.get()
@@ -94,7 +94,7 @@ mod tests {
         fate.doom(Doom::PastOver("a token".to_owned()));
         assert_eq!(fate.reason(), Some(&first));
         assert_eq!(heard.lock().len(), 1);
-        // Who comes late hears it, too.
+        // A late listener hears it, too.
         let ear = Arc::clone(&heard);
         fate.on_doom(move |doom| ear.lock().push(doom.clone()));
         assert_eq!(*heard.lock(), [first.clone(), first]);

@@ -1,43 +1,43 @@
-//! What each kind of event means: one table for the stores, and for everything that reads events.
-//! It owns no state; it must have no default arm, so that a new kind does not build before its meaning stands here.
+//! The meaning of each kind of event: one table for the stores, and for everything that reads events. It owns no state;
+//! it must have no default arm, so that a new kind does not build before its meaning stands here.
 
 use crate::types::EventKind;
 
-/// What an event of some kind means, whatever else it says.
+/// The meaning of an event's kind, independent of its content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Facts {
     /// It counts in the ordinal.
     pub displayable: bool,
     /// What it changes of the conversation beyond the log.
     pub changes: Changed,
-    /// What becomes of the membership of the users whom it names.
+    /// Its effect on the membership of the users that it names.
     pub members: MemberChange,
-    /// A body that was shown is shown no more.
+    /// It hides a body that was visible.
     pub erases: bool,
 }
 
-/// What an event changes beyond the log and the cursor of its sender.
+/// What an event changes beyond the log and the sender's cursor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Changed {
     /// Nothing.
     Nothing,
-    /// What is shown of its [target](crate::Event::target).
+    /// The visible content of its [target](crate::Event::target).
     Message,
     /// The group: its members, their roles, its name, or whether it goes on. The event has a
     /// [change](crate::Event::change).
     Group,
 }
 
-/// What an event does to the membership of the users whom its [change](crate::Event::change) names.
+/// The effect of an event on the membership of the users that its [change](crate::Event::change) names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MemberChange {
     /// Nothing.
     Nothing,
     /// They become members.
     Join,
-    /// They are members no more: they see nothing that comes later.
+    /// They stop being members: they see nothing that comes later.
     Leave,
-    /// They may do more or less than before.
+    /// Their rights change.
     Role,
 }
 
@@ -84,12 +84,12 @@ impl EventKind {
         }
     }
 
-    /// It counts in the ordinal.
+    /// Whether it counts in the ordinal.
     pub const fn is_displayable(self) -> bool {
         self.facts().displayable
     }
 
-    /// Who is a member, or what a member may do, changes with it: it becomes the roster of what follows.
+    /// Whether it changes the members or their rights: it becomes the roster of later events.
     pub const fn changes_members(self) -> bool {
         match self.facts().members {
             MemberChange::Nothing => false,
@@ -97,7 +97,7 @@ impl EventKind {
         }
     }
 
-    /// It changes the group, and says how.
+    /// Whether it changes the group; then it has a change.
     pub const fn changes_group(self) -> bool {
         match self.facts().changes {
             Changed::Nothing | Changed::Message => false,

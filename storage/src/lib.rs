@@ -4,8 +4,8 @@
 //! It owns durability and the order of the log. It must never know sockets, frames or the wire's encoding,
 //! read a clock, or decide what is pushed to whom: time, ids and randomness come in with each [`Write`].
 //!
-//! - [`Writer::commit`] applies a batch of [`Write`]s as **one** transaction. One thread, the lane, owns a
-//!   writer; whatever is acknowledged to a client comes out of an `Ok` of this call.
+//! - [`Writer::commit`] applies a batch of [`Write`]s as **one** transaction. One thread, a lane, owns a writer; every
+//!   acknowledgement to a client comes out of an `Ok` of this call.
 //! - [`Reader`] answers questions, each from one consistent snapshot. Any number of threads own one each.
 //! - [`Store`] opens both.
 //!
@@ -15,10 +15,10 @@
 //! [`pool`] is a pool of connections for any r2d2 adapter; it knows nothing of stores, but it reads clocks and has
 //! threads of its own.
 #![forbid(unsafe_code)]
-// A new kind, action or error must be thought of wherever it matters: the compiler names the places.
+// A new kind, action or error must be considered in every match: the compiler names the places.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
-// Test code that the tests beside this crate use too names it so.
+// The test code beside this crate uses the same name.
 #[cfg(test)]
 extern crate self as storage;
 

@@ -1,9 +1,9 @@
-//! How what SQL has no types for is written as numbers, the same in both stores that run.
-//! It owns those numbers; a stored one must never come to mean something else.
+//! The numbers that stand for values that SQL has no types for, the same in SQLite and PostgreSQL. A stored number must
+//! never come to mean something else.
 
 use crate::types::{DeviceClass, Role};
 
-/// A number as the tables keep it: by its bits.
+/// A number as the tables keep it: the same 64 bits.
 pub(crate) const fn sql(number: u64) -> i64 {
     number.cast_signed()
 }
@@ -27,7 +27,7 @@ impl Role {
         }
     }
 
-    /// For people, what is wrong with a number that is no role's.
+    /// The error text for a number that is no role's.
     pub(crate) fn of_number(number: i64) -> Result<Self, String> {
         let all = [Self::Member, Self::Admin, Self::Owner];
         let role = all.into_iter().find(|role| i64::from(role.number()) == number);
@@ -45,7 +45,7 @@ impl DeviceClass {
         }
     }
 
-    /// For people, what is wrong with a number that is no class's.
+    /// The error text for a number that is no class's.
     pub(crate) fn of_number(number: i64) -> Result<Self, String> {
         let all = [Self::Other, Self::Mobile, Self::Desktop, Self::Web];
         let class = all.into_iter().find(|class| i64::from(class.number()) == number);

@@ -1,5 +1,5 @@
-//! What a page of a log holds and where it ends: decisions that every store makes alike.
-//! It must never read a store, and never let a page speak for a seq that it did not look at.
+//! The content and the end of a page of a log: decisions that every store makes alike. It must never read a store, and
+//! never let a page speak for a seq that it did not look at.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,15 @@ use crate::{
     types::{Seq, UserId},
 };
 
-/// Edits and reactions that one page looks through for a viewer who was away after its messages, beyond those of the
-/// first message: each of them may have been made while the viewer was away. For others nothing is looked through.
+/// Edits and reactions that one page looks through, beyond those of its first message, for a viewer who was away after
+/// the page's messages: each of them may have been made while the viewer was away. For other viewers none are looked
+/// through.
 pub(crate) const LOOKED_THROUGH_MAX: u64 = 4_096;
-/// Reactions that were replaced or taken back, of one message, that are kept for those who went before; of more than that
-/// they see no longer what was.
+/// Replaced and removed reactions of one message that are kept for former members. Beyond that, former members no
+/// longer see the old reactions.
 pub(crate) const PAST_REACTIONS_MAX: u64 = 10_000;
 
-/// A stretch of seqs, both ends included.
+/// A range of seqs, both ends included.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stretch {
     pub(crate) first: u64,
@@ -36,29 +37,29 @@ impl Stretch {
     }
 }
 
-/// One of a viewer's stays in a conversation: what they may see of it.
+/// One of a viewer's membership intervals in a conversation: the part of the log that they may see by it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stay {
     pub(crate) seen: Stretch,
-    /// It goes on: `seen` ends at the head.
+    /// The interval is open: `seen` ends at the head.
     pub(crate) open: bool,
 }
 
-/// How many edits and reactions a message has.
+/// The numbers of a message's edits and reactions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) edits: u64,
     pub(crate) reactions: u64,
 }
 
-/// Whether a reaction of this seq, replaced or taken back by an event with this roster, is kept: only if somebody came or
-/// went in between does anybody see the one event and not the other.
+/// Whether a reaction of this seq, replaced or removed by an event with this roster, is kept. Only if the members
+/// changed in between does any viewer see the one event and not the other.
 pub(crate) const fn is_kept(reaction: Seq, roster: Seq, kept: u64) -> bool {
     reaction.0 <= roster.0 && kept < PAST_REACTIONS_MAX
 }
 
-/// The reactions to a message that a viewer sees who was away after it: of each user the newest of those events that are
-/// visible, unless that one took the reaction back.
+/// The reactions that a viewer who was away after the message sees: each user's newest visible event, unless that event
+/// removed the reaction.
 #[derive(Default)]
 pub(crate) struct SeenReactions {
     newest: BTreeMap<UserId, (Seq, Option<String>)>,
@@ -70,20 +71,20 @@ impl SeenReactions {
         self.note(user, seq, Some(reaction));
     }
 
-    /// A visible event that replaced one, or took one back.
+    /// A visible event that replaced or removed one.
     pub(crate) fn ended(&mut self, user: UserId, seq: Seq) {
         self.note(user, seq, None);
     }
 
     fn note(&mut self, user: UserId, seq: Seq, reaction: Option<&str>) {
         let newest = self.newest.entry(user).or_default();
-        // What replaced one reaction is what set the next: that says more.
+        // The event that replaced one reaction set the next: the latter tells more.
         if (newest.0, newest.1.is_some()) < (seq, reaction.is_some()) {
             *newest = (seq, reaction.map(str::to_owned));
         }
     }
 
-    /// Those to list, the newest first, and how many there are.
+    /// The reactions to list, the newest first, and the number of all.
     pub(crate) fn listed(self) -> (Vec<ReactionView>, u64) {
         let mut all: Vec<ReactionView> = self
             .newest
@@ -103,7 +104,7 @@ impl SeenReactions {
     }
 }
 
-/// The seqs that a page speaks for unless it is full before.
+/// The seqs that a page speaks for, unless it is full before.
 pub(crate) fn asked(from: Seq, direction: Direction, head: u64) -> Stretch {
     match direction {
         Direction::Forward => Stretch {
@@ -117,8 +118,8 @@ pub(crate) fn asked(from: Seq, direction: Direction, head: u64) -> Stretch {
     }
 }
 
-/// The seqs that are visible and asked for, at most `most` of them, found by walking through a viewer's stays in the
-/// order of reading. Seqs have no holes, so these are events.
+/// The seqs that are visible and asked for, at most `most` of them, found by walking through a viewer's membership
+/// intervals in the order of reading. Seqs have no holes, so these are events.
 pub(crate) struct Walk {
     asked: Stretch,
     direction: Direction,
@@ -136,7 +137,7 @@ impl Walk {
         }
     }
 
-    /// Takes the next stay. False once no other is needed.
+    /// Takes the next interval. False once no other is needed.
     pub(crate) fn pass(&mut self, stay: Stay) -> bool {
         if let Some(mut seen) = stay.seen.within(self.asked) {
             let beyond = self.left - 1;
@@ -153,7 +154,7 @@ impl Walk {
 
 /// A page that is being filled in the order of reading.
 pub(crate) struct Filling {
-    /// What the page speaks for; cut short when it is full.
+    /// The seqs that the page speaks for; cut short when it is full.
     asked: Stretch,
     direction: Direction,
     limit: usize,
@@ -178,7 +179,8 @@ impl Filling {
         }
     }
 
-    /// There is room for one more event, for which so much has to be looked through. Otherwise the page is full.
+    /// Whether there is room for one more event, for which this many edits and reactions must be looked through.
+    /// Otherwise the page is full.
     pub(crate) fn has_room(&mut self, looked_through: u64) -> bool {
         self.looked_through = self.looked_through.saturating_add(looked_through);
         let first = self.events.is_empty();
@@ -200,7 +202,7 @@ impl Filling {
         !self.full
     }
 
-    /// The page ends with the last event taken and says nothing about the next.
+    /// The page ends with the last event taken and tells nothing about the next.
     fn cut(&mut self) {
         self.full = true;
         let Some(last) = self.events.last().map(|view| view.event.seq.0) else {

@@ -1,5 +1,5 @@
-//! What can be asked of a store. Every question is answered from one consistent snapshot, and whatever
-//! concerns a conversation checks in the same snapshot that the asking user may see it.
+//! The reading half of the store contract. Every answer comes from one consistent snapshot, and every method about a
+//! conversation checks in the same snapshot that the viewer may see it.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     write::Writer,
 };
 
-/// A store, open. Shared between threads; hands out the ends that are not.
+/// An open store. Shared between threads; hands out its readers and writers.
 pub trait Store: Send + Sync {
     /// The epoch of the seqs in this store: random at creation, never 0.
     fn epoch(&self) -> u64;
@@ -25,37 +25,38 @@ pub trait Store: Send + Sync {
     /// Names the commit order: positions of stores with different log ids cannot be compared.
     fn log_id(&self) -> u64;
 
-    /// Signs the tokens of this past.
+    /// The key that signs the tokens of this past.
     fn token_key(&self) -> TokenKey;
 
-    /// Notes that somebody is about to be told that everything in a set up to `ceiling` was seen, and returns the
-    /// generation to name in that token. The set must have been read from this store, in this process, before.
+    /// Call this before a token claims everything in a set up to `ceiling`. Notes the claim, and returns the generation
+    /// to name in the token. The set must have been read before from this store, in this process.
     fn told(&self, ceiling: Position) -> Generation;
 
-    /// What this process has told so far, for others to remember who outlive it. `None` where nobody else could.
+    /// The claims of this process so far, for other processes that outlive it. `None` if no other process could
+    /// remember them.
     fn claim(&self) -> Option<Claim> {
         None
     }
 
-    /// Why nothing of this store may be acknowledged any more, once that is so.
+    /// The reason for which nothing of this store may be acknowledged any more, if there is one.
     fn fate(&self) -> &Fate;
 
-    /// Makes a new past for everybody, because the present one lacks what was acknowledged: a new epoch, log id,
+    /// Makes a new past for all processes, because the present one lacks acknowledged commits: a new epoch, log id,
     /// generation and token key, with `why` written beside them. This process lived in the old past: it is
-    /// [doomed](Fate::doom) before this returns. Where another process has made the new past already, nothing is made.
+    /// [doomed](Fate::doom) before this returns. If another process has made the new past already, none is made.
     ///
     /// # Errors
-    /// It could not be written; the process is doomed all the same.
+    /// The new past could not be written; the process is doomed all the same.
     fn begin_past(&self, why: &str) -> Result<(), OpenError>;
 
-    /// How many writers may commit at once. With one, its positions are the commit order, and whoever commits
-    /// sees every commit.
+    /// How many writers may commit at once. With one, its positions are the commit order, and a transaction sees every
+    /// earlier commit.
     fn writers_max(&self) -> usize;
 
     /// A writing end. A store hands out [`Store::writers_max`] of them.
     ///
     /// # Errors
-    /// All were handed out before, or it cannot be opened.
+    /// All writers were handed out before, or this one cannot be opened.
     fn writer(&self) -> Result<Box<dyn Writer>, OpenError>;
 
     /// A reading end, for one thread.
@@ -64,20 +65,19 @@ pub trait Store: Send + Sync {
     /// It cannot be opened.
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError>;
 
-    /// How it is, for people: connections, and whether the engine behind it is asked at all. Empty where there is
-    /// nothing to say.
+    /// The store's state as text: its connections, and its breakers. Empty if there is nothing to report.
     fn status(&self) -> String {
         String::new()
     }
 
-    /// After the writer was dropped: leaves the files in their smallest, cleanest state.
+    /// Call this after the writer was dropped: leaves the files in their smallest, cleanest state.
     ///
     /// # Errors
-    /// It could not; nothing is lost.
+    /// The files could not be cleaned up; nothing is lost.
     fn close(&self) -> Result<(), OpenError>;
 }
 
-/// Which way to read a log.
+/// The direction of reading a log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Direction {
     /// From a seq towards the head.
@@ -89,27 +89,27 @@ pub enum Direction {
 /// See [`Reader::interrupter`].
 pub type Interrupter = Box<dyn Fn() + Send + Sync>;
 
-/// The reading end of a store. All lists are bounded by the `limit` they are asked with; 0 is taken as 1, so
-/// that asking again always gets on.
+/// The reading end of a store. All lists are bounded by the `limit` of the call; 0 counts as 1, so that paging always
+/// advances.
 pub trait Reader: Send {
-    /// What has been committed by now.
+    /// The set of all commits so far.
     ///
     /// # Errors
     /// As every method here: the store did not answer.
     fn snapshot(&mut self) -> Result<Snapshot, ReadError>;
 
-    /// What makes the question that this reader is at fail, from another thread, if the store has a way to do that.
+    /// Makes the running query of this reader fail, from another thread; `None` if the store has no way to do that.
     fn interrupter(&self) -> Option<Interrupter> {
         None
     }
 
-    /// What a claim, whose signature was checked under [`Store::token_key`], says about the store's past.
+    /// Whether a claim fits the store's past. Its signature was checked under [`Store::token_key`].
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
     fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError>;
 
-    /// People, in the order asked, unknown ids left out.
+    /// Users, in the order asked; unknown ids are left out.
     ///
     /// # Errors
     /// See [`Reader::snapshot`], as for all that follow.
@@ -121,7 +121,7 @@ pub trait Reader: Send {
     /// See [`Reader::snapshot`].
     fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError>;
 
-    /// What a login compares with.
+    /// The data that a login is checked against.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
@@ -139,7 +139,7 @@ pub trait Reader: Send {
     /// See [`Reader::snapshot`].
     fn sessions(&mut self, user: UserId) -> Result<Vec<Session>, ReadError>;
 
-    /// One conversation as `viewer` sees it; `None` unless they are or were a member.
+    /// One conversation as `viewer` sees it; `None` if they never were a member.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
@@ -159,7 +159,7 @@ pub trait Reader: Send {
         conversations: &[ConversationId],
     ) -> Result<Vec<ConversationView>, ReadError>;
 
-    /// The event that a request made, if it made one, with what it asked for.
+    /// The event that a request made, if it made one, with the request's fingerprint.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
@@ -170,8 +170,8 @@ pub trait Reader: Send {
         client_id: ClientId,
     ) -> Result<Option<(Arc<Event>, Fingerprint)>, ReadError>;
 
-    /// A user's conversations, by the position of the last event visible to them, newest first, only those
-    /// below `before` where it is given.
+    /// A user's conversations, by the position of the last event visible to them, newest first; if `before` is given,
+    /// only those below it.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
@@ -182,23 +182,23 @@ pub trait Reader: Send {
         limit: usize,
     ) -> Result<Vec<ConversationView>, ReadError>;
 
-    /// What changed for a user beyond `since`: conversations whose last visible event is not in it, and
-    /// cursors that moved beyond it: the viewer's own, and those of members now in conversations that the viewer is a
-    /// member of now. Ordered by position, cut at `limit` entries without splitting the cursors of one position
-    /// (where many commit at once: the changes of one commit): more than `limit` only where the first alone
-    /// has more. Cursors that only sending moved are not among them: the event says it.
+    /// The changes for a user beyond `since`: conversations whose last visible event is not in it, and cursors that
+    /// moved beyond it. The cursors are the viewer's own, and those of present members of conversations that the viewer
+    /// is a member of now. Ordered by position, cut at `limit` entries without splitting the cursors of one position
+    /// (with several writers: the changes of one commit): there are more than `limit` only if the first position alone
+    /// has more. Cursors moved by sending are not among them: the event tells it.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
     fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError>;
 
-    /// Events of a conversation that `viewer` may see, ascending. Forward: from `from` on; backward: from
-    /// `from` (0: the visible head) and before. At most `limit` events and, beyond the first, `body_bytes_max`
-    /// bytes of bodies, newest edits and listed reactions included ([`ReactionView::BYTES`] more for each). For a
-    /// viewer who was away later on, a page also ends before its messages have too many edits and reactions to be
-    /// looked through. Each page begins (backward: ends) where it was asked to, so that asking again beyond its other
-    /// end shows everything once; going backward, a page that begins at 1 is the last. `None` unless the viewer is or
-    /// was a member. It costs what it returns, however long the log is and however often the viewer came and went.
+    /// Events of a conversation that `viewer` may see, ascending. Forward: from `from` on; backward: from `from` (0:
+    /// the visible head) and before. At most `limit` events and, beyond the first, `body_bytes_max` bytes of bodies,
+    /// newest edits and listed reactions included ([`ReactionView::BYTES`] more for each). For a viewer who was away
+    /// later on, a page also ends before its messages have too many edits and reactions to be looked through. Each page
+    /// begins (backward: ends) at `from`, so that paging on from its other end shows everything once; going backward, a
+    /// page that begins at 1 is the last. `None` if the viewer never was a member. The cost depends on the size of the
+    /// answer alone, however long the log is and however often the viewer came and went.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
@@ -212,7 +212,7 @@ pub trait Reader: Send {
         body_bytes_max: usize,
     ) -> Result<Option<EventPage>, ReadError>;
 
-    /// Members now, by user id, after `after`. `None` unless the viewer is a member now.
+    /// Present members, by user id, after `after`. `None` unless the viewer is a member now.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
@@ -224,76 +224,76 @@ pub trait Reader: Send {
         limit: usize,
     ) -> Result<Option<Vec<MemberView>>, ReadError>;
 
-    /// Every membership interval that had not ended before `from`: who may see what, for the planner of
-    /// pushes. Ascending by user and joined seq.
+    /// Every membership interval that had not ended before `from`, by which the planner addresses pushes. Ascending by
+    /// user and joined seq.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError>;
 
-    /// Who is a member, at the roster that was read for this question, or at a later one.
+    /// Whether the user is a member at the roster that was read for this query, or at a later one.
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
     fn members_at(&mut self, conversation: ConversationId, _roster: Seq) -> Result<Arc<[UserId]>, ReadError> {
-        // The largest seq there can be: only those who are members now.
+        // The largest possible seq selects current members only.
         let intervals = self.intervals(conversation, Seq(i64::MAX as u64))?;
         let open = intervals.iter().filter(|interval| interval.left.is_none());
         Ok(open.map(|interval| interval.user).collect())
     }
 
-    /// Everything committed beyond `since` by whichever writer, for those who follow all of it. Ordered by
-    /// position, and cut at `limit` entries as [`Reader::changes`] is.
+    /// Everything that any writer committed beyond `since`, for the change feed. Ordered by position, and cut at
+    /// `limit` entries as in [`Reader::changes`].
     ///
     /// # Errors
     /// See [`Reader::snapshot`].
     fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError>;
 }
 
-/// A stretch of a conversation that a user may see: `joined..=left`, or `joined..` while a member.
+/// A membership interval: a range of seqs that a user may see, `joined..=left`, or `joined..` while a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Interval {
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// The first visible seq: the event by which they came.
+    /// The first visible seq: the event by which the user came.
     pub joined: Seq,
-    /// The last one: the event by which they went.
+    /// The last one: the event by which the user went.
     pub left: Option<Seq>,
 }
 
-/// A conversation as one user sees it. Whoever is no member any more sees all of it as it was when they went, but for
-/// their own cursors.
+/// A conversation as one user sees it. A former member sees all of it as it was when they went, except their own
+/// cursors.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConversationView {
     /// Id.
     pub id: ConversationId,
-    /// What it is.
+    /// Its kind.
     pub kind: ConversationKind,
     /// Groups: its name.
     pub name: String,
-    /// The other one, in a 1:1 conversation.
+    /// The other user of a 1:1 conversation.
     pub peer: Option<UserId>,
     /// The last seq visible to this user.
     pub head: Seq,
-    /// The ordinal there.
+    /// The ordinal at `head`.
     pub head_ordinal: u64,
-    /// The commit position of the event there: what lists are ordered by.
+    /// The commit position of that event, which orders lists.
     pub head_position: Position,
-    /// Its time.
+    /// The time of that event.
     pub last_at: Timestamp,
     /// The first visible seq of all.
     pub first: Seq,
     /// The first visible seq of the newest interval: the event by which the user came, or came back.
     pub joined: Seq,
-    /// The ordinal there: unread counts nothing before it.
+    /// The ordinal at `joined`: unread counts nothing before it.
     pub joined_ordinal: u64,
-    /// The role now; `None` for a former member, and outside groups.
+    /// The present role; `None` for a former member, and outside groups.
     pub role: Option<Role>,
-    /// A member now.
+    /// Whether the user is a member now.
     pub member: bool,
-    /// Members.
+    /// The number of members.
     pub member_count: u32,
-    /// The group has ended.
+    /// Whether the group was disbanded.
     pub disbanded: bool,
     /// The seq of the newest membership event.
     pub roster: Seq,
@@ -301,46 +301,45 @@ pub struct ConversationView {
     pub delivered: Seq,
     /// See `delivered`.
     pub read: Seq,
-    /// Displayable messages after the read cursor that this user may see: the ordinal at the head less the
-    /// ordinal at the read cursor (or at joining, if that is later). Sending implies having read.
+    /// Displayable messages after the read cursor that this user may see: the ordinal at the head less the ordinal at
+    /// the read cursor (or at joining, if that is later). Sending implies having read.
     pub unread: u64,
 }
 
-/// How far a member has got.
+/// A member's cursor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CursorView {
-    /// Where.
+    /// The conversation.
     pub conversation: ConversationId,
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// Has everything up to here.
+    /// The user's devices have everything up to here.
     pub delivered: Seq,
-    /// Has read everything up to here.
+    /// The user has read everything up to here.
     pub read: Seq,
-    /// When it last moved, in the commit order.
+    /// The commit position of its last move.
     pub position: Position,
 }
 
-/// What [`Reader::changes`] found.
+/// The answer of [`Reader::changes`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Changes {
     /// Conversations by position, oldest change first.
     pub conversations: Vec<ConversationView>,
     /// Cursors by position.
     pub cursors: Vec<CursorView>,
-    /// All of this is in this answer or was in `since`: the next `since`.
+    /// The set to pass as the next `since`: everything in it is in this answer or was in `since`.
     pub up_to: Snapshot,
-    /// There is more than `up_to` has.
+    /// There are more changes beyond `up_to`.
     pub more: bool,
 }
 
-/// What [`Reader::tail`] found.
+/// The answer of [`Reader::tail`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Tail {
-    /// By position. Where many commit at once, a conversation's events may come in another order than that
-    /// of their seqs.
+    /// By position. With several writers, a conversation's events may come in another order than that of their seqs.
     pub events: Vec<Arc<Event>>,
-    /// As they are now, by the position at which they moved last.
+    /// Their present values, by the position of their last move.
     pub cursors: Vec<CursorView>,
     /// By position.
     pub notices: Vec<(Position, Notice)>,
@@ -350,40 +349,40 @@ pub struct Tail {
     pub more: bool,
 }
 
-/// What other processes on the same store have to hear of beside the log. Kept for an hour at least.
+/// Changes beside the log that other processes on the same store must hear of. Kept for an hour at least.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Notice {
     /// A session has ended.
     SessionEnded {
-        /// Whose.
+        /// The user.
         user: UserId,
-        /// Which.
+        /// The session.
         session: SessionId,
-        /// Why.
+        /// The reason.
         why: SessionEnd,
     },
-    /// A profile is another now.
+    /// A profile has changed.
     ProfileChanged(UserId),
 }
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum SessionEnd {
-    /// Its user said so.
+    /// The user ended it.
     Revoked,
-    /// The same device has a new one.
+    /// The same device has a new session.
     Replaced,
-    /// A new one exceeded what the user may have.
+    /// A new session exceeded the limit of the user's sessions.
     Displaced,
 }
 
-/// A stretch of a log.
+/// A page of a log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EventPage {
-    /// The first seq this page speaks for; what lies between `from` and `to` and is not listed is not
-    /// visible to the viewer.
+    /// The first seq that this page speaks for; a seq between `from` and `to` that is not listed is not visible to the
+    /// viewer.
     pub from: Seq,
-    /// The last one. Below `from` when the page speaks for nothing (asked beyond the head).
+    /// The last seq. Below `from` if the page speaks for nothing (`from` was beyond the head).
     pub to: Seq,
     /// Ascending.
     pub events: Vec<EventView>,
@@ -391,8 +390,7 @@ pub struct EventPage {
     pub head: Seq,
 }
 
-/// An event and what later ones made of it, as far as the viewer may see those; but what is recalled is erased
-/// for all.
+/// An event with the effects of later ones that the viewer may see; but a recalled message is erased for all viewers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EventView {
     /// The event, its body erased if it was recalled.
@@ -401,7 +399,7 @@ pub struct EventView {
     pub revision: Option<RevisionView>,
     /// The newest [`EventView::REACTIONS_MAX`] reactions by seq, descending.
     pub reactions: Vec<ReactionView>,
-    /// How many there are in all.
+    /// The number of all reactions.
     pub reactions_total: u32,
 }
 
@@ -409,7 +407,7 @@ impl EventView {
     /// Reactions listed with one event, at most.
     pub const REACTIONS_MAX: usize = 50;
 
-    /// How much of a page it fills: its body, its newest edit's, and the reactions listed.
+    /// The bytes it counts in a page: its body, the body of its newest edit, and the reactions listed.
     pub(crate) fn bytes(&self) -> usize {
         let reactions = self.reactions.iter();
         self.event.body.len()
@@ -432,29 +430,29 @@ pub struct RevisionView {
 /// One user's reaction.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ReactionView {
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// What.
+    /// The reaction itself.
     pub reaction: String,
-    /// The event that made it.
+    /// The event that set it.
     pub seq: Seq,
 }
 
 impl ReactionView {
-    /// What a listed reaction fills of a page beside its text.
+    /// The bytes that a listed reaction counts in a page beside its text.
     pub const BYTES: usize = 16;
 }
 
-/// A member now.
+/// A present member.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MemberView {
-    /// Who.
+    /// The user.
     pub user: User,
     /// The role; `Member` outside groups.
     pub role: Role,
-    /// The event by which they came.
+    /// The event by which the user came.
     pub joined: Seq,
-    /// How far they have got.
+    /// The user's devices have everything up to here.
     pub delivered: Seq,
     /// See `delivered`.
     pub read: Seq,

@@ -1,5 +1,5 @@
-//! What a conversation's id says by itself: its kind, and who is in it where that never changes.
-//! It owns nothing but that reading of the number; it must never decide who may do what.
+//! What a conversation's id tells by itself: its kind, and its members if they never change. It owns this reading of
+//! the number and nothing else; it must never decide about rights.
 
 use crate::types::{ConversationId, ConversationKind, UserId};
 
@@ -7,11 +7,11 @@ use crate::types::{ConversationId, ConversationKind, UserId};
 const DIRECT_BIT: u64 = 1 << 62;
 /// Set in the ids of groups, where [`DIRECT_BIT`] is not.
 const GROUP_BIT: u64 = 1 << 61;
-/// A user's id fits into so many bits.
+/// The bits of a user id.
 const USER_BITS: u32 = 31;
 const USER_MASK: u64 = (1 << USER_BITS) - 1;
 
-/// The reading of an id.
+/// A conversation's id, read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Shape {
     Own(UserId),
@@ -50,7 +50,7 @@ impl Shape {
         }
     }
 
-    /// The other one of the two.
+    /// The other of the two users.
     pub(crate) fn peer_of(self, user: UserId) -> Option<UserId> {
         match self {
             Self::Direct(low, high) if user == low => Some(high),
@@ -59,7 +59,7 @@ impl Shape {
         }
     }
 
-    /// Those who are members from the first event on and always; none for groups.
+    /// The users who are members from the first event on and always; none for groups.
     pub(crate) fn fixed_members(self) -> impl Iterator<Item = UserId> {
         let (first, second) = match self {
             Self::Own(user) => (Some(user), None),
@@ -71,7 +71,7 @@ impl Shape {
 }
 
 impl ConversationId {
-    /// Whether this user can be a member, as far as the id itself says: only of groups it does not say who is.
+    /// Whether this user can be a member, as far as the id tells: the id of a group names no members.
     pub fn may_have(self, user: UserId) -> bool {
         Shape::of(self)
             .is_some_and(|shape| shape == Shape::Group || shape.fixed_members().any(|member| member == user))

@@ -1,31 +1,31 @@
-//! Which commits a reader has seen: the exact answer to "what is new since", without a clock.
-//! It owns the arithmetic on sets of commits. It must never claim a commit that was not seen.
+//! The commits that a reader has seen: the exact answer to "what is new since", without a clock. It owns the arithmetic
+//! on sets of commits. It must never claim a commit that was not seen.
 
 use std::{fmt, sync::Arc};
 
 use crate::types::Position;
 
-/// A set of commits, as positions: everything below one position, and from there to another everything but
+/// A set of commits, as positions: everything below one position, and between that and a second one everything except
 /// the commits that were still open.
 ///
-/// Where one writer commits, the set is a prefix ([`Snapshot::at`]). Where many transactions commit at once,
-/// positions are given out before the commit (see [`Position`]), so a smaller one may appear after a larger
-/// one: then the set is what PostgreSQL calls a snapshot, with the transactions that were in progress. Two
-/// snapshots of one store are unions of each other only where one was taken later.
+/// With one writer, the set is a prefix ([`Snapshot::at`]). With several, positions are assigned before the commit (see
+/// [`Position`]), so a smaller one may appear after a larger one; then the set is what PostgreSQL calls a snapshot,
+/// with the transactions that were in progress. The union of two snapshots of one store is one of them only if that one
+/// was taken later.
 ///
 /// Source: the documentation of PostgreSQL, section "System Information Functions", type `pg_snapshot`.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Snapshot {
     /// Everything below is in the set.
     below: u64,
-    /// Nothing from here on is. Never less than `below`.
+    /// Nothing from here on is in the set. Never less than `below`.
     end: u64,
-    /// Commits between the two that are not in the set: ascending, their first positions. `None` for none.
+    /// Commits between the two that are not in the set: ascending, by their first positions. `None` for none.
     open: Option<Arc<[u64]>>,
 }
 
 impl Snapshot {
-    /// A position's lowest bits count within one commit, where many commit at once.
+    /// The lowest bits of a position count within one commit, with several writers.
     pub const COMMIT_BITS: u32 = 20;
 
     /// The prefix that ends with `position`.
@@ -38,8 +38,8 @@ impl Snapshot {
         }
     }
 
-    /// Everything below `below`, and up to before `end` all but the commits that begin at the positions in
-    /// `open`. What contradicts itself is read so that the set is smaller.
+    /// Everything below `below`, and from there to `end` all but the commits that begin at the positions in `open`.
+    /// Contradictory arguments make the set smaller.
     pub fn new(below: Position, end: Position, open: &[Position]) -> Self {
         let mut open: Vec<u64> = open
             .iter()
@@ -48,7 +48,7 @@ impl Snapshot {
             .collect();
         open.sort_unstable();
         open.dedup();
-        // Below the first that is open there is nothing to tell apart.
+        // Nothing below the first open commit is missing.
         let below = match open.first() {
             Some(first) => below.0.min(*first),
             None => end.0.max(below.0),
@@ -60,7 +60,7 @@ impl Snapshot {
         }
     }
 
-    /// Whether what stands at `position` is in the set.
+    /// Whether the commit at `position` is in the set.
     pub fn covers(&self, position: Position) -> bool {
         position.0 < self.below
             || position.0 < self.end
@@ -87,12 +87,12 @@ impl Snapshot {
             .flat_map(|open| open.iter().copied().map(Position))
     }
 
-    /// The last position that can belong to the same commit as `position`, where many commit at once.
+    /// The last position that can belong to the same commit as `position`, with several writers.
     pub const fn last_of_commit(position: Position) -> Position {
         Position(commit(position.0).saturating_add(COMMIT_SIZE - 1))
     }
 
-    /// What is in either. A commit that both have only parts of is left out.
+    /// The union. A commit of which both sets have only a part is left out.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let missing = |first: &u64| {
@@ -115,15 +115,15 @@ impl Snapshot {
         )
     }
 
-    /// With the whole commit that `position` is of, where many commit at once; for those who know of a commit
-    /// before they have a snapshot that has it. `None` if the set would have more than `most` holes.
+    /// Adds the whole commit that `position` belongs to, with several writers; for a node that knows of its own commit
+    /// before it has a snapshot with it. `None` if the set would have more than `most` holes.
     #[must_use]
     pub fn with_commit(&self, position: Position, most: usize) -> Option<Self> {
         let first = commit(position.0);
         let mut open: Vec<Position> = self.open().filter(|open| open.0 != first).collect();
         let mut end = self.end;
         if end <= first {
-            // Whatever lies between may still come.
+            // The positions in between may still be committed.
             let unknown = (first - commit(end)) >> Self::COMMIT_BITS;
             if (open.len() as u64).saturating_add(unknown) > most as u64 {
                 return None;
@@ -136,8 +136,8 @@ impl Snapshot {
         Some(Self::new(Position(self.below), Position(end), &open))
     }
 
-    /// What is in it up to and including `last`. Where many commit at once that should be a commit's
-    /// last position ([`Snapshot::last_of_commit`]): a commit that is cut in two is missing from unions.
+    /// The part up to and including `last`. With several writers, `last` should be a commit's last position
+    /// ([`Snapshot::last_of_commit`]): a commit that is cut in two is missing from unions.
     #[must_use]
     pub fn up_to(&self, last: Position) -> Self {
         let end = last.0.saturating_add(1);
@@ -145,8 +145,8 @@ impl Snapshot {
         Self::new(Position(self.below.min(end)), Position(self.end.min(end)), &open)
     }
 
-    /// The same set or, where more than `most` commits are open, the part below the first of them: it says
-    /// less, never more.
+    /// The same set or, if more than `most` commits are open, the part below the first of them: it claims less, never
+    /// more.
     #[must_use]
     pub fn within(&self, most: usize) -> Self {
         if self.open.as_ref().is_none_or(|open| open.len() <= most) {
@@ -191,7 +191,7 @@ mod tests {
         Position(commit << Snapshot::COMMIT_BITS | index)
     }
 
-    /// A snapshot, and the commits that it was made to have.
+    /// A snapshot, and the commits that it was made of.
     fn snapshots() -> impl Strategy<Value = (Snapshot, BTreeSet<u64>)> {
         (
             0..=COMMITS,

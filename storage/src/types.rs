@@ -13,20 +13,19 @@ macro_rules! number {
 number! {
     /// A person's account: 1, 2, 3 … in the order of registration, below 2^31.
     UserId;
-    /// A conversation. A 1:1 conversation's id follows from its two users, a group's from its creator and
-    /// the creation's client id, a user's own log's from the user; whoever makes a write computes it.
+    /// A conversation. A 1:1 conversation's id follows from its two users, a group's from its creator and the
+    /// creation's client id, a user's own log's from the user. The caller of a write computes it.
     ConversationId;
     /// One device's session.
     SessionId;
     /// A place in a conversation: 1, 2, 3 … without holes. 0 is before everything.
     Seq;
-    /// A place in the order of the whole store's log; no two events share one. 0 is before everything.
+    /// A place in the order of all commits of the store; no two events share one. 0 is before everything.
     ///
-    /// Where one writer commits it counts commits' writes and is the commit order. Where many transactions
-    /// commit at once, it is the transaction's number times 2 to the power of
-    /// [`Snapshot::COMMIT_BITS`](crate::Snapshot::COMMIT_BITS), plus the write's place in the transaction: those
-    /// numbers are given before the commit, so a smaller one may appear after a larger one, and only a
-    /// [`Snapshot`](crate::Snapshot) says what is new.
+    /// With one writer it counts the writes of all commits and is the commit order. With several, it is the
+    /// transaction's number times 2 to the power of [`Snapshot::COMMIT_BITS`](crate::Snapshot::COMMIT_BITS), plus the
+    /// write's place in the transaction. Those numbers are assigned before the commit, so a smaller one may appear
+    /// after a larger one, and only a [`Snapshot`](crate::Snapshot) tells what is new.
     Position;
     /// Milliseconds since 1970-01-01 UTC. For people to read; nothing is ordered by it.
     Timestamp;
@@ -38,7 +37,7 @@ pub struct ClientId(pub [u8; 16]);
 
 #[cfg(any(test, feature = "conformance"))]
 impl ClientId {
-    /// Under which the other event of an [`Action::Pair`](crate::Action::Pair) is stored.
+    /// The client id of the other event of an [`Action::Pair`](crate::Action::Pair).
     pub(crate) fn of_the_other(self) -> Self {
         Self(self.0.map(|byte| !byte))
     }
@@ -53,7 +52,7 @@ pub struct Fingerprint(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct TokenHash(pub [u8; 32]);
 
-/// What a conversation is.
+/// The kind of a conversation.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ConversationKind {
     /// A user's own log: one member, always.
@@ -64,10 +63,10 @@ pub enum ConversationKind {
     Group,
 }
 
-/// What a member of a group may do. Ordered: an owner may what an admin may.
+/// The rights of a group member. Ordered: an owner may do everything that an admin may.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Role {
-    /// Send, and add others where [`Rules::members_may_add`](crate::Rules::members_may_add) says so.
+    /// Send, and add others if [`Rules::members_may_add`](crate::Rules::members_may_add) is set.
     Member,
     /// Also add, remove members, rename, recall others' messages.
     Admin,
@@ -75,11 +74,10 @@ pub enum Role {
     Owner,
 }
 
-/// What an event is. The numbers are the wire's.
+/// The kind of an event. The numbers are those of the wire.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum EventKind {
-    /// A message people see, 1 to 31; it counts in the ordinal. Which kind of message is the sender's and
-    /// the receiver's business.
+    /// A displayable message, 1 to 31; it counts in the ordinal. Only sender and receiver know the meaning of its kind.
     Message(u8),
     /// 32: a new body for an earlier message.
     Edit,
@@ -157,11 +155,11 @@ impl EventKind {
     }
 }
 
-/// What a group event says about the group.
+/// What a group event changes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct GroupChange {
-    /// Whom it is about, ascending, without duplicates: the first members (the creator included) of a new
-    /// group, the added, the removed one, the one who left, the one with a new role.
+    /// The users it is about, ascending, without duplicates: the first members (the creator included) of a new group,
+    /// the added members, the removed one, the one who left, the one with a new role.
     pub users: Vec<UserId>,
     /// The new role, with `RoleChanged`.
     pub role: Option<Role>,
@@ -172,60 +170,60 @@ pub struct GroupChange {
 /// One entry of a conversation's log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
-    /// Where it stands in the store's commit order.
+    /// Its place in the store's commit order.
     pub position: Position,
     /// Its conversation.
     pub conversation: ConversationId,
-    /// Where it stands in the conversation.
+    /// Its place in the conversation.
     pub seq: Seq,
     /// Displayable messages in the conversation up to and including this event.
     pub ordinal: u64,
-    /// The seq of the newest membership event at or before this one (itself if it is one); 0 where there
-    /// is none, as in 1:1 conversations.
+    /// The seq of the newest membership event at or before this one (its own if it is one); 0 if there is none, as in
+    /// 1:1 conversations.
     pub roster: Seq,
-    /// Who made it.
+    /// The sender.
     pub sender: UserId,
     /// The request that made it.
     pub client_id: ClientId,
-    /// When, by the server's clock, which may have been wrong: it orders nothing.
+    /// The server's clock at that time, which may have been wrong: it orders nothing.
     pub at: Timestamp,
-    /// What it is.
+    /// Its kind.
     pub kind: EventKind,
-    /// The message it is about: edits, recalls, reactions. Else 0.
+    /// The message that an edit, recall or reaction is about. Else 0.
     pub target: Seq,
     /// Opaque to the store. Empty for group events, for recalls, and once erased.
     pub body: Bytes,
     /// Only with group events.
     pub change: Option<GroupChange>,
-    /// The body is not to be shown from then on, and is erased some time after; 0: never. That of an edit is its
-    /// message's.
+    /// The body is not shown from this time on, and is erased some time after; 0: never. An edit expires with its
+    /// message.
     pub expires_at: Timestamp,
-    /// It was recalled, or is an edit of what was: it has no body any more.
+    /// The message was recalled, or this is an edit of a recalled message: it has no body any more.
     pub recalled: bool,
 }
 
 impl Event {
-    /// Its body is not to be shown at this time.
+    /// Whether its body is not shown any more at this time.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_past(now)
     }
 }
 
 impl Timestamp {
-    /// Something that lasts until then is over; 0 is never.
+    /// Whether something that lasts until then is over; 0 is never.
     pub fn is_past(self, now: Self) -> bool {
         self.0 != 0 && self <= now
     }
 }
 
-/// A person as others see them.
+/// A user as others see them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct User {
     /// Id.
     pub id: UserId,
     /// Unique, canonical (the caller canonicalises).
     pub name: String,
-    /// For people.
+    /// The display name.
     pub display_name: String,
     /// A reference to a picture.
     pub avatar: String,
@@ -237,10 +235,10 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
-/// What a login compares with.
+/// The data that a login is checked against.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Credentials {
-    /// Whose.
+    /// The user.
     pub user: User,
     /// A PHC string.
     pub password_hash: String,
@@ -249,7 +247,7 @@ pub struct Credentials {
 /// What kind of device a session runs on.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum DeviceClass {
-    /// Not said.
+    /// Unknown.
     Other,
     /// A telephone or tablet.
     Mobile,
@@ -264,16 +262,16 @@ pub enum DeviceClass {
 pub struct Session {
     /// Id, chosen by the caller, unique.
     pub id: SessionId,
-    /// Whose.
+    /// The user.
     pub user: UserId,
     /// The installation's own id.
     pub device_id: String,
     /// The kind of device.
     pub class: DeviceClass,
-    /// For people.
+    /// The device's name, for people to read.
     pub device_name: String,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it was last connected, roughly.
+    /// When it was last connected, approximately.
     pub last_seen_at: Timestamp,
 }

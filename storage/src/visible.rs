@@ -1,9 +1,10 @@
-//! What a user sees of a conversation as a whole: the one place that decides it for every store that runs, so that
-//! lists, syncs and single answers cannot differ. It must never read a store, and never show anybody a value that is
-//! younger than the last event they see.
+//! A user's view of a conversation: the one place that decides it for SQLite and PostgreSQL, so that lists, syncs and
+//! single answers cannot differ. It must never read a store, and never show a value that is younger than the last event
+//! that the user sees.
 //!
-//! Members see what is. Whoever went sees what was when they went: the values that their event left behind, which
-//! stores keep with the stay. Whoever came back is a member, whose unread count begins with the newest stay.
+//! Members see the present state. A former member sees the state when they went: the values that the event of their
+//! leaving left behind, which stores keep with the membership interval. A user who came back is a member, whose unread
+//! count begins with the newest interval.
 
 use crate::{
     read::ConversationView,
@@ -11,41 +12,41 @@ use crate::{
     types::{ConversationId, ConversationKind, Position, Role, Seq, Timestamp, UserId},
 };
 
-/// Where an event stands.
+/// The head of a conversation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
     pub(crate) seq: Seq,
     pub(crate) ordinal: u64,
     pub(crate) position: Position,
     pub(crate) at: Timestamp,
-    /// The newest membership event up to it.
+    /// The seq of the newest membership event up to it.
     pub(crate) roster: Seq,
 }
 
-/// A conversation at some moment.
+/// A conversation at one moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct State {
-    /// Its newest event then.
+    /// Its newest event at that moment.
     pub(crate) head: Place,
     pub(crate) name: String,
     pub(crate) member_count: u32,
     pub(crate) disbanded: bool,
 }
 
-/// A user's newest stay in a conversation.
+/// A user's newest membership interval in a conversation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Stay {
-    /// The first seq of the user's first stay.
+    /// The first seq of the user's first interval.
     pub(crate) first: Seq,
-    /// The ordinal at the event by which this one began.
+    /// The ordinal at the event by which this interval began.
     pub(crate) joined_ordinal: u64,
     pub(crate) joined: Seq,
     pub(crate) role: Role,
-    /// It is over, and this is the conversation as it was then.
+    /// The interval is over, and this is the conversation at its end.
     pub(crate) left: Option<State>,
 }
 
-/// How far a user has got.
+/// A user's cursor.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Cursor {
     pub(crate) delivered: Seq,
@@ -88,7 +89,7 @@ pub(crate) fn view(
     })
 }
 
-/// Displayable messages of the newest stay that were not read: nothing before it counts, whatever was read of that.
+/// Displayable messages of the newest interval that were not read: nothing before it counts, read or not.
 pub(crate) fn unread(head_ordinal: u64, read_ordinal: u64, joined_ordinal: u64) -> u64 {
     head_ordinal.saturating_sub(read_ordinal.max(joined_ordinal))
 }

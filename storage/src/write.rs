@@ -1,4 +1,4 @@
-//! What changes a store: writes, their outcomes, and the trait that commits them.
+//! The writing half of the store contract: writes, their outcomes, and the trait that commits them.
 
 use std::sync::Arc;
 
@@ -12,19 +12,18 @@ use crate::{
     },
 };
 
-/// One lane's end of a store. It belongs to one thread.
+/// A writer of a store. It belongs to one lane's thread.
 pub trait Writer: Send {
-    /// Applies the writes in order, as one transaction, and returns once they are durable: an outcome or
-    /// a refusal for each, in their order. Each write sees what those before it did. A refused write
-    /// changes nothing.
+    /// Applies the writes in order, as one transaction, and returns once they are durable: an outcome or a refusal for
+    /// each, in their order. Each write sees the effects of those before it. A refused write changes nothing.
     ///
     /// # Errors
-    /// Nothing may be acknowledged; the error says what is known about the batch. After
-    /// [`CommitError::NotApplied`] the writer is as it was before the call and can be used on.
+    /// Nothing may be acknowledged; the error tells what is known about the batch. After [`CommitError::NotApplied`]
+    /// the writer is as it was before the call and can be used on.
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError>;
 
-    /// How many of at most `most` writes the next batch should have: fewer while what they go to recovers from an
-    /// outage. At least one. Larger batches are not refused.
+    /// How many of at most `most` writes the next batch should have: fewer while their server recovers from an outage.
+    /// At least one. Larger batches are not refused.
     fn batch_size(&self, most: usize) -> usize {
         most.max(1)
     }
@@ -35,16 +34,16 @@ pub trait Writer: Send {
 pub struct Rules {
     /// Members of a group, at most, its owners included.
     pub group_members_max: u32,
-    /// Whoever is a member of so many groups makes no more; those that were disbanded do not count.
+    /// A member of this many groups creates no more; disbanded groups do not count.
     pub groups_per_user_max: u32,
-    /// Whoever is a member of so many groups is not put into more by others. Less than
-    /// [`Rules::groups_per_user_max`], it leaves them what is between the two, whatever others do.
+    /// A member of this many groups is not added to more by others. Less than [`Rules::groups_per_user_max`], so that
+    /// others cannot use up a user's own room.
     pub groups_put_into_max: u32,
-    /// Whoever left a group is not put back by others before. Milliseconds.
+    /// A user who left a group is not added again by others for this long. Milliseconds.
     pub put_back_after_ms: u64,
     /// Any member may add members; else admins and owners only.
     pub members_may_add: bool,
-    /// Edits of a message, at most: a recall has the bodies of all of them erased.
+    /// Edits of a message, at most: a recall must erase the bodies of all of them.
     pub message_edits_max: u32,
     /// Reactions that a message has at a time, at most.
     pub message_reactions_max: u32,
@@ -74,16 +73,15 @@ impl Default for Rules {
 /// One change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Write {
-    /// An event for a conversation's log, and what belongs to it in others: all of it or nothing. Outcome:
-    /// [`Outcome::Appended`].
+    /// An event for a conversation's log, and the events that belong to it in other logs: all of it or nothing.
+    /// Outcome: [`Outcome::Appended`].
     Append(Append),
-    /// Cursors moved forward; those that would go back, or that name what the user cannot see, change
-    /// nothing. Outcome: [`Outcome::Cursors`].
+    /// Cursors to move forward. A move back, or one in a conversation that the user cannot see, changes nothing.
+    /// Outcome: [`Outcome::Cursors`].
     Cursors(Vec<CursorMove>),
     /// An account. Outcome: [`Outcome::User`]; [`Refused::NameTaken`].
     CreateUser(NewUser),
-    /// A profile. Outcome: [`Outcome::User`], its version one more if anything is different now;
-    /// [`Refused::NotFound`].
+    /// A profile. Outcome: [`Outcome::User`], with a version one higher if anything has changed; [`Refused::NotFound`].
     UpdateProfile(ProfileChange),
     /// A session. Outcome: [`Outcome::Session`]; [`Refused::NotFound`] for an unknown user,
     /// [`Refused::Conflict`] where a session has its id or its token already.
@@ -92,48 +90,47 @@ pub enum Write {
     RevokeSessions(Revoke),
     /// Sessions that were connected at a time; unknown ones are passed over. Outcome: [`Outcome::Done`].
     TouchSessions(Vec<(SessionId, Timestamp)>),
-    /// A slice of the bodies that are shown to nobody any more, to be erased from the disk: those of the edits of recalled
+    /// Erases a slice of bodies that no reader can see any more from the disk: first those of the edits of recalled
     /// messages, then those of messages and edits that had expired by this time. [`ERASED_BODIES_MAX`] and
-    /// [`ERASED_BYTES_MAX`] bound it. No answer changes but that what expired has no body. It is a batch of its own: whether
-    /// others in its batch still find what it erases, they are not told. Outcome: [`Outcome::Erased`].
+    /// [`ERASED_BYTES_MAX`] bound it. Answers change only in that expired events have no body. Make it a batch of its
+    /// own: it is undefined whether other writes of its batch still find the erased bodies. Outcome:
+    /// [`Outcome::Erased`].
     Erase(Timestamp),
 }
 
 /// Bodies erased by one [`Write::Erase`], at most.
 pub const ERASED_BODIES_MAX: usize = 128;
-/// One [`Write::Erase`] erases no further body once those erased have so many bytes together.
+/// One [`Write::Erase`] erases no further body once the erased ones have this many bytes together.
 pub const ERASED_BYTES_MAX: usize = 256 << 10;
 
 /// An event to append.
 ///
-/// In this order: the client id is looked up under (conversation, sender): known with the same fingerprint,
-/// the first result comes back as a duplicate, whatever changed since; known with another one,
-/// [`Refused::Conflict`]. Only then are membership, permission and limits checked, and only a new event
-/// takes a seq.
+/// In this order: the client id is looked up under (conversation, sender). If it is known with the same fingerprint,
+/// the first result comes back as a duplicate, whatever has changed since; with another fingerprint,
+/// [`Refused::Conflict`]. Only then are membership, permission and limits checked, and only a new event takes a seq.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Append {
-    /// Where to. For [`Action::CreateGroup`] the new group's id.
+    /// The conversation. For [`Action::CreateGroup`] the new group's id.
     pub conversation: ConversationId,
-    /// Who.
+    /// The user who appends it.
     pub sender: UserId,
-    /// The logical request.
+    /// The id of the logical request.
     pub client_id: ClientId,
-    /// Over all of it.
+    /// The fingerprint of the whole request.
     pub fingerprint: Fingerprint,
     /// The wall clock, which is the event's time.
     pub at: Timestamp,
-    /// What.
+    /// The content.
     pub action: Action,
 }
 
-/// What an append does. Refusals beyond those of the client id stand with each.
+/// The content of an append. The refusals of each action stand with it; those of the client id are above.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// A displayable message. `Direct`: the sender is one of the two and both accounts exist, else
-    /// `NotFound`; the first event creates the conversation. `Own`: the sender's own, else `NotFound`.
-    /// `Group`: a member now, else `Forbidden` for a former member and `NotFound` for a stranger; `Gone`
-    /// once disbanded (for all other actions on groups too). What is only for groups is `Forbidden` in other
-    /// conversations that there are.
+    /// A displayable message. `Direct`: the sender is one of the two and both accounts exist, else `NotFound`; the
+    /// first event creates the conversation. `Own`: the sender's own, else `NotFound`. `Group`: a present member, else
+    /// `Forbidden` for a former member and `NotFound` for a stranger; `Gone` once disbanded (for all other actions on
+    /// groups too). Actions that only groups have are `Forbidden` in other existing conversations.
     Message {
         /// 1 to 31; others are `Forbidden`.
         kind: u8,
@@ -141,88 +138,88 @@ pub enum Action {
         body: Bytes,
         /// See [`Event::expires_at`].
         expires_at: Timestamp,
-        /// The message it replies to must be displayable and visible to the sender, else `NotFound`; it
-        /// may have been recalled. 0: none.
+        /// The message it replies to must be displayable and visible to the sender, else `NotFound`; it may have been
+        /// recalled. 0: none.
         reply_to: Seq,
     },
-    /// A new body for one's own message: `NotFound` unless it is a displayable message visible to the
-    /// sender, `Forbidden` if someone else's, `Gone` if recalled or expired, `Unfit` if a message of its kind cannot
-    /// have this body, `LimitReached` if it was edited too often. It expires with the message.
+    /// A new body for one's own message. `NotFound` unless it is a displayable message visible to the sender,
+    /// `Forbidden` if another user's, `Gone` if recalled or expired, `Unfit` if a message of its kind cannot have this
+    /// body, `LimitReached` if it was edited too often. It expires with the message.
     Edit {
         /// The message.
         target: Seq,
         /// Opaque.
         body: Bytes,
-        /// What the message may be.
+        /// The kinds that the message may have.
         fits: MessageKinds,
     },
-    /// Erases a message: one's own, or as admin or owner of the group anyone's. `NotFound`, `Forbidden` and `Gone` as
-    /// with `Edit`, but what has expired is erased. From then on its edits have no bodies either, in any answer; on the disk
-    /// these are erased by [`Write::Erase`].
+    /// Erases a message: one's own, or as admin or owner of the group any. `NotFound`, `Forbidden` and `Gone` as with
+    /// `Edit`, but an expired message is erased. From then on no answer has the bodies of its edits either;
+    /// [`Write::Erase`] erases them on the disk.
     Recall {
         /// The message.
         target: Seq,
     },
-    /// One user's reaction to a message they can see; a new one takes the place of the old, an empty one
-    /// takes it back. `NotFound` and `Gone` as with `Edit`, `NothingToDo` if it is the one they have, `LimitReached`
-    /// if too many users have one.
+    /// A user's reaction to a message they can see; a new one replaces the old one, an empty one removes it. `NotFound`
+    /// and `Gone` as with `Edit`, `NothingToDo` if the user has this one already, `LimitReached` if too many users have
+    /// one.
     React {
         /// The message.
         target: Seq,
-        /// The reaction itself, as pages of history show it; empty takes it back.
+        /// The reaction itself, as pages of history show it; empty removes it.
         reaction: String,
-        /// Opaque; what the event carries.
+        /// Opaque; the body of the event.
         body: Bytes,
     },
     /// A new group whose owner is the sender. `NotFound` if any user does not exist, `LimitReached`,
     /// `Conflict` if the id belongs to a group of another creation.
     CreateGroup {
-        /// For people.
+        /// The name.
         name: String,
-        /// First members; duplicates and the creator are passed over.
+        /// First members; duplicates and the creator are ignored.
         members: Vec<UserId>,
     },
     /// `NotFound` if any user does not exist, `NothingToDo` if all are members already, `Forbidden` if one of them left
-    /// too short a time ago, `LimitReached`.
+    /// too recently, `LimitReached`.
     AddMembers {
-        /// Duplicates and those who are members already are passed over.
+        /// Duplicates and present members are ignored.
         users: Vec<UserId>,
     },
-    /// By an admin for a member, by an owner for anyone but oneself (that is `Leave`); `Forbidden`
-    /// otherwise. `NotFound` if the user is no member.
+    /// By an admin for a member, by an owner for any user but oneself (that is `Leave`); `Forbidden` otherwise.
+    /// `NotFound` if the user is no member.
     RemoveMember {
-        /// Who goes.
+        /// The user to remove.
         user: UserId,
     },
     /// `Forbidden` for the last owner while others are members.
     Leave,
-    /// By an owner. `NotFound` if the user is no member, `NothingToDo` if it is their role already,
-    /// `Forbidden` if it would leave the group without an owner.
+    /// By an owner. `NotFound` if the user is no member, `NothingToDo` if the user has this role already, `Forbidden`
+    /// if it would leave the group without an owner.
     SetRole {
-        /// Whose.
+        /// The user.
         user: UserId,
-        /// The new one.
+        /// The new role.
         role: Role,
     },
-    /// By an admin or owner. `NothingToDo` if it is the name already.
+    /// By an admin or owner. `NothingToDo` if the group has this name already.
     Rename {
-        /// For people.
+        /// The name.
         name: String,
     },
     /// By an owner. Members stay members: history stays readable.
     Disband,
-    /// For tests: a message of kind 1 here and the same in another conversation, by somebody who may send in both, each
-    /// no group. Whatever is refused is refused in both.
+    /// For tests: a message of kind 1 here and the same in another conversation, by a user who may send in both,
+    /// neither of them a group. If one is refused, both are.
     #[cfg(any(test, feature = "conformance"))]
     Pair {
-        /// Where else.
+        /// The other conversation.
         other: ConversationId,
         /// Opaque.
         body: Bytes,
     },
 }
 
-/// Kinds of messages, of the numbers 1 to 31.
+/// A set of kinds of messages, numbered 1 to 31.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MessageKinds(u32);
 
@@ -232,7 +229,7 @@ impl MessageKinds {
     /// All of them.
     pub const ALL: Self = Self(u32::MAX);
 
-    /// These, and `kind`; a number that is no kind adds nothing.
+    /// This set with `kind`; a number that is no kind adds nothing.
     #[must_use]
     pub const fn and(self, kind: u8) -> Self {
         match 1_u32.checked_shl(kind as u32) {
@@ -250,16 +247,16 @@ impl MessageKinds {
     }
 }
 
-/// A cursor to move forward.
+/// A cursor move, forward only.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CursorMove {
-    /// Where.
+    /// The conversation.
     pub conversation: ConversationId,
-    /// Whose.
+    /// The user.
     pub user: UserId,
-    /// A device has everything up to here; 0: not said. Cut to the user's visible head.
+    /// A device has everything up to here; 0: not stated. Cut to the user's visible head.
     pub delivered: Seq,
-    /// The user has read everything up to here; 0: not said. Cut likewise. Reading is having.
+    /// The user has read everything up to here; 0: not stated. Cut likewise. Reading implies having.
     pub read: Seq,
 }
 
@@ -268,7 +265,7 @@ pub struct CursorMove {
 pub struct NewUser {
     /// Canonical and valid.
     pub name: String,
-    /// For people.
+    /// The display name.
     pub display_name: String,
     /// A PHC string.
     pub password_hash: String,
@@ -279,9 +276,9 @@ pub struct NewUser {
 /// A profile's new state; `None` leaves a field as it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ProfileChange {
-    /// Whose.
+    /// The user.
     pub user: UserId,
-    /// For people.
+    /// The display name.
     pub display_name: Option<String>,
     /// A reference to a picture.
     pub avatar: Option<String>,
@@ -289,7 +286,7 @@ pub struct ProfileChange {
     pub status: Option<String>,
 }
 
-/// How many sessions a user may have; of those that are not connected the least recently seen goes first.
+/// The limits on a user's sessions; of those that are not connected the least recently seen ends first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DevicePolicy {
     /// In all.
@@ -314,20 +311,20 @@ impl DevicePolicy {
     }
 }
 
-/// A session to create. One that the same user has on the same device id is replaced by it.
+/// A session to create. It replaces the user's session on the same device id.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewSession {
     /// Id, user, device, times.
     pub session: Session,
-    /// What the token hashes to.
+    /// The hash of its token.
     pub token_hash: TokenHash,
-    /// Applied with it: first to the class, then to all. The new session itself always stays.
+    /// Applied with it: first the limit of the class, then the limit of all. The new session itself always stays.
     pub policy: DevicePolicy,
-    /// The user's sessions that are connected, as far as is known: they go after all others.
+    /// The user's sessions that are connected, as far as is known: they end after all others.
     pub online: Vec<SessionId>,
 }
 
-/// Which sessions of a user to end.
+/// Sessions of a user to end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Revoke {
     /// This one.
@@ -337,7 +334,7 @@ pub enum Revoke {
 }
 
 impl Revoke {
-    /// Whose sessions end.
+    /// The user whose sessions end.
     pub const fn user(self) -> UserId {
         match self {
             Self::One(user, _) | Self::Others(user, _) => user,
@@ -345,28 +342,28 @@ impl Revoke {
     }
 }
 
-/// What a write did.
+/// The effect of a write.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// See [`Write::Append`].
     Appended(Appended),
-    /// The cursors that moved, with their new values, and the commit position they share; empty and
-    /// position 0 when none did. Then whose device said that it has more than there is, of what they may see.
+    /// The cursors that moved, with their new values, and the commit position they share; empty and position 0 if none
+    /// did. Then the cursors of devices that reported more than there is of what they may see.
     Cursors(Vec<CursorMove>, Position, Vec<(ConversationId, UserId)>),
-    /// As it is now.
+    /// The account's present state.
     User(User),
     /// The new session and those it displaced.
     Session(SessionCreated),
     /// The sessions that ended.
     Revoked(Vec<SessionId>),
-    /// Whether there was anything to erase: then there may be more.
+    /// Whether bodies were erased: then there may be more.
     Erased(bool),
-    /// Nothing to say.
+    /// Nothing to report.
     Done,
 }
 
 impl Outcome {
-    /// The newest position that it speaks of, be it new or not; 0 if none.
+    /// The newest position in it, of a new event or not; 0 if none.
     pub fn position(&self) -> Position {
         match self {
             Self::Appended(appended) => appended.others.last().unwrap_or(&appended.event).position,
@@ -375,7 +372,7 @@ impl Outcome {
         }
     }
 
-    /// The events that were not there before, in the order of their positions.
+    /// The events that are new, in the order of their positions.
     pub fn new_events(&self) -> impl Iterator<Item = &Arc<Event>> {
         let appended = match self {
             Self::Appended(appended) => (!appended.duplicate).then_some(appended),
@@ -395,12 +392,12 @@ impl Outcome {
 /// An append's result.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Appended {
-    /// The event: the new one, or for a duplicate the one stored first, as it is now.
+    /// The event: the new one, or for a duplicate the one stored first, in its present state.
     pub event: Arc<Event>,
-    /// The new events that the same append made in other conversations, in the order of their positions. Seldom any, and
-    /// none of a duplicate.
+    /// The new events that the same append made in other conversations, in the order of their positions. Rarely any,
+    /// and none for a duplicate.
     pub others: Vec<Arc<Event>>,
-    /// The request had been stored before; nothing new was.
+    /// The request had been stored before; this append added nothing.
     pub duplicate: bool,
 }
 

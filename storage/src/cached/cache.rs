@@ -1,5 +1,5 @@
-//! A bounded map of what was read lately. It owns three promises: a value that was forgotten is not put back by
-//! a read that began before, one thread reads what many ask for, and nothing is kept for longer than its time.
+//! A bounded map of recently read values. It keeps three promises: a read that began earlier does not put a forgotten
+//! value back, one thread reads for all that ask for the same, and no value is kept for longer than its time.
 
 use std::{
     collections::HashMap,
@@ -10,25 +10,25 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// Locks that the keys are spread over.
+/// The number of locks that share the keys.
 const SHARDS: usize = 16;
-/// A lifetime is shortened by up to this part of it, so that what was read together is not read again together.
+/// A lifetime is shortened by up to this part at random, so that values that were read together do not expire together.
 const JITTER_PART: u32 = 4;
 
-/// How much is kept, and for how long.
+/// The bounds of a cache, in entries and in time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Bounds {
     /// Entries, at most.
     pub(super) entries: usize,
-    /// What is there is kept for so long, at most.
+    /// The lifetime of a value, at most.
     pub(super) lifetime: Duration,
-    /// That something is not there is kept for so long, at most.
+    /// The lifetime of an absence, at most.
     pub(super) lifetime_absent: Duration,
-    /// How long a thread waits for another that reads the same; then it reads for itself.
+    /// How long a thread waits for another that reads the same key; then it reads for itself.
     pub(super) wait: Duration,
 }
 
-/// See the module. Shared by every thread.
+/// See the module's first lines. Shared by every thread.
 pub(super) struct Cache<K, V> {
     bounds: Bounds,
     hasher: RandomState,
@@ -38,12 +38,12 @@ pub(super) struct Cache<K, V> {
 
 struct Shard<K, V> {
     slots: Mutex<HashMap<K, Slot<V>>>,
-    /// Something in it was read, or will not be.
+    /// A read in the shard has ended, with or without a value.
     settled: Condvar,
 }
 
 enum Slot<V> {
-    /// Somebody with this ticket reads it.
+    /// The thread with this ticket reads it.
     Reading(u64),
     Known {
         value: Option<V>,
@@ -51,13 +51,13 @@ enum Slot<V> {
     },
 }
 
-/// What is known of a key.
+/// What the cache knows of a key.
 pub(super) enum Lookup<'a, K: Clone + Eq + Hash, V: Clone> {
-    /// It was read lately; `None`: it is not there.
+    /// A recently read value; `None` if there is none in the store.
     Known(Option<V>),
-    /// Nobody knows: whoever has the ticket reads it.
+    /// Unknown: the holder of the ticket reads it.
     Read(Ticket<'a, K, V>),
-    /// Somebody reads it.
+    /// Another thread reads it.
     Busy,
 }
 
@@ -106,12 +106,12 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
             Slot::Known { until, .. } => *until > now,
         });
         if slots.len() >= most {
-            // Starting over costs one read of each that is still used, and no bookkeeping on every use.
+            // Clearing costs one read of each key that is still used, and no bookkeeping on every use.
             slots.retain(|_, slot| matches!(slot, Slot::Reading(_)));
         }
     }
 
-    /// Waits until somebody who reads the key has done so, but not for long.
+    /// Waits until the thread that reads the key has finished, but not for long.
     pub(super) fn wait(&self, key: &K, now: Instant) {
         let shard = self.shard(key);
         let mut slots = shard.slots.lock();
@@ -126,7 +126,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
-    /// Nothing that was read up to now is used again for this key.
+    /// Values of this key that were read up to now are not used again.
     pub(super) fn forget(&self, key: &K) {
         let shard = self.shard(key);
         shard.slots.lock().remove(key);
@@ -141,7 +141,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
-    /// What is known, or what `read` says; one thread reads for all that ask meanwhile.
+    /// The cached value, or the answer of `read`; one thread reads for all that ask meanwhile.
     pub(super) fn get<E>(
         &self,
         key: &K,
@@ -175,7 +175,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     }
 }
 
-/// The right to say what a key's value is. Dropped, nothing is known of it.
+/// The right to set a key's value. If it is dropped, the key stays unknown.
 pub(super) struct Ticket<'a, K: Clone + Eq + Hash, V: Clone> {
     cache: &'a Cache<K, V>,
     key: K,
@@ -183,7 +183,7 @@ pub(super) struct Ticket<'a, K: Clone + Eq + Hash, V: Clone> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Ticket<'_, K, V> {
-    /// Unless the key was forgotten meanwhile.
+    /// Sets the value, unless the key was forgotten meanwhile.
     pub(super) fn store(self, value: Option<V>, now: Instant) {
         let until = now + self.cache.lifetime(&self.key, self.number, value.is_some());
         let shard = self.cache.shard(&self.key);

@@ -1,9 +1,9 @@
-//! Reads that are answered from memory where many ask for the same: profiles, and who is a member at a roster.
+//! The read cache: popular profiles, and the members at a roster.
 //!
-//! It owns when that is allowed. Of profiles, only what every node hears of is kept, and [`ReadCache`] is told of it in
-//! the order of commits. Members are kept by the roster that they are the members of, which whoever asks has read from
-//! the store: nobody is taken for a member because this node has not heard of their removal yet. What decides whether
-//! something may be written is never answered from here; the store's transactions check for themselves.
+//! It owns the rules of caching. A profile is cached only because every node hears of its changes, and [`ReadCache`]
+//! gets them in the order of commits. Members are cached under their roster, and the caller has read that roster from
+//! the store; so a removed user never counts as a member because this node has not heard of the removal. Decisions
+//! about writes never use the cache; the store's transactions check for themselves.
 
 mod cache;
 
@@ -33,11 +33,11 @@ const USERS_MAX: usize = 100_000;
 const MEMBERS_MAX: usize = 10_000;
 /// Larger groups are read each time.
 const MEMBERS_OF_ONE_MAX: usize = 1_000;
-/// Even if nobody said that it changed, nothing is used for longer.
+/// A value is used for at most this long, even without news of a change.
 const LIFETIME: Duration = Duration::from_secs(60);
-/// That somebody is not there, nobody says: a name may be taken at any time.
+/// The lifetime of an absence. A name may be taken at any time, and no notice tells it.
 const LIFETIME_ABSENT: Duration = Duration::from_secs(1);
-/// How long a reader waits for another that reads the same.
+/// How long a reader waits for another that reads the same key.
 const WAIT: Duration = Duration::from_millis(500);
 
 const fn bounds(entries: usize) -> Bounds {
@@ -49,7 +49,7 @@ const fn bounds(entries: usize) -> Bounds {
     }
 }
 
-/// What is known without asking the store. Shared by all [`CachedReader`]s of a process.
+/// The cache, shared by all [`CachedReader`]s of a process.
 pub struct ReadCache {
     users: Cache<UserId, User>,
     names: Cache<String, UserId>,
@@ -73,17 +73,17 @@ impl std::fmt::Debug for ReadCache {
 }
 
 impl ReadCache {
-    /// A profile is another now.
+    /// A profile has changed.
     pub fn profile_changed(&self, user: UserId) {
         self.users.forget(&user);
     }
 
-    /// A name that nobody had is somebody's.
+    /// A free name was taken.
     pub fn account_made(&self, name: &str) {
         self.names.forget(&name.to_owned());
     }
 
-    /// Another process said so.
+    /// Another process reported a change.
     pub fn noticed(&self, notice: &Notice) {
         match notice {
             Notice::ProfileChanged(user) => self.profile_changed(*user),
@@ -91,7 +91,7 @@ impl ReadCache {
         }
     }
 
-    /// Something may have been missed.
+    /// Notices may have been missed: forgets everything.
     pub fn clear(&self) {
         self.users.clear();
         self.names.clear();
@@ -99,14 +99,14 @@ impl ReadCache {
     }
 }
 
-/// A reader that asks `inner` for what [`ReadCache`] does not know.
+/// A reader that asks `inner` for everything that [`ReadCache`] does not know.
 pub struct CachedReader {
     inner: Box<dyn Reader>,
     cache: Arc<ReadCache>,
 }
 
 impl CachedReader {
-    /// One that shares what it reads through `cache`.
+    /// A reader that shares its results through `cache`.
     pub const fn new(inner: Box<dyn Reader>, cache: Arc<ReadCache>) -> Self {
         Self { inner, cache }
     }
@@ -144,7 +144,7 @@ impl Reader for CachedReader {
                     found.push(user);
                     continue;
                 }
-                // Somebody else reads it too: a second read of a row costs less than waiting for many.
+                // Another thread reads it, too: a second read of a row costs less than a long wait.
                 Lookup::Busy => (None, None),
                 Lookup::Read(ticket) => (None, Some(ticket)),
             };

@@ -1,4 +1,4 @@
-//! Whether an append may be, and the entry it makes: decisions only, nothing is changed here.
+//! Whether an append is allowed, and the entry it makes: decisions only, nothing is changed here.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
     write::{Action, Append},
 };
 
-/// What is particular to an allowed append.
+/// The specific part of an allowed append.
 #[derive(Clone)]
 pub(super) struct Draft {
     pub(super) kind: EventKind,
@@ -149,12 +149,12 @@ impl State {
         self.accounts.contains_key(&user)
     }
 
-    /// A conversation that there is.
+    /// An existing conversation.
     fn known(&self, id: ConversationId) -> Result<&Conversation, Refused> {
         self.conversations.get(&id).ok_or(Refused::NotFound)
     }
 
-    /// The sender may write here now. 1:1 conversations and own logs need not exist yet.
+    /// Checks that the sender may write here now. 1:1 conversations and own logs need not exist yet.
     fn may_write(&self, append: &Append) -> Result<(), Refused> {
         let shape = Shape::of(append.conversation).ok_or(Refused::NotFound)?;
         if shape == Shape::Group {
@@ -168,7 +168,7 @@ impl State {
         }
     }
 
-    /// The sender's present membership of a conversation that there is.
+    /// The sender's present membership of an existing conversation.
     fn stay(&self, append: &Append) -> Result<&Stay, Refused> {
         let conversation = self.known(append.conversation)?;
         let stay = conversation.newest_stay(append.sender).ok_or(Refused::NotFound)?;
@@ -181,7 +181,7 @@ impl State {
         Ok(stay)
     }
 
-    /// A group, its sender a member with at least this role.
+    /// Checks that the conversation is a group and that its sender is a member with at least this role.
     fn group_as(&self, append: &Append, least: Role) -> Result<(&Conversation, &Stay), Refused> {
         let stay = self.stay(append)?;
         let conversation = self.known(append.conversation)?;
@@ -191,7 +191,7 @@ impl State {
         Ok((conversation, stay))
     }
 
-    /// A displayable message that the sender, a member now, can see.
+    /// A displayable message that the sender, a present member, can see.
     fn target(&self, append: &Append, target: Seq) -> Result<&Event, Refused> {
         self.stay(append)?;
         let conversation = self.known(append.conversation)?;
@@ -279,7 +279,7 @@ impl State {
         ))
     }
 
-    /// Room in a group of `present` members for these, and in their lists of groups for it.
+    /// Checks the room in a group of `present` members for these users, and in their lists of groups for it.
     fn room_for(
         &self,
         new: &BTreeSet<UserId>,
@@ -347,7 +347,7 @@ fn about_user(kind: EventKind, user: UserId, role: Option<Role>) -> Draft {
     )
 }
 
-/// What was recalled, or has expired by this time, is not changed any more.
+/// A recalled message, or one that has expired by this time, is not changed any more.
 fn unless_gone(event: &Event, at: Timestamp) -> Result<(), Refused> {
     if event.recalled || event.has_expired(at) {
         return Err(Refused::Gone);

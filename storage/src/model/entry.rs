@@ -1,4 +1,4 @@
-//! What an allowed append changes.
+//! The effects of an allowed append.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl State {
         Ok(event)
     }
 
-    /// The result of the same request before.
+    /// The result of the same request, if it was made before.
     fn earlier(&self, append: &Append) -> Option<Result<Outcome, Refused>> {
         let conversation = self.conversations.get(&append.conversation)?;
         let seq = conversation.requests.get(&(append.sender, append.client_id))?;
@@ -112,7 +112,7 @@ impl Conversation {
         if let Some(change) = draft.change {
             self.change(append, kind, seq, change);
         }
-        // Who sends has read, and has, what was there.
+        // Sending marks everything before the message as read and delivered for the sender.
         let cursor = self.cursors.entry(append.sender).or_default();
         cursor.delivered = seq;
         cursor.read = seq;

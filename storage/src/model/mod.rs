@@ -1,8 +1,8 @@
-//! The reference: what every store must answer, in the simplest way there is. Everything is in memory behind
-//! one lock, and what can be computed from the logs is computed from the logs, every time.
+//! The reference: the right answer of every store, in the simplest way. Everything is in memory behind one lock, and
+//! everything that can be computed from the logs is computed from the logs, every time.
 //!
-//! It owns the meaning of the traits. It must never be clever: a rule that cannot be read off here at once is
-//! written wrongly.
+//! It owns the meaning of the traits. It must never be clever: a rule that cannot be read off here at once is written
+//! wrongly.
 
 mod append;
 mod entry;
@@ -30,11 +30,11 @@ use crate::{
 };
 use state::State;
 
-/// Its only one: it never starts again.
+/// The only generation: the model never starts again.
 const GENERATION: Generation = Generation(1);
 
-/// A store in memory: nothing of it outlives the value. Shared between threads; its readers and its writer
-/// stay usable after it is dropped.
+/// A store in memory, which ends with the value. Shared between threads; its readers and its writer stay usable after
+/// it is dropped.
 pub struct ModelStore {
     epoch: u64,
     log_id: u64,
@@ -86,7 +86,7 @@ impl Store for ModelStore {
         &self.fate
     }
 
-    /// The store forgets all when it ends: there is no other past to begin.
+    /// The store forgets everything when it ends: there is no other past to begin.
     fn begin_past(&self, why: &str) -> Result<(), OpenError> {
         self.fate.doom(Doom::PastOver(why.to_owned()));
         Ok(())

@@ -1,4 +1,4 @@
-//! Every question, answered by looking through everything.
+//! Every query, answered by looking through everything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -366,7 +366,7 @@ impl Conversation {
             let view = self.seen(viewer, entry);
             bytes += view.bytes();
             if events.len() == limit || (!events.is_empty() && bytes > body_bytes_max) {
-                // The page ends with the last event taken and says nothing about this one.
+                // The page ends with the last event taken and tells nothing about this one.
                 *(if forward { &mut last } else { &mut first }) = taken_up_to(&events);
                 break;
             }
@@ -383,7 +383,7 @@ impl Conversation {
         })
     }
 
-    /// An event, with what later ones that the viewer may see too made of it.
+    /// An event with the effects of later ones that the viewer may see, too.
     fn seen(&self, viewer: UserId, entry: &Entry) -> EventView {
         let seq = entry.event.seq;
         let sees = |later: &&Entry| self.sees(viewer, later.event.seq);

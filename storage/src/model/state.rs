@@ -1,4 +1,4 @@
-//! What the model remembers, and the questions that both its writes and its reads ask of it.
+//! The model's memory, and the lookups that both its writes and its reads use.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) struct State {
     pub(super) rules: Rules,
-    /// The newest position given.
+    /// The newest position assigned.
     pub(super) position: Position,
     pub(super) accounts: BTreeMap<UserId, Credentials>,
     pub(super) names: BTreeMap<String, UserId>,
@@ -121,12 +121,12 @@ impl Conversation {
         self.entry(seq).map_or(0, |entry| entry.event.ordinal)
     }
 
-    /// The newest stay, over or not.
+    /// The newest interval, over or not.
     pub(super) fn newest_stay(&self, user: UserId) -> Option<&Stay> {
         self.stays.iter().rev().find(|stay| stay.user == user)
     }
 
-    /// Whether a user left by themselves so short a time before `at`.
+    /// Whether a user left by themselves too recently before `at`.
     pub(super) fn left_lately(&self, user: UserId, at: Timestamp, within_ms: u64) -> bool {
         let left = self.newest_stay(user).and_then(|stay| self.entry(stay.left?));
         left.is_some_and(|entry| {
@@ -135,7 +135,7 @@ impl Conversation {
         })
     }
 
-    /// The first stay of all.
+    /// The first interval of all.
     pub(super) fn first_stay(&self, user: UserId) -> Option<&Stay> {
         self.stays.iter().find(|stay| stay.user == user)
     }
@@ -164,13 +164,13 @@ impl Conversation {
             .count()
     }
 
-    /// The group had ended with the event of this seq.
+    /// Whether the group had ended with the event of this seq.
     pub(super) fn disbanded_at(&self, seq: Seq) -> bool {
         self.up_to(seq)
             .any(|event| event.kind == EventKind::GroupDisbanded)
     }
 
-    /// The stay that goes on.
+    /// The open interval.
     pub(super) fn member(&self, user: UserId) -> Option<&Stay> {
         self.newest_stay(user).filter(|stay| stay.left.is_none())
     }
@@ -183,7 +183,7 @@ impl Conversation {
         self.members().filter(|stay| stay.role == Role::Owner).count()
     }
 
-    /// The last seq that the user may see; `None` for someone who never was a member.
+    /// The last seq that the user may see; `None` for a user who never was a member.
     pub(super) fn visible_head(&self, user: UserId) -> Option<Seq> {
         self.newest_stay(user)
             .map(|stay| stay.left.unwrap_or_else(|| self.head()))
@@ -196,7 +196,7 @@ impl Conversation {
             })
     }
 
-    /// The reactions that a message has now, by whose they are.
+    /// The present reactions of a message, by user.
     pub(super) fn reactions(&self, target: Seq) -> BTreeMap<UserId, &str> {
         let mut reactions = BTreeMap::new();
         for reaction in self.about(target, EventKind::Reaction) {

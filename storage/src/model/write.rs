@@ -38,7 +38,7 @@ impl State {
         }
     }
 
-    /// All of it at once. What was recalled never waits here.
+    /// Erases all at once. Recalled bodies never wait here.
     fn erase_expired(&mut self, now: Timestamp) -> Outcome {
         let mut erased = false;
         let entries = self
@@ -85,7 +85,7 @@ impl State {
         head.is_some_and(|head| wanted.delivered.max(wanted.read) > head)
     }
 
-    /// Where a cursor would be after a move, if that is elsewhere.
+    /// The value of a cursor after a move, if it differs.
     fn moved(&self, wanted: &CursorMove) -> Option<CursorMove> {
         let conversation = self.conversations.get(&wanted.conversation)?;
         let head = conversation.visible_head(wanted.user)?;
@@ -187,8 +187,8 @@ impl State {
         Ok(Outcome::Session(SessionCreated { replaced, displaced }))
     }
 
-    /// Ends the user's least recently seen sessions but `new`, those that are online last, until at most `limit` are
-    /// left, of one class or of all.
+    /// Ends the user's least recently seen sessions except `new`, connected ones last, until at most `limit` are left,
+    /// of one class or of all.
     fn displace(&mut self, new: &NewSession, class: Option<DeviceClass>, limit: u32) -> Vec<SessionId> {
         let counted = self
             .sessions_of(new.session.user)

@@ -1,4 +1,4 @@
-//! What an account begins with, and what a change makes of it.
+//! The initial state of an account, and the effect of a change.
 
 use crate::{
     error::Refused,
@@ -6,10 +6,10 @@ use crate::{
     write::{NewUser, ProfileChange},
 };
 
-/// Users' ids stay below this: two of them fit into the id of a conversation.
+/// Users' ids stay below this: a conversation's id holds two of them.
 const USERS_END: u64 = 1 << 31;
 
-/// The account of whoever is the next to register; the name is free.
+/// The account of the next user to register; the name is free.
 pub(crate) fn new_user(id: UserId, new: &NewUser) -> Result<User, Refused> {
     if id.0 >= USERS_END {
         return Err(Refused::LimitReached);
@@ -25,7 +25,7 @@ pub(crate) fn new_user(id: UserId, new: &NewUser) -> Result<User, Refused> {
     })
 }
 
-/// The account after a change; `None` if it is as it was.
+/// The account after a change; `None` if nothing changed.
 pub(crate) fn changed_profile(before: &User, change: &ProfileChange) -> Option<User> {
     let new = |new: &Option<String>, old: &String| new.as_ref().unwrap_or(old).clone();
     let mut user = User {

@@ -1,6 +1,5 @@
-//! Whether an append may be, and what it becomes. What is about groups is in `group.rs`.
-//! It must never be asked about a client id that is known: a repeated request gets its first answer, whatever the rules
-//! say by now.
+//! Whether an append is allowed, and what it becomes. The rules of groups are in `group.rs`. It must never be asked
+//! about a known client id: a repeated request gets its first answer, whatever the rules would decide now.
 
 use bytes::Bytes;
 
@@ -12,7 +11,7 @@ use crate::{
     write::{Action, Append, Rules},
 };
 
-/// The conversations whose logs an append may enter: its own, then any others. Whoever locks rows locks these.
+/// The conversations whose logs an append may write: its own first, then others. A store that locks rows locks these.
 pub(crate) fn logs_of(append: &Append) -> impl Iterator<Item = ConversationId> + use<> {
     let other = match append.action {
         #[cfg(any(test, feature = "conformance"))]
@@ -49,7 +48,7 @@ pub(crate) const fn target_of(action: &Action) -> Seq {
     }
 }
 
-/// What an append becomes, or why it may not be. Its client id is new.
+/// What an append becomes, or why it is refused. Its client id is new.
 pub(crate) fn decide<'a, L: Lookup>(
     rules: &Rules,
     append: &'a Append,
@@ -155,7 +154,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         })
     }
 
-    /// The sender may write here now. 1:1 conversations and own logs need not exist yet.
+    /// Checks that the sender may write here now. 1:1 conversations and own logs need not exist yet.
     fn may_write(&mut self, conversation: ConversationId) -> Decided<(), L> {
         let shape = Shape::of(conversation).ok_or(Refused::NotFound)?;
         if shape == Shape::Group {
@@ -165,14 +164,14 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         if !shape.fixed_members().any(|user| user == self.append.sender) {
             return Err(Refused::NotFound.into());
         }
-        // Accounts do not go away: whoever had one at the first event has one now.
+        // Accounts are never deleted: a user who had one at the first event has one now.
         if self.known.head(conversation)?.is_none() && !self.known.all_exist(shape.fixed_members())? {
             return Err(Refused::NotFound.into());
         }
         Ok(())
     }
 
-    /// The sender's present membership of a conversation that there is.
+    /// The sender's present membership of an existing conversation.
     pub(super) fn member(&mut self, conversation: ConversationId) -> Decided<Membership, L> {
         let head = self.known.head(conversation)?.ok_or(Refused::NotFound)?;
         let membership = self.known.membership(conversation)?.ok_or(Refused::NotFound)?;
@@ -190,7 +189,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         Ok(self.known.target(target)?.ok_or(Refused::NotFound)?)
     }
 
-    /// A message that the sender may change: their own, or, where moderating counts, anyone's.
+    /// A message that the sender may change: their own, or, if moderators may, any.
     fn changeable(&mut self, target: Seq, role: Role, moderating: bool) -> Decided<Target, L> {
         let message = self.target(target)?;
         if message.sender != self.append.sender && !(moderating && role >= Role::Admin) {
@@ -202,7 +201,8 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         Ok(message)
     }
 
-    /// The sender's reaction is another one than they have, and there is room for it: a first one adds to the others.
+    /// Checks that the sender's reaction differs from the present one, and that there is room for it: only a first one
+    /// needs more room.
     fn new_reaction(&mut self, target: Seq, reaction: &str) -> Decided<(), L> {
         let present = self.known.reaction(target)?;
         if self

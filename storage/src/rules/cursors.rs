@@ -1,4 +1,4 @@
-//! Where cursors move, and what is answered about a list of moves.
+//! How cursors move, and the answer to a list of moves.
 
 use std::collections::HashMap;
 
@@ -9,18 +9,18 @@ use crate::{
 
 type Key = (ConversationId, UserId);
 
-/// What became of the moves that were looked at so far.
+/// The results of the moves so far.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     moved: Vec<CursorMove>,
-    /// Where in `moved` a cursor stands.
+    /// The index in `moved` of each cursor.
     places: HashMap<Key, usize>,
     beyond: Vec<Key>,
 }
 
 impl Moves {
-    /// Where a cursor comes by a move, with the user's visible head and the cursor as it is; `None` if it stays. Cursors
-    /// move forward only, not beyond the head, and reading is having.
+    /// The new value of a cursor after a move, with the user's visible head and the present cursor; `None` if it stays.
+    /// Cursors move forward only, not beyond the head, and reading implies having.
     pub(crate) fn judge(&mut self, wanted: &CursorMove, head: Seq, old: &CursorMove) -> Option<CursorMove> {
         let key = (wanted.conversation, wanted.user);
         if wanted.delivered.max(wanted.read) > head {
@@ -44,7 +44,7 @@ impl Moves {
         Some(new)
     }
 
-    /// The answer; the position is that of the moves, if there were any.
+    /// The outcome; its position is that of the moves, if there were any.
     pub(crate) fn outcome(self, position: Position) -> Outcome {
         let position = if self.moved.is_empty() {
             Position(0)

@@ -1,5 +1,5 @@
-//! What was decided about an append: the events that it becomes, but for their places in the logs.
-//! It must never say where an event stands: that is known to whoever holds the head of its conversation.
+//! The decision about an append: the events that it becomes, without their places in the logs. It must never name a
+//! place: only the store, which holds the conversation's head, knows it.
 
 use bytes::Bytes;
 
@@ -9,12 +9,12 @@ use crate::{
     write::Append,
 };
 
-/// An event that is to be.
+/// An event without its place.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Draft<'a> {
     pub(crate) conversation: ConversationId,
     pub(crate) sender: UserId,
-    /// No other event of the conversation and the sender has it.
+    /// Unique among the events of the conversation and the sender.
     pub(crate) client_id: ClientId,
     pub(crate) kind: EventKind,
     pub(crate) target: Seq,
@@ -24,12 +24,12 @@ pub(crate) struct Draft<'a> {
     pub(crate) expires_at: Timestamp,
 }
 
-/// All events that an append becomes, in the order in which they are written; together or not at all.
+/// All events that an append becomes, in the order of writing; they are written together or not at all.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Drafts<'a> {
-    /// The one under the client id of the request, in the log that the request names.
+    /// The event under the client id of the request, in the log that the request names.
     pub(crate) first: Draft<'a>,
-    /// Each is of another conversation, which is one of [`super::logs_of`] the append. Seldom any.
+    /// Events of other conversations, which are among [`super::logs_of`] the append. Rarely any.
     pub(crate) others: Vec<Draft<'a>>,
 }
 
@@ -76,7 +76,7 @@ impl Draft<'_> {
         }
     }
 
-    /// The event, as the one that follows this head of its conversation.
+    /// Makes the event, as the next one after this head of its conversation.
     pub(crate) fn into_event(self, at: Timestamp, position: Position, head: Option<Head>) -> Event {
         let seq = Seq(head.map_or(0, |head| head.seq.0) + 1);
         Event {

@@ -1,4 +1,4 @@
-//! Who may do what to a group.
+//! The rights of group members.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl<'a, L: Lookup> Case<'a, '_, L> {
-    /// A group, its sender a member with at least this role.
+    /// Checks that the conversation is a group and that its sender is a member with at least this role.
     fn group_as(&mut self, least: Role) -> Result<(Head, Membership), Stop<L::Failure>> {
         let conversation = self.append.conversation;
         let membership = self.member(conversation)?;
@@ -141,7 +141,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         }
     }
 
-    /// None of these left by themselves a short time ago.
+    /// Checks that none of these left by themselves too recently.
     fn left_long_ago(&mut self, users: &BTreeSet<UserId>) -> Result<(), Stop<L::Failure>> {
         let pause_ms = self.rules.put_back_after_ms;
         if pause_ms == 0 {
@@ -159,8 +159,8 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         Ok(())
     }
 
-    /// Room in a group of `present` members for these, and in their lists of groups for it. Who makes it may be in
-    /// more groups than those who are put into it.
+    /// Checks the room in a group of `present` members for these users, and in their lists of groups for it. The
+    /// creator may be in more groups than users that are added.
     fn room_for(
         &mut self,
         new: &BTreeSet<UserId>,

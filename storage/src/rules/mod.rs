@@ -1,8 +1,8 @@
-//! The rules of the log, once for all stores that run: who may append what, which sessions give way to a new one, where
-//! a cursor moves.
+//! The rules of the log, once for SQLite and PostgreSQL: permissions of appends, sessions that a new one displaces,
+//! moves of cursors.
 //!
-//! It owns decisions over values. It must never read or write a store: a store answers what a rule asks ([`Lookup`])
-//! and writes what was decided. The model does not use it, because the model is what it is compared with.
+//! It owns decisions over values. It must never read or write a store: a store supplies the facts ([`Lookup`]) and
+//! writes the decision. The model does not use it, because the model is its oracle.
 
 mod accounts;
 mod append;
@@ -26,7 +26,7 @@ use crate::{
     types::{ConversationId, Role, Seq, Timestamp, UserId},
 };
 
-/// Why a single write ends early: its refusal, or the failure of the store, with which the whole batch ends.
+/// Why a single write ends early: its refusal, or a failure of the store, which ends the whole batch.
 #[derive(Debug)]
 pub(crate) enum Stop<F> {
     Refused(Refused),
@@ -65,13 +65,13 @@ pub(crate) struct Target {
     pub(crate) recalled: bool,
 }
 
-/// What a rule asks a store about one append, as the writes before it left it. The conversation and the sender are those
-/// of the append unless named. Every answer may fail; whoever asks then ends at once.
+/// The facts that a rule needs from a store about one append, after the earlier writes of the batch. The conversation
+/// and the sender are those of the append unless named. Every method may fail; the caller then ends at once.
 pub(crate) trait Lookup {
-    /// What goes wrong in the store.
+    /// The store's failure.
     type Failure;
 
-    /// The newest state of a conversation; `None`: it has no event.
+    /// The newest state of a conversation; `None` if it has no event.
     fn head(&mut self, of: ConversationId) -> Result<Option<Head>, Stop<Self::Failure>>;
 
     /// The sender's newest membership of a conversation.
@@ -92,26 +92,26 @@ pub(crate) trait Lookup {
     /// The conversation's name.
     fn name(&mut self) -> Result<Option<String>, Stop<Self::Failure>>;
 
-    /// Whether both texts are the same once this store keeps them.
+    /// Whether both texts are equal as this store keeps them.
     fn is_same(&self, kept: &str, new: &str) -> bool {
         kept == new
     }
 
-    /// Every one of these has an account; nobody is named twice.
+    /// Whether every one of these has an account; no user is named twice.
     fn all_exist(&mut self, users: impl Iterator<Item = UserId>) -> Result<bool, Stop<Self::Failure>>;
 
-    /// The role of a user who is a member now.
+    /// The role of a present member.
     fn role_of(&mut self, user: UserId) -> Result<Option<Role>, Stop<Self::Failure>>;
 
-    /// Those of these who are members now.
+    /// The present members among these.
     fn members_among(&mut self, users: &BTreeSet<UserId>) -> Result<Vec<UserId>, Stop<Self::Failure>>;
 
-    /// When those of these went who are no members any more and left by themselves.
+    /// When those of these users who are not members any more, and left by themselves, went.
     fn left_at(&mut self, users: &BTreeSet<UserId>) -> Result<Vec<Timestamp>, Stop<Self::Failure>>;
 
-    /// How many owners the group has.
+    /// The number of the group's owners.
     fn owners(&mut self) -> Result<u64, Stop<Self::Failure>>;
 
-    /// How many groups each of these is a member of; who is in none may be left out.
+    /// The number of groups that each of these is a member of; a user without groups may be left out.
     fn groups_of(&mut self, users: &BTreeSet<UserId>) -> Result<BTreeMap<UserId, u64>, Stop<Self::Failure>>;
 }

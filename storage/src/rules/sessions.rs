@@ -1,12 +1,12 @@
-//! Which sessions of a user end, by a new one or by an order.
+//! Which sessions of a user end when a new one is created or a revocation is ordered.
 
 use crate::{
     types::{DeviceClass, Session, SessionId, Timestamp},
     write::{NewSession, Revoke, SessionCreated},
 };
 
-/// Which of the user's other sessions give way to a new one: that of the same device, then those beyond the policy, first
-/// of the class, then of all.
+/// The user's other sessions that a new one displaces: that of the same device, then those beyond the policy, first of
+/// the class, then of all.
 pub(crate) fn make_room(mut others: Vec<Session>, new: &NewSession) -> SessionCreated {
     let session = &new.session;
     let same_device = others
@@ -19,8 +19,8 @@ pub(crate) fn make_room(mut others: Vec<Session>, new: &NewSession) -> SessionCr
     SessionCreated { replaced, displaced }
 }
 
-/// Takes out of a user's other sessions, of one class or of all, the least recently seen until with the new
-/// one there are at most `limit`. Those that are connected go after all others.
+/// Removes the least recently seen of a user's other sessions, of one class or of all, until there are at most `limit`
+/// with the new one. Connected sessions go after all others.
 fn displace(
     others: &mut Vec<Session>,
     new: &NewSession,
@@ -43,7 +43,7 @@ fn displace(
     displaced
 }
 
-/// Which of the user's sessions end.
+/// The user's sessions that a revocation ends.
 pub(crate) fn ended_by(revoke: Revoke, sessions: &[Session]) -> Vec<SessionId> {
     let ends = |id: SessionId| match revoke {
         Revoke::One(_, one) => id == one,
