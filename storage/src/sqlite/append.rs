@@ -1,5 +1,5 @@
-//! An append: whether it was made before, and its rows in the log once the rules allow it.
-//! It must never write before everything is decided: a refusal leaves nothing behind.
+//! An append: the search for an earlier result, and its rows in the log once the rules allow it. It must never write
+//! before everything is decided: a refusal leaves nothing behind.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
     let head = batch.head(append.conversation)?;
     let rules = batch.rules;
     let drafts = rules::decide(&rules, append, &mut Known { batch, append, head })?;
-    // From here on nothing is refused, and what fails ends the whole batch: all drafts or none.
+    // From here on nothing is refused, and a failure ends the whole batch: all drafts or none.
     let event = enter(batch, append, head, drafts.first)?;
     let mut others = Vec::new();
     for draft in drafts.others {
@@ -47,7 +47,7 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
     })
 }
 
-/// Takes the next seq and position, and writes the event and all that follows from it.
+/// Takes the next seq and position, and writes the event and everything that follows from it.
 fn enter(
     batch: &mut Batch<'_>,
     append: &Append,
@@ -62,11 +62,11 @@ fn enter(
     Ok(event)
 }
 
-/// What the transaction knows about an append.
+/// The facts that the transaction supplies about an append.
 struct Known<'a, 'b> {
     batch: &'a mut Batch<'b>,
     append: &'a Append,
-    /// Of the conversation of the append.
+    /// About the conversation of the append.
     head: Option<Head>,
 }
 

@@ -1,6 +1,6 @@
-//! Copies of a store in one file: made while it is in use, checked, and turned into a store again.
-//! It must never write to the store it copies, nor over a file that is there. A copy gets its name last, when all of it
-//! is on the disk: ended at any step, there is none, or a whole one.
+//! Copies of a store in one file: made while the store is in use, checked, and turned into a store again. It must never
+//! write to the store it copies, nor over an existing file. A copy gets its name last, when all of it is on the disk:
+//! after an interruption at any step there is none, or a whole one.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::error::OpenError;
 
-/// What a copy holds.
+/// The content of a copy.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Contents {
     /// Accounts.
@@ -31,18 +31,18 @@ pub struct Contents {
 /// may be in use by a running daemon; while it is copied its write-ahead log grows.
 ///
 /// # Errors
-/// `to` exists, `from` is not a store of this program, there is no room, or the copy is damaged. No file `to`
-/// is left then.
+/// `to` exists, `from` is not a store of this program, there is no room, or the copy is damaged. No file `to` is left
+/// then.
 pub fn backup(from: &Path, to: &Path) -> Result<Contents, OpenError> {
     let source = open(from)?;
     copy(&source, from, to, None)
 }
 
-/// Makes a new store at `to` from a backup. It has a new past (epoch, log id, key), because what was committed after the
-/// backup is lost: devices that have more than the backup start anew instead of losing count.
+/// Makes a new store at `to` from a backup. It has a new past (epoch, log id, key), because the commits after the
+/// backup are lost: devices that have more than the backup start over instead of losing count.
 ///
 /// # Errors
-/// As [`backup`]; a store at `to`, or a part of one, stays as it is.
+/// As [`backup`]; a store at `to`, or a part of one, is left as it is.
 pub fn restore(from: &Path, to: &Path) -> Result<Contents, OpenError> {
     for suffix in names::OF_SQLITE.iter().chain(&[WITNESS, DAMAGED]) {
         let beside = names::beside(to, suffix);
@@ -73,7 +73,7 @@ fn open(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Copies a store, of a new past if there is a reason for one.
+/// Copies a store, with a new past if there is a reason for one.
 fn copy(source: &Connection, from: &Path, to: &Path, new_past: Option<&str>) -> Result<Contents, OpenError> {
     if to.symlink_metadata().is_ok() {
         return Err(OpenError(format!("{} cannot be made: it exists", to.display())));
@@ -107,7 +107,7 @@ fn contents(connection: &Connection, path: &Path) -> Result<Contents, OpenError>
                 (SELECT count(*) FROM events), (SELECT epoch FROM store)",
         [],
         |row| {
-            // The last column says that there is a store: it is not null.
+            // The last column tells that there is a store: it is not null.
             row.get::<_, i64>(3)?;
             Ok(Contents {
                 users: row.get::<_, i64>(0)?.cast_unsigned(),

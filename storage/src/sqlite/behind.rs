@@ -1,9 +1,9 @@
-//! The index of the log, written behind it: from (conversation, seq) and from client ids to positions, heads, and
-//! what sending moved of cursors. A commit writes events alone; when enough have come together, their index is
-//! sorted and written in slices, each in the transaction of a batch. Until then it is in memory here and in
-//! [`Recent`], and after a crash it is made again from the log beyond the watermark.
+//! The write-behind index of the log: from (conversation, seq) and from client ids to positions, heads, and the cursor
+//! moves that sending implies. A commit writes events alone. When enough have come together, their index is sorted and
+//! written in slices, each in the transaction of a batch. Until then it is in memory, here and in [`Recent`]; after a
+//! crash it is rebuilt from the log beyond the watermark.
 //!
-//! Nothing in here may be needed to know what was committed: the log says that.
+//! Nothing here may be needed to know what was committed: the log alone proves that.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use super::{
 };
 use crate::types::{ClientId, ConversationId, Event, Position, Seq, UserId};
 
-/// Rows of the index that are worth a slice: fewer would write the same pages again with the next one. It takes one to
-/// two milliseconds.
+/// The least number of index rows in a slice: with fewer, the next slice would write the same pages again. A slice
+/// takes one to two milliseconds.
 const SLICE_ROWS_MIN: usize = 512;
 /// Rows due for each new event: an event needs two, so the index keeps up.
 const ROWS_DUE_PER_EVENT: usize = 3;
 
-/// An event as its index has it.
+/// The index data of an event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Indexed {
     pub(super) conversation: ConversationId,
@@ -59,7 +59,7 @@ type Request = (ClientId, ConversationId, UserId);
 #[derive(Debug)]
 struct Generation {
     by_place: Vec<Indexed>,
-    /// Readers look here, too: what the index has by place has left what they unite with it.
+    /// Readers look here, too: events that are indexed by place have left the unindexed entries.
     by_client_id: Arc<[Indexed]>,
     /// Rows written and committed: first by place, then by client id.
     places_done: usize,
@@ -67,18 +67,18 @@ struct Generation {
     up_to: Position,
 }
 
-/// What a transaction wrote of the index; it counts once that is committed.
+/// The part of the index that a transaction wrote; it counts once the transaction is committed.
 #[derive(Debug, Default)]
 pub(super) struct Slice {
     places: usize,
     requests: usize,
-    /// Rows that are due after it.
+    /// Rows that are still due after it.
     rows_due: usize,
-    /// With it, everything up to here is in the index.
+    /// With it, the index has everything up to here.
     pub(super) watermark: Option<Position>,
 }
 
-/// The writer's part of it.
+/// The writer's half of the index.
 #[derive(Debug)]
 pub(super) struct Behind {
     /// In the order of their positions.
@@ -88,9 +88,9 @@ pub(super) struct Behind {
     requests: HashMap<Request, Position>,
     /// The greatest client id in the index. Ids that are made from the time are greater.
     greatest_id: Option<ClientId>,
-    /// Rows that the events since the last slice make due.
+    /// Rows of the index that are due since the last slice.
     rows_due: usize,
-    /// Events that make a generation: sorted, many of them fall into the same pages.
+    /// The number of events in a generation: sorted, many of them fall into the same pages.
     size: usize,
 }
 
@@ -117,7 +117,7 @@ impl Behind {
         recent.enter(indexed.conversation, indexed.entry);
     }
 
-    /// Forgets what an earlier batch entered and did not commit: whatever is above the log's position.
+    /// Forgets uncommitted events of an earlier batch: all above the log's position.
     pub(super) fn reconcile(&mut self, position: Position, recent: &Recent) {
         while let Some(last) = self.pending.pop_if(|last| last.entry.position > position) {
             self.requests.remove(&last.request());
@@ -125,7 +125,7 @@ impl Behind {
         }
     }
 
-    /// Where the event of a request is that the index does not have.
+    /// The position of a request's event that is not indexed.
     pub(super) fn position_of(
         &self,
         client_id: ClientId,
@@ -135,12 +135,12 @@ impl Behind {
         self.requests.get(&(client_id, conversation, sender)).copied()
     }
 
-    /// The index may have this client id.
+    /// Whether the index may have this client id.
     pub(super) fn may_be_indexed(&self, client_id: ClientId) -> bool {
         self.greatest_id.is_some_and(|greatest| client_id <= greatest)
     }
 
-    /// Begins a generation when enough events have come together. All that was entered must be committed.
+    /// Begins a generation when enough events have come together. Every entered event must be committed.
     pub(super) fn prepare(&mut self, recent: &Recent) {
         if self.generation.is_some() || self.pending.len() < self.size {
             return;
@@ -152,7 +152,7 @@ impl Behind {
         let mut by_client_id = by_place.clone();
         // Stable: the seqs of a conversation are in order already.
         by_place.sort_by_key(|indexed| indexed.conversation);
-        // By the id alone and as a number, which is quicker to compare; the order of equal ones does not matter.
+        // By the id alone and as a number, which compares faster; the order of equal ones does not matter.
         by_client_id.sort_unstable_by_key(|indexed| u128::from_be_bytes(indexed.entry.client_id.0));
         let by_client_id: Arc<[Indexed]> = by_client_id.into();
         recent.index_begins(Arc::clone(&by_client_id));
@@ -165,7 +165,7 @@ impl Behind {
         });
     }
 
-    /// Writes some of the index into the open transaction, which has so many new events.
+    /// Writes a part of the index into the open transaction, which has this many new events.
     pub(super) fn write_slice(&self, connection: &Connection, events: usize) -> Result<Slice, Failure> {
         let Some(generation) = &self.generation else {
             return Ok(Slice::default());
@@ -215,7 +215,7 @@ impl Behind {
 }
 
 impl Generation {
-    /// The next rows by place, at most so many.
+    /// The next rows by place, at most this many.
     fn places(&self, rows: usize) -> &[Indexed] {
         next(&self.by_place, self.places_done, rows)
     }
@@ -238,7 +238,7 @@ fn newest_of_each(places: &[Indexed]) -> Vec<(ConversationId, Seq)> {
         .collect()
 }
 
-/// Writes the places of events, sorted by conversation and seq, and the heads and cursors that follow. What was
+/// Writes the places of events, sorted by conversation and seq, and the heads and cursors that follow. Rows that were
 /// written before may be written again.
 pub(super) fn write_places(connection: &Connection, places: &[Indexed]) -> Result<(), Failure> {
     write_rows(connection, &PLACES, places, |indexed, row| {
@@ -262,7 +262,7 @@ pub(super) fn write_places(connection: &Connection, places: &[Indexed]) -> Resul
     Ok(())
 }
 
-/// Writes which requests made which events. What was written before may be written again.
+/// Writes the requests of events. Rows that were written before may be written again.
 pub(super) fn write_requests(connection: &Connection, requests: &[Indexed]) -> Result<(), Failure> {
     write_rows(connection, &REQUESTS, requests, |indexed, row| {
         row.bind(indexed.entry.client_id.0)?;
@@ -276,7 +276,7 @@ pub(super) fn write_requests(connection: &Connection, requests: &[Indexed]) -> R
 struct Table {
     columns: &'static str,
     row: &'static str,
-    /// What it means when a row is there already with another position.
+    /// The error if the row exists with another position.
     otherwise: &'static str,
 }
 
@@ -292,18 +292,18 @@ const REQUESTS: Table = Table {
     otherwise: "two events have the same client id",
 };
 
-/// Rows of one statement: to begin and to end one costs more than a row does.
+/// Rows of one statement: beginning and ending a statement costs more than a row.
 const ROWS_AT_ONCE: usize = 32;
 
 impl Table {
-    /// Writes those of the rows that are not there.
+    /// Writes the rows that do not exist yet.
     fn insert<'c>(&self, connection: &'c Connection, rows: usize) -> Result<CachedStatement<'c>, Failure> {
         let rows = vec![self.row; rows].join(", ");
         let text = format!("INSERT OR IGNORE INTO {} VALUES {rows}", self.columns);
         Ok(connection.prepare_cached(&text)?)
     }
 
-    /// Writes a row that may be there already, with the same position.
+    /// Writes a row that may exist already, with the same position.
     fn repeat<'c>(&self, connection: &'c Connection) -> Result<CachedStatement<'c>, Failure> {
         let text = format!(
             "INSERT INTO {} VALUES {} ON CONFLICT DO UPDATE SET position = excluded.position
@@ -371,7 +371,7 @@ fn move_head(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
             sql(sum::of_head(&head)),
         ])?;
     if changed == 0 {
-        // Written before, with a later head; or there is no such conversation.
+        // It was written before, with a later head; or there is no such conversation.
         let mut statement =
             connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM conversations WHERE id = ?1)")?;
         let found = first(statement.query([sql(newest.conversation.0)])?, |row| {
@@ -382,7 +382,8 @@ fn move_head(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Who sends has read, and has, what was there. That moves no `position`: others infer it from the event.
+/// Sending marks everything before the message as read and delivered for the sender. The cursor's `position` stays:
+/// other devices infer this from the event.
 fn move_sender(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
     let (conversation, user) = (newest.conversation, newest.entry.sender);
     let before = state::cursor_of(connection, conversation, user)?;

@@ -1,5 +1,5 @@
-//! What changed for one user since a position, by the cheaper of two ways: through all that the user is a member of, or
-//! through all that changed in the store.
+//! The changes for one user since a position, found in the cheaper of two ways: through all conversations that the user
+//! is a member of, or through all changes in the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,7 +20,7 @@ use crate::{
     types::{ConversationId, Position, UserId},
 };
 
-/// Changes in the store that are looked at one by one; beyond it, only those of the user are looked for.
+/// Changes in the store that are looked at one by one; with more, only the user's own are looked for.
 const CHANGED_MAX: usize = 1_024;
 
 /// One entry of a list of changes.
@@ -29,7 +29,7 @@ enum Change {
     Cursor(CursorView),
 }
 
-/// To be called within a transaction.
+/// Call this within a transaction.
 pub(super) fn read(
     moment: &Moment<'_>,
     viewer: UserId,
@@ -58,8 +58,7 @@ pub(super) fn read(
     Ok(changes)
 }
 
-/// Hands on the first entries, position by position; where that is not all of them, returns the last
-/// position.
+/// Returns the first entries, position by position; and the last position if there are more.
 pub(super) fn first_of<T>(
     by_position: BTreeMap<Position, Vec<T>>,
     since: Position,
@@ -78,7 +77,7 @@ pub(super) fn first_of<T>(
     None
 }
 
-/// More than the limit, if there are more.
+/// The first entries; more than the limit if there are more.
 fn changed_conversations(
     moment: &Moment<'_>,
     viewer: UserId,
@@ -101,7 +100,7 @@ fn changed_conversations(
     Ok(found)
 }
 
-/// Every conversation with an event beyond `since`, unless there are more than are worth looking at.
+/// Every conversation with an event beyond `since`, unless there are too many to look at.
 fn changed_at_all(moment: &Moment<'_>, since: Position) -> Result<Option<BTreeSet<ConversationId>>, Failure> {
     let Some(recent) = moment.recent.conversations_beyond(since, CHANGED_MAX)? else {
         return Ok(None);
@@ -112,7 +111,7 @@ fn changed_at_all(moment: &Moment<'_>, since: Position) -> Result<Option<BTreeSe
         agrees(row::position(row, HEAD_COLUMNS)? == head.position)?;
         Ok(head.conversation)
     };
-    // The last one that did not change proves that the seek passed none.
+    // The last unchanged one proves that the seek passed none.
     let mut statement = moment.connection.prepare_cached(concat!(
         "SELECT ",
         head_columns!(),
@@ -133,7 +132,7 @@ fn changed_at_all(moment: &Moment<'_>, since: Position) -> Result<Option<BTreeSe
     Ok((changed.len() <= CHANGED_MAX).then_some(changed))
 }
 
-/// An entry of an index says what its row says.
+/// Checks that an entry of an index equals its row.
 fn agrees(agrees: bool) -> Result<(), Failure> {
     if agrees {
         Ok(())
@@ -144,7 +143,7 @@ fn agrees(agrees: bool) -> Result<(), Failure> {
     }
 }
 
-/// It is cheaper to look at so many conversations than at all that the user ever was a member of.
+/// Whether it is cheaper to look at this many conversations than at all that the user ever was a member of.
 fn fewer_than_memberships(moment: &Moment<'_>, viewer: UserId, changed: usize) -> Result<bool, Failure> {
     let mut statement = moment.connection.prepare_cached(
         "SELECT count(*) FROM (SELECT 1 FROM members INDEXED BY members_newest
@@ -157,14 +156,14 @@ fn fewer_than_memberships(moment: &Moment<'_>, viewer: UserId, changed: usize) -
     Ok(found.is_some_and(|memberships| memberships > changed as u64))
 }
 
-/// Ids of all conversations but groups say who their members are.
+/// The ids of all conversations except groups tell their members.
 fn may_be_a_member(viewer: UserId, conversation: ConversationId) -> bool {
     Shape::of(conversation)
         .is_some_and(|shape| shape == Shape::Group || shape.fixed_members().any(|member| member == viewer))
 }
 
-/// More than the limit, if there are more: one more, or all of a first position that alone has more and one
-/// behind it, so that the answer does not end there unnoticed.
+/// The first entries; more than the limit if there are more: one more, or all of a first position that alone has more
+/// and one behind it, so that the answer does not end there unnoticed.
 fn moved_cursors(
     moment: &Moment<'_>,
     viewer: UserId,
@@ -192,7 +191,7 @@ fn cursors_between(
     until: Position,
     limit: usize,
 ) -> Result<Vec<CursorView>, Failure> {
-    // Conversation by conversation, of each the first ones: no more than that may be among the first ones of all.
+    // Conversation by conversation, the first ones of each: no others can be among the first ones of all.
     let mut found = Vec::new();
     let key = |cursor: &CursorView| (cursor.position, cursor.conversation, cursor.user);
     for (_, stay) in views::placed(moment, viewer)? {
@@ -215,7 +214,7 @@ fn cursors_between(
     Ok(found)
 }
 
-/// Adds the first cursors of a conversation's members that moved in this span.
+/// Adds the first cursors of a conversation's members that moved in this range.
 fn moved_in(
     moment: &Moment<'_>,
     conversation: ConversationId,
@@ -234,7 +233,7 @@ fn moved_in(
           ORDER BY i.conversation DESC, i.position DESC LIMIT 1"
     ))?;
     first(before.query(key)?, moved)?;
-    // Up to the first one that is not of it: an entry that was damaged would be that one.
+    // Up to the first one outside the range: a damaged entry would be that one.
     let mut beyond = moment.connection.prepare_cached(concat!(
         "SELECT ",
         cursor_columns!(),
@@ -259,14 +258,14 @@ fn moved_in(
     Ok(())
 }
 
-/// Reads a cursor, and its place in an index behind it.
+/// Reads a cursor, and its position in an index behind it.
 fn moved(row: &Row<'_>) -> Result<Cursor, Failure> {
     let cursor = state::cursor(row, 0)?;
     agrees(row::position(row, CURSOR_COLUMNS)? == cursor.position)?;
     Ok(cursor)
 }
 
-/// Cursors that moved beyond `since`, at most so many and one more, the first ones first.
+/// Cursors that moved beyond `since`, at most this many and one more, the first ones first.
 pub(super) fn moved_beyond(
     moment: &Moment<'_>,
     since: Position,
@@ -291,8 +290,7 @@ pub(super) fn moved_beyond(
     collect(rows, |row| views::cursor(moved(row)?, moment))
 }
 
-/// Every cursor that moved beyond `since` and that the user is shown, unless more moved in the store than are worth
-/// looking at.
+/// Every cursor that moved beyond `since` and is visible to the user, unless too many moved in the store to look at.
 fn moved_at_all(
     moment: &Moment<'_>,
     viewer: UserId,

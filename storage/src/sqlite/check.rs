@@ -1,6 +1,6 @@
-//! Whether a store is whole: what SQLite says of its file, and what the log says of itself.
+//! Whether a store is whole: SQLite's check of its file, and the log's proof of itself.
 //!
-//! It owns the answer, never what to do about it, and writes nothing.
+//! It owns the answer, never the reaction to it, and writes nothing.
 
 use std::path::Path;
 
@@ -17,13 +17,13 @@ use super::{
 };
 use crate::{error::OpenError, types::Position};
 
-/// A database of so many bytes is checked as a whole at every start: about a second.
+/// A database up to this size, in bytes, is checked as a whole at every start: about a second.
 const WHOLE_AT_START_BYTES: u64 = 64 << 20;
-/// Of a larger one, so many of the newest events: the rest is checked while it runs.
+/// Of a larger one, this many of the newest events: the rest is checked while it runs.
 const EVENTS_AT_START: u64 = 20_000;
 
-/// At a start, before anything is derived from the log: all of it where that takes a second, the newest where it takes
-/// longer.
+/// At a start, before anything is derived from the log: all of it if that takes a second at most, otherwise the newest
+/// part.
 pub(super) fn log_at_start(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     if is_small(path) {
         log::debug!("{}: checking all of it", path.display());
@@ -37,7 +37,7 @@ pub(super) fn log_at_start(connection: &Connection, path: &Path) -> Result<(), O
     in_one_moment(connection, path, newest_are_whole)
 }
 
-/// At a start, with everything derived.
+/// At a start, after everything is derived.
 pub(super) fn derived_at_start(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     if is_small(path) {
         derived(connection, path)
@@ -46,14 +46,14 @@ pub(super) fn derived_at_start(connection: &Connection, path: &Path) -> Result<(
     }
 }
 
-/// Everything but the log: that it follows from that, or is what was written.
+/// Checks everything except the log: that it follows from the log, or is what was written.
 fn derived(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     in_one_moment(connection, path, |connection| {
         index_is_whole(connection)?;
         state_is_whole(connection)?;
         people_are_whole(connection)
     })?;
-    // On a connection of its own, see there.
+    // On a connection of its own, see `replay.rs`.
     let own = connect_raw(path)?;
     let replay = Replay::begin(&own).map_err(|failure| refused(path, &failure))?;
     in_one_moment(&own, path, |connection| {
@@ -68,14 +68,15 @@ fn is_small(path: &Path) -> bool {
     path.metadata().map_or(0, |found| found.len()) <= WHOLE_AT_START_BYTES
 }
 
-/// Everything: the file, its indexes, every event, and that none is missing. Nothing may be behind the log.
+/// Checks everything: the file, its indexes, every event, and that none is missing. The derived tables must be
+/// complete.
 pub(super) fn whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     file(connection, path)?;
     in_one_moment(connection, path, log_is_whole)?;
     derived(connection, path)
 }
 
-/// What SQLite says of the file.
+/// SQLite's check of the file.
 fn file(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let verdict: String = connection
         .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
@@ -107,7 +108,8 @@ fn refused(path: &Path, failure: &Failure) -> OpenError {
     ))
 }
 
-/// Every event is what was written, and none is missing: together they make the chain that the store has.
+/// Checks that every event is what was written, and that none is missing: together they make the chain that the store
+/// has.
 fn log_is_whole(connection: &Connection) -> Result<(), Failure> {
     let standing = standing::read(connection)?;
     let mut chain = 0;
@@ -123,7 +125,7 @@ fn log_is_whole(connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads, and so proves, so many events behind a position. Returns the last one's.
+/// Reads, and so proves, this many events behind a position. Returns the last one's position.
 pub(super) fn walk(
     connection: &Connection,
     after: Position,
@@ -145,7 +147,7 @@ pub(super) fn walk(
     Ok(last)
 }
 
-/// Accounts and sessions are what was written. No account was ever taken away.
+/// Checks that accounts and sessions are what was written. No account is ever removed.
 fn people_are_whole(connection: &Connection) -> Result<(), Failure> {
     let mut statement =
         connection.prepare(concat!("SELECT ", user_columns!(), " FROM users u ORDER BY u.id"))?;
@@ -166,7 +168,7 @@ fn people_are_whole(connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Cursors and heads are what was written; everything else of the state is compared with what the log makes.
+/// Checks that cursors and heads are what was written; the rest of the state is compared with a replay of the log.
 fn state_is_whole(connection: &Connection) -> Result<(), Failure> {
     let mut statement = connection.prepare(concat!("SELECT ", cursor_columns!(), " FROM cursors k"))?;
     let mut rows = statement.query([])?;
@@ -181,7 +183,8 @@ fn state_is_whole(connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The index leads to every event up to the watermark, and to nothing else; and no conversation has a hole.
+/// Checks that the index leads to every event up to the watermark, and to nothing else; and that no conversation has a
+/// hole.
 fn index_is_whole(connection: &Connection) -> Result<(), Failure> {
     let watermark = standing::watermark(connection)?.to_string();
     for (wrong, sql) in [

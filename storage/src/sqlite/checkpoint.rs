@@ -1,12 +1,13 @@
-//! Copies the write-ahead log into the database beside the commits, and sees to it that the log starts again
-//! from its beginning now and then: one that only grows costs twice per flush.
-//! It must never make a commit wait for a copy of more than a few pages.
+//! Copies the write-ahead log into the database beside the commits, and makes the log start again from its beginning
+//! from time to time: a log that only grows costs twice per flush. It must never make a commit wait for a copy of more
+//! than a few pages.
 //!
-//! No error is forgiven here but that somebody was in the way, or the disk full. A flush that fails once may succeed the
-//! next time although Linux dropped what it was to flush, and each descriptor is told once: whoever goes on then starts
-//! the log again over commits that are nowhere else. So the store is doomed, nothing touches the log any more, and a new
-//! process replays all of it. A full disk is another matter: what could not be written was refused, not dropped, the log
-//! keeps it, and the copy is made when there is room. (A flush that finds no room is no such refusal, and dooms.)
+//! Only two errors are forgiven here: another connection was in the way, or the disk is full. A flush that fails once
+//! may succeed the next time although Linux dropped the pages, and each descriptor reports it once; a process that goes
+//! on would then start the log again over commits that are nowhere else. So the store is doomed, nothing touches the
+//! log any more, and a new process replays all of it. A full disk differs: the write was refused, not dropped, the log
+//! keeps the pages, and the copy is made when there is room. (A flush that finds no room is no such refusal, and
+//! dooms.)
 use std::{
     cell::Cell,
     sync::{
@@ -28,13 +29,13 @@ use super::{
 };
 use crate::error::OpenError;
 
-/// Pages written since the last copy that start the next one.
+/// Pages written since the last copy that trigger the next one.
 const PAGES_PER_CHECKPOINT: u32 = 1_000;
-/// What was written is copied after so long at the latest.
+/// Written pages are copied after this time at the latest.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-/// A log of so many pages (16 MiB) is to be started again from its beginning.
+/// A log of this many pages (16 MiB) must start again from its beginning.
 const PAGES_BEFORE_RESTART: u32 = 4_096;
-/// A log of so many pages (64 MiB) is worth stopping the writer for, briefly.
+/// A log of this many pages (64 MiB) is worth a brief stop of the writer.
 const PAGES_BEFORE_TRUNCATION: u32 = 16_384;
 /// How long a truncation waits for the writer and the readers before it gives up.
 const TRUNCATION_PATIENCE: Duration = Duration::from_millis(50);
@@ -54,7 +55,7 @@ pub(super) fn count_pages(connection: &Connection) {
     }));
 }
 
-/// To be asked on the thread that committed.
+/// Call this on the thread that committed.
 pub(super) fn pages_after_commit() -> u32 {
     WAL_PAGES.get()
 }
@@ -65,22 +66,22 @@ struct Progress {
     written: u32,
     /// Of these, in the database.
     copied: u32,
-    /// Something was committed since the last checkpoint began.
+    /// There were commits after the last checkpoint began.
     dirty: bool,
     stop: bool,
 }
 
-/// What the writer and the checkpointing thread tell each other.
+/// The state that the writer and the checkpointing thread share.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     progress: Mutex<Progress>,
     changed: Condvar,
-    /// The log is long: the writer is to copy the little that is left, so that it starts again.
+    /// The log is long: the writer must copy the small rest, so that the log starts again.
     restart: AtomicBool,
 }
 
 impl Signal {
-    /// The log has so many pages after a commit.
+    /// The log has this many pages after a commit.
     pub(super) fn committed(&self, pages: u32) {
         let mut progress = self.progress.lock();
         if pages < progress.copied {
@@ -94,19 +95,19 @@ impl Signal {
         }
     }
 
-    /// Nothing was copied: again in a second, or when much more was written.
+    /// Nothing was copied: try again in a second, or after many more pages.
     fn try_again(&self) {
         let mut progress = self.progress.lock();
         progress.dirty = true;
         progress.copied = progress.written;
     }
 
-    /// Asked once for each time the log is long.
+    /// True once for each time the log is long.
     pub(super) fn take_restart(&self) -> bool {
         self.restart.load(Ordering::Relaxed) && self.restart.swap(false, Ordering::Relaxed)
     }
 
-    /// Waits until there is much to copy, or for a second.
+    /// Waits until there are enough pages to copy, or for a second.
     fn wait(&self) -> Next {
         let mut progress = self.progress.lock();
         let deadline = Instant::now() + CHECKPOINT_INTERVAL;
@@ -124,10 +125,10 @@ impl Signal {
     }
 }
 
-/// What the checkpointing thread does next.
+/// The next step of the checkpointing thread.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Next {
-    /// Something was committed.
+    /// There were commits.
     Copy,
     Idle,
     Stop,
@@ -139,19 +140,19 @@ impl Progress {
     }
 }
 
-/// Which kind of checkpoint.
+/// The kinds of checkpoints.
 #[derive(Clone, Copy, Debug)]
 enum Mode {
-    /// Copies what it can without waiting for anyone.
+    /// Copies as much as possible without waiting for other connections.
     Passive,
     /// Waits, copies everything and empties the log's file.
     Truncate,
 }
 
-/// What SQLite says about a checkpoint.
+/// SQLite's report of a checkpoint.
 #[derive(Clone, Copy, Debug)]
 struct Copied {
-    /// Someone was in the way.
+    /// Another connection was in the way.
     busy: bool,
     /// Pages in the log.
     log: u32,
@@ -174,9 +175,9 @@ fn checkpoint(connection: &Connection, mode: Mode) -> Result<Copied, Failure> {
     })?)
 }
 
-/// On the writer's connection, between two batches: the little that is left, so that the next commit starts the
-/// log again. No one else writes meanwhile, so it does come to an end; readers may still be in the way, then the
-/// next long log asks again.
+/// On the writer's connection, between two batches: copies the small rest, so that the next commit starts the log
+/// again. No other connection writes meanwhile, so the copy ends; readers may still be in the way, then the next long
+/// log asks again.
 pub(super) fn finish_copying(connection: &Connection) -> Result<(), Failure> {
     match checkpoint(connection, Mode::Passive) {
         Ok(_) => Ok(()),
@@ -185,7 +186,7 @@ pub(super) fn finish_copying(connection: &Connection) -> Result<(), Failure> {
     }
 }
 
-/// Nothing that a checkpoint meets is forgiven but what [passes](Failure::passes).
+/// A checkpoint forgives no failure except those that [pass](Failure::passes).
 fn failed(failure: &Failure) -> Failure {
     Failure::Lost(format!("copying the write-ahead log failed: {failure}"))
 }
@@ -194,7 +195,7 @@ fn failed(failure: &Failure) -> Failure {
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     signal: Arc<Signal>,
-    /// Gives the connection back for the last checkpoint.
+    /// Returns the connection for the last checkpoint.
     thread: Option<JoinHandle<Connection>>,
 }
 
@@ -219,12 +220,12 @@ impl Checkpointer {
         Arc::clone(&self.signal)
     }
 
-    /// Stops the thread and copies what is left. The second call has nothing to do.
+    /// Stops the thread and copies the rest. The second call has nothing to do.
     pub(super) fn close(&mut self, files: &Files) -> Result<(), OpenError> {
         let Some(connection) = self.stop() else {
             return Ok(());
         };
-        // The thread may have found something last.
+        // The thread may have found a failure last.
         if let Some(doom) = files.fate.reason() {
             return Err(OpenError(doom.to_string()));
         }
@@ -241,7 +242,7 @@ impl Checkpointer {
                 "the last checkpoint was kept from finishing by a reader, nothing is lost".to_owned(),
             ));
         }
-        // All of it is in the database, and flushed: the last connection may remove the log.
+        // All pages are in the database, and flushed: the last connection may remove the log.
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
             .map(drop)
@@ -266,7 +267,7 @@ fn run(connection: Connection, signal: &Signal, files: &Files) -> Connection {
     let (mut full, mut scrub) = (false, Scrub::new(Instant::now()));
     loop {
         let next = signal.wait();
-        // It may be this thread that finds the next thing wrong, but it does not touch a store after another did.
+        // This thread may find the next failure itself, but it does not touch a store after another thread found one.
         if next == Next::Stop || files.fate.reason().is_some() {
             return connection;
         }
@@ -306,7 +307,7 @@ fn step(connection: &Connection, signal: &Signal, files: &Files) -> Result<(), F
         done = checkpoint(connection, Mode::Truncate)?;
     }
     signal.progress.lock().copied = done.copied;
-    // All of it may be copied by now, but the writer has written more: it has to finish it itself. What was copied is
+    // All may be copied by now, but the writer has written more: it must finish the copy itself. The copied pages are
     // flushed here first, so that little is left to flush while a commit waits.
     if done.log >= PAGES_BEFORE_RESTART {
         files.sync().map_err(|error| {
@@ -329,7 +330,7 @@ mod tests {
         assert_eq!(signal.wait(), Next::Copy);
         assert!(!signal.progress.lock().dirty);
         signal.progress.lock().copied = PAGES_PER_CHECKPOINT;
-        // The log began again: what was copied of the old one counts no more.
+        // The log started again: copied pages of the old one do not count any more.
         signal.committed(10);
         assert_eq!(signal.progress.lock().copied, 0);
         assert_eq!(signal.wait(), Next::Copy);
@@ -338,7 +339,7 @@ mod tests {
         assert_eq!(signal.wait(), Next::Stop);
     }
 
-    /// Whatever was copied, the next commit would only make it longer.
+    /// After any copy, the next commit would only make the log longer.
     #[test]
     fn a_long_log_is_to_start_again_though_all_of_it_is_copied() {
         let place = Place::new();

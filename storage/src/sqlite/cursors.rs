@@ -1,4 +1,4 @@
-//! Cursors that users move. What sending implies is the business of what is derived from the log.
+//! Cursors that users move. The moves that sending implies follow from the log.
 
 use super::{
     failure::{Failure, Stop},
@@ -27,7 +27,7 @@ pub(super) fn move_all(batch: &mut Batch<'_>, wanted: &[CursorMove]) -> Result<O
     Ok(moves.outcome(position))
 }
 
-/// Where a cursor would be after a move, if that is elsewhere.
+/// The value of a cursor after a move, if it differs.
 fn moved_to(batch: &Batch<'_>, wanted: &CursorMove, moves: &mut Moves) -> Result<Option<Cursor>, Failure> {
     let moment = batch.moment();
     let Some(stay) = state::newest_stay(moment.connection, wanted.conversation, wanted.user)? else {

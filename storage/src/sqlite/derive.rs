@@ -1,6 +1,6 @@
-//! The state that events make: conversations, members, edits, reactions. Written in the transaction of the event, and
-//! again for all of them where it has to be made anew. It owns every write to those tables but of heads, and what
-//! marks a recalled message. It must never decide: an event in the log has been decided.
+//! The state that events make: conversations, members, edits, reactions. It is written in the transaction of the event,
+//! and again for all events when it is rebuilt. This module owns every write to those tables except heads, and the mark
+//! of recalled messages. It must never decide: an event in the log is decided.
 
 use rusqlite::Connection;
 
@@ -19,7 +19,7 @@ use crate::{
     types::{Event, EventKind, Role, Seq, Timestamp, UserId},
 };
 
-/// Enters an event. Events come in the order of their positions, each once.
+/// Applies an event. Events come in the order of their positions, each once.
 pub(super) fn apply(moment: &Moment<'_>, event: &Event, reaction: &str) -> Result<(), Failure> {
     if event.kind == EventKind::Recall {
         recall(moment, event)?;
@@ -31,7 +31,7 @@ pub(super) fn apply(moment: &Moment<'_>, event: &Event, reaction: &str) -> Resul
     begin_cursors(moment.connection, event)
 }
 
-/// Whoever becomes a member gets a cursor. They are no part of the state: what their users moved is in no event.
+/// Every new member gets a cursor. Cursors are no part of the state: no event has the moves of users.
 fn begin_cursors(connection: &Connection, event: &Event) -> Result<(), Failure> {
     if event.seq == Seq(1)
         && let Some(shape) = Shape::of(event.conversation)
@@ -48,7 +48,7 @@ fn begin_cursors(connection: &Connection, event: &Event) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The same, but for what is to be erased: it changes the tables of the state alone.
+/// The same without the bodies to erase: it changes only the tables of the state.
 pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str) -> Result<(), Failure> {
     if event.seq == Seq(1) {
         create_conversation(connection, event)?;
@@ -67,8 +67,8 @@ pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str
     }
 }
 
-/// Forgets the state, the index and what is to be erased, so that all can be made again from the first event on. Cursors stay: what their
-/// users moved is in no event.
+/// Clears the state, the index and the list of bodies to erase, so that all can be rebuilt from the first event on.
+/// Cursors stay: no event has the moves of users.
 pub(super) fn clear(connection: &Connection) -> Result<(), Failure> {
     connection.execute_batch(
         "DELETE FROM event_seqs; DELETE FROM requests; DELETE FROM conversations; DELETE FROM members;
@@ -101,7 +101,7 @@ fn create_conversation(connection: &Connection, event: &Event) -> Result<(), Fai
     state::create_conversation(connection, &head, &rest)?;
     for user in shape.fixed_members() {
         state::count_memberships(connection, user, 0, 1)?;
-        // Nothing was displayed before the first event, whatever that is.
+        // Nothing was displayed before the first event, of any kind.
         join(connection, event, user, Role::Member, 0, None)?;
     }
     Ok(())
@@ -173,7 +173,7 @@ fn react(connection: &Connection, event: &Event, reaction: &str) -> Result<(), F
     state::store_counts(connection, &counts)
 }
 
-/// The sender's reaction is over, if there is one; whoever went before sees it still.
+/// The sender's present reaction, if any, is over; former members still see it.
 fn end_reaction(connection: &Connection, event: &Event, counts: &mut Counts) -> Result<(), Failure> {
     let key = [
         sql(event.conversation.0),
@@ -235,7 +235,7 @@ fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
             Ok(())
         }
         EventKind::MemberRemoved | EventKind::MemberLeft => {
-            // Whoever goes sees the group without them.
+            // A member who goes sees the group without themselves.
             let less = change.users.len() as u64;
             let then = state::change_conversation(connection, event.conversation, |rest| {
                 rest.member_count = rest.member_count.saturating_sub(less);
@@ -256,7 +256,7 @@ fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
             Ok(())
         }
         EventKind::GroupDisbanded => disband(connection, event),
-        // The name is all that changes.
+        // Only the name changes.
         EventKind::GroupRenamed => Ok(()),
         EventKind::Message(_) | EventKind::Edit | EventKind::Recall | EventKind::Reaction => {
             Err(Failure::damaged("a message was taken for a change of a group"))
@@ -264,7 +264,7 @@ fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
     }
 }
 
-/// An earlier stay of the user, if there is one, is not the newest any more.
+/// The user's earlier interval, if any, is no longer the newest.
 fn supersede_stay(connection: &Connection, event: &Event, user: UserId) -> Result<Option<Stay>, Failure> {
     let before = state::newest_stay(connection, event.conversation, user)?;
     if let Some(before) = &before {

@@ -1,7 +1,7 @@
-//! Bodies that are shown to nobody any more are erased a slice at a time: those of the edits of recalled messages, and
-//! those of what has expired. It owns the tables that say which are left, `erasures` and `expirations`; their rows are
-//! written in the transaction of what makes them, so that a store that is opened again goes on where it was.
-//! It must never decide what is recalled, nor show a body that waits to be erased.
+//! Erases bodies that no reader can see any more, a slice at a time: those of the edits of recalled messages, and those
+//! of expired events. It owns the tables `erasures` and `expirations`, which list the rest; their rows are written in
+//! the transaction of their cause, so a store that is opened again goes on where it was. It must never decide about
+//! recalls, nor show a body that waits to be erased.
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct Erasure {
     pub(super) conversation: ConversationId,
     pub(super) target: Seq,
-    /// The newest edit that has one. They are erased from the newest on.
+    /// The newest edit with a body. Edits are erased from the newest on.
     pub(super) next: Seq,
 }
 
@@ -52,7 +52,7 @@ fn erasure(row: &rusqlite::Row<'_>) -> Result<Erasure, Failure> {
     }
 }
 
-/// The bodies of the edits of a message are to be erased. From this on nobody is shown them.
+/// Notes the bodies of a message's edits for erasure. From now on no reader sees them.
 pub(super) fn begin(
     connection: &Connection,
     conversation: ConversationId,
@@ -86,7 +86,7 @@ fn put(connection: &Connection, erasure: &Erasure) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The body of an event is to be erased once it has expired.
+/// Notes the body of an event for erasure after its expiry.
 pub(super) fn when_expired(connection: &Connection, event: &Event) -> Result<(), Failure> {
     let Some(expires_at) = erasing::expires(event).filter(|_| !event.body.is_empty()) else {
         return Ok(());
@@ -99,7 +99,7 @@ pub(super) fn when_expired(connection: &Connection, event: &Event) -> Result<(),
     Ok(())
 }
 
-/// An edit whose message is recalled is so, too, whether its row says it yet or not.
+/// An edit of a recalled message counts as recalled, whether its row is marked yet or not.
 pub(super) fn hide(connection: &Connection, event: &mut Event) -> Result<(), Failure> {
     if event.kind == EventKind::Edit
         && !event.recalled
@@ -111,7 +111,7 @@ pub(super) fn hide(connection: &Connection, event: &mut Event) -> Result<(), Fai
     Ok(())
 }
 
-/// Edits of this message are still to be erased.
+/// Whether edits of this message are still to be erased.
 pub(super) fn waits(
     connection: &Connection,
     conversation: ConversationId,
@@ -140,7 +140,7 @@ pub(super) fn waits(
     Ok(false)
 }
 
-/// Whether an event that expires and has a body is among those to be erased then.
+/// Whether the event is listed for erasure, if it expires and has a body.
 pub(super) fn is_noted(connection: &Connection, event: &Event) -> Result<bool, Failure> {
     let Some(expires_at) = erasing::expires(event).filter(|_| !event.body.is_empty()) else {
         return Ok(true);
@@ -152,7 +152,7 @@ pub(super) fn is_noted(connection: &Connection, event: &Event) -> Result<bool, F
     Ok(first(statement.query(key)?, |_| Ok(()))?.is_some())
 }
 
-/// Erases the next bodies, those of what had expired by `now` last.
+/// Erases the next bodies, last those that had expired by `now`.
 pub(super) fn slice(moment: &Moment<'_>, now: Timestamp) -> Result<Outcome, Failure> {
     let mut room = Room::default();
     while !room.is_full()

@@ -1,5 +1,5 @@
-//! What went wrong inside the store, and what that says about a batch or a question.
-//! It must never call a batch "not applied" when SQLite might have kept it.
+//! Failures inside the store, and what they prove about a batch or a query. It must never call a batch "not applied"
+//! when SQLite might have kept it.
 
 use rusqlite::ErrorCode;
 
@@ -8,17 +8,17 @@ use crate::{
     rules,
 };
 
-/// A statement failed, or a row holds what no version of this program writes.
+/// A statement failed, or a row holds values that no version of this program writes.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("{0}")]
     Sql(#[from] rusqlite::Error),
     #[error("the database is damaged: {0}")]
     Damaged(String),
-    /// A transaction found another store than this process left, or a failed flush: no process may go on with it.
+    /// A transaction found another store than this process left, or a flush failed: no process may go on with it.
     #[error("{0}")]
     Lost(String),
-    /// Only readers meet it.
+    /// Readers only.
     #[error("the question took so long beside writes that it has to be asked again")]
     Overtaken,
 }
@@ -65,18 +65,18 @@ impl Failure {
         self.code() == Some(ErrorCode::SystemIoFailure)
     }
 
-    /// Only who is asked, or the room on the disk, was in the way: nothing is lost, and it may be tried again.
+    /// Only another process or the room on the disk was in the way: nothing is lost, and the caller may try again.
     pub(super) fn passes(&self) -> bool {
         self.is_busy() || self.is_full() || self.code() == Some(ErrorCode::OperationInterrupted)
     }
 
-    /// This process must not use the store any more. A disk that failed once may have dropped what it was given, and
-    /// says so once; only a new process, which replays the write-ahead log, knows what there is.
+    /// This process must not use the store any more. A disk that failed once may have dropped its writes, and reports
+    /// it once; only a new process, which replays the write-ahead log, knows what is there.
     pub(super) fn is_final(&self) -> bool {
         self.is_damage() || self.is_io() || matches!(self, Self::Lost(_))
     }
 
-    /// The file is not what it was: nothing read from it counts any more.
+    /// The file has changed: nothing read from it counts any more.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::Damaged(_) => true,
@@ -84,7 +84,7 @@ impl Failure {
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
                 | rusqlite::Error::InvalidColumnType(..)
-                // Our statements are fixed: one that does not fit the schema met another one than ours.
+                // Our statements are fixed: one that does not fit the schema met another schema.
                 | rusqlite::Error::SqlInputError { .. },
             ) => true,
             Self::Lost(_) | Self::Overtaken => false,
@@ -98,7 +98,7 @@ impl Failure {
     }
 }
 
-/// The failure must have been [judged](super::files::Files::judge).
+/// The failure must have been [judged](super::files::Files::judge) before.
 impl From<Failure> for ReadError {
     fn from(failure: Failure) -> Self {
         if failure.is_final() {

@@ -1,10 +1,10 @@
-//! Whose file the store is, and whether it can be trusted: the locks that keep other processes out, and the end of it
-//! all when something is found that no process may go on with.
+//! Ownership of and trust in a store's files: the locks that keep other processes out, and the end of all use when a
+//! process finds a reason that no process may ignore.
 //!
 //! The lock that counts is on the database file itself (`flock`, another lock space than SQLite's own): other names of
-//! the same file, and a lock file that was removed, change nothing. Its descriptor is opened before SQLite's first
-//! connection and closed after the last one, because closing *any* descriptor of a file gives up the locks that SQLite
-//! has on it in this process. So nothing here opens the database again, and whatever looks at it does so by its path.
+//! the same file, and a removed lock file, change nothing. Its descriptor is opened before SQLite's first connection
+//! and closed after the last one, because closing *any* descriptor of a file releases the locks that SQLite has on it
+//! in this process. So this module never opens the database again; it examines the file by its path alone.
 
 use std::{
     fmt,
@@ -27,14 +27,14 @@ use crate::{
     fate::{Doom, Fate},
 };
 
-/// What SQLite keeps open beside the database, and goes on writing to where somebody removes it.
+/// Files that SQLite keeps open beside the database, and goes on writing to even if they are removed.
 const OF_LOG: [&str; 2] = ["-wal", "-shm"];
 
-/// A file, so that a copy of it is another one. Not the device: its number changes with a reboot.
+/// Identifies a file, so that a copy of it differs. Without the device: its number changes with a reboot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct FileIdentity {
     pub(super) inode: u64,
-    /// Nanoseconds since 1970, where the file system knows.
+    /// Nanoseconds since 1970, if the file system knows them.
     pub(super) born: Option<i64>,
 }
 
@@ -50,7 +50,7 @@ impl FileIdentity {
     }
 }
 
-/// The lock file: it says who uses a store, and keeps two processes from making one.
+/// The lock file: it names the process that uses a store, and keeps two processes from creating one.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
@@ -58,7 +58,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// One process per store: others are told so at once, instead of waiting for each other's transactions.
+    /// One process per store: others are refused at once, instead of waiting for each other's transactions.
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
         let path = names::resolved(path)?;
         let name = names::beside(&path, LOCK);
@@ -85,7 +85,7 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(cannot_lock(&name, &error)),
         }
-        // For people alone: a full disk keeps nobody out.
+        // Informational: a full disk must not prevent a start.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -121,19 +121,19 @@ fn cannot_lock(path: &Path, error: &Error) -> OpenError {
 /// A store's files, locked for this process as long as this lives, and the trust in them. Drop it after the last
 /// connection.
 pub(super) struct Files {
-    /// Also to flush what checkpoints copied.
+    /// Serves also to flush after checkpoints.
     database: File,
     lock: Lock,
     device: u64,
     identity: FileIdentity,
-    /// Device and inode of the files of the write-ahead log, once a connection keeps them.
+    /// Device and inode of the files of the write-ahead log, once a connection keeps them open.
     log: OnceLock<[(u64, u64); 2]>,
     pub(super) witness: Witness,
     pub(super) fate: Fate,
 }
 
 impl Files {
-    /// Locks a store that is there and this program's. No connection may be open yet.
+    /// Locks an existing store of this program. No connection may be open yet.
     pub(super) fn open(lock: Lock) -> Result<Self, OpenError> {
         let path = lock.path();
         let cannot = |error: Error| {
@@ -155,7 +155,7 @@ impl Files {
             Err(TryLockError::WouldBlock) => return Err(in_use(path, "")),
             Err(TryLockError::Error(error)) => return Err(cannot_lock(path, &error)),
         }
-        // The first connection, and the first change, of a file that is this program's.
+        // The first connection to a file of this program, and the first change.
         schema::check_owner(&profile::connect_raw(path)?, path)?;
         for suffix in OF_SQLITE.iter().chain(&["", WITNESS]) {
             names::make_private(&names::beside(path, suffix)).map_err(cannot)?;
@@ -182,8 +182,8 @@ impl Files {
         self.identity
     }
 
-    /// Remembers which files the write-ahead log is in. A connection must be open that stays open as long as
-    /// [`Files::check_name`] is asked.
+    /// Remembers the files of the write-ahead log. A connection must be open, and stay open as long as
+    /// [`Files::check_name`] is called.
     pub(super) fn note_log(&self) -> Result<(), OpenError> {
         let found = self.find_log().map_err(OpenError)?;
         self.log.get_or_init(|| found);
@@ -202,8 +202,9 @@ impl Files {
         Ok(found)
     }
 
-    /// The path still leads to the locked file, and nothing else does: a file that was moved away, or put in its place,
-    /// is somebody else's now. The same for its write-ahead log: what is written to a removed one is lost.
+    /// Checks that the path still leads to the locked file, and that the file has no other name: a file that was moved
+    /// away, or put in its place, belongs to another owner now. The same for its write-ahead log: writes to a removed
+    /// one are lost.
     pub(super) fn check_name(&self) -> Result<(), String> {
         let shown = self.path().display();
         let found = self
@@ -231,12 +232,12 @@ impl Files {
         self.database.sync_data()
     }
 
-    /// Ends the trust in the store: what it keeps, or what becomes of it, cannot be relied upon.
+    /// Ends the trust in the store: its content, or the effect of writes, cannot be relied upon.
     pub(super) fn fail(&self, why: impl Into<String>) {
         self.fate.doom(Doom::Failed(why.into()));
     }
 
-    /// Ends the trust if a failure says that it must end.
+    /// Ends the trust if the failure demands it.
     pub(super) fn judge(&self, failure: &Failure) {
         if failure.is_damage() {
             mark_damaged(self.path(), failure);
@@ -264,8 +265,8 @@ impl fmt::Debug for Files {
     }
 }
 
-/// Remembers over restarts that a store is damaged: until an operator has looked, it is not opened. Whatever cannot be
-/// written here is found again.
+/// Remembers over restarts that a store is damaged: until an operator has checked it, it is not opened. Damage that
+/// cannot be noted here is found again.
 pub(super) fn mark_damaged(path: &Path, failure: &Failure) {
     let mark = names::beside(path, DAMAGED);
     let Ok(mut file) = names::create_private(&mark) else {
@@ -294,7 +295,7 @@ pub(super) fn refuse_damaged(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The operator has looked.
+/// The operator has checked the store.
 pub(super) fn unmark_damaged(path: &Path) -> Result<(), OpenError> {
     let mark = names::beside(path, DAMAGED);
     match std::fs::remove_file(&mark) {

@@ -1,6 +1,6 @@
-//! The rows that a transaction adds to the log. Messages are written several in one statement, because to begin and to
-//! end a statement costs about as much as a row does: so the newest may not be written yet. Whoever reads the log in the
-//! transaction, and whoever ends it, has them [flushed](Log::flush) first.
+//! The rows that a transaction adds to the log. Batches inserts into multi-row statements (a statement costs about as
+//! much as a row), so the newest rows may still be buffered. Call [`flush`](Log::flush) before reading the log and
+//! before the commit.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use super::{
 };
 use crate::types::{Event, EventKind, Fingerprint, Role};
 
-/// Messages of one statement; its text has a row for each.
+/// Rows of one statement; its text has a group of parameters for each.
 const ROWS_AT_ONCE: usize = 8;
 
 /// The log, as one transaction adds to it.
 pub(super) struct Log<'c> {
     connection: &'c Connection,
     waiting: Vec<(Arc<Event>, Fingerprint)>,
-    /// Prepared when it is needed first: to look it up for each event would cost a fourth of what writing that does.
+    /// Prepared at the first use: a look-up for each event would cost a fourth of its write.
     one: Option<CachedStatement<'c>>,
     several: Option<CachedStatement<'c>>,
 }
@@ -35,7 +35,7 @@ impl<'c> Log<'c> {
         }
     }
 
-    /// Adds an event. Reactions have a text besides.
+    /// Adds an event. A reaction has its own text, too.
     pub(super) fn enter(
         &mut self,
         event: &Arc<Event>,
@@ -52,7 +52,7 @@ impl<'c> Log<'c> {
         Ok(())
     }
 
-    /// Writes what waits.
+    /// Writes the buffered rows.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         for (event, fingerprint) in std::mem::take(&mut self.waiting) {
             self.write(&event, fingerprint, "")?;
@@ -86,8 +86,8 @@ impl<'c> Log<'c> {
         Ok(())
     }
 
-    /// Writes exactly as many messages as one statement takes. It fails without taking its rows back, which would need
-    /// a journal of its own: the transaction does that.
+    /// Writes exactly as many messages as one statement takes. If it fails, its rows are not undone, which would need a
+    /// journal of its own: the transaction undoes them.
     fn write_waiting(&mut self) -> Result<(), Failure> {
         let statement = match &mut self.several {
             Some(statement) => statement,

@@ -1,4 +1,4 @@
-//! Single rows that both writes and reads look up, each in whatever transaction is open.
+//! Single rows that both writes and reads look up, within the caller's transaction.
 
 use rusqlite::Connection;
 
@@ -38,7 +38,7 @@ pub(super) fn head(moment: &Moment<'_>, id: ConversationId) -> Result<Option<Hea
     }))
 }
 
-/// A member now.
+/// Whether the user is a member now.
 pub(super) fn member(
     connection: &Connection,
     conversation: ConversationId,
@@ -47,7 +47,7 @@ pub(super) fn member(
     Ok(state::newest_stay(connection, conversation, user)?.filter(|stay| stay.left.is_none()))
 }
 
-/// Any of the user's intervals covers this seq.
+/// Whether any of the user's intervals covers this seq.
 pub(super) fn sees(
     connection: &Connection,
     conversation: ConversationId,
@@ -76,12 +76,12 @@ pub(super) fn reaction_of(
     })
 }
 
-/// A conversation's name now.
+/// A conversation's present name.
 pub(super) fn name(connection: &Connection, conversation: ConversationId) -> Result<Option<String>, Failure> {
     Ok(state::conversation_of(connection, conversation)?.map(|(_, rest)| rest.name))
 }
 
-/// Where in the log an event is.
+/// The position of an event.
 pub(super) fn position_at(
     moment: &Moment<'_>,
     conversation: ConversationId,
@@ -99,14 +99,14 @@ pub(super) fn position_at(
     )
 }
 
-/// The event at a position, as it is answered.
+/// The event at a position, as answers show it.
 pub(super) fn event(connection: &Connection, position: Position) -> Result<LogEntry, Failure> {
     let mut entry = stored(connection, position)?;
     erase::hide(connection, &mut entry.event)?;
     Ok(entry)
 }
 
-/// The same as the log has it, perhaps with a body that waits to be erased: for nobody's eyes.
+/// The event as the log has it, perhaps with a body that waits to be erased: it must not be shown.
 pub(super) fn stored(connection: &Connection, position: Position) -> Result<LogEntry, Failure> {
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
@@ -132,7 +132,7 @@ pub(super) fn event_at(
     Ok(Some(entry))
 }
 
-/// Where the event is that the same request made before, if the index has it.
+/// The position of the event that the same request made, if it is indexed.
 pub(super) fn position_by_request(
     connection: &Connection,
     conversation: ConversationId,
@@ -166,7 +166,7 @@ pub(super) fn ordinal_at(
 }
 
 impl Cursor {
-    /// Sending is having read.
+    /// Sending marks everything before the message as read and delivered for the sender.
     pub(in crate::sqlite) fn with_sent(self, sent: Option<&Entry>) -> Self {
         sent.map_or(self, |sent| Self {
             delivered: self.delivered.max(sent.seq),
@@ -177,7 +177,7 @@ impl Cursor {
     }
 }
 
-/// The cursor of somebody who is or was a member.
+/// The cursor of a present or former member.
 pub(super) fn cursor(
     moment: &Moment<'_>,
     conversation: ConversationId,
@@ -227,12 +227,12 @@ pub(super) fn sessions(connection: &Connection, user: UserId) -> Result<Vec<Sess
             user.0
         )));
     }
-    // Not by SQL: ids above 2^63 are negative there.
+    // Not in SQL: ids above 2^63 are negative there.
     sessions.sort_by_key(|session| session.id);
     Ok(sessions)
 }
 
-/// The newest position given.
+/// The newest position assigned.
 pub(super) fn position(connection: &Connection) -> Result<Position, Failure> {
     Ok(standing::read(connection)?.position)
 }

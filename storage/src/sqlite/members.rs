@@ -1,5 +1,5 @@
-//! Lists of a conversation's members, none of whom is missing unnoticed.
-//! It must never tell anybody's cursor from a row that is not proven.
+//! Lists of a conversation's members, of which none can be missing unnoticed. It must never report a cursor from an
+//! unproven row.
 
 use super::{
     failure::Failure,
@@ -51,7 +51,7 @@ pub(super) fn page(
             user,
         })
     })?;
-    // The end of the list proves that none is missing.
+    // The end of the list proves that no member is missing.
     if members.len() < limit {
         count(moment, conversation)?;
     }
@@ -79,7 +79,7 @@ fn missing(conversation: ConversationId) -> Failure {
     Failure::damaged(format!("members of conversation {} are missing", conversation.0))
 }
 
-/// Who sees something of the conversation from a seq on: its members, and those who went there or later.
+/// The users who see part of the conversation from a seq on: its members, and those who went at that seq or later.
 pub(super) fn intervals(
     moment: &Moment<'_>,
     conversation: ConversationId,

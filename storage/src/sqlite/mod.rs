@@ -1,9 +1,9 @@
-//! The store in one SQLite file: its opening, its options and who may use it.
+//! The store in one SQLite file: opening, options and ownership.
 //!
 //! The log is `events`, appended in commit order. `derive` makes the state of conversations from it in the same
-//! transaction; the index, by which events are found and heads known, is written `behind` it, and what it lacks
-//! is `recent`. One connection writes, others only read, one copies the write-ahead log into the database beside
-//! them. Nothing here may acknowledge what SQLite has not flushed.
+//! transaction. The index, which finds events and heads, is written `behind` the log; events that are not indexed yet
+//! are in `recent`. One connection writes, others only read, and one copies the write-ahead log into the database.
+//! Nothing here may acknowledge a commit that SQLite has not flushed.
 
 mod append;
 pub mod backup;
@@ -76,7 +76,7 @@ use reader::SqliteReader;
 use recent::Recent;
 use writer::SqliteWriter;
 
-/// Names a store and the order of its log.
+/// The names of a store and of the order of its log.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Identity {
     /// See [`Store::epoch`].
@@ -89,7 +89,7 @@ impl Identity {
     /// Both drawn from the system's source of randomness, both below 2^63 and never 0.
     ///
     /// # Errors
-    /// The system has no randomness to give.
+    /// The system has no randomness.
     pub fn random() -> Result<Self, OpenError> {
         let draw = || {
             getrandom::u64()
@@ -106,20 +106,20 @@ impl Identity {
 /// How to open a [`SqliteStore`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SqliteOptions {
-    /// The database file, made where there is nothing at all. Its directory must exist, on a local file system.
-    /// Files of the same name with `-wal`, `-shm`, `.lock` and `.witness` added stand beside it; the first belongs to
-    /// it, and the last tells whether anything was lost.
+    /// The database file, created if there is nothing at all. Its directory must exist, on a local file system. Files
+    /// of the same name with `-wal`, `-shm`, `.lock` and `.witness` added stand beside it; the first is part of the
+    /// data, and the last tells whether commits were lost.
     pub path: PathBuf,
-    /// Enforced from now on; what is in the store already may exceed them.
+    /// The limits, enforced from now on; existing data may exceed them.
     pub rules: Rules,
-    /// What a new database is called; one that exists keeps its own. Both are random where the epoch is 0.
+    /// The identity of a new database; an existing one keeps its own. Both numbers are random if the epoch is 0.
     pub identity: Identity,
     /// Memory for the writer's pages, in KiB.
     pub writer_cache_kib: u32,
     /// Memory for each reader's pages, in KiB.
     pub reader_cache_kib: u32,
-    /// Events whose index is written together, in slices beside later commits. Up to twice as many are in memory,
-    /// about 300 bytes each, and are indexed when the store is opened after a crash.
+    /// Events whose index is written together, in slices beside later commits. Up to twice as many are in memory, about
+    /// 300 bytes each, and are indexed when the store is opened after a crash.
     pub index_events: u32,
 }
 
@@ -146,17 +146,17 @@ pub struct SqliteStore {
     recent: Arc<Recent>,
     checkpointer: Mutex<Checkpointer>,
     writer_taken: AtomicBool,
-    /// After the connections.
+    /// Dropped after the connections.
     files: Arc<Files>,
 }
 
 impl SqliteStore {
-    /// Opens a database, or makes one where there is nothing at all. Brings its schema up to date, and what is derived
-    /// from its log, and begins a generation of its past.
+    /// Opens a database, or creates one if there is nothing at all. Migrates its schema, brings the derived tables up
+    /// to its log, and begins a generation of its past.
     ///
     /// # Errors
-    /// Another process has it open, it is not this program's or of a newer version, it is damaged or what is left of
-    /// one, or the file system does not give what durability rests on.
+    /// Another process has it open, it is not this program's or of a newer version, it is damaged or the remains of
+    /// one, or the file system does not give the guarantees that durability needs.
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
         let path = options.path.clone();
         Self::open_as_it_is(options).map_err(|error| room::explained(error, &path))
@@ -189,7 +189,7 @@ impl SqliteStore {
         })
     }
 
-    /// A connection could not be opened: it may have met damage, which ends the trust of everybody.
+    /// A connection could not be opened: it may have met damage, which ends the trust for all.
     fn judge_opening(&self) {
         let Ok(connection) = profile::connect_raw(&self.options.path) else {
             return;
@@ -290,16 +290,16 @@ impl Store for SqliteStore {
     }
 }
 
-/// Locks the files of a store that is there and opens the first connection. The files are dropped last.
+/// Locks the files of an existing store and opens the first connection. The files are dropped last.
 fn open_files(lock: Lock, cache_kib: u32) -> Result<(Files, Connection), OpenError> {
     files::refuse_damaged(lock.path())?;
     let files = Files::open(lock)?;
-    // The profile writes to the file, so it comes after the question whose file it is.
+    // The pragmas write to the file, so ownership is checked before.
     let connection = profile::connect(files.path(), Use::Write, cache_kib)?;
     Ok((files, connection))
 }
 
-/// Makes a new store. It gets its name when it is whole.
+/// Creates a store. It gets its name when it is whole.
 fn make(path: &Path, identity: Identity) -> Result<(), OpenError> {
     let new = Unnamed::store(path)?;
     let file = files::FileIdentity::of(new.file())
@@ -316,7 +316,7 @@ fn make(path: &Path, identity: Identity) -> Result<(), OpenError> {
     new.publish()
 }
 
-/// Makes what is missing of the index.
+/// Writes the missing part of the index.
 fn catch_up(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     rebuild::catch_up(connection, path).map_err(|failure| {
         OpenError(format!(

@@ -1,5 +1,5 @@
-//! The files of a store: their names, and how a file gets its name last, when all of it is on the disk.
-//! Nothing here may open a database that SQLite has open in this process: closing it again gives up SQLite's locks.
+//! The files of a store: their names, and the naming of a file at the end, when all of it is on the disk. Nothing here
+//! may open a database that SQLite has open in this process: closing it again releases SQLite's locks.
 
 use std::{
     ffi::OsString,
@@ -16,13 +16,13 @@ use rustix::{
 
 use crate::error::OpenError;
 
-/// For this user alone, whatever the umask and the directory.
+/// For this user alone, whatever the umask and the directory allow.
 const PRIVATE: u32 = 0o600;
-/// What SQLite keeps beside a database. Without it they mean nothing, and it may mean nothing without them.
+/// SQLite's files beside a database. They mean nothing without it, and it may be incomplete without them.
 pub(super) const OF_SQLITE: [&str; 3] = ["-wal", "-shm", "-journal"];
-/// A store that is being made.
+/// A store under construction.
 const NEW: &str = ".new";
-/// A copy that is being made, of a backup or a restore.
+/// A copy under construction, of a backup or a restore.
 const PARTIAL: &str = ".partial";
 /// See `witness.rs`.
 pub(super) const WITNESS: &str = ".witness";
@@ -31,7 +31,7 @@ pub(super) const DAMAGED: &str = ".damaged";
 /// See `files.rs`.
 pub(super) const LOCK: &str = ".lock";
 
-/// What is at a path where a store may be.
+/// What exists at a path for a store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Found {
     Nothing,
@@ -46,7 +46,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The path without symbolic links, as SQLite takes it: its files stand beside what the links lead to.
+/// The path without symbolic links, as SQLite takes it: its files stand beside the target of the links.
 pub(super) fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
     match path.symlink_metadata() {
         Ok(found) if found.is_symlink() => path.canonicalize().map_err(|error| {
@@ -59,7 +59,7 @@ pub(super) fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
     }
 }
 
-/// Tells a store from nothing at all, and refuses everything between the two: it may be what is left of a store.
+/// Distinguishes a store from nothing at all, and refuses everything between the two: it may be the remains of a store.
 pub(super) fn examine(path: &Path) -> Result<Found, OpenError> {
     let shown = path.display();
     let found = match path.metadata() {
@@ -85,7 +85,7 @@ pub(super) fn examine(path: &Path) -> Result<Found, OpenError> {
     Ok(Found::File)
 }
 
-/// There is no database: nor may there be anything that belongs to one.
+/// There is no database, so there must be none of its files either.
 fn nothing_at(path: &Path) -> Result<Found, OpenError> {
     for suffix in OF_SQLITE {
         let orphan = beside(path, suffix);
@@ -124,23 +124,23 @@ fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// A file that does not have its name yet. It is removed unless it gets it.
+/// A file without its final name. It is removed unless it gets the name.
 #[derive(Debug)]
 pub(super) struct Unnamed {
     path: PathBuf,
     name: PathBuf,
-    /// Opened before SQLite opens the file. The lock on it tells a file that is being made from one that is left.
+    /// Opened before SQLite opens the file. The lock on it distinguishes a file under construction from a remnant.
     file: File,
     named: bool,
 }
 
 impl Unnamed {
-    /// For a store that is to be named `name`.
+    /// For a store with the final name `name`.
     pub(super) fn store(name: &Path) -> Result<Self, OpenError> {
         Self::create(name, NEW)
     }
 
-    /// For a copy that is to be named `name`.
+    /// For a copy with the final name `name`.
     pub(super) fn copy(name: &Path) -> Result<Self, OpenError> {
         Self::create(name, PARTIAL)
     }
@@ -156,7 +156,7 @@ impl Unnamed {
         if let Ok(left) = File::open(&path) {
             left.try_lock()
                 .map_err(|_| OpenError(format!("{} is being made by another process", path.display())))?;
-            // Nobody has been told of it: it never had its name.
+            // No user was ever told of it: it never had its name.
             remove(&path).map_err(cannot)?;
         }
         let file = create_private(&path).map_err(cannot)?;
@@ -178,7 +178,7 @@ impl Unnamed {
         &self.file
     }
 
-    /// Gives the file its name, unless that is taken. Its connections must be closed, and nothing of it in a journal.
+    /// Gives the file its name, unless the name is taken. Its connections must be closed, and its journal empty.
     pub(super) fn publish(mut self) -> Result<(), OpenError> {
         let cannot = |error: Error| {
             OpenError(format!(
@@ -209,11 +209,12 @@ fn remove(path: &Path) -> std::io::Result<()> {
     std::fs::remove_file(path)
 }
 
-/// Renames a file; an error if there is one of the new name.
+/// Renames a file; an error if the new name exists.
 fn rename_to_nothing(from: &Path, to: &Path) -> std::io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            // The file system cannot do it at once. Ended between the two, the file has two names, which is refused.
+            // The file system cannot do it in one step. If it is interrupted between the two, the file has two names,
+            // which a start refuses.
             std::fs::hard_link(from, to)?;
             std::fs::remove_file(from)
         }
@@ -221,7 +222,7 @@ fn rename_to_nothing(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-/// A new file for this user alone, and for that one to read and write, whatever the umask takes.
+/// A new file that this user alone can read and write, whatever the umask is.
 pub(super) fn create_private(path: &Path) -> std::io::Result<File> {
     let file = File::options()
         .read(true)
@@ -235,7 +236,7 @@ pub(super) fn create_private(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Takes a file that is there from everybody else. One that is not there is none of its business.
+/// Makes an existing file private to this user. Does nothing if there is no file.
 pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
     let found = match path.metadata() {
         Ok(found) => found,
@@ -256,7 +257,7 @@ pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A new name is durable only with its directory.
+/// A new name is durable only after its directory is flushed.
 pub(super) fn sync_directory(path: &Path) -> std::io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -1,4 +1,4 @@
-//! What an operator asks about the past of a store, and does to it while no daemon uses it.
+//! An operator's commands about the past of a store that no daemon uses.
 
 use std::path::Path;
 
@@ -43,11 +43,11 @@ pub fn report(path: &Path) -> Result<PastReport, OpenError> {
     Ok(report)
 }
 
-/// Makes a new past of the store at `path`, which nobody uses: a new epoch, log id, generation and token key. Every
-/// device starts over.
+/// Makes a new past of the store at `path`, which must not be in use: a new epoch, log id, generation and token key.
+/// Every device starts over.
 ///
 /// # Errors
-/// There is no store, somebody uses it, or it is damaged.
+/// There is no store, it is in use, or it is damaged.
 pub fn begin_past(path: &Path, why: &str) -> Result<PastReport, OpenError> {
     let lock = Lock::take(path)?;
     files::refuse_damaged(lock.path())?;
@@ -63,11 +63,11 @@ pub fn begin_past(path: &Path, why: &str) -> Result<PastReport, OpenError> {
     past::report(&connection).map_err(refused(path))
 }
 
-/// Checks all of the store at `path`, which nobody uses, and then vouches for it: the file is the one that the store is
-/// in, although it was moved, and what [`report`] remarked is known. What a witness says still counts at the next start.
+/// Checks all of the store at `path`, which must not be in use, and then vouches for it: the store is in this file,
+/// although it was moved, and the remarks of [`report`] are known. A witness still counts at the next start.
 ///
 /// # Errors
-/// There is no store, somebody uses it, or it is damaged.
+/// There is no store, it is in use, or it is damaged.
 pub fn keep_past(path: &Path) -> Result<PastReport, OpenError> {
     let (files, mut connection) = open(Lock::take(path)?)?;
     check::whole(&connection, files.path())?;

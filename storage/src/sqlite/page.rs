@@ -1,6 +1,5 @@
-//! A page of a conversation's log as one user may see it.
-//! It must never show an event, an edit or a reaction from outside the viewer's stays, and never read more of either
-//! than the page needs.
+//! A page of a conversation's log as one user may see it. It must never show an event, an edit or a reaction from
+//! outside the viewer's membership intervals, and never read more of either than the page needs.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -27,7 +26,7 @@ pub(super) struct Wanted {
     pub(super) body_bytes_max: usize,
 }
 
-/// To be called within a transaction. `None` for someone who never was a member.
+/// Call this within a transaction. `None` for a user who never was a member.
 pub(super) fn read(moment: &Moment<'_>, wanted: &Wanted) -> Result<Option<EventPage>, Failure> {
     let Some(newest) = stays::newest(moment, wanted.conversation, wanted.viewer)? else {
         return Ok(None);
@@ -35,7 +34,7 @@ pub(super) fn read(moment: &Moment<'_>, wanted: &Wanted) -> Result<Option<EventP
     let head = newest.stay.seen.last;
     let asked = asked(wanted.from, wanted.direction, head);
     let stays = Stays::new(moment, wanted.conversation, wanted.viewer, newest);
-    // One more than there is room for, to know that the page ends before it.
+    // One more than there is room for, to learn whether the page ends before it.
     let mut walk = Walk::new(asked, wanted.direction, wanted.limit.saturating_add(1));
     let begin = match wanted.direction {
         Direction::Forward => asked.first,
@@ -64,7 +63,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads what is seen of a stay. False once the page is full.
+    /// Reads the visible events of an interval. False once the page is full.
     fn read_stretch(&mut self, seen: Stretch, stay: Stay) -> Result<bool, Failure> {
         let of_all = self.counts(seen)?;
         let places = places(self.moment, self.wanted, seen)?;
@@ -83,7 +82,7 @@ impl Reading<'_> {
             self.check_place(&event, seq)?;
             let none = Counts::none(event.conversation, event.seq);
             let counts = of_all.get(&event.seq).copied().unwrap_or(none);
-            // Whoever was not away since sees all edits and reactions.
+            // A viewer who was not away since then sees all edits and reactions.
             let looked_through = if stay.open {
                 0
             } else {
@@ -117,7 +116,7 @@ impl Reading<'_> {
         Ok(true)
     }
 
-    /// The event is the one that was looked for: a log has no holes.
+    /// Checks that the event is the one that was looked for: a log has no holes.
     fn check_place(&self, event: &Event, seq: u64) -> Result<(), Failure> {
         if (event.conversation, event.seq.0) == (self.wanted.conversation, seq) {
             return Ok(());
@@ -128,7 +127,7 @@ impl Reading<'_> {
         )))
     }
 
-    /// Of those messages that have edits or reactions.
+    /// Of the messages that have edits or reactions.
     fn counts(&self, seqs: Stretch) -> Result<HashMap<Seq, Counts>, Failure> {
         let key = [
             sql(self.wanted.conversation.0),
@@ -175,7 +174,7 @@ impl Reading<'_> {
         Ok(None)
     }
 
-    /// The edit of an event that is said to be at this place.
+    /// The edit whose event should be at this position.
     fn edit(&self, target: &Event, position: Position, seq: Seq) -> Result<RevisionView, Failure> {
         let edit = lookup::event(self.moment.connection, position)?.event;
         let is_it = edit.kind == EventKind::Edit
@@ -186,7 +185,7 @@ impl Reading<'_> {
         Ok(RevisionView { seq, body: edit.body })
     }
 
-    /// The reactions to list where the viewer sees all.
+    /// The reactions to list for a viewer who sees all.
     fn newest_reactions(&self, counts: &Counts) -> Result<Vec<ReactionView>, Failure> {
         let mut statement = self.moment.connection.prepare_cached(concat!(
             "SELECT ",
@@ -204,7 +203,7 @@ impl Reading<'_> {
         Ok(listed)
     }
 
-    /// The reactions to list of those that the viewer may see, and how many these are.
+    /// The reactions to list for a viewer who sees some, and the number of those that they see.
     fn seen_reactions(&mut self, counts: &Counts) -> Result<(Vec<ReactionView>, u64), Failure> {
         let mut statement = self.moment.connection.prepare_cached(concat!(
             "SELECT ",
@@ -252,7 +251,7 @@ fn reaction(row: &rusqlite::Row<'_>) -> Result<ReactionView, Failure> {
     })
 }
 
-/// As many reactions were found as there are.
+/// Checks that all counted reactions were found.
 fn all_of(found: u64, expected: u64, counts: &Counts) -> Result<(), Failure> {
     if found == expected {
         return Ok(());
@@ -263,8 +262,8 @@ fn all_of(found: u64, expected: u64, counts: &Counts) -> Result<(), Failure> {
     )))
 }
 
-/// Where the events of a stretch are, in the direction of reading: those that the index has, and the newest, which it
-/// does not.
+/// The positions of a range of events, in the direction of reading: those that are indexed, and the newest, which are
+/// not.
 fn places(moment: &Moment<'_>, wanted: &Wanted, stretch: Stretch) -> Result<Vec<Position>, Failure> {
     let seqs = stretch.first..=stretch.last;
     let recent = moment

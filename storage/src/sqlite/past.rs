@@ -1,8 +1,8 @@
-//! Which past the store has: its generations, and the new past that begins when the file is not the one it was or lacks
-//! what was acknowledged. `docs/RELIABILITY.md` has the design.
+//! The store's past: its generations, and the new past that begins when the file is another one or lacks acknowledged
+//! commits. `docs/RELIABILITY.md` has the design.
 //!
-//! It owns the tables `store` (but position, chain and watermark, which commits move) and `generations`. It must never
-//! let a process acknowledge anything before the generation of that process is durable.
+//! It owns the tables `store` (except position, chain and watermark, which commits move) and `generations`. It must
+//! never let a process acknowledge anything before the generation of that process is durable.
 
 mod finding;
 
@@ -23,7 +23,7 @@ use crate::{
     types::Position,
 };
 
-/// The past that a process lives in.
+/// The past in which a process lives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Past {
     pub(super) identity: Identity,
@@ -32,7 +32,7 @@ pub(super) struct Past {
     pub(super) standing: Standing,
 }
 
-/// The names of a past that begins.
+/// The names of a new past.
 struct Drawn {
     identity: Identity,
     key: TokenKey,
@@ -60,7 +60,7 @@ fn draw_generation() -> Result<Generation, OpenError> {
     Ok(Generation(Identity::random()?.epoch))
 }
 
-/// Makes the rows of a new store, its first generation included.
+/// Writes the rows of a new store, including its first generation.
 pub(super) fn found(
     connection: &Connection,
     identity: Identity,
@@ -91,7 +91,7 @@ pub(super) fn found(
     Ok(insert()?)
 }
 
-/// Writes a generation of what `store` says now.
+/// Writes a generation with the present values of `store`.
 fn enter(
     connection: &Connection,
     generation: Generation,
@@ -119,7 +119,7 @@ fn sum_of(key: TokenKey) -> u64 {
     Sum::new().bytes(&key.0).finish()
 }
 
-/// The generation that began last.
+/// The newest generation.
 #[derive(Clone, Copy, Debug)]
 struct Newest {
     generation: Generation,
@@ -152,7 +152,7 @@ fn newest(connection: &Connection) -> Result<Newest, Failure> {
     .ok_or_else(|| Failure::damaged("the table `generations` is empty"))
 }
 
-/// The file is of one piece: what comes from a write-ahead log of another store, or of another time, contradicts.
+/// Checks that the file is of one piece: pages from a write-ahead log of another store, or of another time, contradict.
 fn check_newest(past: &Past, newest: &Newest) -> Result<(), Failure> {
     let standing = &past.standing;
     if newest.identity != past.identity || newest.key_sum != sum_of(past.key) {
@@ -168,7 +168,7 @@ fn check_newest(past: &Past, newest: &Newest) -> Result<(), Failure> {
     )))
 }
 
-/// Begins this process's generation, of the past there is or of a new one, in one transaction, and takes over the
+/// Begins this process's generation, of the present past or of a new one, in one transaction, and takes over the
 /// witness. No other connection of this process may be open.
 pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, OpenError> {
     let path = files.path().display();
@@ -220,7 +220,7 @@ pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, 
              out what happened to the disk, restore a newer backup if there is one, and confirm with `imserver past \
              keep`"
         ),
-        // Of a store that has seen its making and this start, nothing can be missing.
+        // A store that has seen only its creation and this start can lack nothing.
         (Finding::Sound(Some(silent)), None) if past.standing.commits > 2 => log::info!("{path}: {silent}"),
         _ => {}
     }
@@ -231,7 +231,7 @@ pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, 
     Ok(past)
 }
 
-/// Nothing more comes into a generation.
+/// Ends a generation: nothing more belongs to it.
 fn end(connection: &Connection, generation: Generation) -> Result<(), Failure> {
     connection.execute(
         "UPDATE generations SET ends = (SELECT position FROM store) WHERE id = ?1",
@@ -240,7 +240,7 @@ fn end(connection: &Connection, generation: Generation) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts a new past in the place of the one there is.
+/// Replaces the present past by a new one.
 fn replace(
     connection: &Connection,
     drawn: &Drawn,
@@ -263,7 +263,7 @@ fn replace(
     enter(connection, drawn.generation, file, why, unconfirmed)
 }
 
-/// Makes a new past of a store in a new file, where that was asked for, so that nobody needs to confirm it.
+/// Gives a store in a new file a new past on request, so that no operator needs to confirm it.
 pub(super) fn begin_anew(connection: &Connection, file: FileIdentity, why: &str) -> Result<(), OpenError> {
     let drawn = Drawn::new()?;
     let transaction = || -> Result<(), Failure> {
@@ -274,7 +274,7 @@ pub(super) fn begin_anew(connection: &Connection, file: FileIdentity, why: &str)
     Ok(transaction()?)
 }
 
-/// Makes a new past while this process lives in the old one. Nothing, if another one was made already.
+/// Makes a new past while this process lives in the old one. Does nothing if another one was made already.
 pub(super) fn abandon(connection: &mut Connection, lived_in: u64, why: &str) -> Result<(), OpenError> {
     let drawn = Drawn::new()?;
     let mut work = || -> Result<(), Failure> {
@@ -288,7 +288,7 @@ pub(super) fn abandon(connection: &mut Connection, lived_in: u64, why: &str) -> 
     Ok(work()?)
 }
 
-/// The past as the store has it.
+/// The past according to the store.
 pub(super) fn read(connection: &Connection) -> Result<Past, Failure> {
     let standing = standing::read(connection)?;
     let mut statement = connection.prepare("SELECT epoch, log_id, token_key FROM store")?;
@@ -305,7 +305,7 @@ pub(super) fn read(connection: &Connection) -> Result<Past, Failure> {
     .ok_or_else(|| Failure::damaged("the table `store` is empty"))
 }
 
-/// See [`Reader::testimony`](crate::Reader::testimony). To be called within a transaction.
+/// See [`Reader::testimony`](crate::Reader::testimony). Call this within a transaction.
 pub(super) fn testimony(connection: &Connection, claim: Claim) -> Result<Testimony, Failure> {
     let now = standing::read(connection)?;
     let ends = connection
@@ -326,7 +326,7 @@ pub(super) fn testimony(connection: &Connection, claim: Claim) -> Result<Testimo
     })
 }
 
-/// The past, for people.
+/// The past, for an operator.
 pub(super) fn report(connection: &Connection) -> Result<PastReport, Failure> {
     let past = read(connection)?;
     let mut statement = connection
@@ -357,7 +357,7 @@ pub(super) fn report(connection: &Connection) -> Result<PastReport, Failure> {
     })
 }
 
-/// The operator vouches for the past as it is: the file is the one that the store is in, and all remarks were read.
+/// The operator vouches for the past: the store is in this file, and all remarks were read.
 pub(super) fn keep(connection: &mut Connection, file: FileIdentity) -> Result<(), Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let last = newest(&transaction)?;

@@ -150,7 +150,7 @@ pub(super) fn touch(connection: &Connection, touched: &[(SessionId, Timestamp)])
         let found = first(read.query([sql(id.0)])?, |row| {
             Ok((row::session(row)?, row::token_hash(row)?))
         })?;
-        // Not by SQL: times above 2^63 are negative there.
+        // Not in SQL: times above 2^63 are negative there.
         if let Some((mut session, token_hash)) = found.filter(|(session, _)| session.last_seen_at < *at) {
             session.last_seen_at = *at;
             write.execute([sql(id.0), sql(at.0), sql(sum::of_session(&session, &token_hash))])?;

@@ -1,5 +1,5 @@
-//! How every connection is opened: the settings that the store's promises rest on, each set and read back.
-//! It must never hand out a connection whose settings it has not verified.
+//! The pragmas of every connection: the settings that the store's promises rest on, each set and read back. It must
+//! never hand out a connection whose settings it has not verified.
 
 use std::{path::Path, time::Duration};
 
@@ -13,10 +13,10 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 const BUSY_TIMEOUT: Duration = Duration::from_millis(2_000);
 /// The WAL file is cut back to this when it restarts.
 pub(super) const WAL_BYTES_KEPT: i64 = 64 << 20;
-/// More than there are statements in this crate.
+/// More than the number of statements in this crate.
 const CACHED_STATEMENTS: usize = 128;
 
-/// What a connection is for.
+/// The use of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Use {
     Write,
@@ -24,24 +24,26 @@ pub(super) enum Use {
     Checkpoint,
 }
 
-/// Opens a connection to a file that is there, and changes nothing.
+/// Opens a connection to an existing file, and changes nothing.
 pub(super) fn connect_raw(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let fail = |error: rusqlite::Error| cannot_open(path, &error);
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
-    // The last connection would copy the write-ahead log and remove it, whatever became of that: see `checkpoint.rs`.
+    // Without this the last connection would copy the write-ahead log and remove it, even after a failed copy: see
+    // `checkpoint.rs`.
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(fail)?;
-    // Also of what a copy is made with: a body that is erased later must not survive in the free part of a page.
+    // Copies are made with this connection, too: a body that is erased later must not survive in the free part of a
+    // page.
     connection
         .execute_batch("PRAGMA secure_delete = 1")
         .map_err(fail)?;
     Ok(connection)
 }
 
-/// Closes the only connection to a file that was made with [`connect_raw`]: afterwards all of it is in that file.
+/// Closes the only connection to a file that was made with [`connect_raw`]; afterwards all data is in that file.
 pub(super) fn close(connection: Connection, path: &Path) -> Result<(), OpenError> {
     let fail = |error: rusqlite::Error| cannot_open(path, &error);
     let mode: String = connection
@@ -56,7 +58,7 @@ pub(super) fn close(connection: Connection, path: &Path) -> Result<(), OpenError
     connection.close().map_err(|(_, error)| fail(error))
 }
 
-/// Opens a connection with the whole profile.
+/// Opens a connection with all settings.
 pub(super) fn connect(path: &Path, what_for: Use, cache_kib: u32) -> Result<Connection, OpenError> {
     let fail = |error: rusqlite::Error| cannot_open(path, &error);
     let connection = connect_raw(path)?;
@@ -80,7 +82,7 @@ pub(super) fn connect(path: &Path, what_for: Use, cache_kib: u32) -> Result<Conn
     Ok(connection)
 }
 
-/// A pragma, what to set it to, and what it answers then.
+/// A pragma, the value to set, and the answer that is expected then.
 pub(super) struct Setting {
     pub(super) name: &'static str,
     value: String,
@@ -118,7 +120,7 @@ impl Setting {
     }
 
     pub(super) fn read_back(&self, connection: &Connection) -> rusqlite::Result<String> {
-        // Where nothing can be mapped into memory, SQLite answers nothing.
+        // If no memory can be mapped, SQLite answers nothing.
         let mut found = String::from(if self.name == "mmap_size" { "0" } else { "" });
         connection.pragma_query(None, self.name, |row| {
             found = match row.get_ref(0)? {
@@ -134,7 +136,7 @@ impl Setting {
 
 pub(super) fn settings(what_for: Use, cache_kib: u32) -> Vec<Setting> {
     let mut all = vec![
-        // First: on a damaged file nothing else is worth trying.
+        // First: on a damaged file no other setting is worth trying.
         Setting::plain("cell_size_check", 1),
         Setting::plain("trusted_schema", 0),
         Setting::plain("mmap_size", 0),
@@ -156,7 +158,7 @@ pub(super) fn settings(what_for: Use, cache_kib: u32) -> Vec<Setting> {
     all
 }
 
-/// The library is new enough.
+/// Checks that the library is new enough.
 pub(super) fn check_version() -> Result<(), OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError(format!(
@@ -167,7 +169,7 @@ pub(super) fn check_version() -> Result<(), OpenError> {
     Ok(())
 }
 
-/// An opening error in words for whoever runs the server.
+/// An error of opening, in words for the operator.
 pub(super) fn cannot_open(path: &Path, error: &rusqlite::Error) -> OpenError {
     let path = path.display();
     OpenError(match error.sqlite_error_code() {

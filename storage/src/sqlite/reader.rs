@@ -1,5 +1,5 @@
-//! The reading end: each question in one read transaction, so that all of an answer is of one moment.
-//! Its connection cannot write.
+//! The reading end: each query in one read transaction, so that an answer is of one moment. Its connection cannot
+//! write.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl SqliteReader {
         }
     }
 
-    /// Asks, and passes on at once what says that the store is to be trusted no more.
+    /// Runs a query, and reports a failure that ends the trust in the store at once.
     fn answer<T>(&mut self, ask: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, ReadError> {
         let answer = ask(self);
         self.files.judged(answer)
@@ -64,7 +64,7 @@ impl Reader for SqliteReader {
 
     fn testimony(&mut self, claim: Claim) -> Result<Testimony, ReadError> {
         self.answer(|reader| {
-            // Two rows of one moment.
+            // Two rows of the same snapshot.
             let transaction = reader.connection.transaction()?;
             past::testimony(&transaction, claim)
         })

@@ -1,6 +1,6 @@
-//! Brings what follows from the log up to it when a store is opened. After an orderly end there is nothing to do,
-//! after any other the index of the newest events is missing. Where the watermark was set to 0, index and state are
-//! made anew from the first event on.
+//! Brings index and state up to the log when a store is opened. After a clean end there is nothing to do; after any
+//! other the index of the newest events is missing. If the watermark was set to 0, index and state are rebuilt from the
+//! first event on.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use super::{
 /// Events replayed in one transaction.
 const SLICE_EVENTS: i64 = 10_000;
 
-/// How far the log and what follows from it have got.
+/// How far the log, the index and the state have got.
 #[derive(Debug)]
 struct Progress {
     position: u64,
@@ -53,12 +53,12 @@ pub(super) fn catch_up(connection: &Connection, path: &Path) -> Result<(), Failu
     while done < progress.newest_event {
         let transaction = connection.unchecked_transaction()?;
         done = replay_slice(&transaction, done, anew)?;
-        // The state of a store that is made anew counts only as a whole: whoever is interrupted begins again.
+        // A rebuilt state counts only when it is complete: an interrupted rebuild begins again.
         if !anew {
             standing::set_watermark(&transaction, done)?;
         }
         transaction.commit()?;
-        // Nothing else copies the write-ahead log yet.
+        // No other thread copies the write-ahead log yet.
         checkpoint::finish_copying(connection)?;
     }
     standing::set_watermark(connection, progress.position)
@@ -71,7 +71,7 @@ fn replay_slice(connection: &Connection, after: u64, anew: bool) -> Result<u64, 
         event_columns!(),
         " FROM events e WHERE e.position > ?1 ORDER BY e.position LIMIT ?2"
     ))?;
-    // Collected first: applying a recall changes the table that would be read.
+    // Collected first, because applying a recall changes the table that is being read.
     let entries = row::collect(statement.query([sql(after), SLICE_EVENTS])?, row::event)?;
     if anew {
         for entry in &entries {
@@ -84,7 +84,7 @@ fn replay_slice(connection: &Connection, after: u64, anew: bool) -> Result<u64, 
     last.ok_or_else(|| Failure::damaged("events vanished while they were read"))
 }
 
-/// State and index of one event: those after it may build on both.
+/// Writes state and index of one event: later events may build on both.
 fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), Failure> {
     let recent = Recent::default();
     let moment = Moment {

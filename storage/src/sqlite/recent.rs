@@ -1,9 +1,9 @@
-//! Events that are in the log while their index is not written yet: the newest of each conversation, in memory.
-//! The writer enters them before it commits, readers unite them with what their own transaction sees.
+//! The unindexed events: events that are in the log while their index is not written yet, in memory, by conversation.
+//! The writer enters them before it commits; readers unite them with the tables that their own transaction sees.
 //!
-//! A reader takes every entry up to the position that its transaction reads, and none above, so it does not
-//! matter what was entered since, nor whether that was committed. An entry whose index has been written stays until no
-//! transaction is open that began before that. Nothing in here is asked whether something was committed.
+//! A reader takes every entry up to the position that its transaction reads, and none above, so later entries do not
+//! matter, committed or not. An entry stays after its index has been written until no transaction is open that began
+//! before that. Being listed here does not mean being committed; readers decide that by their transaction's position.
 
 #[cfg(test)]
 mod model;
@@ -27,10 +27,10 @@ use crate::{
     types::{ClientId, ConversationId, Position, Seq, Timestamp, UserId},
 };
 
-/// Entries kept for readers at most. A read that began so long ago is refused.
+/// Entries kept for readers, at most. A read that began too long ago is refused.
 const ENTRIES_MAX: usize = 1 << 17;
 
-/// An event's place, and what its conversation's head is when it is the newest.
+/// An event's place, and its conversation's head if it is the newest.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Entry {
     pub(super) seq: Seq,
@@ -42,7 +42,7 @@ pub(super) struct Entry {
     pub(super) client_id: ClientId,
 }
 
-/// The newest events of one conversation: their seqs follow each other.
+/// The newest events of one conversation; their seqs are consecutive.
 type Newest = VecDeque<Entry>;
 
 #[derive(Debug, Default)]
@@ -51,20 +51,20 @@ struct State {
     entries: usize,
     /// Slices of the index that were committed.
     slices: u64,
-    /// What they wrote, by their numbers, until no reader needs it here.
+    /// The entries that each slice wrote, by number, until no reader needs them here.
     leaving: VecDeque<(u64, Vec<(ConversationId, Seq)>)>,
-    /// How many readers began after so many slices.
+    /// The number of readers that began after each number of slices.
     readers: BTreeMap<u64, usize>,
-    /// Readers that began before this slice miss entries.
+    /// Readers that began before this slice miss entries: they are refused.
     forgotten: u64,
 }
 
-/// The events whose index is being written, by client id: those that have left the rest because their places are
-/// written are found here until their client ids are.
+/// The events whose index is being written, by client id: events that are indexed by place have left the entries, and
+/// are found here until they are indexed by client id.
 #[derive(Clone, Debug, Default)]
 struct Indexing {
     by_client_id: Option<Arc<[Indexed]>>,
-    /// How often an index was completed before.
+    /// How many indexes were completed before.
     completed: u64,
 }
 
@@ -80,7 +80,7 @@ impl Indexing {
     }
 }
 
-/// Shared by a store's writer and its readers.
+/// The unindexed events, shared by a store's writer and its readers.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     state: RwLock<State>,
@@ -88,7 +88,8 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// To be called before the reader's transaction begins; what that needs stays until the value is dropped.
+    /// Call this before the reader's transaction begins; the entries that the transaction needs stay until the value is
+    /// dropped.
     fn begin_reading(&self) -> Reading<'_> {
         let mut state = self.state.write();
         let since = state.slices;
@@ -120,19 +121,19 @@ impl Recent {
         state.entries -= taken;
     }
 
-    /// The index of these is written from now on. All of them are committed.
+    /// From now on the index of these is being written. All of them are committed.
     pub(super) fn index_begins(&self, by_client_id: Arc<[Indexed]>) {
         self.indexing.write().by_client_id = Some(by_client_id);
     }
 
-    /// All of it is committed.
+    /// The whole index of a generation is committed.
     pub(super) fn index_is_complete(&self) {
         let mut indexing = self.indexing.write();
         indexing.by_client_id = None;
         indexing.completed += 1;
     }
 
-    /// A slice of the index was committed: of these conversations, everything up to these seqs.
+    /// A slice of the index was committed: it has everything up to these seqs of these conversations.
     pub(super) fn written(&self, slice: Vec<(ConversationId, Seq)>) {
         self.written_within(slice, ENTRIES_MAX);
     }
@@ -160,7 +161,7 @@ impl Recent {
 }
 
 impl State {
-    /// Lets go of what no reader needs, and of the oldest beyond the limit.
+    /// Drops entries that no reader needs, and the oldest beyond the limit.
     fn release(&mut self, entries_max: usize) {
         while let Some((slice, _)) = self.leaving.front() {
             let needed = self.readers.keys().next().is_some_and(|since| since < slice);
@@ -192,7 +193,7 @@ impl State {
     }
 }
 
-/// A reader's hold on the entries that its transaction may need.
+/// A reader's pin on the entries that its transaction may need.
 #[derive(Debug)]
 struct Reading<'a> {
     recent: &'a Recent,
@@ -215,13 +216,13 @@ impl Drop for Reading<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen<'a> {
     recent: &'a Recent,
-    /// Slices that the transaction sees for certain.
+    /// Slices that the transaction certainly sees.
     since: u64,
     up_to: Position,
 }
 
 impl<'a> Seen<'a> {
-    /// What a reader's transaction sees that reads this position.
+    /// The view of a reader's transaction that reads this position.
     const fn by_reader(reading: &Reading<'a>, up_to: Position) -> Self {
         Self {
             recent: reading.recent,
@@ -230,7 +231,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// All of them: the writer sees what it entered.
+    /// All entries: the writer sees its own.
     pub(super) const fn by_writer(recent: &'a Recent) -> Self {
         Self {
             recent,
@@ -251,7 +252,7 @@ impl<'a> Seen<'a> {
         entry.position <= self.up_to
     }
 
-    /// The conversation's newest event, if it is one of these.
+    /// The conversation's newest event, if it is unindexed.
     pub(super) fn newest(&self, conversation: ConversationId) -> Result<Option<Entry>, Failure> {
         self.read(conversation, |newest| {
             newest.iter().rev().find(|entry| self.sees(entry)).copied()
@@ -267,8 +268,8 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// The events here of a stretch of seqs, beginning at the end that is read first. In one step: between two, entries
-    /// may leave that the index has.
+    /// The unindexed events of a range of seqs, beginning at the end that is read first. In one step, because between
+    /// two steps entries may leave for the index.
     pub(super) fn stretch(
         &self,
         conversation: ConversationId,
@@ -304,7 +305,7 @@ impl<'a> Seen<'a> {
         }))
     }
 
-    /// Conversations whose newest event here is beyond a position; nothing if they are more than so many.
+    /// Conversations whose newest unindexed event is beyond a position; `None` if there are more than this many.
     pub(super) fn conversations_beyond(
         &self,
         since: Position,
@@ -338,7 +339,7 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// The event that a request made, if it is one of these.
+    /// The event that a request made, if it is unindexed.
     pub(super) fn made_by(
         &self,
         conversation: ConversationId,
@@ -365,7 +366,7 @@ impl<'a> Seen<'a> {
 /// See [`Seen::stretch`].
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Stretch {
-    /// The index has every seq below this one.
+    /// Every seq below this one is indexed.
     pub(super) first: u64,
     pub(super) positions: Vec<Position>,
 }

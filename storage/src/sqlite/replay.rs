@@ -1,5 +1,5 @@
-//! Proves the state of conversations against the log that it was made from: the log is applied again, to tables of the
-//! same names that only one connection sees, and the two are compared. For stores small enough to do it at a start.
+//! Proves the state of conversations against the log: applies the log again, to temporary tables of the same names, and
+//! compares the two. For stores small enough to do it at a start.
 
 use rusqlite::Connection;
 
@@ -29,7 +29,7 @@ const TABLES: [(&str, &str); 7] = [
 ];
 
 /// A replay on a connection of its own, which must not be used for anything else afterwards: names of tables mean the
-/// replay's there.
+/// replay's tables there.
 pub(super) struct Replay<'c> {
     connection: &'c Connection,
 }
@@ -62,7 +62,7 @@ impl<'c> Replay<'c> {
         derive::apply_state(self.connection, event, reaction)
     }
 
-    /// After the last event: the store has what the replay has, and the heads are those of events.
+    /// After the last event: checks that the store equals the replay, and that the heads are those of events.
     pub(super) fn compare(self) -> Result<(), Failure> {
         for (table, columns) in TABLES {
             for (one, other) in [("main", "temp"), ("temp", "main")] {

@@ -1,13 +1,13 @@
-//! Whether a start failed for want of room: SQLite calls many of those errors "disk I/O error".
+//! Whether a start failed for lack of room: SQLite calls many of those errors "disk I/O error".
 
 use std::path::Path;
 
 use crate::error::OpenError;
 
-/// With less than this a store cannot be opened: its shared memory and the first pages of its log.
+/// With less room than this a store cannot be opened: its shared memory and the first pages of its log need it.
 const ROOM_NEEDED: u64 = 256 * 1024;
 
-/// What errors say that may come of a full disk.
+/// Texts of errors that a full disk may cause.
 const SUSPECT: [&str; 5] = [
     "disk I/O error",
     "unable to open database file",
@@ -16,7 +16,7 @@ const SUSPECT: [&str; 5] = [
     "quota exceeded",
 ];
 
-/// The error, with what is wrong and what to do if the disk is full.
+/// The error, with the cause and the remedy if the disk is full.
 pub(super) fn explained(error: OpenError, path: &Path) -> OpenError {
     let said = error.to_string();
     if !SUSPECT.iter().any(|part| said.contains(part)) {
@@ -56,7 +56,7 @@ mod tests {
             full.starts_with("the disk of ") && full.contains("make room"),
             "{full}"
         );
-        // The disk of tests has room, so another reason is the right one.
+        // The disk of tests has room, so another cause is right.
         for other in ["disk I/O error", "another imserver uses x"] {
             assert_eq!(explain(other), other);
         }

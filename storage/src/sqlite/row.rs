@@ -1,5 +1,5 @@
-//! Rows as values of the domain and back. A row that no version of this program writes is an error, never a
-//! panic and never a guess.
+//! Rows as values of the domain and back. A row that no version of this program writes is an error, never a panic and
+//! never a guess.
 
 use bytes::Bytes;
 use rusqlite::{CachedStatement, Row, ToSql};
@@ -39,7 +39,7 @@ pub(super) fn flag(row: &Row<'_>, column: usize) -> Result<bool, Failure> {
     Ok(row.get::<_, bool>(column)?)
 }
 
-/// The parameters of a statement, bound one after the other. All have to be.
+/// The parameters of a statement, bound one after the other. All must be bound.
 pub(super) struct Parameters<'s, 'c> {
     statement: &'s mut CachedStatement<'c>,
     bound: usize,
@@ -73,7 +73,7 @@ macro_rules! event_columns {
 }
 pub(super) use event_columns;
 
-/// An event as the log keeps it, with what an [`Event`] does not show.
+/// An event as the log keeps it, with the columns that an [`Event`] does not show.
 pub(super) struct LogEntry {
     pub(super) event: Event,
     pub(super) fingerprint: Fingerprint,
@@ -193,7 +193,7 @@ macro_rules! user_columns {
 }
 pub(super) use user_columns;
 
-/// How many columns [`user_columns`] are.
+/// The number of [`user_columns`].
 pub(super) const USER_COLUMNS: usize = 9;
 
 /// Reads [`user_columns`] from the column `first` on, and proves them by their sum.
@@ -225,7 +225,7 @@ macro_rules! session_columns {
 }
 pub(super) use session_columns;
 
-/// How many columns [`session_columns`] are.
+/// The number of [`session_columns`].
 pub(super) const SESSION_COLUMNS: usize = 9;
 
 /// Reads [`session_columns`] from the first column on, and proves them by their sum.
@@ -248,7 +248,7 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session, Failure> {
     Ok(session)
 }
 
-/// Reads what [`session_columns`] have besides.
+/// Reads the additional columns of [`session_columns`].
 pub(super) fn token_hash(row: &Row<'_>) -> Result<TokenHash, Failure> {
     Ok(TokenHash(row.get(7)?))
 }

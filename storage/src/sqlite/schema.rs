@@ -1,5 +1,5 @@
-//! Whose file it is and which schema it has.
-//! It must never change a file that is not this program's or that a newer version wrote.
+//! Ownership and schema of a file. It must never change a file that is not this program's or that a newer version
+//! wrote.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ mod embedded {
 /// "imsv" in ASCII: marks the file as this program's.
 pub(super) const APPLICATION_ID: i32 = 0x696d_7376;
 
-/// Refuses files of others and of newer versions, before anything of this one is written to them.
+/// Refuses files of other programs and of newer versions, before anything is written to them.
 pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let fail = |error: rusqlite::Error| cannot_open(path, &error);
     let application: i32 = connection
@@ -58,12 +58,13 @@ pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), Op
     Ok(())
 }
 
-/// Brings the schema up to date.
+/// Migrates the schema to this version.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     connection
         .pragma_update(None, "application_id", APPLICATION_ID)
         .map_err(|error| cannot_open(path, &error))?;
-    // The migrations' own history is read only where there is something to do: a damaged row of it makes the library panic.
+    // The migrations' own history is read only if there is a migration to do: a damaged row of it makes the library
+    // panic.
     if is_current(connection, path)? {
         return Ok(());
     }
@@ -76,7 +77,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Op
     Ok(())
 }
 
-/// It has the tables of this version.
+/// Whether it has the tables of this version.
 pub(super) fn is_current(connection: &Connection, path: &Path) -> Result<bool, OpenError> {
     let fail = |error: rusqlite::Error| cannot_open(path, &error);
     Ok(version(connection).map_err(fail)? == newest_known())

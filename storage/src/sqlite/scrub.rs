@@ -1,6 +1,6 @@
-//! Reads a store over and over while it is in use, a little at a time, so that a bit that flips where nobody looks is
-//! found all the same: every event with its sum, the whole log by its chain, the way to each event, what follows from
-//! it, accounts and sessions. It owns how far it has got, in memory alone, and writes nothing.
+//! Reads a store over and over while it is in use, a little at a time, so that a flipped bit is found even in rows that
+//! are never read: every event with its sum, the whole log by its chain, the way to each event, the state that follows
+//! from it, accounts and sessions. It keeps its progress in memory alone, and writes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::types::{Event, EventKind, Position, UserId};
 
-/// Rows of a slice while nothing is committed: some tens of milliseconds.
+/// Rows of a slice without commits meanwhile: some tens of milliseconds.
 const ROWS_IDLE: u64 = 1_000;
-/// Rows of a slice while something is.
+/// Rows of a slice with commits meanwhile.
 const ROWS_BUSY: u64 = 100;
-/// So long it rests between two slices while something is committed, and between two rounds.
+/// The rest between two slices with commits meanwhile, and between two rounds.
 const REST: Duration = Duration::from_secs(60);
 
-/// Where a round has got to.
+/// The progress of a round.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     Log { after: Position, chain: u64 },
@@ -40,9 +40,9 @@ impl Stage {
 #[derive(Debug)]
 pub(super) struct Scrub {
     stage: Stage,
-    /// When the last slice was.
+    /// The time of the last slice.
     last: Instant,
-    /// A round ended, and the next one is to wait.
+    /// A round has ended, and the next one must wait.
     resting: bool,
 }
 
@@ -55,7 +55,7 @@ impl Scrub {
         }
     }
 
-    /// To be called about once a second, with whether nothing was committed in it.
+    /// Call this about once a second; `idle` tells that there were no commits in that second.
     pub(super) fn tick(&mut self, connection: &Connection, idle: bool, now: Instant) -> Result<(), Failure> {
         if (!idle || self.resting) && now.saturating_duration_since(self.last) < REST {
             return Ok(());
@@ -65,7 +65,7 @@ impl Scrub {
         self.slice(connection, if idle { ROWS_IDLE } else { ROWS_BUSY })
     }
 
-    /// Checks so many rows, in one moment of the store.
+    /// Checks this many rows, in one snapshot of the store.
     fn slice(&mut self, connection: &Connection, rows: u64) -> Result<(), Failure> {
         let transaction = connection.unchecked_transaction()?;
         self.stage = match self.stage {
@@ -100,7 +100,7 @@ impl Scrub {
     }
 }
 
-/// Checks rows behind an id. Returns the last one's, if there may be more.
+/// Checks rows behind an id. Returns the last one's id, if there may be more.
 fn each(
     connection: &Connection,
     sql: &str,
@@ -133,7 +133,7 @@ fn log(connection: &Connection, after: Position, mut chain: u64, most: u64) -> R
     if count == most {
         return Ok(Stage::Log { after, chain });
     }
-    // The end of the log in this very moment.
+    // The end of the log in this snapshot.
     if chain != standing::read(connection)?.chain {
         return Err(Failure::damaged("events are missing from the log"));
     }
@@ -161,7 +161,7 @@ fn check_index(connection: &Connection, entry: &LogEntry) -> Result<(), Failure>
     )))
 }
 
-/// What follows from the event is there, and is what was written.
+/// Checks that the state that follows from the event is there and whole.
 fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
     state::conversation_that_is(connection, event.conversation)?;
     state::newest_stay(connection, event.conversation, event.sender)?;
@@ -215,7 +215,7 @@ fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
     )))
 }
 
-/// What is to be erased, now or later, will be.
+/// Checks that every body that must be erased, now or later, will be.
 fn check_erasing(connection: &Connection, event: &Event) -> Result<(), Failure> {
     let mut forgotten = !erase::is_noted(connection, event)?;
     if event.kind == EventKind::Edit && !event.recalled {
@@ -263,7 +263,7 @@ mod tests {
         sqlite::tests::{Place, messages},
     };
 
-    /// A whole round, in slices of so many rows.
+    /// A whole round, in slices of this many rows.
     fn round(connection: &Connection, rows: u64) -> Result<(), Failure> {
         let mut scrub = Scrub::new(Instant::now());
         while !scrub.resting {

@@ -1,5 +1,5 @@
-//! Where the store stands: its one row that every commit moves, and how far what is derived has got.
-//! It must never let a commit of this process come after one of another.
+//! The store's standing: the one row that every commit moves, and the progress of the derived tables. It must never let
+//! a commit of this process follow one of another.
 
 use rusqlite::Connection;
 
@@ -10,20 +10,20 @@ use super::{
 };
 use crate::{past::Generation, types::Position};
 
-/// How far the store has got: what every transaction finds, or does not write.
+/// The standing: every transaction must find it; otherwise it does not write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Standing {
     pub(super) log_id: u64,
     pub(super) generation: Generation,
-    /// Transactions of all generations, also of such as take no position.
+    /// Transactions of all generations, including those that take no position.
     pub(super) commits: u64,
-    /// The newest position given.
+    /// The newest position assigned.
     pub(super) position: Position,
     /// The [chain](sum::chained) over the log.
     pub(super) chain: u64,
 }
 
-/// Where the store stands, proven.
+/// The store's standing, proven by its sum.
 pub(super) fn read(connection: &Connection) -> Result<Standing, Failure> {
     let (standing, sum) = said(connection)?;
     if sum == sum::of_standing(&standing) {
@@ -33,7 +33,7 @@ pub(super) fn read(connection: &Connection) -> Result<Standing, Failure> {
     }
 }
 
-/// Where the store says that it stands, and the sum of that. Nothing but a comparison may come of it: it is not proven.
+/// The store's standing and its sum, unproven: it may only be compared.
 fn said(connection: &Connection) -> Result<(Standing, u64), Failure> {
     let mut statement =
         connection.prepare_cached("SELECT log_id, generation, commits, position, chain, sum FROM store")?;
@@ -50,7 +50,7 @@ fn said(connection: &Connection) -> Result<(Standing, u64), Failure> {
     .ok_or_else(|| Failure::damaged("the table `store` is empty"))
 }
 
-/// The store stands where this process left it.
+/// Checks that the store stands where this process left it.
 pub(super) fn expect(connection: &Connection, left: &Standing) -> Result<(), Failure> {
     let (found, sum) = said(connection)?;
     if found == *left && sum == sum::of_standing(left) {
@@ -61,9 +61,9 @@ pub(super) fn expect(connection: &Connection, left: &Standing) -> Result<(), Fai
     )))
 }
 
-/// Moves the store's row, which must be `from`. Otherwise another process wrote, or another file was put in its place.
+/// Moves the store's row, which must equal `from`. Otherwise another process wrote, or the file was replaced.
 pub(super) fn advance(connection: &Connection, from: &Standing, to: &Standing) -> Result<(), Failure> {
-    // By the row's id, which spares SQLite a list of the rows to change.
+    // By the row's id, which saves SQLite a list of the rows to change.
     let moved = connection
         .prepare_cached(
             "UPDATE store SET position=?1, chain=?2, commits=?3, generation=?4, log_id=?5, sum=?6
@@ -90,7 +90,7 @@ pub(super) fn advance(connection: &Connection, from: &Standing, to: &Standing) -
     Err(Failure::damaged("the row of `store` cannot be moved"))
 }
 
-/// Everything up to this position is in the derived tables.
+/// The derived tables have everything up to this position.
 pub(super) fn set_watermark(connection: &Connection, watermark: u64) -> Result<(), Failure> {
     connection
         .prepare_cached("UPDATE store SET watermark = ?1, watermark_sum = ?2")?
@@ -98,7 +98,7 @@ pub(super) fn set_watermark(connection: &Connection, watermark: u64) -> Result<(
     Ok(())
 }
 
-/// How far the derived tables have got. 0 needs no proof: it has them made anew.
+/// The progress of the derived tables. 0 needs no proof: it makes a start rebuild them.
 pub(super) fn watermark(connection: &Connection) -> Result<u64, Failure> {
     let mut statement = connection.prepare_cached("SELECT watermark, watermark_sum FROM store")?;
     let found = first(statement.query([])?, |row| {

@@ -1,5 +1,5 @@
-//! What a user may see of a conversation: their stays in it, each looked up when it is needed. Somebody may have come
-//! and gone any number of times, so nothing here reads all of them.
+//! The part of a conversation that a user may see: their membership intervals in it, each looked up when it is needed.
+//! A user may have come and gone any number of times, so nothing here reads all of them.
 
 use super::{
     failure::Failure,
@@ -13,7 +13,7 @@ use crate::{
     types::{ConversationId, Seq, UserId},
 };
 
-/// The newest stay. `None` for someone who never was a member.
+/// The newest interval. `None` for a user who never was a member.
 pub(super) fn newest(
     moment: &Moment<'_>,
     conversation: ConversationId,
@@ -45,14 +45,14 @@ pub(super) fn newest(
     }))
 }
 
-/// A newest stay, and where the one before it begins, 0 if there is none.
+/// A newest interval, and the beginning of the one before it, 0 if there is none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Newest {
     pub(super) stay: Stay,
     previous: Seq,
 }
 
-/// A stay that is not the newest, so it ended.
+/// An interval that is not the newest, so it has ended.
 fn ended(stay: &state::Stay) -> Result<Stretch, Failure> {
     match &stay.left {
         Some(left) if !stay.is_newest => Ok(Stretch {
@@ -63,15 +63,15 @@ fn ended(stay: &state::Stay) -> Result<Stretch, Failure> {
     }
 }
 
-/// A viewer's stays in one conversation.
+/// A viewer's membership intervals in one conversation.
 pub(super) struct Stays<'a> {
     moment: &'a Moment<'a>,
     conversation: ConversationId,
     viewer: UserId,
     newest: Stay,
-    /// Where the stay before that begins.
+    /// The beginning of the interval before that.
     previous: Seq,
-    /// The stretch that was looked up last, and whether the viewer sees it.
+    /// The range that was looked up last, and whether the viewer sees it.
     known: Option<(Stretch, bool)>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Stays<'a> {
         }
     }
 
-    /// Walks through the stays from the one that a seq falls into, or that is next to it in the direction.
+    /// Walks through the intervals from the one that contains a seq, or is next to it in the direction.
     pub(super) fn walk(&self, from: u64, direction: Direction, walk: &mut Walk) -> Result<(), Failure> {
         if self.newest.seen.first <= from {
             let more = walk.pass(self.newest);
@@ -124,7 +124,7 @@ impl<'a> Stays<'a> {
             row::bound(from),
             row::bound(self.newest.seen.first),
         ])?;
-        // Each stay names the one before it, so none can be missing unnoticed.
+        // Each interval names the one before it, so none can be missing unnoticed.
         let mut last: Option<state::Stay> = None;
         while let Some(row) = rows.next()? {
             let stay = state::stay(row, 0)?;
@@ -157,7 +157,7 @@ impl<'a> Stays<'a> {
         Ok(())
     }
 
-    /// The stay that was found is the last one that began before or with a seq.
+    /// Checks that the interval is the last one that began at or before a seq.
     fn is_last_before(&self, stay: &state::Stay, seq: u64) -> Result<bool, Failure> {
         if seq >= self.newest.seen.first {
             return Ok(self.previous == stay.joined);
@@ -166,7 +166,7 @@ impl<'a> Stays<'a> {
         Ok(found.as_ref() == Some(stay))
     }
 
-    /// No stay began before or with a seq.
+    /// Checks that no interval began at or before a seq.
     fn is_first_after(&self, seq: u64) -> Result<bool, Failure> {
         if seq >= self.newest.seen.first {
             return Ok(self.previous == Seq(0));
@@ -175,7 +175,7 @@ impl<'a> Stays<'a> {
         Ok(found.is_none())
     }
 
-    /// The viewer sees this seq. Quick for seqs that follow each other, in whichever order.
+    /// Whether the viewer sees this seq. Fast for neighbouring seqs, in any order.
     pub(super) fn see(&mut self, seq: Seq) -> Result<bool, Failure> {
         if seq.0 >= self.newest.seen.first {
             return Ok(self.newest.seen.has(seq.0));
@@ -190,7 +190,7 @@ impl<'a> Stays<'a> {
         Ok(seen)
     }
 
-    /// A stretch around a seq below the newest stay that is seen as a whole, or not at all.
+    /// A range around a seq below the newest interval that is visible as a whole, or not at all.
     fn around(&self, seq: Seq) -> Result<(Stretch, bool), Failure> {
         let before = state::stay_at(self.moment.connection, self.conversation, self.viewer, seq)?;
         let before = before.as_ref().map(ended).transpose()?;

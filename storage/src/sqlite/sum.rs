@@ -1,9 +1,9 @@
-//! Sums of rows, and the chain of the log: 64 bits that tell a damaged row, and a log that lost something, from a whole
-//! one. They are stored, so their definition never changes.
+//! Sums of rows, and the chain of the log: 64 bits that distinguish a damaged row from a whole one, and a log with
+//! losses from a complete one. They are stored, so their definition never changes.
 //!
 //! A sum takes two words of 64 bits a step: it multiplies one, mixed with the sum so far, by the other, mixed with a
-//! constant, and adds the upper half of the 128 bits to the lower one without carry. Two rows that differ have the same
-//! sum by a chance of 2^-64. It is no defence against somebody who chooses the rows.
+//! constant, and adds the upper half of the 128 bits to the lower one without carry. Two different rows have the same
+//! sum with a probability of 2^-64. It is no defence against an attacker who chooses the rows.
 
 use super::{
     erase::Erasure,
@@ -14,10 +14,10 @@ use crate::types::{Event, Fingerprint, Session, TokenHash, User};
 
 /// 2^64 divided by the golden ratio.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-/// What a sum of nothing is.
+/// The sum of nothing.
 const START: u64 = 0x696d_7365_7276_6572;
 
-/// A sum that is being made.
+/// A sum under construction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sum(u64);
 
@@ -63,7 +63,7 @@ impl Sum {
         self.pair(number as u64, (number >> 64) as u64)
     }
 
-    /// Which event of which request it is.
+    /// The identity of an event and of its request.
     const fn name(self, event: &Event, fingerprint: Fingerprint) -> Self {
         self.pair(event.position.0, event.conversation.0)
             .halves(event.client_id.0)
@@ -71,7 +71,7 @@ impl Sum {
     }
 }
 
-/// The sum of an event's row as it is now: erasing its body makes another one.
+/// The sum of an event's present row: erasing its body changes the sum.
 pub(super) fn of_event(event: &Event, fingerprint: Fingerprint, reaction: &str) -> u64 {
     let mut sum = Sum::new()
         .name(event, fingerprint)
@@ -125,7 +125,7 @@ pub(super) fn of_session(session: &Session, token_hash: &TokenHash) -> u64 {
         .finish()
 }
 
-/// The sum of where a store stands.
+/// The sum of the store's standing.
 pub(super) const fn of_standing(standing: &Standing) -> u64 {
     Sum::new()
         .pair(standing.log_id, standing.generation.0)
@@ -148,7 +148,7 @@ pub(super) const fn of_cursor(cursor: &Cursor) -> u64 {
         .finish()
 }
 
-/// The sum of a conversation's newest event, in its row.
+/// The sum of a conversation's head.
 pub(super) const fn of_head(head: &Head) -> u64 {
     Sum::new()
         .pair(head.conversation.0, head.seq.0)
@@ -157,7 +157,7 @@ pub(super) const fn of_head(head: &Head) -> u64 {
         .finish()
 }
 
-/// The sum of the rest of a conversation's row.
+/// The sum of a conversation's row without its head.
 pub(super) fn of_rest(rest: &Rest) -> u64 {
     Sum::new()
         .pair(rest.conversation.0, u64::from(rest.disbanded))
@@ -186,7 +186,7 @@ pub(super) fn of_stay(stay: &Stay) -> u64 {
     }
 }
 
-/// The sum of the row that counts what a user is a member of.
+/// The sum of the row that counts a user's memberships.
 pub(super) const fn of_memberships(of: &Memberships) -> u64 {
     Sum::new()
         .pair(of.user.0, of.groups)
@@ -194,7 +194,7 @@ pub(super) const fn of_memberships(of: &Memberships) -> u64 {
         .finish()
 }
 
-/// The sum of an edit's row and of the edit of the same message before it: the rows of a message are a chain, of which
+/// The sum of an edit's row and of the previous edit of the same message: the rows of a message are a chain, of which
 /// none can be missing unnoticed.
 pub(super) const fn of_edit(edit: &Edit) -> u64 {
     Sum::new()
@@ -221,7 +221,7 @@ pub(super) fn of_reaction(reaction: &Reaction<'_>) -> u64 {
         .finish()
 }
 
-/// The sum of the row of a reaction that is over.
+/// The sum of the row of a past reaction.
 pub(super) fn of_past_reaction(past: &PastReaction<'_>) -> u64 {
     Sum::new()
         .pair(past.was.conversation.0, past.was.target.0)
@@ -240,8 +240,8 @@ pub(super) const fn of_counts(counts: &Counts) -> u64 {
         .finish()
 }
 
-/// The chain after an event: over all events of the log in their order, of each which request made it. The request's
-/// fingerprint stands for the content, which may be erased.
+/// The chain after an event: over all events of the log in their order, each with the request that made it. The
+/// request's fingerprint stands for the content, which may be erased.
 pub(super) const fn chained(chain: u64, event: &Event, fingerprint: Fingerprint) -> u64 {
     Sum(chain).name(event, fingerprint).finish()
 }
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// Stores have been written with these.
+    /// Existing stores were written with these.
     #[test]
     fn sums_stay_what_they_are() {
         assert_eq!(Sum::new().bytes(b"imserver!").finish(), 0x8b7b_46c4_e55e_6b1e);

@@ -1,5 +1,5 @@
-//! Everything committed since a position. Nobody needs it to follow the only writer there is; it is here for
-//! copies and for the suite that all stores run, so cursors have no index for it.
+//! Everything committed since a position. The only writer needs no change feed; this serves the conformance suite, so
+//! cursors have no index for it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,7 +24,7 @@ enum Committed {
     Cursor(CursorView),
 }
 
-/// To be called within a transaction.
+/// Call this within a transaction.
 pub(super) fn read(moment: &Moment<'_>, since: Position, limit: usize) -> Result<Tail, Failure> {
     let mut by_position: BTreeMap<Position, Vec<Committed>> = BTreeMap::new();
     for event in events(moment.connection, since, limit.saturating_add(1))? {

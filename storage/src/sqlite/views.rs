@@ -64,12 +64,12 @@ fn left(left: &Left) -> Result<State, Failure> {
             ordinal: left.ordinal,
             position: left.position,
             at: left.at,
-            // The event by which somebody goes changes who is a member.
+            // The event by which a member goes changes the roster.
             roster: left.seq,
         },
         name: left.name.clone(),
         member_count: members(left.member_count)?,
-        // Nobody leaves what has ended.
+        // Members of a disbanded group do not leave it.
         disbanded: false,
     })
 }
@@ -100,7 +100,7 @@ pub(super) fn newest(
     placed.iter().map(|(_, stay)| view(moment, stay)).collect()
 }
 
-/// Those whose newest visible event is beyond `since`, the oldest first, at most `limit`.
+/// The conversations whose newest visible event is beyond `since`, the oldest first, at most `limit`.
 pub(super) fn beyond(
     moment: &Moment<'_>,
     viewer: UserId,
@@ -114,8 +114,7 @@ pub(super) fn beyond(
     placed.iter().map(|(_, stay)| view(moment, stay)).collect()
 }
 
-/// The newest interval of each conversation of the user, none missing, with the position of the newest event that they
-/// see.
+/// The user's newest interval in each conversation, none missing, with the position of the newest event that they see.
 pub(super) fn placed(moment: &Moment<'_>, viewer: UserId) -> Result<Vec<(Position, Stay)>, Failure> {
     let mut statement = moment.connection.prepare_cached(concat!(
         "SELECT ",
@@ -154,7 +153,7 @@ pub(super) fn placed(moment: &Moment<'_>, viewer: UserId) -> Result<Vec<(Positio
     )))
 }
 
-/// A cursor, with what its user sent since.
+/// A cursor, including the user's unindexed messages.
 pub(super) fn cursor(cursor: Cursor, moment: &Moment<'_>) -> Result<CursorView, Failure> {
     let sent = moment.recent.sent(cursor.conversation, cursor.user)?;
     let cursor = cursor.with_sent(sent.as_ref());

@@ -1,4 +1,4 @@
-//! A store that is read as a whole, while nobody else may use it. It must never write to it.
+//! An offline full scan of a store, which no other process may use meanwhile. It must never write to it.
 
 use std::path::Path;
 
@@ -19,12 +19,12 @@ const CACHE_KIB: u32 = 64 << 10;
 pub(crate) struct Whole {
     connection: Connection,
     epoch: u64,
-    /// After the connection, so that no other process comes before that is closed.
+    /// Dropped after the connection, so that no other process opens the store before the connection is closed.
     _files: Files,
 }
 
 impl Whole {
-    /// Opens a store that is of this version and sound.
+    /// Opens a store of this version that is not damaged.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         profile::check_version()?;
         if !path.is_file() {
@@ -58,7 +58,7 @@ impl Whole {
     }
 }
 
-/// The epoch of a store whose derived tables have everything that is in its log.
+/// The epoch of a store whose derived tables are complete.
 fn epoch(connection: &Connection, path: &Path) -> Result<u64, OpenError> {
     let (epoch, complete) = connection
         .query_row(

@@ -1,13 +1,12 @@
-//! The witness: a small file beside the database that remembers how far the store had got when something was last
-//! acknowledged.
+//! The witness: a small file beside the database that remembers the store's standing at the last acknowledgement.
 //!
-//! It exists because SQLite ends the recovery of its write-ahead log at the first bad checksum and says nothing: commits
-//! behind that are gone, and nothing inside the database can tell. After the flush of a commit and before its answers,
-//! the commit's [`Standing`] is written here, without a flush. So it is never ahead of what is durable and raises no
-//! false alarm; after a kill it is exact, and after a power cut it may say less than it could.
+//! It exists because SQLite ends the recovery of its write-ahead log at the first bad checksum without an error: the
+//! commits behind that are gone, and nothing inside the database can tell. After the flush of a commit and before its
+//! answers, the commit's [`Standing`] is written here, without a flush. So it is never ahead of the durable commits and
+//! raises no false alarm. After a kill it is exact; after a power cut it may lag behind.
 //!
 //! Two slots take turns, so that one is whole while the other is written. A slot is eight numbers, little-endian: a
-//! magic one, log id, generation, commits, position, chain, 0, and the sum of these seven.
+//! magic number, log id, generation, commits, position, chain, 0, and the sum of these seven.
 
 use std::{
     fs::File,
@@ -21,21 +20,21 @@ use crate::{error::OpenError, past::Generation, types::Position};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"imswit01");
 const SLOT_BYTES: usize = 64;
-/// Apart, so that no sector holds both.
+/// The distance of the slots, so that no sector holds both.
 const SLOT_AT: [u64; 2] = [0, 4_096];
 const FILE_BYTES: u64 = 4_096 + SLOT_BYTES as u64;
 
-/// What a witness file says.
+/// The content of a witness file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Said {
-    /// There is none.
+    /// There is no file.
     Nothing,
     /// It cannot be read.
     Garbled,
     Seen(Standing),
 }
 
-/// The file, open.
+/// An open witness file.
 #[derive(Debug)]
 pub(super) struct Witness {
     path: PathBuf,
@@ -44,7 +43,7 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// Opens the file, or makes one that says nothing.
+    /// Opens the file, or creates an empty one.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let cannot = |error: std::io::Error| OpenError(format!("{} cannot be used: {error}", path.display()));
         let (file, said) = match File::options().read(true).write(true).open(path) {
@@ -68,12 +67,12 @@ impl Witness {
         })
     }
 
-    /// What it said when it was opened.
+    /// Its content when it was opened.
     pub(super) const fn said(&self) -> Said {
         self.said
     }
 
-    /// Takes it over for a start: both slots are on the disk, so that later writes need no room and no flush.
+    /// Takes it over for a start: writes both slots and flushes them, so that later writes need no room and no flush.
     pub(super) fn begin(&self, standing: &Standing) -> std::io::Result<()> {
         self.file.set_len(FILE_BYTES)?;
         for at in SLOT_AT {
@@ -83,7 +82,7 @@ impl Witness {
         names::sync_directory(&self.path)
     }
 
-    /// Notes a commit that is durable.
+    /// Notes a durable commit.
     pub(super) fn note(&self, standing: &Standing) -> std::io::Result<()> {
         let at = SLOT_AT[usize::from(standing.commits % 2 == 1)];
         self.file.write_all_at(&slot(standing), at)
@@ -165,7 +164,7 @@ mod tests {
         }
         let whole = std::fs::read(&path).unwrap();
         for bit in 0..SLOT_BYTES * 8 {
-            // Of the newest slot, so the one before counts.
+            // Damages the newest slot, so the one before counts.
             let mut flipped = whole.clone();
             flipped[4_096 + bit / 8] ^= 1 << (bit % 8);
             assert_eq!(read(&flipped), Said::Seen(standing(6)));

@@ -1,7 +1,7 @@
-//! The commit: one transaction per batch, and what is known about it when something goes wrong.
-//! What it keeps of the database in memory is heads, forgotten after any failed commit, and what was not committed
-//! of the newest events, which the next batch finds out by the log's position. It never repeats a COMMIT that failed
-//! for any other reason than a lock.
+//! The commit: one transaction per batch, and what is known about it after a failure. It keeps two things in memory:
+//! heads, which are forgotten after any failed commit, and unindexed events. Events of a batch that was not committed
+//! are removed by the next batch, which compares the log's position. It never repeats a COMMIT that failed for any
+//! other reason than a lock.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use crate::{
     write::{Action, Append, Outcome, Rules, Write, Writer},
 };
 
-/// How often a COMMIT is tried that only waited for a lock.
+/// How often a COMMIT is tried that fails only because of a lock.
 const COMMIT_ATTEMPTS: u32 = 4;
 /// Heads kept in memory.
 const HEADS_MAX: usize = 1 << 16;
@@ -43,17 +43,17 @@ pub(super) struct SqliteWriter {
     behind: Behind,
     recent: Arc<Recent>,
     pub(super) heads: Heads,
-    /// What every transaction must find, and, while it is not known whether the last one was applied, what it finds if
-    /// that was.
+    /// The standing that every transaction must find; and, while it is unknown whether the last one was applied, the
+    /// one that it finds if it was.
     standing: Standing,
     in_doubt: Option<Standing>,
     files: Arc<Files>,
 }
 
-/// The newest states of conversations, as the open transaction has them; those that are not here are read again.
+/// The newest states of conversations in the open transaction; others are read again.
 pub(super) struct Heads {
     pub(super) kept: HashMap<ConversationId, Head>,
-    /// Beyond that, all are forgotten.
+    /// With more, all are forgotten.
     pub(super) max: usize,
 }
 
@@ -66,17 +66,17 @@ impl Heads {
     }
 }
 
-/// One transaction, as the writes in it see it.
+/// One transaction, as its writes see it.
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
     pub(super) rules: Rules,
-    /// The newest position given, and the log's chain.
+    /// The newest position assigned, and the log's chain.
     position: Position,
     chain: u64,
     behind: &'a mut Behind,
     recent: &'a Recent,
     heads: &'a mut Heads,
-    /// New in this batch.
+    /// Events that are new in this batch.
     events: usize,
     pub(super) log: Log<'a>,
 }
@@ -102,7 +102,7 @@ impl<'a> Batch<'a> {
         lookup::head(&self.moment(), conversation)
     }
 
-    /// What the same request made before.
+    /// The result of the same request, if it was made before.
     pub(super) fn event_by_request(&mut self, append: &Append) -> Result<Option<LogEntry>, Failure> {
         let (conversation, sender, id) = (append.conversation, append.sender, append.client_id);
         let position = match self.behind.position_of(id, conversation, sender) {
@@ -151,7 +151,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Its append reads nothing of the log but, if it was made before, what the same request made.
+/// Whether the append reads nothing of the log except the result of the same request, if it was made before.
 const fn is_plain_message(write: &Write) -> bool {
     matches!(
         write,
@@ -184,11 +184,11 @@ impl Writer for SqliteWriter {
     }
 }
 
-/// What a transaction wrote.
+/// The effects of a transaction.
 struct Applied {
     answers: Answers,
     slice: Slice,
-    /// The store after it.
+    /// The store's standing after it.
     standing: Standing,
 }
 
@@ -218,7 +218,7 @@ impl SqliteWriter {
         })
     }
 
-    /// Nothing is acknowledged after anybody found that nothing may be.
+    /// Nothing is acknowledged after any thread doomed the store.
     fn check_fate(&self) -> Result<(), CommitError> {
         match self.files.fate.reason() {
             Some(doom) => Err(CommitError::Fatal(doom.clone().into())),
@@ -244,7 +244,7 @@ impl SqliteWriter {
         }
         if applied.standing != self.standing {
             self.standing = applied.standing;
-            // After the flush, and before anybody is told.
+            // After the flush, and before any answer.
             if let Err(error) = self.files.witness.note(&self.standing) {
                 return Err(CommitError::Fatal(Uncommitted::Witness(error).into()));
             }
@@ -254,7 +254,7 @@ impl SqliteWriter {
         Ok(applied.answers)
     }
 
-    /// Whether the last transaction was applied, where that is in doubt, the store itself says.
+    /// Asks the store whether the last transaction was applied, if that is in doubt.
     fn settle_doubt(&mut self) -> Result<(), Failure> {
         if let Some(in_doubt) = self.in_doubt.take()
             && standing::read(&self.connection)? == in_doubt
@@ -266,8 +266,9 @@ impl SqliteWriter {
 
     fn apply(&mut self, writes: &[Write]) -> Result<Applied, Failure> {
         self.settle_doubt()?;
-        // What a transaction writes proves that it found what this process left, in its last statement. One that writes
-        // nothing asks, and so does one that fails: it may have failed of what another process wrote.
+        // The last statement of a transaction that writes proves that it found the store as this process left it. A
+        // transaction that writes nothing checks it, and so does one that fails: another process's write may have been
+        // the cause.
         let applied = self.write_all(writes);
         match &applied {
             Ok(applied) if applied.standing != self.standing => {}
@@ -307,7 +308,7 @@ impl SqliteWriter {
         drop(batch);
         let slice = self.behind.write_slice(&self.connection, events)?;
         if self.connection.total_changes() == changes {
-            // Nothing but refusals and duplicates: nothing is written at all.
+            // Only refusals and duplicates: nothing is written at all.
             return Ok(Applied {
                 answers,
                 slice,
@@ -339,7 +340,7 @@ impl SqliteWriter {
             };
             if failure.is_final() {
                 self.files.judge(&failure);
-                // What reached the disk is not known, and a second flush could succeed without it.
+                // It is unknown what reached the disk, and a second flush could succeed without it.
                 return Err(CommitError::Fatal(Uncommitted::Commit(failure).into()));
             }
             let open = !self.connection.is_autocommit();

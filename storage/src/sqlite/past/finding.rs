@@ -1,5 +1,5 @@
-//! What a start finds of the past: whether what was acknowledged is there, in the file that it was acknowledged in.
-//! It decides, and must never change a store.
+//! The finding of a start about the past: whether all acknowledged commits are there, in the same file. It decides, and
+//! must never change a store.
 
 use rusqlite::Connection;
 
@@ -12,21 +12,21 @@ use super::super::{
     witness::Said,
 };
 
-/// Why a start begins a new past, if it does.
+/// The reason for which a start begins a new past, if it does.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Finding {
-    /// What there was is there; the log says what the witness could not.
+    /// Everything is there; the log tells what the witness could not.
     Sound(Option<&'static str>),
-    /// Acknowledged commits are missing: so many, and so many positions.
+    /// Acknowledged commits are missing: how many, and how many positions.
     Lost { commits: u64, positions: u64 },
-    /// Other commits are there than those that were acknowledged.
+    /// The commits are not the acknowledged ones.
     Replaced,
     /// Another file, with the same content.
     Copied,
 }
 
-/// Compares a store with what was noted outside of it. `chain_since` is asked for the chain now, made from the
-/// witness's by the events behind it.
+/// Compares a store with the notes outside of it. `chain_since` returns the present chain, computed from the witness's
+/// by the events behind it.
 pub(super) fn find(
     standing: &Standing,
     last: FileIdentity,
@@ -62,7 +62,7 @@ pub(super) fn find(
     Ok(Finding::Sound(silent))
 }
 
-/// The chain after the events behind a position, which had this chain.
+/// The chain of the log, computed from that of `seen` by the events behind it.
 pub(super) fn chain_since(connection: &Connection, seen: &Standing) -> Result<u64, Failure> {
     let mut statement = connection.prepare(concat!(
         "SELECT ",
@@ -78,7 +78,7 @@ pub(super) fn chain_since(connection: &Connection, seen: &Standing) -> Result<u6
     Ok(chain)
 }
 
-/// What is written beside the new past that a finding makes.
+/// The reason that is written beside the new past.
 pub(super) fn reason(finding: &Finding) -> Option<String> {
     match finding {
         Finding::Sound(_) => None,
@@ -130,7 +130,7 @@ mod tests {
             commits: 1,
             positions: 5,
         };
-        // Where the store is, its file before and now, the witness, the chain that the events since give: what is found.
+        // The store's standing, its file before and now, the witness, the chain that later events give: the finding.
         let table = [
             (file, Said::Seen(now), 200, Finding::Sound(None)),
             (file, Said::Seen(standing(9, 20)), 200, Finding::Sound(None)),

@@ -1,5 +1,5 @@
-//! A reader beside the writer, one step at a time and without a database: an index that is a set, commits that are
-//! copies of it. Only what is shared is real. Whatever the writer does between the steps of a reader, that sees every
+//! A reader beside the writer, one step at a time and without a database: the index is a set, and a commit is a copy of
+//! it. Only the shared memory is real. Whatever the writer does between the steps of a reader, the reader sees every
 //! event up to its position once, or is told that it took too long.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ const CONVERSATIONS: [ConversationId; 2] = [ConversationId(1), ConversationId(2)
 
 type Place = (ConversationId, Seq);
 
-/// What a transaction sees.
+/// The snapshot of a transaction.
 #[derive(Clone, Debug, Default)]
 struct Committed {
     log: Vec<(ConversationId, Entry)>,
@@ -24,13 +24,13 @@ impl Committed {
         self.log.last().map_or(Position(0), |(_, last)| last.position)
     }
 
-    /// Where the events of a conversation are, in order.
+    /// The positions of a conversation's events, in order.
     fn positions(&self, conversation: ConversationId) -> Vec<Position> {
         let log = self.log.iter().filter(|(of, _)| *of == conversation);
         log.map(|(_, entry)| entry.position).collect()
     }
 
-    /// The same according to the index, which has them up to somewhere.
+    /// The same according to the index, which has them up to a position.
     fn indexed(&self, conversation: ConversationId, below: u64) -> Vec<Position> {
         let log = self.log.iter().filter(|(of, _)| *of == conversation);
         log.filter(|(_, entry)| entry.seq.0 < below && self.index.contains(&(conversation, entry.seq)))
@@ -39,31 +39,31 @@ impl Committed {
     }
 }
 
-/// What the writer does between two moments at which readers may do something.
+/// A step of the writer; readers may act between two of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Step {
     /// The open batch gets an event of the conversation with this index.
     Enter(usize),
-    /// The open batch is committed, and with it at most so many rows of the index.
+    /// Commits the open batch, and with it at most this many rows of the index.
     Commit(usize),
-    /// What was committed of the index is made known.
+    /// Publishes the committed part of the index.
     Written,
-    /// The last event of a batch that was not committed is forgotten.
+    /// Forgets the last event of a batch that was not committed.
     TakeBack,
-    /// Another reader's question begins, or ends.
+    /// The read transaction of another reader begins, or ends.
     OtherBegins,
     OtherEnds,
 }
 
-/// What [`super::super::writer`] and [`super::super::behind`] do to what they share with readers.
+/// The effects of [`super::super::writer`] and [`super::super::behind`] on the memory they share with readers.
 struct Writer<'a> {
     recent: &'a Recent,
     committed: Committed,
-    /// Entered, not committed.
+    /// Entered, but not committed.
     open: Vec<(ConversationId, Entry)>,
-    /// In the index's order, and not in it yet.
+    /// In the index's order, but not in the index yet.
     generation: Vec<Place>,
-    /// Rows of the index that were committed and not made known.
+    /// Committed rows of the index that are not published.
     slice: Vec<Place>,
     /// Events that make a generation.
     size: usize,
@@ -141,7 +141,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A writer's whole way.
+/// All steps of a writer.
 #[derive(Clone, Debug)]
 struct Course {
     steps: Vec<Step>,
@@ -155,7 +155,7 @@ enum Order {
     TransactionFirst,
 }
 
-/// What became of a reader.
+/// The result of a reader.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Answer {
     Right,
@@ -164,8 +164,8 @@ enum Answer {
     Overtaken,
 }
 
-/// A reader that takes its first step after `first` of the writer's, its second after `second`, and then asks until
-/// the end.
+/// A reader that takes its first step after `first` steps of the writer, its second after `second`, and then reads
+/// until the end.
 fn read(course: &Course, order: Order, first: usize, second: usize) -> Answer {
     let recent = Recent::default();
     let mut writer = Writer::new(&recent, course);
@@ -201,7 +201,7 @@ fn read(course: &Course, order: Order, first: usize, second: usize) -> Answer {
     answer
 }
 
-/// Asks for everything, both ways, and for the newest of it.
+/// Reads everything, in both directions, and the newest of it.
 fn ask(seen: Seen<'_>, transaction: &Committed) -> Answer {
     for conversation in CONVERSATIONS {
         let expected = transaction.positions(conversation);
@@ -229,14 +229,14 @@ fn ask(seen: Seen<'_>, transaction: &Committed) -> Answer {
     Answer::Right
 }
 
-/// Every place that the two steps of a reader can have beside the writer's, and what became of it there.
+/// Every interleaving of the two steps of a reader with the writer's, and its result.
 fn everywhere(course: &Course, order: Order) -> impl Iterator<Item = (usize, usize, Answer)> {
     let ends = 0..=course.steps.len();
     let both = ends.flat_map(|second| (0..=second).map(move |first| (first, second)));
     both.map(move |(first, second)| (first, second, read(course, order, first, second)))
 }
 
-/// Three batches, the last two with all that the index lacks of those before.
+/// Three batches; the last two write all that the index lacks of earlier ones.
 fn short() -> Course {
     use Step::{Commit, Enter, Written};
     Course {
@@ -268,7 +268,7 @@ fn the_hold_comes_before_the_transaction() {
         .filter(|(_, _, answer)| *answer == Answer::Wrong)
         .map(|(first, second, _)| (first, second))
         .collect();
-    // The transaction begins before a commit that has rows of the index, and the hold when they have left.
+    // The transaction begins before a commit with rows of the index, and the pin after they have left.
     let lost =
         |first, second| (3..=5).contains(&first) && second >= 7 || (6..=9).contains(&first) && second >= 11;
     let expected: Vec<(usize, usize)> = everywhere(&course, Order::HoldFirst)
@@ -279,7 +279,7 @@ fn the_hold_comes_before_the_transaction() {
 }
 
 prop_compose! {
-    /// One batch: its events, rows of the index, whether it is committed, and another reader's coming and going.
+    /// One batch: its events, its rows of the index, whether it is committed, and another reader's beginning and end.
     fn batch()(
         events in prop::collection::vec(0..CONVERSATIONS.len(), 0..4),
         rows in 0_usize..5,

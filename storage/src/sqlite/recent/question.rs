@@ -1,6 +1,6 @@
-//! A reader's question: one transaction, and what the index lacks of what that sees. In this file alone the two come
-//! together, and there is no other way to what a reader may see of [`Recent`]: whoever began the transaction first
-//! would miss the entries that left in between because the index, of which it sees an earlier state, had got them.
+//! A read transaction together with the unindexed entries visible to it. The entries are pinned *before* the
+//! transaction begins; otherwise entries moved to the index in between would be in neither. Only this file combines the
+//! two, and readers have no other access to [`Recent`].
 
 use rusqlite::{Connection, Transaction};
 
@@ -10,13 +10,13 @@ use crate::{
     types::{ClientId, ConversationId, Position, UserId},
 };
 
-/// How often an index may be completed while one request is looked for; each takes many commits.
+/// How often an index may be completed during the search for one request; each completion takes many commits.
 const TRIES: usize = 8;
 
-/// A transaction, and what the index does not have of what it sees. The transaction ends first.
+/// A read transaction and its unindexed entries. The transaction ends first.
 pub(in crate::sqlite) struct Question<'a> {
     transaction: Transaction<'a>,
-    /// The newest position it sees.
+    /// The newest position that the transaction sees.
     position: Position,
     reading: Reading<'a>,
 }
@@ -26,10 +26,10 @@ impl<'a> Question<'a> {
         recent: &'a Recent,
         connection: &'a mut Connection,
     ) -> Result<Self, Failure> {
-        // In this order: the entries of what the transaction does not see in the index stay from here on.
+        // In this order: entries that the transaction does not see in the index stay from here on.
         let reading = recent.begin_reading();
         let transaction = connection.transaction()?;
-        // The first row read fixes what the transaction sees.
+        // The first row read fixes the snapshot of the transaction.
         let position = lookup::position(&transaction)?;
         Ok(Self {
             transaction,
@@ -38,9 +38,9 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// The event that a request made. It is looked for in the index, in what that does not have at all, and in what it
-    /// has by place and not by client id yet: the last before the transaction begins and after it, so that what was
-    /// completed in between, which the transaction does not see, was there before.
+    /// The event that a request made. The search covers the index, the entries that are in no index, and those that are
+    /// indexed by place but not by client id yet. The last are searched before the transaction begins and after it: an
+    /// index that was completed in between, which the transaction does not see, was found before.
     pub(in crate::sqlite) fn event_by_request(
         recent: &'a Recent,
         connection: &'a mut Connection,

@@ -1,4 +1,4 @@
-//! Rows of edits and reactions, and of how many a message has.
+//! Rows of edits and reactions, and their numbers for a message.
 
 use rusqlite::{Connection, Row};
 
@@ -23,14 +23,14 @@ pub(in crate::sqlite) struct Edit {
     pub(in crate::sqlite) previous: Seq,
 }
 
-/// The edits of a message, the newest first, without their predecessors.
+/// The edits of a message, the newest first, without the links to their predecessors.
 pub(in crate::sqlite) const EDITS: &str = "SELECT conversation, target, seq, position, sum FROM edits \
                                 WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC";
 
-/// Walks through the rows of [`EDITS`], each proven by the one behind it; the newest by the message's counts.
+/// Walks through the rows of [`EDITS`]: the next, older row proves each of them, and the message's counts the newest.
 pub(in crate::sqlite) struct Edits<'s> {
     rows: rusqlite::Rows<'s>,
-    /// The one that is not proven yet, and its sum.
+    /// The row that is not proven yet, and its sum.
     open: Option<(Edit, u64)>,
     expected: Seq,
 }
@@ -40,7 +40,7 @@ impl<'s> Edits<'s> {
         Self::up_to(rows, counts.last_edit)
     }
 
-    /// Of those up to this one, which is theirs.
+    /// The edits up to `newest`, which is the newest of them.
     pub(in crate::sqlite) const fn up_to(rows: rusqlite::Rows<'s>, newest: Seq) -> Self {
         Self {
             rows,
@@ -155,11 +155,11 @@ pub(in crate::sqlite) fn insert_reaction(
     Ok(())
 }
 
-/// A reaction that was replaced or taken back.
+/// A reaction that was replaced or removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::sqlite) struct PastReaction<'a> {
     pub(in crate::sqlite) was: Reaction<'a>,
-    /// By this event.
+    /// The event that ended it.
     pub(in crate::sqlite) until: Seq,
 }
 
@@ -189,7 +189,7 @@ pub(in crate::sqlite) fn past_reaction<'r>(row: &'r Row<'_>) -> Result<PastReact
     Ok(past)
 }
 
-/// Writes a reaction that is over.
+/// Writes a past reaction.
 pub(in crate::sqlite) fn insert_past_reaction(
     connection: &Connection,
     past: &PastReaction<'_>,
@@ -211,16 +211,16 @@ pub(in crate::sqlite) fn insert_past_reaction(
     Ok(())
 }
 
-/// How many edits and reactions a message has.
+/// The numbers of a message's edits and reactions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::sqlite) struct Counts {
     pub(in crate::sqlite) conversation: ConversationId,
     pub(in crate::sqlite) message: Seq,
     pub(in crate::sqlite) edits: u64,
     pub(in crate::sqlite) reactions: u64,
-    /// Reactions that are over, as far as they are kept.
+    /// Past reactions, as far as they are kept.
     pub(in crate::sqlite) past: u64,
-    /// The newest edit, 0 without one.
+    /// The newest edit; 0 without one.
     pub(in crate::sqlite) last_edit: Seq,
 }
 
@@ -292,7 +292,7 @@ pub(in crate::sqlite) fn counts_of(
     Ok(Counts::none(conversation, message))
 }
 
-/// Writes what a message has.
+/// Writes the counts of a message.
 pub(in crate::sqlite) fn store_counts(connection: &Connection, counts: &Counts) -> Result<(), Failure> {
     connection
         .prepare_cached(

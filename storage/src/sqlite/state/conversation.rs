@@ -12,7 +12,7 @@ use crate::{
     types::{ConversationId, Position, Seq, Timestamp},
 };
 
-/// A conversation's newest event, as far as the index has got.
+/// A conversation's newest indexed event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::sqlite) struct Head {
     pub(in crate::sqlite) conversation: ConversationId,
@@ -31,7 +31,7 @@ macro_rules! head_columns {
 }
 pub(in crate::sqlite) use head_columns;
 
-/// How many columns [`head_columns`] are.
+/// The number of [`head_columns`].
 pub(in crate::sqlite) const HEAD_COLUMNS: usize = 7;
 
 /// Reads [`head_columns`] from the column `at` on.
@@ -50,14 +50,14 @@ pub(in crate::sqlite) fn head(row: &Row<'_>, at: usize) -> Result<Head, Failure>
     Ok(head)
 }
 
-/// What a conversation's row has but its head.
+/// A conversation's row without its head.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::sqlite) struct Rest {
     pub(in crate::sqlite) conversation: ConversationId,
     pub(in crate::sqlite) name: String,
     pub(in crate::sqlite) disbanded: bool,
     pub(in crate::sqlite) member_count: u64,
-    /// Membership intervals that it has.
+    /// The number of its membership intervals.
     pub(in crate::sqlite) stays: u64,
 }
 
@@ -83,7 +83,7 @@ pub(in crate::sqlite) fn rest(row: &Row<'_>, at: usize) -> Result<Rest, Failure>
     Ok(rest)
 }
 
-/// A conversation, which must be there if anybody ever was a member of it.
+/// A conversation, which must exist if it ever had a member.
 pub(in crate::sqlite) fn conversation_of(
     connection: &Connection,
     id: ConversationId,
@@ -109,7 +109,7 @@ pub(in crate::sqlite) fn conversation_of(
     Ok(found)
 }
 
-/// The same where there is a member.
+/// The same for one that has a member.
 pub(in crate::sqlite) fn conversation_that_is(
     connection: &Connection,
     id: ConversationId,
@@ -147,7 +147,7 @@ pub(in crate::sqlite) fn create_conversation(
     Ok(())
 }
 
-/// Changes what a conversation's row has but its head, and returns it.
+/// Changes a conversation's row without its head, and returns it.
 pub(in crate::sqlite) fn change_conversation(
     connection: &Connection,
     id: ConversationId,

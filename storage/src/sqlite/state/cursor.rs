@@ -12,7 +12,7 @@ use crate::{
     types::{ConversationId, Position, Seq, UserId},
 };
 
-/// How far a member has got, by their own moves and by what they sent that is indexed.
+/// A member's cursor, by their own moves and by their indexed messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::sqlite) struct Cursor {
     pub(in crate::sqlite) conversation: ConversationId,
@@ -21,7 +21,7 @@ pub(in crate::sqlite) struct Cursor {
     pub(in crate::sqlite) read: Seq,
     /// Displayable messages up to `read`.
     pub(in crate::sqlite) read_ordinal: u64,
-    /// When it was last moved by its user.
+    /// The position of the user's last move.
     pub(in crate::sqlite) position: Position,
 }
 
@@ -33,7 +33,7 @@ macro_rules! cursor_columns {
 }
 pub(in crate::sqlite) use cursor_columns;
 
-/// How many columns [`cursor_columns`] are.
+/// The number of [`cursor_columns`].
 pub(in crate::sqlite) const CURSOR_COLUMNS: usize = 7;
 
 /// Reads [`cursor_columns`] from the column `at` on.
@@ -55,7 +55,7 @@ pub(in crate::sqlite) fn cursor(row: &Row<'_>, at: usize) -> Result<Cursor, Fail
     Ok(cursor)
 }
 
-/// The cursor of somebody who is or was a member: there is one.
+/// The cursor of a present or former member, which must exist.
 pub(in crate::sqlite) fn cursor_of(
     connection: &Connection,
     conversation: ConversationId,
@@ -77,7 +77,7 @@ pub(in crate::sqlite) fn cursor_of(
     })
 }
 
-/// Moves a cursor that there is.
+/// Moves an existing cursor.
 pub(in crate::sqlite) fn move_cursor(connection: &Connection, to: &Cursor) -> Result<(), Failure> {
     connection
         .prepare_cached(
@@ -96,7 +96,7 @@ pub(in crate::sqlite) fn move_cursor(connection: &Connection, to: &Cursor) -> Re
     Ok(())
 }
 
-/// Somebody became a member. Who was one before keeps their cursor.
+/// A user became a member. A former member keeps their cursor.
 pub(in crate::sqlite) fn begin_cursor(
     connection: &Connection,
     conversation: ConversationId,

@@ -1,9 +1,9 @@
-//! Rows of cursors, and of what follows from the log, as values: each proves itself by its sum when it is read, and gets
-//! it when it is written.
+//! Rows of cursors and of the state that follows from the log, as values: each is proven by its sum when it is read,
+//! and gets a new sum when it is written.
 //!
-//! It owns these sums, and what a row that is not found proves: nothing by itself. Where an absence would be an answer,
-//! the row is looked for in a second b-tree, which one flipped bit cannot damage together with the first. It must never
-//! change a row that it did not prove before.
+//! It owns these sums. A row that is not found proves nothing by itself: if its absence would be an answer, the row is
+//! looked for in a second b-tree, which one flipped bit cannot damage together with the first. It must never change a
+//! row that it did not prove before.
 
 mod changed;
 mod conversation;
@@ -22,7 +22,7 @@ use super::{
     row::{self, first},
 };
 
-/// The row is what was written.
+/// Checks that the row is what was written.
 fn prove(row: &Row<'_>, column: usize, sum: u64, what: impl FnOnce() -> String) -> Result<(), Failure> {
     if row::number(row, column)? == sum {
         Ok(())
@@ -31,7 +31,7 @@ fn prove(row: &Row<'_>, column: usize, sum: u64, what: impl FnOnce() -> String) 
     }
 }
 
-/// What one b-tree does not have, the second one of the same key does not have either.
+/// Checks that a row that one b-tree lacks is missing from the second one of the same key, too.
 pub(super) fn prove_absence(
     connection: &Connection,
     again: &str,

@@ -1,5 +1,5 @@
-//! Rows of membership intervals, and of what is counted of them. A user's intervals of a conversation are a chain: each
-//! names the one before it.
+//! Rows of membership intervals, and the counts of them. A user's intervals of a conversation are a chain: each names
+//! the one before it.
 
 use rusqlite::{Connection, Row};
 
@@ -21,15 +21,15 @@ pub(in crate::sqlite) struct Stay {
     pub(in crate::sqlite) joined: Seq,
     pub(in crate::sqlite) joined_ordinal: u64,
     pub(in crate::sqlite) role: Role,
-    /// The event by which they went.
+    /// The event by which the user went.
     pub(in crate::sqlite) left: Option<Left>,
     /// The user has no later one.
     pub(in crate::sqlite) is_newest: bool,
-    /// Where the user's earlier one begins; 0: there is none.
+    /// The beginning of the user's earlier interval; 0: there is none.
     pub(in crate::sqlite) previous: Seq,
 }
 
-/// The event by which a member went, and the conversation as that left it.
+/// The event by which a member went, and the conversation after it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::sqlite) struct Left {
     pub(in crate::sqlite) seq: Seq,
@@ -49,7 +49,7 @@ macro_rules! stay_columns {
 }
 pub(in crate::sqlite) use stay_columns;
 
-/// How many columns [`stay_columns`] are.
+/// The number of [`stay_columns`].
 pub(in crate::sqlite) const STAY_COLUMNS: usize = 14;
 
 /// Reads [`stay_columns`] from the column `at` on.
@@ -117,7 +117,7 @@ pub(in crate::sqlite) fn newest_stay(
     }
 }
 
-/// An interval of the user that is known of is missing.
+/// An interval of the user that must exist is missing.
 pub(in crate::sqlite) fn damaged_stays(conversation: ConversationId, user: UserId) -> Failure {
     Failure::damaged(format!(
         "memberships of user {} in conversation {} are missing",
@@ -125,7 +125,7 @@ pub(in crate::sqlite) fn damaged_stays(conversation: ConversationId, user: UserI
     ))
 }
 
-/// The newest interval that began before or with a seq. None that came later and began before that is missing.
+/// The newest interval that began at or before a seq. No interval in between can be missing unnoticed.
 pub(in crate::sqlite) fn stay_at(
     connection: &Connection,
     conversation: ConversationId,
@@ -158,7 +158,7 @@ pub(in crate::sqlite) fn stay_at(
     }
 }
 
-/// Where the first interval of a user begins, by their newest one.
+/// The beginning of a user's first interval, found by their newest one.
 pub(in crate::sqlite) fn first_joined(connection: &Connection, newest: &Stay) -> Result<Seq, Failure> {
     if newest.previous == Seq(0) {
         return Ok(newest.joined);
@@ -195,7 +195,7 @@ pub(in crate::sqlite) fn insert_stay(connection: &Connection, stay: &Stay) -> Re
     Ok(())
 }
 
-/// Changes an interval that there is.
+/// Changes an existing interval.
 pub(in crate::sqlite) fn update_stay(connection: &Connection, stay: &Stay) -> Result<(), Failure> {
     let left = |value: fn(&Left) -> u64| stay.left.as_ref().map(|left| sql(value(left)));
     let name = stay.left.as_ref().map(|left| &left.name);
@@ -222,13 +222,13 @@ pub(in crate::sqlite) fn update_stay(connection: &Connection, stay: &Stay) -> Re
     Ok(())
 }
 
-/// What a user is a member of, in numbers.
+/// The numbers of a user's memberships.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::sqlite) struct Memberships {
     pub(in crate::sqlite) user: UserId,
-    /// Groups that have not ended, now.
+    /// Groups that were not disbanded, now.
     pub(in crate::sqlite) groups: u64,
-    /// Conversations, ever.
+    /// Conversations that the user was ever a member of.
     pub(in crate::sqlite) conversations: u64,
 }
 
@@ -265,7 +265,7 @@ pub(in crate::sqlite) fn memberships_of(
     })
 }
 
-/// Changes what is counted of a user's memberships: before these change.
+/// Changes the counts of a user's memberships. Call this before the memberships change.
 pub(in crate::sqlite) fn count_memberships(
     connection: &Connection,
     user: UserId,
@@ -288,7 +288,7 @@ pub(in crate::sqlite) fn count_memberships(
     Ok(())
 }
 
-/// The members of a conversation now, by user: all of them.
+/// All present members of a conversation, by user.
 pub(in crate::sqlite) fn members_of(
     connection: &Connection,
     conversation: ConversationId,

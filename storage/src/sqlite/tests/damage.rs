@@ -49,7 +49,7 @@ fn a_damaged_event_stops_the_writer_for_good() {
     assert_eq!(store.reader().unwrap().snapshot().unwrap().ceiling().0, 2);
 }
 
-/// What a reader met, nobody forgets: nothing is acknowledged any more, and no later process begins as if nothing were.
+/// A reader meets damage: from then on nothing is acknowledged, and no later process begins as if nothing had happened.
 #[test]
 fn damage_that_a_reader_meets_ends_it_all() {
     let place = Place::new();
@@ -81,7 +81,7 @@ fn damage_that_a_reader_meets_ends_it_all() {
     );
     let report = operator::report(&place.path()).unwrap();
     assert!(report.remarks[0].contains("was found damaged"));
-    // Whoever vouches for it has it checked.
+    // An operator who vouches for it has it checked.
     assert!(operator::keep_past(&place.path()).is_err());
     assert!(operator::begin_past(&place.path(), "").is_err());
     stranger

@@ -62,7 +62,7 @@ fn follows_the_log_and_is_complete_at_the_end() {
     );
 }
 
-/// Every answer is of one moment, wherever the index is meanwhile.
+/// Every answer is of one moment, whatever part is indexed meanwhile.
 #[test]
 fn readers_miss_nothing_of_it() {
     let place = Place::new();
@@ -91,8 +91,8 @@ fn readers_miss_nothing_of_it() {
     );
 }
 
-/// The writer goes on at any point of a question's beginning, and what it writes of the index then leaves memory at once
-/// if nobody holds it. SQLite says when: it asks between the steps of every statement whether to go on.
+/// The writer goes on at any point of a read transaction's beginning, and its indexed entries leave memory at once
+/// unless they are pinned. SQLite gives the points: it calls back between the steps of every statement.
 #[test]
 fn a_question_that_begins_beside_commits_misses_nothing() {
     /// Enough for all that was there before to be indexed.
@@ -177,7 +177,7 @@ fn look(store: &SqliteStore, committed: &AtomicU64) {
     }
 }
 
-/// Wherever a head is when it is forgotten: in the index, beside it, or in the open batch alone.
+/// A head is forgotten in each place: in the index, beside it, or in the open batch alone.
 #[test]
 fn heads_that_were_forgotten_are_read_again() {
     const GROUPS: u64 = 5;

@@ -112,7 +112,7 @@ fn what_is_left_of_a_store_is_no_new_one() {
         "and left alone"
     );
 
-    // It is gone: whatever is left of it says so.
+    // It is gone: its remains are recognised.
     std::fs::remove_file(place.path()).unwrap();
     for suffix in ["-wal", "-shm", ".witness"] {
         let refusal = place.refusal();
@@ -137,7 +137,7 @@ fn what_is_left_of_a_store_is_no_new_one() {
     assert!(place.refusal().contains("leads nowhere"));
     std::fs::remove_file(place.path()).unwrap();
 
-    // Nobody was told of a store that never got its name.
+    // No user was told of a store that never got its name.
     std::fs::write(place.beside(".new"), "half").unwrap();
     let store = place.open();
     assert!(!place.beside(".new").exists());

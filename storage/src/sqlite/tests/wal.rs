@@ -53,7 +53,7 @@ fn it_is_empty_after_closing() {
     assert!(std::fs::metadata(place.beside("-wal")).unwrap().len() > 0);
     store.close().unwrap();
     assert_eq!(std::fs::metadata(place.beside("-wal")).unwrap().len(), 0);
-    // Whoever still reads can go on.
+    // A reader that is still open can go on.
     assert_eq!(page(reader.as_mut(), BOB, PAIR).events.len(), 100);
     store.close().unwrap();
 }
@@ -104,7 +104,7 @@ fn a_copy_that_fails_is_not_forgiven() {
     assert!(store.close().is_err());
 }
 
-/// Whatever happened before: a process that ends does not touch the log but in the orderly way.
+/// A process that ends does not touch the log except in a clean end, whatever happened before.
 #[test]
 fn no_connection_copies_or_removes_it_when_it_closes() {
     let place = Place::new();
