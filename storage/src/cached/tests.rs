@@ -183,7 +183,7 @@ fn members_are_read_once_for_each_roster() {
         world.asks(|reader| reader.members_at(GROUP, Seq(1)).unwrap()).1,
         0
     );
-    // Nobody has told the cache of it.
+    // The cache was not told of it.
     let event = world.act(Action::RemoveMember { user: UserId(2) });
     let (second, asked) = world.asks(|reader| reader.members_at(GROUP, event.roster).unwrap());
     assert_eq!((members(second), asked), (vec![1], 1));

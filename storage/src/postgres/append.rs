@@ -1,5 +1,6 @@
-//! An append on its own, within a transaction that has locked all it needs: whether it was made before, and its rows once
-//! the rules allow it. It must never write before everything is decided: a refusal leaves nothing behind.
+//! An append on its own, within a transaction that has locked everything it needs: the search for an earlier result,
+//! and its rows once the rules allow it. It must never write before everything is decided: a refusal leaves nothing
+//! behind.
 
 use std::{
     borrow::Cow,
@@ -42,7 +43,7 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
     let facts = lookup::facts(batch.session, append.conversation, append.sender, target)?;
     let rules = batch.rules;
     let drafts = rules::decide(&rules, append, &mut Known { batch, append, facts })?;
-    // From here on nothing is refused, and what fails ends the whole batch: all drafts or none.
+    // From here on nothing is refused, and a failure ends the whole batch: all drafts or none.
     let position = batch.position();
     let event = enter(batch, append, (facts.head, position), drafts.first)?;
     let mut others = Vec::new();
@@ -58,8 +59,8 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
     })
 }
 
-/// Takes the next seq, and writes the event at this position, after this head of its conversation, and all that follows
-/// from it.
+/// Takes the next seq, and writes the event at this position, after this head of its conversation, and everything that
+/// follows from it.
 fn enter(
     batch: &mut Batch<'_>,
     append: &Append,
@@ -73,11 +74,11 @@ fn enter(
     Ok(event)
 }
 
-/// What the transaction knows about an append.
+/// The facts that the transaction supplies about an append.
 struct Known<'a, 'b> {
     batch: &'a mut Batch<'b>,
     append: &'a Append,
-    /// What most rules ask, in one round trip.
+    /// The facts that most rules need, in one round trip.
     facts: Facts,
 }
 
@@ -201,8 +202,8 @@ impl Lookup for Known<'_, '_> {
     }
 }
 
-/// The event, the head, and the sender's cursor: who sends has read, and has, what was there. That moves no cursor's
-/// position: others infer it from the event.
+/// Writes the event, the head, and the sender's cursor: sending marks everything before the message as read and
+/// delivered for the sender. The cursor's `position` stays: other devices infer this from the event.
 fn log_event(batch: &mut Batch<'_>, append: &Append, event: &Event, reaction: &str) -> Result<(), Failure> {
     let change = event.change.as_ref();
     let label: Option<Cow<'_, str>> = match change {

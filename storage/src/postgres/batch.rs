@@ -1,6 +1,6 @@
-//! A batch as a transaction of many statements: the locks first, in one order for everybody, then its messages by one
-//! statement, then everything else write by write, each seeing what those before it did.
-//! It must never go on after a statement that failed, and never lock out of order what it can lock ahead.
+//! A batch as a transaction of many statements: first the locks, in one order for all processes, then its messages by
+//! one statement, then everything else write by write, each seeing the effects of those before it. It must never go on
+//! after a statement that failed, and never lock out of order what it can lock ahead.
 
 use postgres::Row;
 
@@ -29,27 +29,27 @@ pub(super) struct Batch<'a> {
     base: i64,
     /// The place of the present write.
     place: i64,
-    /// Where the places of writes end.
+    /// The end of the writes' places.
     end: i64,
     /// Places beyond the end that were taken.
     further: i64,
 }
 
 impl Batch<'_> {
-    /// That of the present write.
+    /// The position of the present write.
     pub(super) const fn position(&self) -> i64 {
         self.base.saturating_add(self.place)
     }
 
-    /// One of a further event of the present write: a place that no other event of the transaction has.
+    /// The position of a further event of the present write: a place that no other event of the transaction has.
     pub(super) const fn further_position(&mut self) -> i64 {
         self.further += 1;
         self.place = self.end + self.further;
         self.position()
     }
 
-    /// The place in the batch is that of the write's position, but positions ascend: what is written after a write
-    /// that took further places stands behind those.
+    /// The place in the batch is that of the write's position. But positions ascend: a write after one that took
+    /// further places stands behind those.
     const fn begin(&mut self, place: i64) {
         self.place = place;
         if self.further > 0 {
@@ -71,14 +71,14 @@ impl Batch<'_> {
     }
 }
 
-/// What proves a batch to its writer: a number that its transaction leaves in the writer's row.
+/// The proof of a batch for its writer: a number that its transaction leaves in the writer's row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Mark {
     pub(super) writer: i64,
     pub(super) batch: i64,
 }
 
-/// Begins the transaction and does everything in it but the COMMIT. After a failure it has to be rolled back.
+/// Begins the transaction and does everything in it except the COMMIT. After a failure it must be rolled back.
 pub(super) fn run(
     session: &mut Session,
     rules: Rules,
@@ -86,7 +86,8 @@ pub(super) fn run(
     plan: &Plan,
     mark: Mark,
 ) -> Result<Answers, Failure> {
-    // Before the offset is read: whoever changes it keeps writers out with a lock that this one waits for.
+    // Before the offset is read: a transaction that changes the offset keeps writers out with a lock that this
+    // statement waits for.
     session.begin("BEGIN; LOCK TABLE events IN ROW EXCLUSIVE MODE")?;
     let locks = Locks::of(writes, plan);
     let (transaction, past_offset) = lock(session, &locks, mark)?;
@@ -126,13 +127,13 @@ fn put(answers: &mut [Option<Result<Outcome, Refused>>], place: usize, answer: R
     }
 }
 
-/// Takes every lock that can be known ahead and leaves the mark. Returns the transaction's number, and what is added to it
-/// in positions.
+/// Takes every lock that is known ahead and leaves the mark. Returns the transaction's number, and the offset that
+/// makes it a position.
 fn lock(session: &mut Session, locks: &Locks, mark: Mark) -> Result<(i64, i64), Failure> {
     begin_conversations(session, locks)?;
     let ids: Vec<i64> = locks.conversations.iter().map(|id| sql(id.0)).collect();
     let life = session.life();
-    // Counting them makes the server lock them all.
+    // Counting the rows makes the server lock them all.
     let found = session.first(
         "WITH locked AS MATERIALIZED (
             SELECT id FROM conversations WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
@@ -174,7 +175,7 @@ fn lock(session: &mut Session, locks: &Locks, mark: Mark) -> Result<(i64, i64), 
     Ok(transaction)
 }
 
-/// Makes the rows of conversations that may begin, so that they can be locked like the others: two transactions that
+/// Inserts the rows of conversations that may begin, so that they can be locked like the others: two transactions that
 /// begin the same one wait for each other here.
 fn begin_conversations(session: &mut Session, locks: &Locks) -> Result<(), Failure> {
     if locks.beginnings.is_empty() {
@@ -201,8 +202,8 @@ fn begin_conversations(session: &mut Session, locks: &Locks) -> Result<(), Failu
     Ok(())
 }
 
-/// Takes away the rows of conversations that did not begin, and has the server say that the transaction is sound: it
-/// would take the COMMIT of a failed one without a word.
+/// Deletes the rows of conversations that did not begin, and has the server confirm that the transaction is sound: it
+/// would accept the COMMIT of a failed one silently.
 fn finish(session: &mut Session, locks: &Locks, transaction: i64) -> Result<(), Failure> {
     if !locks.beginnings.is_empty() {
         let ids: Vec<i64> = locks.beginnings.keys().map(|id| sql(id.0)).collect();

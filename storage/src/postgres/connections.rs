@@ -1,5 +1,5 @@
-//! How every connection is made: the settings that the store's promises rest on, asked for and checked.
-//! It must never hand out a connection to a server whose settings, role or identity it has not verified.
+//! The setup of every connection: the settings that the store's promises rest on, requested and checked. It must never
+//! hand out a connection to a server whose settings, role or identity it has not verified.
 
 use std::{
     path::PathBuf,
@@ -27,17 +27,17 @@ use super::{
 };
 use crate::{error::OpenError, fate::Doom};
 
-/// The first release with everything that is used here.
+/// The oldest supported release: it has everything that is used here.
 const OLDEST_SERVER: i32 = 140_000;
-/// After a connection could not be made, its owner tries again no earlier than this. It is no back-off, which is the
-/// breaker's: it only keeps one owner, whose connection alone is refused, from asking again for every batch.
+/// After a failed attempt to connect, its owner tries again no earlier than this. This is no back-off, which is the
+/// breaker's: it only keeps one owner, if only its connection is refused, from asking again for every batch.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What to do about a pooler that is in the way.
+/// What the operator must do about a pooler.
 const POOLER: &str = "connect to PostgreSQL itself (a node has a pool of its own), or through a proxy that passes \
                       connections on as they are";
 
-/// A connection that was not used for so long is tried before it is used again.
+/// A connection that was unused for this long is tested before it is used again.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Makes connections to one database.
@@ -45,18 +45,18 @@ pub(super) struct Connector {
     config: Config,
     password_file: Option<PathBuf>,
     tls: Tls,
-    /// Nothing of it leaves this machine.
+    /// Whether all traffic stays on this machine.
     local: bool,
     unsafe_durability: bool,
-    /// Settings that were asked for, to be found in force on every connection.
+    /// Requested settings, which must be in force on every connection.
     demanded: Vec<(&'static str, String)>,
-    /// A promoted standby has everything.
+    /// Whether a promoted standby has every acknowledged commit.
     lossless: bool,
     node: Arc<Node>,
 }
 
 impl Connector {
-    /// Connects once, makes or updates the schema, and finds the past that this process will live in.
+    /// Connects once, creates or migrates the schema, and finds the past in which this process will live.
     pub(super) fn open(options: &PostgresOptions) -> Result<Self, OpenError> {
         let connector = Self::new(options)?;
         let (mut client, rights) = connector.unsettled().map_err(|failure| cannot_open(&failure))?;
@@ -71,7 +71,7 @@ impl Connector {
         Ok(connector)
     }
 
-    /// Reads the options, and asks nobody.
+    /// Reads the options without asking the server.
     pub(super) fn new(options: &PostgresOptions) -> Result<Self, OpenError> {
         let config = options.config()?;
         let local = options::is_local(&config);
@@ -104,7 +104,7 @@ impl Connector {
         Ok(connector)
     }
 
-    /// What this process remembers of the store.
+    /// This process' memory of the store.
     pub(super) const fn node(&self) -> &Arc<Node> {
         &self.node
     }
@@ -116,7 +116,7 @@ impl Connector {
         Ok(Session::new(client, life, Arc::clone(&self.node), warned))
     }
 
-    /// A connection to a sound server that may have any past.
+    /// A connection to a sound server, of any past.
     pub(super) fn unsettled(&self) -> Result<(Client, Rights), Failure> {
         let (mut client, _) = self.client()?;
         let rights = self.check_server(&mut client)?;
@@ -133,7 +133,7 @@ impl Connector {
         settled
     }
 
-    /// With what the server may say beside its answers: that a commit was not replicated as it should have been.
+    /// Also collects the server's notices: one may report that a commit was not replicated as required.
     fn client(&self) -> Result<(Client, Arc<AtomicBool>), Failure> {
         let mut config = self.config.clone();
         if let Some(path) = &self.password_file {
@@ -160,9 +160,9 @@ impl Connector {
         Ok((client, warned))
     }
 
-    /// Refuses an address behind which connections share the server's, as a pooler in transaction mode does: what is
-    /// prepared and set on one belongs to another at the next transaction. While a second connection has a transaction
-    /// open, the first must still be served by the process that it had before.
+    /// Refuses an address behind which connections share the server's, such as a pooler in transaction mode: prepared
+    /// statements and settings of one would belong to another at the next transaction. While a second connection has a
+    /// transaction open, the first must still be served by the same server process.
     fn refuse_shared(&self, client: &mut Client) -> Result<(), Failure> {
         const PROCESS: &str = "SELECT pg_backend_pid(), extract(epoch FROM backend_start)::text
                                FROM pg_stat_activity WHERE pid = pg_backend_pid()";
@@ -193,7 +193,7 @@ impl Connector {
         )))
     }
 
-    /// What was asked for at the connection's start is in force.
+    /// Checks that the settings requested at the connection's start are in force.
     fn check_settings(&self, client: &mut Client) -> Result<(), Failure> {
         let names: Vec<&str> = self.demanded.iter().map(|(name, _)| *name).collect();
         let rows = client.query(
@@ -213,7 +213,7 @@ impl Connector {
         Ok(())
     }
 
-    /// The server keeps what it acknowledges, can be written to, and gives no more rights than are needed.
+    /// Checks that the server keeps acknowledged commits, takes writes, and gives no more rights than needed.
     fn check_server(&self, client: &mut Client) -> Result<Rights, Failure> {
         let sql = format!(
             "SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
@@ -225,7 +225,7 @@ impl Connector {
         self.check_settings(client)?;
         let row = client.query_one(&sql, &[])?;
         let refuse = |reason: &str| Err(Failure::Misconfigured(reason.to_owned()));
-        // Which server is the primary may change by itself.
+        // The server that is the primary may change by itself.
         let refuse_for_now = |reason: &str| Err(Failure::Unreachable(reason.to_owned()));
         if get::<i32>(&row, 0)? < OLDEST_SERVER {
             return refuse("the PostgreSQL server is too old: 14 or newer is needed");
@@ -253,7 +253,7 @@ impl Connector {
     }
 }
 
-/// Without them a damaged page is served as if it were sound.
+/// Without checksums a damaged page is served as if it were sound.
 fn warn_without_checksums(client: &mut Client) -> Result<(), Failure> {
     let row = client.query_one("SELECT current_setting('data_checksums')", &[])?;
     if get::<&str>(&row, 0)? != "on" {
@@ -264,8 +264,8 @@ fn warn_without_checksums(client: &mut Client) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Somebody has ended a wait for the synchronous standbys: the commit is here, and perhaps nowhere else. Told by where
-/// in the server it comes from, because its words are in the server's language.
+/// An operator has ended a wait for the synchronous standbys: the commit is here, and perhaps nowhere else. It is
+/// recognised by the place in the server's source, because its text is in the server's language.
 fn is_unreplicated(notice: &DbError) -> bool {
     notice.routine() == Some("SyncRepWaitForLSN")
 }
@@ -274,16 +274,16 @@ pub(super) fn cannot_open(failure: &Failure) -> OpenError {
     OpenError(format!("the PostgreSQL database cannot be opened: {failure}"))
 }
 
-/// Where a writer gets its connection: one kept, and made again when it is lost.
+/// The source of a writer's connection: one connection is kept, and made again when it is lost.
 #[derive(Debug)]
 pub(super) struct Kept {
     connector: Arc<Connector>,
     session: Option<Session>,
     /// When it was last taken.
     used: Option<Instant>,
-    /// How often the server had been given up by then.
+    /// The count of outages at that time.
     outages: u64,
-    /// After one could not be made: when to try again.
+    /// After a failed attempt: the time of the next one.
     pause: Option<Instant>,
 }
 
@@ -298,13 +298,14 @@ impl Kept {
         }
     }
 
-    /// The connection, which may be a new one. `outages` counts how often the server was given up so far.
+    /// The connection, which may be a new one. `outages` counts how often the breaker has opened so far.
     pub(super) fn get(&mut self, outages: u64) -> Result<&mut Session, Failure> {
         let now = Instant::now();
         let doubtful = outages != self.outages || self.used.is_some_and(|used| now - used > IDLE);
         self.used = Some(now);
         self.outages = outages;
-        // One that the server ended meanwhile looks open until it is used: a commit sent over it would be in doubt.
+        // A connection that the server closed meanwhile looks open until it is used: a commit sent over it would be in
+        // doubt.
         let lost = |session: &mut Session| session.is_closed() || doubtful && session.probe().is_err();
         if self.session.as_mut().is_some_and(lost) {
             self.session = None;
@@ -338,12 +339,12 @@ impl Kept {
         }
     }
 
-    /// The server has said of this connection that a commit on it may be on no other server.
+    /// Whether the server reported that a commit on this connection may be on no other server.
     pub(super) fn is_unreplicated(&self) -> bool {
         self.session.as_ref().is_some_and(Session::is_unreplicated)
     }
 
-    /// After a failure: leaves no transaction open, or no connection.
+    /// After a failure: leaves no open transaction, or no connection.
     pub(super) fn recover(&mut self, failure: &Failure) {
         let usable = !failure.spoils_connection() && self.session.as_mut().is_some_and(Session::recover);
         if !usable {
@@ -371,7 +372,7 @@ pub struct NoConnection {
 }
 
 impl NoConnection {
-    /// Trying again is of no use until somebody acts, as with a wrong password.
+    /// Another attempt is of no use until an operator acts, for example after a wrong password.
     pub const fn is_permanent(&self) -> bool {
         self.permanent
     }
@@ -386,7 +387,7 @@ impl From<Failure> for NoConnection {
     }
 }
 
-/// Makes and checks connections for a pool.
+/// Makes and tests connections for a pool.
 #[derive(Clone, Debug)]
 pub struct PostgresManager {
     pub(super) connector: Arc<Connector>,

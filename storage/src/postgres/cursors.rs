@@ -1,4 +1,4 @@
-//! Cursors that users move: two statements, however many. What sending implies is the append's business.
+//! Cursors that users move: two statements, however many. The moves that sending implies are written by the append.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +15,19 @@ use crate::{
 
 type Key = (ConversationId, UserId);
 
-/// A cursor, and the ordinal at what is read.
+/// A cursor, and the ordinal at its read seq.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     at: CursorMove,
     read_ordinal: u64,
 }
 
-/// What the store says about a wanted move.
+/// The store's facts about a requested move.
 struct Found {
     /// The user's visible head.
     head: Seq,
     old: Cursor,
-    /// The ordinal at what is to be read, or at the head if that is before it.
+    /// The ordinal at the requested read seq, or at the head if that is before it.
     ordinal: u64,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn move_all(batch: &mut Batch<'_>, wanted: &[CursorMove]) -> Result<O
     Ok(moves.outcome(Position(batch.position().cast_unsigned())))
 }
 
-/// For each move, in their order; `None` for someone who never was a member.
+/// For each move, in their order; `None` for a user who never was a member.
 fn find(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Vec<Option<Found>>, Failure> {
     let column =
         |value: fn(&CursorMove) -> u64| moves.iter().map(|one| sql(value(one))).collect::<Vec<i64>>();
@@ -112,9 +112,9 @@ fn find(batch: &mut Batch<'_>, moves: &[CursorMove]) -> Result<Vec<Option<Found>
         .collect()
 }
 
-/// In the order of their keys. Where another transaction made one meanwhile, the larger values stay. One whose position
-/// is that of a later number is not moved: it would go back, and with it perhaps the horizon. The batch comes again
-/// under a number that is later still.
+/// In the order of their keys. If another transaction created one meanwhile, the larger values stay. A cursor whose
+/// position comes from a later transaction number is not moved: its position would go back, and perhaps the horizon
+/// with it. The batch then comes again under an even later number.
 fn store(batch: &mut Batch<'_>, cursors: &BTreeMap<Key, Cursor>) -> Result<(), Failure> {
     let keys = |part: fn(&Key) -> u64| cursors.keys().map(|key| sql(part(key))).collect::<Vec<i64>>();
     let values = |part: fn(&Cursor) -> u64| {

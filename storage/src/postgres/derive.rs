@@ -1,5 +1,5 @@
-//! Everything that follows from an event beyond the log, the head and the sender's cursor: members, edits,
-//! reactions, what is to be erased. It must never decide: an event in the log has been decided.
+//! Everything that follows from an event beyond the log, the head and the sender's cursor: members, edits, reactions,
+//! bodies to erase. It must never decide: an event in the log is decided.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
             .ok_or_else(|| Failure::damaged("an event's conversation has an impossible id"))?;
         let fixed: Vec<i64> = shape.fixed_members().map(|user| sql(user.0)).collect();
         if !fixed.is_empty() {
-            // Nothing was displayed before the first event, whatever that is.
+            // Nothing was displayed before the first event, of any kind.
             join(session, event, &fixed, 0, None)?;
         }
     }
@@ -57,8 +57,8 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
     }
 }
 
-/// The newest stay in the conversation $1 of each of the users $2, over or not, by the end of the key, however many there
-/// were before. Nobody else changes these rows: the conversation is locked.
+/// The newest membership interval in the conversation $1 of each of the users $2, over or not, found by the end of the
+/// key, however many there were before. No other transaction changes these rows: the conversation is locked.
 macro_rules! newest_stays {
     ($over:literal) => {
         concat!(
@@ -116,7 +116,7 @@ fn react(session: &mut Session, event: &Event, reaction: &str) -> Result<(), Fai
     Ok(())
 }
 
-/// The sender's reaction is over, if there is one; whoever went before sees it still.
+/// The sender's present reaction, if any, is over; former members still see it.
 fn end_reaction(session: &mut Session, event: &Event) -> Result<(), Failure> {
     session.execute(
         // The condition is that of `page::is_kept`.
@@ -158,7 +158,7 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
         EventKind::GroupCreated | EventKind::MembersAdded => {
             let founder = (event.kind == EventKind::GroupCreated).then(|| sql(event.sender.0));
             if founder.is_none() {
-                // Their earlier stays, if they had any, are not the newest any more.
+                // Their earlier intervals, if any, are no longer the newest.
                 session.execute(
                     concat!(
                         "UPDATE members SET newest = false WHERE ",
@@ -171,7 +171,7 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
             count(session, event, &users, 1)
         }
         EventKind::MemberRemoved | EventKind::MemberLeft => {
-            // Whoever goes sees the group without them.
+            // A member who goes sees the group without themselves.
             count(session, event, &users, -1)?;
             leave(session, event, &users)
         }
@@ -186,7 +186,7 @@ fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
             one_row(changed, "someone got a role who was no member")
         }
         EventKind::GroupDisbanded => disband(session, event),
-        // The name is all that changes.
+        // Only the name changes.
         EventKind::GroupRenamed => Ok(()),
         EventKind::Message(_) | EventKind::Edit | EventKind::Recall | EventKind::Reaction => {
             Err(Failure::damaged("a message was taken for a change of a group"))
@@ -214,7 +214,7 @@ fn leave(session: &mut Session, event: &Event, users: &[i64]) -> Result<(), Fail
     one_row(changed, "someone went who was no member")
 }
 
-/// So many more members of the group, and one more group for each of them; or less. Their users' rows are locked.
+/// Adds this many members to the group, and one group to each of them; or subtracts. Their users' rows are locked.
 fn count(session: &mut Session, event: &Event, users: &[i64], more: i64) -> Result<(), Failure> {
     session.execute(
         "WITH counted AS (

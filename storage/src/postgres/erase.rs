@@ -1,10 +1,9 @@
-//! Bodies that are shown to nobody any more are erased a slice at a time: those of the edits of recalled messages, and
-//! those of what has expired. It owns the tables that say which are left, `erasures` and `expirations`; their rows are
-//! written in the transaction of what makes them, so whichever node comes goes on where another one was.
-//! It must never decide what is recalled.
+//! Erases bodies that no reader can see any more, a slice at a time: those of the edits of recalled messages, and those
+//! of expired events. It owns the tables `erasures` and `expirations`, which list the rest; their rows are written in
+//! the transaction of their cause, so any node goes on where another one was. It must never decide about recalls.
 //!
-//! Several nodes do this at a time. Rows that say what is left are passed over where another node has them. An edit's
-//! event is waited for, but only before any of what expired is locked, and that never waits: so nobody waits in a circle.
+//! Several nodes erase at the same time. They skip rows of these tables that another node has locked. An edit's event
+//! is waited for, but only before any expired event is locked, and that never waits: so there is no circle of waits.
 
 use super::{
     derive::one_row,
@@ -18,7 +17,7 @@ use crate::{
     write::{ERASED_BODIES_MAX, Outcome},
 };
 
-/// Erases the body of a message, and has those of its edits erased: from this on nobody is shown them.
+/// Erases the body of a message, and notes those of its edits for erasure: from now on no reader sees them.
 pub(super) fn recall(session: &mut Session, event: &Event) -> Result<(), Failure> {
     let recalled = session.execute(
         "WITH begun AS (
@@ -32,7 +31,7 @@ pub(super) fn recall(session: &mut Session, event: &Event) -> Result<(), Failure
     one_row(recalled, "what was recalled is not in the log")
 }
 
-/// The body of an event is to be erased once it has expired.
+/// Notes the body of an event for erasure after its expiry.
 pub(super) fn when_expired(session: &mut Session, event: &Event) -> Result<(), Failure> {
     let Some(expires_at) = erasing::expires(event).filter(|_| !event.body.is_empty()) else {
         return Ok(());
@@ -44,7 +43,7 @@ pub(super) fn when_expired(session: &mut Session, event: &Event) -> Result<(), F
     Ok(())
 }
 
-/// Erases the next bodies, those of what had expired by `now` last.
+/// Erases the next bodies, last those that had expired by `now`.
 pub(super) fn slice(session: &mut Session, now: Timestamp) -> Result<Outcome, Failure> {
     let mut room = Room::default();
     while !room.is_full() && erase_edits(session, &mut room)? {}
@@ -54,7 +53,7 @@ pub(super) fn slice(session: &mut Session, now: Timestamp) -> Result<Outcome, Fa
     Ok(Outcome::Erased(room.is_used()))
 }
 
-/// Of one message. False if there is none.
+/// Erases bodies of one message. False if there is none.
 fn erase_edits(session: &mut Session, room: &mut Room) -> Result<bool, Failure> {
     let found = session.first(
         "SELECT conversation, target, next FROM erasures
@@ -64,7 +63,7 @@ fn erase_edits(session: &mut Session, room: &mut Room) -> Result<bool, Failure> 
     let Some(found) = found else { return Ok(false) };
     let (conversation, target, next): (i64, i64, i64) = (get(&found, 0)?, get(&found, 1)?, get(&found, 2)?);
     // One more than a slice has, to know where the next one begins. The lengths are known without the bodies. Locked
-    // first, so that they can be found once more and changed where they are.
+    // first, so that the rows can be found again and changed in place.
     let rows = session.query(
         "SELECT d.seq, e.bytes FROM (
             SELECT d.seq FROM edits d WHERE d.conversation = $1 AND d.target = $2 AND d.seq <= $3
@@ -108,7 +107,7 @@ fn erase_edits(session: &mut Session, room: &mut Room) -> Result<bool, Failure> 
 }
 
 fn erase_expired(session: &mut Session, now: Timestamp, room: &mut Room) -> Result<(), Failure> {
-    // Both rows are locked, or neither is taken.
+    // Both rows are locked, or neither.
     let rows = session.query(
         "SELECT x.conversation, x.seq, e.bytes FROM (
             SELECT conversation, seq FROM expirations WHERE expires_at <= $1

@@ -1,5 +1,5 @@
-//! What went wrong inside the store, and what that says about a batch or a question.
-//! It must never call a batch "not applied" when the server might have kept it.
+//! Failures inside the store, and what they prove about a batch or a query. It must never call a batch "not applied"
+//! when the server might have kept it.
 
 use std::time::Duration;
 
@@ -10,32 +10,33 @@ use crate::{
     rules,
 };
 
-/// A statement failed, or a row holds what no version of this program writes.
+/// A statement failed, or a row holds values that no version of this program writes.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("{}", told(.0))]
     Sql(#[from] postgres::Error),
     #[error("the database is damaged: {0}")]
     Damaged(String),
-    /// There is no connection, or none that may be used; nothing was sent.
+    /// There is no usable connection; nothing was sent.
     #[error("{0}")]
     Unreachable(String),
-    /// Likewise, because the server did not answer before and is left alone for so long.
+    /// The same, because the breaker is open; the value is the time that it stays open.
     #[error("PostgreSQL does not answer; it is tried now and then")]
     LeftAlone(Duration),
-    /// Nothing was sent, and trying again does not mend it: somebody has to change a password or a server's settings.
+    /// Nothing was sent, and another attempt does not mend it: an operator must change a password or a server's
+    /// settings.
     #[error("{0}")]
     Misconfigured(String),
-    /// The database behind the address is another one than it was.
+    /// The database at the address is another one than before.
     #[error("{0}")]
     Replaced(String),
-    /// An answer of a generation that is not the present one: it must not be used.
+    /// An answer from a generation that is not the present one: it must not be used.
     #[error("the PostgreSQL server was started anew, or is another one")]
     Outdated,
-    /// It was committed, and perhaps only on a server that may be lost: a wait for its standbys was ended.
+    /// It was committed, but perhaps only on a server that may be lost: a wait for its standbys was ended.
     #[error("PostgreSQL has committed, but did not wait for its synchronous standbys")]
     Unreplicated,
-    /// The writer's row is not there: without it nothing proves a batch.
+    /// The writer's row is missing: without it nothing proves a batch.
     #[error("the row of this writer is gone")]
     NoRow,
     /// Another transaction with a later number moved the same cursors.
@@ -49,7 +50,7 @@ pub(super) enum Uncommitted {
     /// It has more writes than a transaction has places.
     #[error("{0} writes do not fit into one commit")]
     TooMany(usize),
-    /// It failed, and then what became of it could not be found out.
+    /// It failed, and then its outcome could not be found out.
     #[error("{first}; and then: {then}")]
     Undecided {
         first: Failure,
@@ -58,7 +59,7 @@ pub(super) enum Uncommitted {
     },
 }
 
-/// An error with what the server says about it: the driver's own text is "db error".
+/// An error with the server's text: the driver's own text is "db error".
 fn told(error: &postgres::Error) -> String {
     match error.as_db_error() {
         Some(answer) => format!("{} ({})", answer.message(), answer.code().code()),
@@ -69,25 +70,25 @@ fn told(error: &postgres::Error) -> String {
     }
 }
 
-/// What is known about a statement that failed.
+/// What a failed statement proves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Known {
-    /// The server says that it did nothing.
+    /// The server did nothing.
     Nothing,
-    /// It lost against another transaction; the same again may succeed at once.
+    /// It lost against another transaction; a repetition may succeed at once.
     Again,
-    /// The connection is gone, or going: whether the statement was done is open.
+    /// The connection is lost, or about to be: it is unknown whether the statement was executed.
     Lost,
-    /// What the server keeps is not sound.
+    /// The server's data is damaged.
     Damage,
 }
 
-/// What an error of the server says, by its severity and code.
+/// What an error of the server proves, by its severity and code.
 fn judge(severity: Option<Severity>, code: &SqlState) -> Known {
     if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED {
         return Known::Damage;
     }
-    // A backend that ends may have finished its commit before: only ERROR says that nothing was done.
+    // A backend that ends may have finished its commit before: only ERROR proves that nothing was done.
     if severity != Some(Severity::Error) {
         return Known::Lost;
     }
@@ -101,10 +102,10 @@ fn judge(severity: Option<Severity>, code: &SqlState) -> Known {
     Known::Nothing
 }
 
-/// What the schema's `offset_in` raises.
+/// The error that the schema's `offset_in` raises.
 pub(super) const OTHER_GENERATION: &str = "IM001";
 
-/// A prepared statement that the server does not have any more, or whose tables have changed.
+/// A prepared statement that the server has dropped, or whose tables have changed.
 fn is_stale(code: &SqlState) -> bool {
     *code == SqlState::INVALID_SQL_STATEMENT_NAME || *code == SqlState::FEATURE_NOT_SUPPORTED
 }
@@ -122,20 +123,20 @@ impl Failure {
             Self::Unreplicated => Known::Lost,
             Self::Sql(error) => match error.as_db_error() {
                 Some(answer) => judge(answer.parsed_severity(), answer.code()),
-                // The driver could not turn a value into a column or back.
+                // The driver could not convert a value to a column or back.
                 None if is_conversion(error) => Known::Damage,
                 None => Known::Lost,
             },
         }
     }
 
-    /// What was prepared on the connection is of no use any more.
+    /// Whether the connection's prepared statements are unusable now.
     pub(super) fn is_stale(&self) -> bool {
         let Self::Sql(error) = self else { return false };
         error.code().is_some_and(is_stale)
     }
 
-    /// The connection was compared with a generation that is not the present one.
+    /// Whether the connection was compared with a generation that is not the present one.
     pub(super) fn is_outdated(&self) -> bool {
         match self {
             Self::Outdated => true,
@@ -151,7 +152,7 @@ impl Failure {
         }
     }
 
-    /// Why a connection was not made: as the server or the driver says it.
+    /// Why a connection was not made, in the words of the server or the driver.
     pub(super) fn unconnected(error: postgres::Error) -> Self {
         let somebody_must_act = error.code().is_some_and(needs_somebody);
         let reason = format!("no connection: {}", Self::from(error));
@@ -162,24 +163,24 @@ impl Failure {
         }
     }
 
-    /// Connecting again changes nothing until somebody acts.
+    /// Whether another connection changes nothing until an operator acts.
     pub(super) fn is_permanent(&self) -> bool {
         matches!(self, Self::Misconfigured(_)) || self.known() == Known::Damage
     }
 
-    /// Another transaction held a lock for longer than this one may wait.
+    /// Whether another transaction held a lock for longer than this one may wait.
     pub(super) fn is_held(&self) -> bool {
         let Self::Sql(error) = self else { return false };
         error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
     }
 
-    /// The server has no room.
+    /// Whether the server has no room.
     pub(super) fn is_full(&self) -> bool {
         let Self::Sql(error) = self else { return false };
         error.code() == Some(&SqlState::DISK_FULL)
     }
 
-    /// Better a new connection than this one: it is gone, or its server writes no more.
+    /// Whether a new connection is better than this one: it is lost, or its server takes no writes any more.
     pub(super) fn spoils_connection(&self) -> bool {
         if self.known() == Known::Lost || self.is_outdated() {
             return true;
@@ -199,13 +200,13 @@ impl Failure {
             .is_none_or(|code| *code == SqlState::READ_ONLY_SQL_TRANSACTION || code.code().starts_with("57P"))
     }
 
-    /// What it says of the server: whether that can be relied upon for writing, or `None` if nothing. A connection that
-    /// was lost may have been lost alone, unless it was `proven` just before.
+    /// Whether the failure shows the server to be writable; `None` if it proves nothing either way. A lost connection
+    /// may have been lost alone, unless it was `proven` just before.
     pub(super) fn reached(&self, proven: bool) -> Option<bool> {
         if matches!(self, Self::LeftAlone(_)) {
             None
         } else if self.is_outdated() {
-            // It answers; only the connection has to be made anew.
+            // The server answers; only the connection must be made anew.
             Some(true)
         } else if self.known() == Known::Lost {
             proven.then_some(false)
@@ -214,7 +215,7 @@ impl Failure {
         }
     }
 
-    /// Trying again earlier is of no use, where that is known.
+    /// The time before which another attempt is of no use, if it is known.
     pub(super) const fn retry_after(&self) -> Option<Duration> {
         if let Self::LeftAlone(wait) = self {
             Some(*wait)
@@ -223,7 +224,7 @@ impl Failure {
         }
     }
 
-    /// Where nothing can have been stored.
+    /// For failures after which nothing can have been stored.
     pub(super) fn not_applied(self) -> CommitError {
         if self.known() == Known::Damage {
             return CommitError::Fatal(self.into());
@@ -236,7 +237,7 @@ impl Failure {
     }
 }
 
-/// What a server says of a connection that it will refuse as long as nobody changes anything.
+/// Whether the server's error means that it will refuse every connection until an operator acts.
 fn needs_somebody(code: &SqlState) -> bool {
     [
         SqlState::INVALID_PASSWORD,
@@ -350,7 +351,7 @@ mod tests {
             (none.reached(false), none.reached(true)),
             (Some(false), Some(false))
         );
-        // Nobody has asked it.
+        // No query was sent to it.
         let wait = Duration::from_millis(7);
         let left_alone = Failure::LeftAlone(wait);
         assert_eq!(

@@ -1,5 +1,6 @@
-//! Filling an empty database with another store's rows: the mark that keeps everybody else out meanwhile, and the
-//! transactions in between. It must never take the mark away but in the transaction that has compared everything.
+//! The import of another store's rows into an empty database: the mark that keeps all other processes out meanwhile,
+//! and the transactions in between. It must never remove the mark except in the transaction that has compared
+//! everything.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,16 +16,16 @@ use super::{
 };
 use crate::{error::OpenError, snapshot::Snapshot, sqlite::Identity};
 
-/// Nothing takes as long: a statement here may read or sort everything.
+/// Longer than any statement: one here may read or sort everything.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A database that is being filled, over one connection. When that is lost, so is the copy.
+/// An import over one connection. If the connection is lost, the copy fails.
 pub(crate) struct Filling {
     session: Session,
 }
 
 impl Filling {
-    /// Marks an empty database, and gives it the identity of what is to come.
+    /// Marks an empty database, and gives it the identity of the store to come.
     pub(crate) fn begin(mut options: PostgresOptions, identity: Identity) -> Result<Self, OpenError> {
         options.statement_timeout = STATEMENT_TIMEOUT;
         options.identity = identity;
@@ -46,21 +47,21 @@ impl Filling {
         Ok(self.transaction()? << Snapshot::COMMIT_BITS)
     }
 
-    /// Commits what was begun at `base`, where every statement since then succeeded.
+    /// Commits the transaction begun at `base`, if every statement since then succeeded.
     pub(crate) fn commit_batch(&mut self, base: i64) -> Result<(), OpenError> {
-        // The server would take the COMMIT of a failed transaction without a word, but not this.
+        // The server would accept the COMMIT of a failed transaction silently, but not this.
         if self.transaction()? << Snapshot::COMMIT_BITS != base {
             return Err(OpenError("a transaction became another one".to_owned()));
         }
         Ok(self.session.commit()?)
     }
 
-    /// Begins the transaction that [`Filling::complete`] ends, with everything as it is now.
+    /// Begins the transaction that [`Filling::complete`] ends, on the present snapshot.
     pub(crate) fn begin_comparing(&mut self) -> Result<(), OpenError> {
         Ok(self.session.begin("BEGIN ISOLATION LEVEL REPEATABLE READ")?)
     }
 
-    /// Lets everybody in.
+    /// Admits other processes.
     pub(crate) fn complete(mut self) -> Result<(), OpenError> {
         self.session.execute(
             "UPDATE registrations SET users = (SELECT coalesce(max(id), 0) FROM users) WHERE id = 1",
@@ -97,13 +98,13 @@ impl From<postgres::Error> for OpenError {
 
 fn mark(session: &mut Session, rights: Rights, identity: Identity) -> Result<(), OpenError> {
     session.begin("BEGIN")?;
-    // Whoever comes second waits here, and then finds the mark.
+    // A second import waits here, and then finds the mark.
     let row = session.first("SELECT filling FROM store FOR UPDATE", &[])?;
     let row = row.ok_or_else(|| Failure::damaged("the table `store` is empty"))?;
     if get::<bool>(&row, 0)? {
         return Err(cannot_open(&half_filled()));
     }
-    // A node that is connected would go on under the identity that it knows.
+    // A connected node would go on under the identity that it knows.
     let row = session.first(
         "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM sessions) OR EXISTS (SELECT 1 FROM events)
                 OR EXISTS (SELECT 1 FROM conversations),
@@ -137,7 +138,7 @@ fn mark(session: &mut Session, rights: Rights, identity: Identity) -> Result<(),
     Ok(session.commit()?)
 }
 
-/// What everybody else is told.
+/// The error for all other processes.
 pub(super) fn half_filled() -> Failure {
     Failure::Replaced(
         "a copy into it is not complete; while `imserver copy` runs, wait for it; if it was broken off, drop the \

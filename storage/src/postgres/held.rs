@@ -1,7 +1,7 @@
-//! Conversations that other transactions keep locked for longer than a batch may wait, as a paused node does, or somebody
-//! at a console. A batch waits for such a lock once. From then on what goes there is refused at once, so that all others
-//! do not wait with it, until the conversation is found free.
-//! It must never hold a write back: what is refused is the sender's to repeat, so nothing here can come out of order.
+//! Conversations that other transactions keep locked for longer than a batch may wait, for example a paused node or an
+//! operator at a console. A batch waits for such a lock once. From then on writes to that conversation are refused at
+//! once, so that the others do not wait with them, until the conversation is found free.
+//! It must never hold a write back: the sender repeats a refused one, so nothing here can be reordered.
 
 use std::collections::HashSet;
 
@@ -16,17 +16,17 @@ use crate::{
     write::{Append, Write},
 };
 
-/// Conversations that are remembered, at most. Beyond it all are forgotten: each costs one wait more.
+/// Conversations that are remembered, at most. With more, all are forgotten: each then costs one more wait.
 const HELD_MAX: usize = 1_024;
 
-/// What one writer knows of them.
+/// One writer's knowledge of them.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     conversations: HashSet<ConversationId>,
 }
 
 impl Held {
-    /// Those of a batch's conversations that were found held before.
+    /// The conversations of a batch that were found held before.
     pub(super) fn among(&self, writes: &[Write]) -> Vec<ConversationId> {
         if self.conversations.is_empty() {
             return Vec::new();
@@ -39,7 +39,7 @@ impl Held {
         append_of(write).is_some_and(|append| logs_of(append).any(|log| self.conversations.contains(&log)))
     }
 
-    /// Remembers which of these are held now.
+    /// Remembers the ones of these that are held now.
     pub(super) fn note(&mut self, asked: &[ConversationId], held: Vec<ConversationId>) {
         for conversation in asked {
             self.conversations.remove(conversation);
@@ -71,7 +71,7 @@ const fn append_of(write: &Write) -> Option<&Append> {
     }
 }
 
-/// Which of these are locked by other transactions at this moment. It waits for nobody.
+/// The conversations among these that other transactions hold locked now. It does not wait for locks.
 pub(super) fn find(session: &mut Session, of: &[ConversationId]) -> Result<Vec<ConversationId>, Failure> {
     let ids: Vec<i64> = of.iter().map(|conversation| sql(conversation.0)).collect();
     let rows = session.query(

@@ -1,9 +1,10 @@
-//! The connections that answer questions: one pool for all readers, and a breaker before it. It owns who asks the
-//! server and who is refused at once; it must never write, and never ask a question more than twice.
+//! The read pool: one pool of connections for the queries of all readers, with a breaker before it. It decides which
+//! query is sent to the server and which is refused at once; it must never write, and never send a query more than
+//! twice.
 //!
-//! A question waits for connections no longer than the pool's acquire timeout, a repetition included. The first who
-//! wait so long in vain while nobody else has a connection open the breaker: from then on questions are refused at once,
-//! but for one now and then that tries.
+//! A query waits for connections no longer than the pool's acquire timeout, a repetition included. The first queries
+//! that wait in vain while no other has a connection open the breaker. From then on queries are refused at once, except
+//! for a probe from time to time.
 
 use std::{
     fmt,
@@ -27,9 +28,9 @@ use pool::guarded::{CallSettings, Guarded, Judge, Trouble};
 use pool::shared_breaker::{SharedBreaker, SlowStart, Wording};
 use pool::{ConnectError, DriverTimeouts, Init, Lease, Pool, PoolPolicy, Reset, Statistics, Status};
 
-/// One failure is enough, because it is no single one: the pool has tried to connect again and again by then, or a
-/// question was lost on two connections. The pauses are short, because a probe costs the server nothing while the pool
-/// has no connection to it, and the pool's maximum is what protects a server that has just started.
+/// One failure is enough, because it is not a single one: the pool has tried to connect again and again by then, or a
+/// query was lost on two connections. The pauses are short, because a probe costs the server nothing while the pool has
+/// no connection to it, and the pool's maximum protects a server that has just started.
 const BREAKER: BreakerSettings = BreakerSettings {
     failures_in_a_row: 1,
     calls_min: 20,
@@ -45,16 +46,16 @@ const WORDS: Wording = Wording {
     meanwhile: "questions are refused until it does",
 };
 
-/// How the connections are.
+/// The state of the connections.
 #[derive(Clone, Debug)]
 pub struct PostgresStatus {
-    /// The pool of those that read, at this moment.
+    /// The pool of reading connections, at this moment.
     pub pool: Status,
-    /// What it has done so far.
+    /// Its history so far.
     pub statistics: Statistics,
-    /// Whether the server is asked questions.
+    /// The breaker of queries.
     pub breaker: BreakerState,
-    /// Whether it is given writes.
+    /// The breaker of writes.
     pub writing: BreakerState,
 }
 
@@ -74,7 +75,7 @@ impl fmt::Display for PostgresStatus {
     }
 }
 
-/// Answers questions on connections that are leased for one question each. Shared between threads.
+/// Answers queries, each on a leased connection. Shared between threads.
 pub(super) struct ReadConnections {
     guarded: Guarded<PostgresManager, Errors>,
     node: Arc<Node>,
@@ -115,7 +116,7 @@ impl ReadConnections {
         self.guarded.breaker()
     }
 
-    /// Refuses questions from now on, and waits for those under way.
+    /// Refuses queries from now on, and waits for those in progress.
     pub(super) fn close(&self, within: Duration) -> Result<(), OpenError> {
         let left = self.guarded.pool().close(within);
         if left.leased > 0 {
@@ -127,8 +128,8 @@ impl ReadConnections {
         Ok(())
     }
 
-    /// Asks on a leased connection, and once more on another one if that turns out to be gone, or is one to a server
-    /// that was started anew since. What is found to be damaged ends the trust in the store.
+    /// Runs a query on a leased connection, and repeats it on another one if the first turns out to be lost, or leads
+    /// to a server that was restarted since. Damage ends the trust in the store.
     pub(super) fn ask<T>(
         &self,
         question: impl FnMut(&mut Session) -> Result<T, Failure>,
@@ -157,7 +158,7 @@ impl ReadConnections {
     }
 }
 
-/// What failures of questions say.
+/// The meaning of failed queries for the pool.
 struct Errors;
 
 impl Judge<PostgresManager> for Errors {
@@ -165,7 +166,7 @@ impl Judge<PostgresManager> for Errors {
 
     fn spoil(&self, lease: &mut Lease<PostgresManager>, failure: &Failure) {
         if failure.known() == Known::Lost {
-            // Comes back broken, so that the pool suspects all others too.
+            // Returned as broken, so that the pool suspects all others, too.
             lease.give_up();
         } else if failure.spoils_connection() {
             lease.taint();
@@ -180,7 +181,7 @@ impl Judge<PostgresManager> for Errors {
         Some(failure.known() != Known::Lost)
     }
 
-    /// Where there are connections, the server is there.
+    /// The server is there if connections are.
     fn reached_without(&self, _: &NoConnection, pool: &Status) -> Option<bool> {
         (pool.total == 0).then_some(false)
     }
@@ -195,13 +196,13 @@ impl fmt::Debug for ReadConnections {
     }
 }
 
-/// What the pool has to know of these connections.
+/// The pool's policy for these connections.
 struct Policy {
     timeouts: DriverTimeouts,
 }
 
 impl PoolPolicy<PostgresManager> for Policy {
-    /// A question that failed in its transaction leaves that open.
+    /// A query that failed in its transaction leaves the transaction open.
     fn reset(&self, session: &mut Session) -> Reset {
         if session.in_transaction() {
             Reset::Clean

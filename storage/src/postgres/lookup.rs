@@ -1,4 +1,4 @@
-//! Rows that writes look up, in whatever transaction is open.
+//! Rows that writes look up, within the caller's transaction.
 
 use super::{
     failure::Failure,
@@ -13,12 +13,12 @@ use crate::{
     },
 };
 
-/// What decides about an append.
+/// The facts for the decision about an append.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) head: Option<Head>,
     pub(super) membership: Option<Membership>,
-    /// A displayable message that the sender can see, and what it has of edits and reactions.
+    /// A displayable message that the sender can see, with the numbers of its edits and reactions.
     pub(super) target: Option<Target>,
     pub(super) counts: Counts,
 }
@@ -98,7 +98,7 @@ pub(super) fn reaction_of(
     found.map(|row| get(&row, 0)).transpose()
 }
 
-/// A conversation's name now.
+/// A conversation's present name.
 pub(super) fn name(session: &mut Session, conversation: ConversationId) -> Result<Option<String>, Failure> {
     let found = session.first(
         "SELECT name FROM conversations WHERE id = $1",
@@ -107,7 +107,7 @@ pub(super) fn name(session: &mut Session, conversation: ConversationId) -> Resul
     found.map(|row| get(&row, 0)).transpose()
 }
 
-/// What the same request made before.
+/// The result of the same request, if it was made before.
 pub(super) fn event_by_request(
     session: &mut Session,
     conversation: ConversationId,
@@ -127,7 +127,7 @@ pub(super) fn event_by_request(
         .transpose()
 }
 
-/// The role of a member now.
+/// The role of a present member.
 pub(super) fn member(
     session: &mut Session,
     conversation: ConversationId,
@@ -151,7 +151,7 @@ pub(super) fn user(session: &mut Session, id: UserId) -> Result<Option<User>, Fa
     found.map(|row| row::user(&row, 0)).transpose()
 }
 
-/// Every one of these has an account. They are different ones.
+/// Whether every one of these, all different, has an account.
 pub(super) fn all_exist(session: &mut Session, users: &[i64]) -> Result<bool, Failure> {
     let found = session.first("SELECT count(*) FROM users WHERE id = ANY ($1)", &[&users])?;
     let count = found.map(|row| row::number(&row, 0)).transpose()?;
@@ -169,7 +169,7 @@ pub(super) fn sessions(session: &mut Session, user: UserId) -> Result<Vec<Device
         &[&sql(user.0)],
     )?;
     let mut sessions = rows.iter().map(row::session).collect::<Result<Vec<_>, _>>()?;
-    // Not by SQL: ids above 2^63 are negative there.
+    // Not in SQL: ids above 2^63 are negative there.
     sessions.sort_by_key(|session| session.id);
     Ok(sessions)
 }

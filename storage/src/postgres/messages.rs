@@ -1,5 +1,5 @@
-//! Messages that have nothing to do with each other, appended by one statement: the function of the schema.
-//! It must never be given writes that depend on one another; the plan sees to that.
+//! Independent messages, appended by one statement: the function of the schema. It must never get writes that depend on
+//! one another; the plan ensures that.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ pub(super) type Answered = (usize, Result<Outcome, Refused>);
 /// A message, and its place in the batch.
 type Placed<'a> = (usize, &'a Append);
 
-/// The batch as the function's arrays: its rows by conversation and place, and what follows from that order. The
-/// numbers of rows and conversations begin with 1, as SQL's do.
+/// The batch as the function's arrays: its rows by conversation and place, and the numbers that follow from that order.
+/// Rows and conversations are numbered from 1, as in SQL.
 #[derive(Default)]
 struct Columns<'a> {
     /// For each conversation, in the order of ids: itself, and its last row.
@@ -50,7 +50,7 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// Of messages that are sorted by conversation and place.
+    /// Builds the arrays; the messages are sorted by conversation and place.
     fn of(appends: &[Placed<'a>]) -> Result<Self, Failure> {
         let mut columns = Self::with_capacity(appends.len());
         let mut pairs = Vec::with_capacity(appends.len());
@@ -128,12 +128,12 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A batch has far fewer rows than this can count.
+/// A batch has far fewer rows than this type can count.
 fn number(rows: usize) -> i32 {
     i32::try_from(rows).unwrap_or(i32::MAX)
 }
 
-/// The two of a 1:1 conversation, or the one of a log; 0 for a group, -1 where the sender may never write.
+/// The two users of a 1:1 conversation, or the one of a log; 0 for a group, -1 if the sender may never write.
 fn people(append: &Append) -> (i64, i64) {
     match Shape::of(append.conversation) {
         Some(Shape::Group) => (0, 0),
@@ -145,7 +145,7 @@ fn people(append: &Append) -> (i64, i64) {
     }
 }
 
-/// Appends the writes at these places, one round trip, and answers in their order. Where no transaction is open it is
+/// Appends the writes at these places, in one round trip, and answers in their order. Without an open transaction it is
 /// one of its own.
 pub(super) fn append(
     session: &mut Session,
@@ -191,7 +191,7 @@ pub(super) fn append(
     Ok(answers)
 }
 
-/// The answers, in the order of the appends. Nothing is taken for stored that the server has not counted.
+/// The answers, in the order of the appends. No message counts as stored unless the server has counted it.
 fn read(appends: &[Placed<'_>], columns: &Columns<'_>, rows: &[Row]) -> Result<Vec<Answered>, Failure> {
     let unanswered = || Failure::damaged("not every message was answered");
     let (all, known) = rows.split_first().ok_or_else(unanswered)?;
@@ -234,7 +234,7 @@ fn read(appends: &[Placed<'_>], columns: &Columns<'_>, rows: &[Row]) -> Result<V
     Ok(answers)
 }
 
-/// The conversations as they were before the batch; those that there are not have none.
+/// The conversations before the batch; a new one has none.
 struct Heads {
     /// The position of the batch's first write, if anything was appended.
     base: Option<i64>,
@@ -253,7 +253,7 @@ impl Heads {
         })
     }
 
-    /// The event that this append became: the function computes it alike.
+    /// The event of this append: the SQL function computes the same.
     fn follow(&self, place: usize, append: &Append, group: i32, rank: i64) -> Result<Event, Failure> {
         let Action::Message {
             kind,

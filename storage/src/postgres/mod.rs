@@ -1,32 +1,31 @@
 //! The store in a PostgreSQL database that several processes share: its opening, its options, what is safe about it.
 //!
 //! **Order.** A conversation's row is locked from before an append is decided until it is committed, so in one
-//! conversation the order of seqs is the order of commits. Between conversations nothing is ordered: positions are
-//! made of the transaction's number (see [`Position`]), and what is new is told by snapshots.
+//! conversation the order of seqs is the order of commits. Between conversations there is no order: positions are made
+//! of the transaction's number (see [`Position`]), and snapshots tell what is new.
 //!
-//! **One round trip.** Messages that have nothing to do with each other are appended by one statement
-//! (`messages.rs`); a batch of nothing else is that statement alone. Other writes, and messages that may depend on
-//! another write of the batch, go one by one through a transaction (`batch.rs`). `plan.rs` tells them apart.
+//! **One round trip.** Independent messages are appended by one statement (`messages.rs`); a batch of nothing else is
+//! that statement alone. Other writes, and messages that may depend on another write of the batch, go one by one
+//! through a transaction (`batch.rs`). `plan.rs` separates them.
 //!
-//! **Locks** are taken in one order by everybody: conversations by id, users by id, the count of registrations,
-//! cursors by key; all before anything is decided. Two transactions that take them so can wait for each other, but not
-//! in a circle. What cannot be locked ahead is what does not exist yet (a cursor's first row, a session's token): two
-//! batches that make the same of those in opposite orders can meet in a deadlock, which PostgreSQL ends after a
-//! second for one of them; that one is tried again, and then the rows exist and are locked in order. Every wait for a
-//! lock ends with the lock timeout.
+//! **Locks** are taken in one order by all transactions: conversations by id, users by id, the count of registrations,
+//! cursors by key; all before anything is decided. Transactions that take them so can wait for each other, but not in a
+//! circle. Rows that do not exist yet cannot be locked ahead (a cursor's first row, a session's token): two batches
+//! that create the same ones in opposite orders can deadlock, and PostgreSQL ends one of them after a second. That one
+//! is tried again; then the rows exist and are locked in order. Every wait for a lock ends with the lock timeout.
 //!
-//! **Commits.** Nothing here may acknowledge what the server has not said it keeps. A commit whose connection is lost
-//! is looked for: messages are sent again, and their client ids say what was stored; any other batch leaves a number in
-//! a row of its writer, and only its own transaction can have done so. What cannot be found out until the deadline is
-//! called unknown.
+//! **Commits.** Nothing here may acknowledge a commit that the server has not confirmed. If the connection is lost
+//! during a commit, the outcome is found out: messages are sent again, and their client ids tell what was stored; any
+//! other batch leaves a number in a row of its writer, which only its own transaction can have written. An outcome that
+//! is not found out until the deadline is reported as unknown.
 //!
-//! **The past.** Every connection is compared with what is known of the server (`past/`), and every transaction compares
-//! again.
+//! **The past.** Every connection is compared with what is known of the server (`past/`), and every transaction
+//! compares again.
 //!
-//! **Questions** lease a connection each from one pool, behind a breaker (`lending.rs`). A writer owns its connection;
-//! all of them share another breaker (`outage.rs`).
+//! **Queries** lease a connection each from one pool, behind a breaker (`lending.rs`). A writer owns its connection;
+//! all writers share another breaker (`outage.rs`).
 //!
-//! Texts lose what PostgreSQL cannot keep: U+0000 becomes U+FFFD.
+//! Texts lose characters that PostgreSQL cannot keep: U+0000 becomes U+FFFD.
 
 mod append;
 mod batch;
@@ -101,12 +100,12 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Opens a database, and makes or updates its schema. Where that is up to date it changes nothing and waits for
-    /// nobody.
+    /// Opens a database, and creates or migrates its schema. If that is up to date, it changes nothing and waits for no
+    /// other process.
     ///
     /// # Errors
-    /// It cannot be reached, it is another program's or of a newer version, or the server does not give what
-    /// durability rests on; or the settings of the readers' pool cannot be used.
+    /// The database cannot be reached, belongs to another program or a newer version, or its server does not give the
+    /// guarantees that durability needs; or the settings of the read pool cannot be used.
     pub fn open(options: PostgresOptions) -> Result<Self, OpenError> {
         let connector = Arc::new(Connector::open(&options)?);
         let readers = Arc::new(ReadConnections::open(Arc::clone(&connector), &options)?);
@@ -121,7 +120,7 @@ impl PostgresStore {
         })
     }
 
-    /// How the connections are, and whether the server is asked. For metrics.
+    /// The state of the connections and of the breakers. For metrics.
     pub fn status(&self) -> PostgresStatus {
         let (pool, statistics) = self.readers.pool();
         PostgresStatus {
@@ -222,7 +221,7 @@ impl Store for PostgresStore {
         Self::status(self).to_string()
     }
 
-    /// Ends the connections that read: questions are refused from now on, and those under way waited for, within the
+    /// Closes the reading connections: refuses queries from now on, and waits for those in progress, within the
     /// deadline of a commit.
     fn close(&self) -> Result<(), OpenError> {
         self.readers.close(self.options.deadline)

@@ -92,7 +92,7 @@ fn sql_knows_the_same_kinds_of_events() {
     }
 }
 
-/// Whoever joins is a plain member until somebody says otherwise.
+/// A user who joins is a plain member until a role is given.
 #[test]
 fn sql_makes_members_of_those_who_join() {
     let roles = numbers_after("ELSE ")

@@ -1,5 +1,5 @@
-//! How to reach a PostgreSQL store, and what is never asked of the wire: a password or a superuser in plain text
-//! across a network. It owns the reading of the address; it must never print a secret.
+//! How to reach a PostgreSQL store, and the safety of the connection: a password or a superuser never crosses a network
+//! in plain text. It owns the parsing of the address; it must never print a secret.
 
 use std::{
     fmt,
@@ -16,26 +16,26 @@ use pool::PoolSettings;
 /// How to open a [`PostgresStore`](super::PostgresStore).
 #[derive(Clone, Eq, PartialEq)]
 pub struct PostgresOptions {
-    /// `postgresql://user@host:port/database?sslmode=…`, or the `key=value` form. `sslmode` is `disable`, `prefer`
-    /// (the default), `require` or `verify-full`. The last two are the same here: a server whose certificate does not
-    /// prove its name is never talked to; and so is `prefer`, where the server is on another machine. Without
-    /// encryption only the loopback and Unix sockets are allowed.
+    /// `postgresql://user@host:port/database?sslmode=…`, or the `key=value` form. `sslmode` is `disable`, `prefer` (the
+    /// default), `require` or `verify-full`. The last two are the same here: a server whose certificate does not prove
+    /// its name is never used. `prefer` means the same if the server is on another machine. Without encryption only the
+    /// loopback and Unix sockets are allowed.
     pub url: String,
-    /// Takes the place of the URL's password.
+    /// Replaces the URL's password.
     pub password: Option<String>,
-    /// A file with the password, read again for every connection; takes the place of both.
+    /// A file with the password, read again for every connection; replaces both.
     pub password_file: Option<PathBuf>,
     /// A file of PEM certificates to trust, as `/etc/ssl/certs/ca-certificates.crt`; nothing else is trusted.
     pub root_certificates: Option<PathBuf>,
-    /// Enforced from now on; what is in the store already may exceed them.
+    /// The limits, enforced from now on; existing data may exceed them.
     pub rules: Rules,
-    /// What a new database is called; one that exists keeps its own. Both are random where the epoch is 0.
+    /// The identity of a new database; an existing one keeps its own. Both numbers are random if the epoch is 0.
     pub identity: Identity,
-    /// Seen in `pg_stat_activity`.
+    /// The name in `pg_stat_activity`.
     pub application_name: String,
     /// How many writers may commit at once.
     pub writers_max: usize,
-    /// The connections that answer questions, shared by all readers. What a question waits for them, a repetition
+    /// The pool of reading connections, shared by all readers. A query's longest wait for connections, a repetition
     /// included, is [`PoolSettings::acquire_timeout`].
     pub readers: PoolSettings,
     /// How long making a connection may take.
@@ -44,9 +44,10 @@ pub struct PostgresOptions {
     pub statement_timeout: Duration,
     /// How long a statement may wait for another transaction's lock.
     pub lock_timeout: Duration,
-    /// How long a commit whose outcome was lost with its connection is looked for before it is called unknown.
+    /// How long to look for a commit whose outcome was lost with its connection, before the outcome is reported as
+    /// unknown.
     pub deadline: Duration,
-    /// What a promoted standby may lack. [`Failover::Lossy`] unless whoever runs the servers vouches for the other.
+    /// Which commits a promoted standby may lack. [`Failover::Lossy`] unless the operator vouches for the other.
     pub failover: Failover,
     /// Accept a server that does not keep what it acknowledged (`fsync`, `full_page_writes` or
     /// `synchronous_commit` off). For tests.
@@ -56,11 +57,11 @@ pub struct PostgresOptions {
 /// What is known of a standby that becomes the primary.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Failover {
-    /// It may lack what was acknowledged: another timeline is another past.
+    /// It may lack acknowledged commits: another timeline is another past.
     #[default]
     Lossy,
-    /// Replication is synchronous, and only a synchronous standby is ever promoted: another timeline is taken like a
-    /// start of the server, as long as nobody remembers more.
+    /// Replication is synchronous, and only a synchronous standby is ever promoted: another timeline counts as a start
+    /// of the server, unless a process remembers more.
     Lossless,
 }
 
@@ -95,7 +96,7 @@ impl PostgresOptions {
         }
     }
 
-    /// The driver's form of it, without the password of a file.
+    /// The options in the driver's form, without the password of a file.
     pub(super) fn config(&self) -> Result<Config, OpenError> {
         // The driver knows nothing beyond `require`, and asks its caller to verify.
         let url = self.url.replace("sslmode=verify-full", "sslmode=require");
@@ -118,8 +119,8 @@ impl PostgresOptions {
             .asked()
             .map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ ")));
         let own = asked.join(" ");
-        // Every statement finds its rows by an index, one after the other, and is planned once: what statistics of a
-        // young table suggest would be wrong soon after. The operator's come last and win.
+        // Every statement finds its rows by an index, one after the other, and is planned once: the statistics of a
+        // young table would mislead the planner soon after. The operator's settings come last and win.
         let options = match config.get_options() {
             Some(theirs) => format!("{own} {theirs}"),
             None => own,
@@ -138,7 +139,7 @@ impl PostgresOptions {
 }
 
 impl PostgresOptions {
-    /// The settings that each connection asks for, and that are read back before it is used: times in milliseconds.
+    /// The settings that each connection requests, and that are read back before it is used: times in milliseconds.
     pub(super) fn asked(&self) -> [(&'static str, String); 11] {
         let milliseconds = |duration: Duration| duration.as_millis().max(1).to_string();
         let word = |word: &str| word.to_owned();
@@ -160,7 +161,7 @@ impl PostgresOptions {
         ]
     }
 
-    /// Those of them that the operator's own options in the URL leave as they are.
+    /// The settings that the operator's own options in the URL leave unchanged.
     pub(super) fn demanded(&self) -> Vec<(&'static str, String)> {
         let url = self.url.parse::<Config>().ok();
         let theirs = url
@@ -173,11 +174,11 @@ impl PostgresOptions {
     }
 }
 
-/// A server that is back is noticed within this.
+/// A server that is back is noticed within this time.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
-/// A transaction that its client forgot, as after a pause of the machine, lets go of its locks after this.
+/// A transaction that its client forgot, for example after a pause of the machine, releases its locks after this time.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
-/// A silent peer is asked after this, and again as often.
+/// A silent peer is probed after this time, and again at the same interval.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
 impl fmt::Debug for PostgresOptions {

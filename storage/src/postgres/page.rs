@@ -1,6 +1,6 @@
-//! A page of a conversation's log as one user may see it.
-//! It must never show an event, an edit or a reaction from outside the viewer's stays, and never read more of either
-//! than the page needs: whatever stands in a statement here is found by an index, one place after the other.
+//! A page of a conversation's log as one user may see it. It must never show an event, an edit or a reaction from
+//! outside the viewer's membership intervals, and never read more of either than the page needs: every statement here
+//! finds its rows by an index, one place after the other.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -27,14 +27,14 @@ pub(super) struct Question {
     pub(super) body_bytes_max: usize,
 }
 
-/// To be called within a transaction. `None` for someone who never was a member.
+/// Call this within a transaction. `None` for a user who never was a member.
 pub(super) fn read(session: &mut Session, question: &Question) -> Result<Option<EventPage>, Failure> {
     let Some(newest) = stays::newest(session, question.conversation, question.viewer)? else {
         return Ok(None);
     };
     let head = newest.seen.last;
     let asked = asked(question.from, question.direction, head);
-    // One more than there is room for, to know that the page ends before it.
+    // One more than there is room for, to learn whether the page ends before it.
     let most = question.limit.saturating_add(1);
     let mut walk = Walk::new(asked, question.direction, most);
     let begin = match question.direction {
@@ -66,13 +66,13 @@ pub(super) fn read(session: &mut Session, question: &Question) -> Result<Option<
     Ok(Some(page.finish(head)))
 }
 
-/// An event, and what was found about it.
+/// An event, and the rows found about it.
 struct Found {
     event: Event,
     counts: Counts,
-    /// Reactions that are over, as far as they are kept.
+    /// Past reactions, as far as they are kept.
     past: u64,
-    /// The viewer was not away since: they see all edits and reactions.
+    /// The viewer was not away since then: they see all edits and reactions.
     open: bool,
     revision: Option<RevisionView>,
     reactions: Vec<ReactionView>,
@@ -101,7 +101,7 @@ impl Found {
     }
 }
 
-/// The events of some stretches of seqs, in one order: $1 the conversation, $2 and $3 the stretches, $4 the bytes of
+/// The events of several ranges of seqs, in one order: $1 the conversation, $2 and $3 the ranges, $4 the bytes of
 /// bodies after which only one more event comes (or two: the first is taken however large).
 macro_rules! events {
     ($order:literal) => {
@@ -192,7 +192,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The events that edits and reactions are looked up for: all but one that the page will not take.
+    /// The events whose edits and reactions are looked up: all except one that the page will not take.
     fn looked_up(&self) -> &[Found] {
         let looked_through: u64 = self.found.iter().map(Found::looked_through).sum();
         match self.found.split_last() {
@@ -216,7 +216,7 @@ impl Reading<'_> {
             return Ok(());
         }
         let rows = session.query(
-            // $4: up to here the viewer may see something at all. $5: the bytes of the bodies before each target.
+            // $4: the last seq of which the viewer may see anything. $5: the bytes of the bodies before each target.
             // Edits are looked through from the newest on, until one is visible.
             "SELECT r.target, r.seq, r.body FROM (
                 SELECT t.target, d.seq, x.body, t.before, t.place,
@@ -261,7 +261,7 @@ impl Reading<'_> {
         let (mut whole, mut parts) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         for found in self.looked_up() {
-            // Beyond this one the page has no room, however short the reactions are.
+            // The page has no room beyond this one, however short the reactions are.
             if bytes > self.question.body_bytes_max {
                 break;
             }
@@ -344,7 +344,7 @@ impl Reading<'_> {
     }
 }
 
-/// A count that may be missing where there is nothing to count.
+/// A count, or 0 if the row is missing.
 fn count(row: &Row, column: usize) -> Result<u64, Failure> {
     Ok(get::<Option<i64>>(row, column)?
         .unwrap_or_default()

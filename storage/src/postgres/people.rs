@@ -15,11 +15,11 @@ use crate::{
     write::{NewSession, NewUser, Outcome, ProfileChange, Revoke},
 };
 
-/// Old notices that go with each batch of new ones, at most: more than come, so that they do not pile up.
+/// Old notices deleted with each batch of new ones, at most: more than are added, so that they do not pile up.
 const NOTICES_TRIMMED: i64 = 64;
 
 pub(super) fn create_user(batch: &mut Batch<'_>, new: &NewUser) -> Result<Outcome, Stop> {
-    // The row is locked: nobody else registers until this is committed.
+    // The row is locked: no other registration goes on until this is committed.
     let name = text(&new.name);
     let found = batch.session.first(
         "SELECT users + 1, EXISTS (SELECT 1 FROM users WHERE name = $1) FROM registrations WHERE id = 1",
@@ -71,7 +71,7 @@ pub(super) fn create_session(batch: &mut Batch<'_>, new: &NewSession) -> Result<
         return Err(Refused::NotFound.into());
     }
     let others = lookup::sessions(batch.session, session.user)?;
-    // First, since only it can say that the id or the token is another user's, now or in a moment.
+    // First, because only this statement can tell that the id or the token belongs to another user, now or in a moment.
     if !insert(batch, session, &new.token_hash)? {
         return Err(Refused::Conflict.into());
     }
@@ -86,7 +86,7 @@ pub(super) fn create_session(batch: &mut Batch<'_>, new: &NewSession) -> Result<
     Ok(Outcome::Session(ended))
 }
 
-/// False where the id or the token is in use.
+/// False if the id or the token is in use.
 fn insert(batch: &mut Batch<'_>, session: &Session, token_hash: &TokenHash) -> Result<bool, Failure> {
     let inserted = batch.session.execute(
         "INSERT INTO sessions (id, user_id, device_id, class, device_name, token_hash, created_at, last_seen_at)
@@ -164,8 +164,8 @@ pub(super) const fn end_of_number(number: i16) -> Option<SessionEnd> {
     }
 }
 
-/// Tells the other processes, and forgets what they have had an hour to hear. Only what is older than this one goes:
-/// the newest notice stays, so the horizon does not fall, whatever the server's clock does.
+/// Notifies the other processes, and deletes notices that they have had an hour to read. Only older ones than this are
+/// deleted: the newest notice stays, so the horizon does not fall, whatever the server's clock does.
 fn notify(batch: &mut Batch<'_>, kind: i16, user: UserId, sessions: &[SessionId]) -> Result<(), Failure> {
     let position = batch.position();
     let ids: Vec<i64> = sessions.iter().map(|id| sql(id.0)).collect();

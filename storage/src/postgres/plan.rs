@@ -1,4 +1,4 @@
-//! Which writes of a batch go together in one statement, and which rows the others lock before anything else.
+//! The batch plan: which writes of a batch go together in one statement, and which rows the others lock first.
 //! Decisions over the batch alone; it must never ask the database.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -10,10 +10,10 @@ use crate::{
     write::{Action, Append, Revoke, Write},
 };
 
-/// A batch, sorted out.
+/// A batch, sorted.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// The places of messages that no other write of the batch has to do with.
+    /// The places of messages that no other write of the batch affects.
     pub(super) messages: Vec<usize>,
     /// The places of everything else.
     pub(super) others: Vec<usize>,
@@ -23,16 +23,16 @@ pub(super) struct Plan {
 #[derive(Default)]
 struct Use {
     appends: usize,
-    /// Something else than a message.
+    /// There is a write other than a message.
     other: bool,
     replies: bool,
-    /// A client id comes twice, or cursors move here too.
+    /// A client id comes twice, or cursors move here, too.
     entangled: bool,
 }
 
 impl Plan {
     pub(super) fn of(writes: &[Write]) -> Self {
-        // Someone registered here may be written to further on.
+        // A later write may use an account that registers here.
         let registers = writes.iter().any(|write| matches!(write, Write::CreateUser(_)));
         let uses = uses(writes);
         let together = |append: &Append| {
@@ -106,18 +106,18 @@ fn uses(writes: &[Write]) -> HashMap<ConversationId, Use> {
     uses
 }
 
-/// The rows that a transaction locks before it does anything, in this order, each kind by key.
+/// The rows that a transaction locks first, in this order, each kind by key.
 #[derive(Debug, Default)]
 pub(super) struct Locks {
     /// Conversations appended to.
     pub(super) conversations: BTreeSet<ConversationId>,
-    /// Those that an append of the batch may begin.
+    /// Conversations that an append of the batch may begin.
     pub(super) beginnings: BTreeMap<ConversationId, Beginning>,
-    /// Whose groups, profile or sessions may change.
+    /// Users whose groups, profile or sessions may change.
     pub(super) users: BTreeSet<UserId>,
-    /// The groups that may end: all their members' groups change.
+    /// Groups that may end: the number of groups changes for all their members.
     pub(super) endings: BTreeSet<ConversationId>,
-    /// Somebody registers.
+    /// Whether there is a registration.
     pub(super) registrations: bool,
     pub(super) cursors: BTreeSet<(ConversationId, UserId)>,
 }
@@ -125,9 +125,9 @@ pub(super) struct Locks {
 /// A conversation that may begin with a batch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Beginning {
-    /// Who is a member from the beginning: one or two, none for a group.
+    /// The members from the beginning: one or two, none for a group.
     pub(super) fixed: [Option<UserId>; 2],
-    /// Only if these have accounts: nothing later in the transaction would ask.
+    /// Begin it only if these have accounts: nothing later in the transaction checks that.
     pub(super) checked: bool,
 }
 
@@ -201,7 +201,7 @@ impl Locks {
         }
     }
 
-    /// A 1:1 conversation or a log that may begin with what this user sends.
+    /// A 1:1 conversation or a log that may begin with a message of this user.
     fn begin(&mut self, conversation: ConversationId, sender: UserId, checked: bool) {
         let Some(shape) = Shape::of(conversation) else {
             return;

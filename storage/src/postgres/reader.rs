@@ -1,5 +1,5 @@
-//! The reading end: each question in one statement or one read-only transaction, so that all of an answer is of one
-//! moment. It owns no connection: each question leases one (`lending.rs`).
+//! The reading end: each query in one statement or one read-only transaction, so that an answer is of one moment. It
+//! owns no connection: each query leases one (`lending.rs`).
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl PostgresReader {
         self.connections.ask(question)
     }
 
-    /// A question of several statements, in one transaction that begins with its first row and changes nothing.
+    /// A query of several statements, in one transaction that begins with its first row and changes nothing.
     fn ask_in_a_moment<T>(
         &self,
         mut question: impl FnMut(&mut super::session::Session) -> Result<T, Failure>,
@@ -154,7 +154,7 @@ impl Reader for PostgresReader {
                 &[&sql(user.0)],
             )?;
             let mut sessions = rows.iter().map(row::session).collect::<Result<Vec<_>, _>>()?;
-            // Not by SQL: ids above 2^63 are negative there.
+            // Not in SQL: ids above 2^63 are negative there.
             sessions.sort_by_key(|session| session.id);
             Ok(sessions)
         })
@@ -229,7 +229,7 @@ impl Reader for PostgresReader {
         limit: usize,
     ) -> Result<Option<Vec<MemberView>>, ReadError> {
         self.ask(|session| {
-            // The viewer's membership comes with every row, and with an empty one where there is none.
+            // The viewer's membership comes with every row, and with an empty one if there are none.
             let rows = session.query(
                 concat!(
                     "SELECT listed.*, v.user_id IS NOT NULL

@@ -1,5 +1,5 @@
-//! Rows as values of the domain and back. A row that no version of this program writes is an error, never a
-//! panic and never a guess.
+//! Rows as values of the domain and back. A row that no version of this program writes is an error, never a panic and
+//! never a guess.
 
 use bytes::Bytes;
 use postgres::{Row, types::FromSql};
@@ -66,7 +66,8 @@ fn class(row: &Row, column: usize) -> Result<DeviceClass, Failure> {
     DeviceClass::of_number(i64::from(number)).map_err(Failure::damaged)
 }
 
-/// Whether one of `events e` is recalled: an edit (kind 32) is with its message, whether its row says it yet or not.
+/// Whether one of `events e` is recalled: an edit (kind 32) is recalled with its message, whether its row is marked yet
+/// or not.
 macro_rules! is_recalled {
     () => {
         "(e.recalled OR e.kind = 32 AND EXISTS (
@@ -88,7 +89,7 @@ macro_rules! event_columns {
 }
 pub(super) use event_columns;
 
-/// How many columns [`event_columns`] are.
+/// The number of [`event_columns`].
 pub(super) const EVENT_COLUMNS: usize = 16;
 
 /// Reads [`event_columns`] from the column `first` on.
@@ -128,7 +129,7 @@ pub(super) fn fingerprint(row: &Row, column: usize) -> Result<Fingerprint, Failu
     Ok(Fingerprint(array(row, column)?))
 }
 
-/// The columns of an event that say what it is.
+/// The columns with the content of an event.
 pub(super) struct StoredKind {
     pub(super) kind: i16,
     pub(super) users: Option<Vec<i64>>,
@@ -170,7 +171,7 @@ macro_rules! user_columns {
 }
 pub(super) use user_columns;
 
-/// How many columns [`user_columns`] are.
+/// The number of [`user_columns`].
 pub(super) const USER_COLUMNS: usize = 7;
 
 /// Reads [`user_columns`] from the column `first` on.
@@ -194,7 +195,7 @@ macro_rules! session_columns {
 }
 pub(super) use session_columns;
 
-/// How many columns [`session_columns`] are.
+/// The number of [`session_columns`].
 pub(super) const SESSION_COLUMNS: usize = 7;
 
 /// Reads [`session_columns`] from the first column on.

@@ -1,5 +1,5 @@
-//! Whose database it is and which schema it has: creation, migrations, identity.
-//! It must never change a database that is not this program's or that a newer version wrote.
+//! Ownership and schema of a database: creation, migrations, identity. It must never change a database that is not this
+//! program's or that a newer version wrote.
 
 use postgres::Client;
 
@@ -13,15 +13,15 @@ mod embedded {
     refinery::embed_migrations!("src/postgres/migrations");
 }
 
-/// "imserver" in ASCII: whoever changes the schema holds this advisory lock.
+/// "imserver" in ASCII: the advisory lock of a process that changes the schema.
 const MIGRATION_LOCK: i64 = 0x696d_7365_7276_6572;
 
-/// Brings the schema up to date; where it is, changes and locks nothing.
+/// Migrates the schema to this version; if it is up to date, changes and locks nothing.
 pub(super) fn prepare(client: &mut Client, rights: Rights, at_creation: Identity) -> Result<(), OpenError> {
     if is_current(client)? {
         return Ok(());
     }
-    // Nodes that start together: one does it, the others wait for it and find it done.
+    // Nodes that start together: one migrates, the others wait for it and find it done.
     let fail = |error: postgres::Error| cannot_prepare(&Failure::from(error));
     client
         .batch_execute("SET statement_timeout = 0; SET lock_timeout = '60s'")
@@ -47,7 +47,7 @@ pub(super) fn prepare(client: &mut Client, rights: Rights, at_creation: Identity
     Ok(())
 }
 
-/// Refuses databases of others and of newer versions.
+/// Refuses databases of other programs and of newer versions.
 pub(super) fn is_current(client: &mut Client) -> Result<bool, OpenError> {
     let fail = |error: postgres::Error| cannot_prepare(&Failure::from(error));
     let row = client

@@ -1,5 +1,5 @@
-//! Snapshots as PostgreSQL tells and takes them, and where a page of what is beyond one may end.
-//! It must never let a page claim a commit that it does not list whole.
+//! Snapshots in PostgreSQL's form, and the end of a page of changes. It must never let a page claim a commit that it
+//! does not list whole.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use postgres::Row;
 use super::{failure::Failure, row, session::Session};
 use crate::{snapshot::Snapshot, types::Position};
 
-/// What a snapshot does not cover, for comparisons in SQL: at or above `below`, and at or above `end` or of a commit
+/// The positions outside a snapshot, for comparisons in SQL: at or above `below`, and at or above `end` or of a commit
 /// in `open`.
 pub(super) struct Beyond {
     pub(super) below: i64,
@@ -19,7 +19,7 @@ pub(super) struct Beyond {
 
 impl Beyond {
     pub(super) fn new(since: &Snapshot) -> Self {
-        // The ends are those of the covered.
+        // The ends are those of the covered commits.
         let after = |position: Position| row::bound(position.0.saturating_add(1));
         let open: Vec<i64> = since
             .open()
@@ -42,12 +42,12 @@ impl Beyond {
     }
 }
 
-/// How many columns the schema's `present_in` has.
+/// The number of columns of the schema's `present_in`.
 pub(super) const PRESENT_COLUMNS: usize = 3;
 
-/// What a statement saw that began with the columns of `present_in`, as far as it may be claimed: up to the horizon. The
-/// newest row that is visible was flushed, and so was everything before it; of what is above, numbers may be given out
-/// again after a crash.
+/// The snapshot of a statement that began with the columns of `present_in`, cut at the horizon, because only that part
+/// may be claimed. The newest visible row was flushed, and so was everything before it; after a crash, numbers above
+/// may be assigned again.
 pub(super) fn now(session: &Session, rows: &[Row]) -> Result<Snapshot, Failure> {
     let row = rows
         .first()
@@ -75,21 +75,21 @@ fn parse(text: &str, past_offset: u64) -> Option<Snapshot> {
 /// A page that is being filled.
 pub(super) struct Cut<'a> {
     pub(super) since: &'a Snapshot,
-    /// What the entries were read in.
+    /// The snapshot in which the entries were read.
     pub(super) now: Snapshot,
-    /// How many entries, except where one commit alone has more.
+    /// The limit of entries, which one commit alone may exceed.
     pub(super) limit: usize,
-    /// There are more entries than were read.
+    /// Whether there are more entries than were read.
     pub(super) beyond: bool,
 }
 
 impl Cut<'_> {
-    /// Hands on the first entries, commit by commit. Returns what the page has, and whether there is more: that is
-    /// beyond what the page has, so asking again gets on.
+    /// Returns the first entries, commit by commit, with the page's set and whether there is more: that lies beyond the
+    /// set, so paging advances.
     ///
     /// # Errors
-    /// An entry is of a commit that the snapshot does not have: its position is not this store's, and whoever asks again
-    /// would be told of it again, for ever.
+    /// An entry belongs to a commit that the snapshot does not have: its position is not this store's, and the reader
+    /// would get it again for ever.
     pub(super) fn take<T>(
         self,
         by_position: BTreeMap<Position, Vec<T>>,

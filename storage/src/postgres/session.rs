@@ -1,5 +1,5 @@
-//! One connection with the statements that were prepared on it.
-//! It must never go on with a transaction after a failure in it: the server would roll back and say so to nobody.
+//! One database connection with its prepared statements. It must never go on with a transaction after a failure in it:
+//! the server would roll back silently.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::types::Position;
 
-/// More than there are statements in this crate.
+/// More than the number of statements in this crate.
 const STATEMENTS_MAX: usize = 128;
 
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -26,18 +26,18 @@ pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// A connection whose settings and past were checked.
 pub struct Session {
     client: Client,
-    /// What it was compared with.
+    /// The generation and the start it was compared with.
     life: Life,
     node: Arc<Node>,
     /// A commit on it may be on no other server.
     unreplicated: Arc<AtomicBool>,
-    /// The row of the writer that has this connection is there.
+    /// The row of this connection's writer exists.
     pub(super) has_row: bool,
     /// By their text. Statements are constants of this crate, so there are few.
     statements: HashMap<&'static str, Statement>,
     /// A transaction was begun and is not over.
     open: bool,
-    /// A statement found the connection gone, which the driver may not have noticed.
+    /// A statement found the connection lost, which the driver may not have noticed.
     lost: bool,
 }
 
@@ -68,7 +68,7 @@ impl Session {
         &self.node
     }
 
-    /// Notes a set that was read here, before anybody gets it.
+    /// Notes a set that was read here, before it leaves the store.
     pub(super) fn saw(&self, ceiling: Position) -> Result<(), Failure> {
         if self.node.saw(self.life, ceiling) {
             return Ok(());
@@ -80,7 +80,7 @@ impl Session {
         self.unreplicated.load(Ordering::SeqCst)
     }
 
-    /// It must not be used again.
+    /// Marks the connection as unusable.
     pub(super) const fn give_up(&mut self) {
         self.lost = true;
     }
@@ -89,12 +89,12 @@ impl Session {
         self.open
     }
 
-    /// For what is not asked again and again: streams of rows, and statements that are made up.
+    /// For statements that are not repeated: streams of rows, and generated statements.
     pub(super) const fn client(&mut self) -> &mut Client {
         &mut self.client
     }
 
-    /// Asks the server for a sign of life.
+    /// Sends the server a probe.
     pub(super) fn probe(&mut self) -> Result<(), Failure> {
         Ok(self.client.batch_execute("")?)
     }
@@ -128,13 +128,13 @@ impl Session {
         Ok(self.query(sql, parameters)?.into_iter().next())
     }
 
-    /// How many rows it changed.
+    /// Executes a statement; returns the number of changed rows.
     pub(super) fn execute(&mut self, sql: &'static str, parameters: Parameters<'_>) -> Result<u64, Failure> {
         self.run(sql, |client, statement| client.execute(statement, parameters))
     }
 
-    /// Where the server has forgotten what was prepared, as behind a pooler, or the tables are others than they were,
-    /// everything is prepared anew: at once where no transaction was lost by it, else when the batch is tried again.
+    /// If the server has dropped the prepared statements, as behind a pooler, or the tables have changed, everything is
+    /// prepared anew: at once if no transaction was lost by it, otherwise when the batch is tried again.
     fn run<T>(
         &mut self,
         sql: &'static str,
@@ -157,13 +157,13 @@ impl Session {
     }
 
     pub(super) fn begin(&mut self, how: &'static str) -> Result<(), Failure> {
-        // Of several statements one may fail after the transaction has begun.
+        // If there are several statements, one may fail after the transaction has begun.
         self.open = true;
         self.client.batch_execute(how)?;
         Ok(())
     }
 
-    /// Only where every statement since [`Session::begin`] succeeded.
+    /// Commits. Call it only if every statement since [`Session::begin`] succeeded.
     pub(super) fn commit(&mut self) -> Result<(), Failure> {
         self.client.batch_execute("COMMIT")?;
         self.open = false;
@@ -176,7 +176,7 @@ impl Session {
         Ok(())
     }
 
-    /// Leaves no transaction open. False where the connection is of no use any more.
+    /// Leaves no transaction open. False if the connection is unusable.
     pub(super) fn recover(&mut self) -> bool {
         if self.is_closed() {
             return false;

@@ -1,5 +1,5 @@
-//! What a user may see of a conversation: their stays in it, as far as a page needs them. Somebody may have come and
-//! gone any number of times, so nothing here reads all of them.
+//! The part of a conversation that a user may see: their membership intervals in it, as far as a page needs them. A
+//! user may have come and gone any number of times, so nothing here reads all of them.
 
 use super::{
     failure::Failure,
@@ -12,7 +12,7 @@ use crate::{
     types::{ConversationId, UserId},
 };
 
-/// The newest stay. `None` for someone who never was a member.
+/// The newest interval. `None` for a user who never was a member.
 pub(super) fn newest(
     session: &mut Session,
     conversation: ConversationId,
@@ -33,8 +33,8 @@ pub(super) fn newest(
     found.map(stay).transpose()
 }
 
-/// Walks through a viewer's stays from the one that a seq falls into, or that is next to it in the direction. So many
-/// stays are enough: each has something to see.
+/// Walks through a viewer's intervals from the one that contains a seq, or is next to it in the direction. This many
+/// are enough: each contains a visible event.
 pub(super) fn walk(
     session: &mut Session,
     (conversation, viewer): (ConversationId, UserId),
@@ -68,7 +68,7 @@ pub(super) fn walk(
             &sql(viewer.0),
             &row::bound(from),
             &sql(newest.seen.first),
-            // The first may end before what is asked for.
+            // The first may end before the requested range.
             &row::limit(enough.saturating_add(1)),
         ],
     )?;

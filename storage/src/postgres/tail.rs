@@ -1,4 +1,4 @@
-//! Everything that was committed beyond a snapshot, by whichever process: the log, cursors, notices.
+//! Everything that any process committed beyond a snapshot: the log, cursors, notices.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,12 +22,12 @@ enum Committed {
     Notice(Position, Notice),
 }
 
-/// Where the columns of each kind begin.
+/// The first column of each kind.
 const EVENTS: usize = PRESENT_COLUMNS + 1;
 const CURSORS: usize = EVENTS + EVENT_COLUMNS;
 const NOTICES: usize = CURSORS + 5;
 
-/// One statement, so one snapshot, and what that has comes with it. Each kind is read by its index on positions.
+/// One statement, so one snapshot, which comes with the rows. Each kind is read by its index on positions.
 pub(super) fn read(session: &mut Session, since: &Snapshot, limit: usize) -> Result<Tail, Failure> {
     let (beyond, life) = (Beyond::new(since), session.life());
     let rows = session.query(
@@ -80,7 +80,7 @@ pub(super) fn read(session: &mut Session, since: &Snapshot, limit: usize) -> Res
         ],
     )?;
     let now = now(session, &rows)?;
-    // Whatever is above the cut is beyond `since`, unless that covers it.
+    // Everything above the cut is beyond `since`, unless `since` covers it.
     let rest = rows
         .first()
         .map(|row| get::<Option<bool>>(row, PRESENT_COLUMNS))

@@ -13,13 +13,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::error::OpenError;
 
 pub(super) enum Tls {
-    /// Without certificates to trust nobody can prove anything.
+    /// Without certificates to trust, no server can prove its identity.
     Plain,
     Verified(MakeRustlsConnect),
 }
 
 impl Tls {
-    /// Trusts the certificates in a file of PEM, and nothing without one.
+    /// Trusts the certificates in a PEM file; without a file, none.
     pub(super) fn new(roots: Option<&Path>) -> Result<Self, OpenError> {
         let Some(path) = roots else {
             return Ok(Self::Plain);

@@ -1,4 +1,4 @@
-//! Conversations as one user sees them, and what changed for that user.
+//! Conversations as one user sees them, and the changes for that user.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::{
     visible::{self, Cursor, Place, State, Stay},
 };
 
-/// The columns that [`view`] reads: of `conversations c`, of the viewer's newest interval `s`, and of the
-/// viewer's cursor `k`. A former member's place is where they went.
+/// The columns that [`view`] reads: of `conversations c`, of the viewer's newest interval `s`, and of the viewer's
+/// cursor `k`. For a former member, the head is the event by which they went.
 macro_rules! view_columns {
     () => {
         "c.id, coalesce(s.left_position, c.head_position) AS place,
@@ -32,7 +32,7 @@ macro_rules! view_columns {
     };
 }
 
-/// How many columns those are.
+/// The number of those columns.
 const VIEW_COLUMNS: usize = 23;
 
 /// All conversations of the user $1, each with their newest interval.
@@ -86,14 +86,14 @@ fn left(row: &Row, first: usize) -> Result<Option<State>, Failure> {
         ordinal: row::number(row, first + 1)?,
         position: row::position(row, first + 2)?,
         at: row::time(row, first + 3)?,
-        // The event by which somebody goes changes who is a member.
+        // The event by which a member goes changes the roster.
         roster: seq,
     };
     Ok(Some(State {
         head,
         name: get(row, first + 4)?,
         member_count: members(row, first + 5)?,
-        // Nobody leaves what has ended.
+        // Members of a disbanded group do not leave it.
         disbanded: false,
     }))
 }
@@ -121,7 +121,7 @@ pub(super) fn one(
     found.map(|row| view(&row, 0, viewer)).transpose()
 }
 
-/// Those that the viewer sees, in the order asked.
+/// The conversations that the viewer sees, in the order asked.
 pub(super) fn some(
     session: &mut Session,
     viewer: UserId,
@@ -162,7 +162,7 @@ pub(super) fn newest(
     rows.iter().map(|row| view(row, 0, viewer)).collect()
 }
 
-/// Where the columns of each kind of change begin.
+/// The first column of each kind of change.
 const VIEWS: usize = PRESENT_COLUMNS + 1;
 const CURSORS: usize = VIEWS + VIEW_COLUMNS;
 
@@ -172,7 +172,7 @@ enum Change {
     Cursor(CursorView),
 }
 
-/// One statement, so one snapshot, and what that has comes with it.
+/// One statement, so one snapshot, which comes with the rows.
 pub(super) fn changes(
     session: &mut Session,
     viewer: UserId,

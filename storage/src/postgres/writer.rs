@@ -1,14 +1,14 @@
-//! The commit: a batch as one transaction, and what is known about it when something goes wrong.
-//! It keeps nothing of the database in memory, so that a failed batch leaves nothing to forget; and it never
-//! acknowledges what the server has not said it keeps.
+//! The commit: a batch as one transaction, and what is known about it after a failure. It keeps nothing of the database
+//! in memory, so a failed batch leaves nothing to forget; and it never acknowledges a commit that the server has not
+//! confirmed.
 //!
-//! **Proof.** What was sent and not answered is asked about on a new connection, after that was compared with what is
-//! remembered of the store. Messages are sent again. Any other batch leaves a random number in the writer's own row: only
-//! its own transaction can have written that, and as long as this is open nobody else can read the row for an update. The
-//! number of a transaction would prove nothing: after a crash the server gives it to another one.
+//! **Proof.** A request without an answer is clarified on a new connection, after that was compared with the memory of
+//! the store. Messages are sent again. Any other batch leaves a random number in the writer's own row: only its own
+//! transaction can have written that, and as long as that transaction is open no other can read the row for an update.
+//! The number of a transaction would prove nothing: after a crash the server gives it to another one.
 //!
-//! Before every exchange with the server stands the gate of all writers (`outage.rs`): while that is shut a batch is
-//! refused at once, and one whose outcome is in doubt waits for it to open, until its deadline.
+//! The write breaker (`outage.rs`) stands before every exchange with the server. While it is open, a batch is refused
+//! at once, and a batch whose outcome is in doubt waits for it, until its deadline.
 
 use std::{
     sync::Arc,
@@ -36,13 +36,13 @@ use crate::{
 };
 use pool::shared_breaker::{Cause, SharedBreaker};
 
-/// How often a batch is tried that lost against another transaction, or whose connection was gone before it was sent.
+/// How often a batch is tried that lost against another transaction, or whose connection was lost before it was sent.
 const ATTEMPTS_MAX: u32 = 4;
 /// The pause before the second attempt, at most; doubled for each one after it …
 const BACK_OFF_FIRST: Duration = Duration::from_millis(5);
 /// … up to this.
 const BACK_OFF_LONGEST: Duration = Duration::from_millis(100);
-/// Between two attempts to find out what became of a commit.
+/// The pause between two attempts to find out the outcome of a commit.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(20);
 /// A batch's places fit into the lowest bits of a position.
 const WRITES_MAX: usize = 1 << Snapshot::COMMIT_BITS;
@@ -50,23 +50,23 @@ const WRITES_MAX: usize = 1 << Snapshot::COMMIT_BITS;
 pub(super) struct PostgresWriter {
     kept: Kept,
     node: Arc<Node>,
-    /// Names its row.
+    /// The id of its row.
     id: i64,
     gate: Arc<SharedBreaker>,
     rules: Rules,
     deadline: Duration,
-    /// The newest position that this writer gave.
+    /// The newest position that this writer assigned.
     newest: Position,
     held: Held,
 }
 
-/// Why an attempt did not end in answers.
+/// Why an attempt gave no answers.
 enum Trouble {
     /// Nothing of it is stored.
     Nothing(Failure),
     /// The batch of messages was sent; repeating it finds out.
     Sent(Failure),
-    /// The COMMIT of the batch with this mark was sent. These are the answers if it was done.
+    /// The COMMIT of the batch with this mark was sent. These are the answers if it succeeded.
     Committing(Failure, Mark, Answers),
     /// It is stored here, and perhaps nowhere else.
     Unreplicated,
@@ -74,7 +74,7 @@ enum Trouble {
 
 /// Why a batch was not committed.
 enum Failed {
-    /// Nothing of it is stored: it waited too long for another transaction's lock.
+    /// Nothing of it is stored: another transaction held a lock for too long.
     Held(Failure),
     Otherwise(CommitError),
 }
@@ -118,7 +118,7 @@ impl Writer for PostgresWriter {
             Err(_) => {}
         }
         match self.node.fate.reason() {
-            // Found out by another connection meanwhile.
+            // Another connection found it out meanwhile.
             Some(doom) => Err(CommitError::Fatal(doom.clone().into())),
             None => result,
         }
@@ -148,14 +148,14 @@ impl PostgresWriter {
         })
     }
 
-    /// Makes the first connection and the row, so that a writer that is handed out has had them.
+    /// Makes the first connection and the row, so that a new writer has had both.
     pub(super) fn connect(&mut self) -> Result<(), Failure> {
         let id = self.id;
         self.kept.get(0).and_then(|session| make_row(session, id))
     }
 
-    /// Does something with the connection, if the server is asked at all, and reports how that went. `again`: not the
-    /// first time for this batch.
+    /// Uses the connection, if the breaker allows it, and reports the result. `again`: not the first attempt of this
+    /// batch.
     fn ask<T>(
         &mut self,
         again: bool,
@@ -170,7 +170,7 @@ impl PostgresWriter {
         result
     }
 
-    /// Commits a batch, or if other transactions hold some of its conversations the rest of it.
+    /// Commits a batch; if other transactions hold some of its conversations, commits the rest of it.
     fn commit_what_is_free(&mut self, writes: &[Write]) -> Result<Answers, CommitError> {
         let suspected = self.held.among(writes);
         if suspected.is_empty() {
@@ -204,7 +204,7 @@ impl PostgresWriter {
         Ok(busy.iter().filter_map(answer).collect())
     }
 
-    /// Finds out which of these conversations are held. Where that cannot be asked, the batch will find out.
+    /// Finds out which of these conversations are held. If that query fails, the batch will find out.
     fn look_for_held(&mut self, among: &[ConversationId]) {
         match self.ask(true, |session| held::find(session, among)) {
             Ok(held) => {
@@ -291,7 +291,7 @@ impl PostgresWriter {
         let batch = past::random().map_err(Trouble::Nothing)?;
         let mark = Mark { writer: id, batch };
         self.node.commits(id, batch);
-        // What is done when the COMMIT is sent; where that was lost, it is asked after.
+        // The result once the COMMIT is sent; if its answer is lost, it is asked for.
         let mut sent = None;
         let committed = self.ask(again, |session| {
             make_row(session, id)?;
@@ -299,7 +299,7 @@ impl PostgresWriter {
                 session.has_row &= !matches!(failure, Failure::NoRow);
             })?;
             if answers.iter().all(wrote_nothing) {
-                // Nothing was written that anybody could miss.
+                // Nothing was written, so nothing can be missed.
                 session.roll_back()?;
                 return Ok((Some(answers), session.life()));
             }
@@ -332,7 +332,7 @@ impl PostgresWriter {
         }
     }
 
-    /// Remembers an answer of the server. False: of a server that is past, perhaps.
+    /// Remembers an answer of the server. False: that server may be replaced.
     fn note(&self, life: Life, answers: &Answers, batch: Option<i64>) -> bool {
         let answered = Answered {
             newest: newest_of(answers),
@@ -347,7 +347,7 @@ impl PostgresWriter {
         self.node.committed(life, self.id, answered)
     }
 
-    /// The same messages again, until there is an answer: where the first attempt was stored, or will be, the second
+    /// Sends the same messages again, until there is an answer: if the first attempt was stored, or will be, the second
     /// waits for its locks and meets its client ids.
     fn repeat(
         &mut self,
@@ -380,8 +380,8 @@ impl PostgresWriter {
         }
     }
 
-    /// A repetition finds what the lost attempt stored as duplicates, which nobody has announced yet. What may be its
-    /// work is called new: hearing of an event twice does no harm, never hearing of it does.
+    /// A repetition finds messages that the lost attempt stored as duplicates, which were not published yet. Those that
+    /// may come from it are called new: to publish an event twice does no harm, to publish it never does.
     fn as_new(&self, mut answers: Vec<messages::Answered>) -> Vec<messages::Answered> {
         for (_, answer) in &mut answers {
             if let Ok(Outcome::Appended(appended)) = answer {
@@ -391,7 +391,7 @@ impl PostgresWriter {
         answers
     }
 
-    /// Asks whether the batch with this mark is stored: on a new connection, which was compared with what is remembered.
+    /// Asks whether the batch with this mark is stored: on a new connection, which was compared with the memory.
     fn inquire(
         &mut self,
         mark: Mark,
@@ -406,7 +406,7 @@ impl PostgresWriter {
                 return Err(CommitError::Unknown(first.into()));
             }
             let failure = match answered {
-                // Not even the row is there that was made before.
+                // Even the row that was made before is missing.
                 Ok((None, _)) => return Err(CommitError::Unknown(first.into())),
                 Ok((Some(false), _)) => {
                     self.node.gave_up(mark.writer, mark.batch);
@@ -429,7 +429,7 @@ impl PostgresWriter {
         }
     }
 
-    /// After a failure to find out what became of a batch: the first failure again, to go on with.
+    /// After a failed attempt to find out the outcome of a batch: the first failure again, to go on with.
     fn pause_or_give_up(
         &self,
         first: Failure,
@@ -449,8 +449,8 @@ impl PostgresWriter {
     }
 }
 
-/// Makes the row of a writer in a transaction of its own, so that it is there before any batch is in doubt: nobody
-/// waits for a row that only an open transaction has made. Never done while one is in doubt.
+/// Makes the row of a writer in a transaction of its own, so that it is there before any batch is in doubt: no
+/// transaction waits for a row that only an open transaction has made. Never called while a batch is in doubt.
 fn make_row(session: &mut Session, id: i64) -> Result<(), Failure> {
     if session.has_row {
         return Ok(());
@@ -467,8 +467,8 @@ fn make_row(session: &mut Session, id: i64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the newest batch of a writer is this one; `None` where its row is not there. As long as the transaction that
-/// has written the row is open, this waits for it. A yes is committed, so that it waits for the same standbys.
+/// Whether the newest batch of a writer is this one; `None` if its row is missing. Waits as long as the transaction
+/// that wrote the row is open. A positive answer is committed, so that it waits for the same standbys.
 fn batch_of(session: &mut Session, mark: Mark) -> Result<Option<bool>, Failure> {
     session.begin("BEGIN")?;
     let row = session.first(
@@ -504,7 +504,7 @@ fn newest_of(answers: &Answers) -> Position {
         .fold(Position(0), Ord::max)
 }
 
-/// So that two who met do not meet again: a random part of a limit that doubles.
+/// A random part of a limit that doubles, so that two transactions that collided do not collide again.
 fn back_off(attempt: u32) {
     let most = BACK_OFF_FIRST
         .saturating_mul(1 << attempt.min(8))

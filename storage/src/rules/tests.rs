@@ -292,7 +292,7 @@ fn a_first_message_asks_for_the_accounts() {
     assert_eq!(decided(&known, DIRECT, message(1, 0)), Ok(EventKind::Message(1)));
     known.accounts = 1;
     assert_eq!(decided(&known, DIRECT, message(1, 0)), Err(Refused::NotFound));
-    // Whoever had an account at the first event has one now.
+    // A user who had an account at the first event has one now.
     known.head = Known::group_as(Role::Member).head;
     assert_eq!(decided(&known, DIRECT, message(1, 0)), Ok(EventKind::Message(1)));
     let others = ConversationId(1 << 62 | 2 << 31 | 3);

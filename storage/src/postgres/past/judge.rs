@@ -1,12 +1,12 @@
-//! What a connection's server is to this process: the same that it was, the same started anew, or one with another past.
-//! A decision over values; it must never ask the database.
+//! The relation of a connection's server to this process: the same server, the same one started anew, or one with
+//! another past. A decision over values; it must never ask the database.
 
 use std::time::SystemTime;
 
 use super::node::Lived;
 use crate::{past::TokenKey, snapshot::Snapshot, sqlite::Identity, types::Position};
 
-/// Where and when a store is: each part `None` where the server does not say.
+/// The place and time of a store; each part is `None` if the server does not tell it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Incarnation {
     /// Of the server's files; changes with `initdb`, so with every dump that is loaded elsewhere and with `pg_upgrade`.
@@ -19,18 +19,18 @@ pub(super) struct Incarnation {
     pub(super) started: Option<SystemTime>,
 }
 
-/// The row of the store, and the server that has it.
+/// The row of the store, and the server that holds it.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) identity: Identity,
     pub(super) key: TokenKey,
     pub(super) generation: i64,
     pub(super) past_offset: i64,
-    /// As the row says.
+    /// According to the row.
     pub(super) confirmed: Incarnation,
-    /// As the server says.
+    /// According to the server.
     pub(super) present: Incarnation,
-    /// The number of the transaction that wrote the row, as it says itself, and the lower half of the one that did.
+    /// The transaction number that the row states as its own, and the lower half of the number that really wrote it.
     pub(super) written_by: i64,
     pub(super) xmin: i64,
     /// The newest position of a row.
@@ -39,11 +39,11 @@ pub(super) struct Found {
     pub(super) next: i64,
 }
 
-/// What the store has of what this process remembers.
+/// How much the store has of this process' memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
-    /// Where the generation ended that the process lived in, or the horizon if it did not. `None`: the store does not
-    /// have it.
+    /// The end of the generation in which the process lived, or the horizon if it has not ended. `None`: the store does
+    /// not have that generation.
     pub(super) end: Option<Position>,
     /// Every event that is remembered is there.
     pub(super) has_events: bool,
@@ -55,29 +55,29 @@ pub(super) struct Evidence {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// Nothing can have happened behind the store's back.
+    /// Nothing can have changed the store unnoticed.
     Same,
-    /// Nothing that anybody knows of was lost: a generation begins.
+    /// No known commit was lost: a generation begins.
     Generation(&'static str),
     /// The past may be another one.
     Past(&'static str),
-    /// Somebody else has made a new past, which is not that of this process.
+    /// Another process has made a new past, which is not that of this process.
     Over,
 }
 
 impl Found {
-    /// The row was written by the transaction that it says.
+    /// Checks that the row was written by the transaction that it names.
     pub(super) fn is_original(&self) -> bool {
         self.written_by & 0xffff_ffff == self.xmin
     }
 
-    /// The server's next number makes a position above all that there are.
+    /// Whether the server's next number makes a position above all existing ones.
     pub(super) fn counts_on(&self) -> bool {
         let next = self.next.saturating_add(self.past_offset);
         self.horizon.0 >> Snapshot::COMMIT_BITS < next.cast_unsigned()
     }
 
-    /// Why this is a copy of the store and not the store itself.
+    /// The reason for which this is a copy of the store and not the store itself.
     pub(super) fn copied(&self) -> Option<&'static str> {
         let (was, is) = (&self.confirmed, &self.present);
         if differs(&was.system, &is.system) {
@@ -92,7 +92,7 @@ impl Found {
         None
     }
 
-    /// Nothing that changes when the server is copied, promoted or started has.
+    /// Whether everything is equal that a copy, a promotion or a start of the server changes.
     pub(super) fn is_confirmed(&self) -> bool {
         self.copied().is_none()
             && !differs(&self.confirmed.timeline, &self.present.timeline)
@@ -100,13 +100,13 @@ impl Found {
     }
 }
 
-/// Both are known, and not the same.
+/// Both are known and differ.
 fn differs<T: PartialEq>(was: &Option<T>, is: &Option<T>) -> bool {
     matches!((was, is), (Some(was), Some(is)) if was != is)
 }
 
-/// `lived`: the past of this process, and what the store has of its memory. `lossless`: whoever runs the server vouches
-/// that nothing acknowledged is lost when a standby is promoted.
+/// `lived`: the past of this process, and how much the store has of its memory. `lossless`: the operator vouches that
+/// no acknowledged commit is lost when a standby is promoted.
 pub(super) fn judge(found: &Found, lived: Option<(&Lived, Evidence, Position)>, lossless: bool) -> Verdict {
     if let Some((lived, evidence, _)) = lived
         && lived.identity != found.identity
@@ -221,7 +221,7 @@ mod tests {
         };
         assert_eq!(fresh(started), Verdict::Generation("a start of the server"));
         assert!(is_past(&fresh(|found| found.next -= 1), "counts"));
-        // What a server does not say is left out.
+        // Parts that a server does not tell are ignored.
         assert_eq!(
             fresh(|found| found.present = Incarnation::default()),
             Verdict::Same
@@ -244,7 +244,7 @@ mod tests {
         assert!(is_past(&judged(all, Position(told.0 + 1)), "told"));
         let without = Evidence { end: None, ..all };
         assert!(is_past(&judged(without, told), "generation"));
-        // Others have gone on since: what counts is where this process's generation ended.
+        // Other nodes have gone on since: only the end of this process's generation counts.
         let ended = Evidence {
             end: Some(at(8)),
             ..all
@@ -260,7 +260,7 @@ mod tests {
             ..all
         };
         assert!(is_past(&judged(without, told), "batch"));
-        // Who has told nothing of an empty store has nothing to miss.
+        // A process that told nothing about an empty store can miss nothing.
         let nothing = Evidence {
             end: Some(Position(0)),
             ..all
@@ -278,7 +278,7 @@ mod tests {
             judge(&found, Some((&lived, evidence, Position(0))), false),
             Verdict::Over
         );
-        // Whoever puts back what was replaced puts back what went wrong.
+        // Restoring the replaced code restores the fault.
         let replaced = Evidence {
             is_replaced: true,
             ..evidence

@@ -1,8 +1,9 @@
-//! What this process remembers of the store: the past it lives in, and what it has seen of it. It is a witness: where
-//! the store lacks something that is remembered here, its tail was lost.
+//! This process' memory of the store: the past it lives in, and what it has seen of it. It is a witness: if the store
+//! lacks something that is remembered here, its tail was lost.
 //!
-//! It must never forget, before it was compared, what somebody outside was told; and it must never take one server's
-//! answer for another's: whoever has an answer asks afterwards whether the generation is still that of the question.
+//! It must never forget a position that was told outside before that position was compared; and it must never take one
+//! server's answer for another's: the caller of a query checks afterwards whether the generation is still that of the
+//! query.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,20 +24,21 @@ use crate::{
     types::Position,
 };
 
-/// Positions of events that the follower has read, at most: the last ones.
+/// Positions of events that the change feed has read, at most: the last ones.
 const READ_MAX: usize = 1_024;
-/// Batches of one writer whose outcome was not found out, at most; beyond that its row proves nothing.
+/// Batches of one writer with an unknown outcome, at most; with more, its row proves nothing.
 const DOUBTS_MAX: usize = 16;
-/// A writer's row that was used this lately is there, unless the tail is lost. Others delete rows that are far older.
+/// A writer's row that was used this recently must be there, unless the tail is lost. Other nodes delete rows that are
+/// far older.
 const ROW_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a connection waits until another one was compared with the memory.
+/// How long a connection waits while another one is compared with the memory.
 const CHECK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// In which generation, and on which start of the server, a connection was checked.
+/// The generation, and the start of the server, in which a connection was checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::postgres) struct Life {
     pub(in crate::postgres) generation: i64,
-    /// `None` where the server does not say.
+    /// `None` if the server does not tell.
     pub(in crate::postgres) started: Option<SystemTime>,
 }
 
@@ -51,20 +53,21 @@ pub(in crate::postgres) struct Lived {
 #[derive(Debug, Default)]
 pub(in crate::postgres) struct Node {
     lived: OnceLock<Lived>,
-    /// The log ids of pasts that came before that one.
+    /// The log ids of the pasts before that one.
     replaced: OnceLock<Vec<u64>>,
     /// The generation that tokens name.
     generation: AtomicI64,
-    /// The generation whose beginning was compared with all that is remembered here. Between the two is a check.
+    /// The generation whose beginning was compared with everything remembered here. While it differs from the other, a
+    /// check runs.
     compared: AtomicI64,
-    /// The newest position that any set had which left this store, and that any writer was answered.
+    /// The newest position in any set that left this store, and in any answer to a writer.
     told: AtomicU64,
     memory: Mutex<Memory>,
     checking: Mutex<()>,
     pub(in crate::postgres) fate: Fate,
 }
 
-/// What is remembered beside the newest position.
+/// The memory beside the newest position.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     /// Counts changes.
@@ -77,25 +80,25 @@ pub(super) struct Memory {
 struct WriterMemory {
     /// The newest event that it stored.
     event: Option<Position>,
-    /// The last batch that it was answered, and when.
+    /// The last batch with an answer, and its time.
     batch: Option<(i64, Instant)>,
-    /// Later ones that it was not answered.
+    /// Later batches without an answer.
     doubts: Vec<i64>,
 }
 
-/// What is remembered, at one moment.
+/// The memory at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Remembered {
     pub(super) told: Position,
     pub(super) memory: Memory,
 }
 
-/// What a writer was answered.
+/// The answer to a writer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::postgres) struct Answered {
     /// The newest position in its answer.
     pub(in crate::postgres) newest: Position,
-    /// The newest position of a new event in it.
+    /// The newest position of a new event in the answer.
     pub(in crate::postgres) event: Position,
     /// The batch that it committed, if its row has it.
     pub(in crate::postgres) batch: Option<i64>,
@@ -111,14 +114,14 @@ impl Node {
         self.lived.get_or_init(|| lived);
     }
 
-    /// The past with this log id came before that of this process.
+    /// Whether the past with this log id came before that of this process.
     pub(super) fn came_after(&self, log_id: u64) -> bool {
         self.replaced
             .get()
             .is_some_and(|replaced| replaced.contains(&log_id))
     }
 
-    /// The generation in which everything remembered here was compared: who is in it needs no check.
+    /// The generation in which everything remembered here was compared: a connection in it needs no check.
     pub(super) fn compared(&self) -> i64 {
         self.compared.load(Ordering::SeqCst)
     }
@@ -133,26 +136,26 @@ impl Node {
         self.compared.store(generation, Ordering::SeqCst);
     }
 
-    /// One check at a time. `None` where another one takes too long.
+    /// Allows one check at a time. `None` if another one takes too long.
     pub(super) fn check(&self) -> Option<MutexGuard<'_, ()>> {
         self.checking.try_lock_for(CHECK_PATIENCE)
     }
 
-    /// See [`Store::told`](crate::Store::told). First it is noted, then the generation is read: a check that enters
-    /// another one compares what was noted after it has.
+    /// See [`Store::told`](crate::Store::told). It first notes the position and then reads the generation, so a check
+    /// that enters another generation compares what was noted after it.
     pub(in crate::postgres) fn told(&self, ceiling: Position) -> Generation {
         self.told.fetch_max(ceiling.0, Ordering::SeqCst);
         Generation(self.generation.load(Ordering::SeqCst).cast_unsigned())
     }
 
-    /// Notes a set of commits before anybody gets it. False: it was read in another generation than the present one,
-    /// and must not be used.
+    /// Notes a set of commits before it leaves the store. False: it was read in another generation than the present
+    /// one, and must not be used.
     #[must_use]
     pub(in crate::postgres) fn saw(&self, life: Life, ceiling: Position) -> bool {
         self.told(ceiling).0.cast_signed() == life.generation
     }
 
-    /// Notes events that a follower has read.
+    /// Notes events that a change feed has read.
     pub(in crate::postgres) fn read(&self, events: impl Iterator<Item = Position>) {
         let mut memory = self.memory.lock();
         memory.version += 1;
@@ -173,7 +176,7 @@ impl Node {
         }
     }
 
-    /// A writer's batch is known to leave nothing.
+    /// A writer's batch is known to be not stored.
     pub(in crate::postgres) fn gave_up(&self, writer: i64, batch: i64) {
         let mut memory = self.memory.lock();
         memory.version += 1;
@@ -182,8 +185,8 @@ impl Node {
         }
     }
 
-    /// A writer was answered by the server of `life`. False: that may be a server that is past, and whether the present
-    /// one has the batch must be asked.
+    /// A writer got an answer from the server of `life`. False: that server may be replaced, and the present one must
+    /// be asked for the batch.
     #[must_use]
     pub(in crate::postgres) fn committed(&self, life: Life, writer: i64, answered: Answered) -> bool {
         let mut memory = self.memory.lock();
@@ -212,7 +215,7 @@ impl Node {
         }
     }
 
-    /// How far was told, and a generation that has it: everything told was compared with its beginning.
+    /// The newest position told, and a generation that has it: everything told was compared with its beginning.
     pub(in crate::postgres) fn claim(&self) -> Claim {
         let ceiling = Position(self.told.load(Ordering::SeqCst));
         Claim {
@@ -236,13 +239,13 @@ impl Memory {
         events.map(|position| position.0.cast_signed()).collect()
     }
 
-    /// Writers whose rows say something.
+    /// Writers whose rows prove something.
     pub(super) fn writers(&self) -> Vec<i64> {
         let known = |(id, of): (&i64, &WriterMemory)| of.batch.map(|_| *id);
         self.writers.iter().filter_map(known).collect()
     }
 
-    /// Whether the rows of the writers, by id, are what they must be.
+    /// Whether the rows of the writers, by id, have the expected values.
     pub(super) fn agrees(&self, rows: &BTreeMap<i64, i64>) -> bool {
         self.writers
             .iter()

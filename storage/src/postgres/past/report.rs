@@ -1,5 +1,5 @@
-//! The past for people: what it is, a new one by hand, and the declaration that it is still the same.
-//! It must never change anything but when told to, and never confirm what does not fit.
+//! The past for an operator: its state, a new one by hand, and the declaration that it is still the same. It must never
+//! change anything without an order, and never confirm a server that does not fit.
 
 use postgres::Client;
 
@@ -20,17 +20,17 @@ use crate::{
     types::Timestamp,
 };
 
-/// What the store knows of its past. Changes nothing.
+/// The store's knowledge of its past. Changes nothing.
 ///
 /// # Errors
-/// The database cannot be reached or used, or is not this version's.
+/// The database cannot be reached or used, or has another version.
 pub fn show(options: &PostgresOptions) -> Result<PastReport, OpenError> {
     let (mut client, rights) = connect(options)?;
     report(&mut client, rights).map_err(|failure| cannot_open(&failure))
 }
 
-/// Makes a new past by hand, and says why: for everybody who uses the store, running nodes included, which end and
-/// start over. Returns what is then known.
+/// Makes a new past by hand, with a reason: for all users of the store, including running nodes, which end and start
+/// over. Returns the past as it is then.
 ///
 /// # Errors
 /// As [`show`].
@@ -40,12 +40,11 @@ pub fn new(options: &PostgresOptions, why: &str) -> Result<PastReport, OpenError
     report(&mut client, rights).map_err(|failure| cannot_open(&failure))
 }
 
-/// Declares that the store was moved and has lost nothing, as by `pg_upgrade`: confirms the server that it is in now.
-/// No node may have found it there before. Nodes and devices that remember more still count. Returns what is then
-/// known.
+/// Declares that the store was moved without losses, for example by `pg_upgrade`: confirms its present server. No node
+/// may have used the store there before. The memories of nodes and devices still count. Returns the past as it is then.
 ///
 /// # Errors
-/// As [`show`]; or the rows were written again, so that this is a copy, or the server counts its transactions below
+/// As [`show`]; or the rows were written again, so that this is a copy, or the server's transaction numbers are below
 /// the positions in the store.
 pub fn keep(options: &PostgresOptions) -> Result<PastReport, OpenError> {
     let (mut client, rights) = connect(options)?;

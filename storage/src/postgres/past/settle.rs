@@ -1,5 +1,5 @@
-//! The check of every new connection, and what comes of it: nothing, a generation, a new past.
-//! It must never let a connection be used whose server was not compared, nor write while another writes the row.
+//! The check of every new connection, and its result: nothing, a generation, or a new past. It must never let a
+//! connection be used whose server was not compared, nor write while another process writes the row.
 
 use std::collections::BTreeMap;
 
@@ -24,19 +24,20 @@ use crate::{
     types::Position,
 };
 
-/// How often what was noted during a check is compared anew. The server that it came from is gone: it ends by itself.
+/// How often positions that were noted during a check are compared again. Their server is gone, so they end by
+/// themselves.
 const ROUNDS_MAX: usize = 8;
-/// Pasts before the present one that a process knows, at most: the last ones.
+/// Earlier pasts that a process knows, at most: the last ones.
 const REPLACED_MAX: i64 = 1_024;
-/// Writers that hold the tables end within a statement each, and whoever tidies up gives way within a second.
+/// Writers hold the tables for one statement each, and a process that tidies up gives way within a second.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '15s'";
-/// The newest position of a row. The schema's `present_in` says it to those who live in a generation.
+/// The newest position of a row. The schema's `present_in` gives it to processes that live in a generation.
 const HORIZON: &str = "greatest((SELECT max(position) FROM events),
                                 (SELECT max(position) FROM cursors WHERE position > 0),
                                 (SELECT max(position) FROM notices), 0)";
 
-/// Which of the server's functions this role may call. Asked first, because a statement that has one fails before it
-/// begins, whatever is around the call.
+/// The functions of the server that this role may call. Asked first, because a statement that calls a forbidden one
+/// fails before it begins, whatever surrounds the call.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(in crate::postgres) struct Rights {
     pub(in crate::postgres) system: bool,
@@ -133,7 +134,7 @@ pub(in crate::postgres) fn create(
     Ok(())
 }
 
-/// The row of the store, the server that has it, and whether the store may be used at all.
+/// The row of the store, the server that holds it, and whether the store may be used at all.
 pub(super) fn find(client: &mut Client, rights: Rights) -> Result<Found, Failure> {
     let sql = format!(
         "SELECT s.epoch, s.log_id, s.token_key, s.generation, s.past_offset, s.written_by, s.xmin::text::bigint,
@@ -171,8 +172,8 @@ pub(super) fn find(client: &mut Client, rights: Rights) -> Result<Found, Failure
     })
 }
 
-/// Compares the server of a new connection with what is known, and brings the store's row up to date. Afterwards the
-/// connection lives in the present generation.
+/// Compares the server of a new connection with the memory, and updates the store's row. Afterwards the connection
+/// lives in the present generation.
 pub(in crate::postgres) fn settle(
     client: &mut Client,
     rights: Rights,
@@ -184,7 +185,7 @@ pub(in crate::postgres) fn settle(
         return Ok(life(&found));
     }
     if node.lived().is_none() && judge(&found, None, lossless) == Verdict::Same {
-        // At the start nothing is remembered, so nothing can contradict; and nobody is waited for.
+        // At the start nothing is remembered, so nothing can contradict; and this process need not wait for others.
         adopt(client, node, &found)?;
         return Ok(life(&found));
     }
@@ -198,7 +199,7 @@ pub(in crate::postgres) fn settle(
     loop {
         let before = node.remembered();
         client.batch_execute(&format!("BEGIN; {PATIENCE}; SELECT 1 FROM store FOR UPDATE"))?;
-        // A statement of its own: it sees what the lock was waited for.
+        // A statement of its own: it sees the changes that the lock was waited for.
         let found = find(client, rights)?;
         if node.compared() == found.generation && lives_in(node, &found) && found.is_confirmed() {
             client.batch_execute("ROLLBACK")?;
@@ -220,7 +221,7 @@ pub(in crate::postgres) fn settle(
                 if node.lived().is_some() {
                     return Err(past_over(node, why));
                 }
-                // Nobody has been told anything by this process.
+                // This process has told nothing yet.
                 let found = find(client, rights)?;
                 adopt(client, node, &found)?;
                 return Ok(life(&found));
@@ -241,7 +242,7 @@ pub(in crate::postgres) fn settle(
             node.settle(generation);
             return Ok(life(&found));
         }
-        // Answers of the server before came in meanwhile. Whatever comes from now on finds another generation.
+        // Answers of the earlier server came in meanwhile. Later ones find another generation.
         rounds += 1;
         if rounds >= ROUNDS_MAX {
             return Err(Failure::Unreachable(
@@ -262,7 +263,7 @@ const fn life(found: &Found) -> Life {
     }
 }
 
-/// The first connection of a process: it lives in this past from now on.
+/// The first connection of a process: from now on the process lives in this past.
 fn adopt(client: &mut Client, node: &Node, found: &Found) -> Result<(), Failure> {
     let rows = client.query(
         "SELECT log_id FROM generations WHERE log_id <> $1 GROUP BY log_id ORDER BY max(number) DESC LIMIT $2",
@@ -279,13 +280,13 @@ fn adopt(client: &mut Client, node: &Node, found: &Found) -> Result<(), Failure>
     Ok(())
 }
 
-/// The past that this process lives in is no more: it ends.
+/// The past that this process lives in is over: the process ends.
 pub(in crate::postgres) fn past_over(node: &Node, why: &str) -> Failure {
     node.fate.doom(Doom::PastOver(why.to_owned()));
     Failure::Replaced(format!("the PostgreSQL database has another past now: {why}"))
 }
 
-/// What the store has of the memory of a process that lived in the generation `was_in`.
+/// How much the store has of the memory of a process that lived in the generation `was_in`.
 fn evidence(
     client: &mut Client,
     node: &Node,
@@ -323,8 +324,8 @@ fn evidence(
     })
 }
 
-/// Ends the present generation at the horizon and begins the next one, in the open transaction, which holds the row.
-/// Nobody writes in between: a writer compares generation and start of the server first.
+/// Ends the present generation at the horizon and begins the next one, in the open transaction, which holds the row. No
+/// other transaction writes in between: a writer compares generation and start of the server first.
 pub(super) fn begin_generation(
     client: &mut Client,
     rights: Rights,
@@ -347,8 +348,8 @@ pub(super) fn begin_generation(
     Ok(generation)
 }
 
-/// Begins a new past, in the open transaction, which holds the row: new epoch, log id, generation and key, and an offset
-/// under which the server's numbers make positions above all that there are.
+/// Begins a new past, in the open transaction, which holds the row: new epoch, log id, generation and key, and an
+/// offset that makes the server's numbers into positions above all existing ones.
 pub(super) fn begin_past(
     client: &mut Client,
     rights: Rights,
@@ -369,19 +370,19 @@ pub(super) fn begin_past(
     Ok(())
 }
 
-/// The same, under a given name.
+/// The same with a given name.
 pub(in crate::postgres) fn begin_past_as(
     client: &mut Client,
     rights: Rights,
     identity: Identity,
     why: &str,
 ) -> Result<(), Failure> {
-    // Whoever writes holds a lock that conflicts with this one since before it has read the offset.
+    // A transaction that writes has held a lock that conflicts with this one since before it read the offset.
     client.batch_execute("LOCK TABLE events, cursors, notices, writers IN SHARE ROW EXCLUSIVE MODE")?;
     let (key, generation) = (random_key()?, random()?);
     let row = client.query_one(&format!("SELECT {HORIZON}"), &[])?;
     let horizon = row::position(&row, 0)?;
-    // Numbers that are open now may be below the present one; those are in snapshots, too.
+    // Numbers that are open now may be below the present one; snapshots contain those, too.
     let sql = format!(
         "UPDATE store s
          SET epoch = $1, log_id = $2, token_key = $3, generation = $4,
@@ -430,7 +431,7 @@ fn one_row(changed: u64) -> Result<(), Failure> {
     Err(Failure::damaged("the table `store` has not one row"))
 }
 
-/// Makes a new past for everybody, if the store is still in that of this process, or again in one before.
+/// Makes a new past for all processes, if the store is still in the past of this process, or again in an earlier one.
 pub(in crate::postgres) fn end_past(
     client: &mut Client,
     rights: Rights,
