@@ -73,8 +73,8 @@ impl Gateway {
         match answer.effect {
             Effect::NotAuthenticated => conn.session.not_authenticated(),
             Effect::Synced { up_to, started_over } => {
-                // If the device was told to start over again after it asked, the flag stays, and the next sync restarts
-                // it.
+                // A flag that was set after this sync was asked stays. What the device reported while this one started
+                // it over is of before that.
                 conn.starts_over &= !started_over;
                 if let Some(snapshot) = up_to {
                     let settled = conn.backlog.as_mut().map(|backlog| backlog.synced(&snapshot));
