@@ -23,6 +23,7 @@ mod redact;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
 mod table;
+pub mod text;
 pub mod validate;
 
 pub use call::{AppendCommand, Call};
