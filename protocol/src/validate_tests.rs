@@ -85,7 +85,7 @@ fn hello() {
         (|it| device(it).device_id = "a b".to_owned(), "device.device_id"),
         (|it| device(it).device_id = "ä".to_owned(), "device.device_id"),
         (|it| device(it).class = 0, ""),
-        (|it| device(it).class = 4, "device.class"),
+        (|it| device(it).class = 5, "device.class"),
         (|it| device(it).class = -1, "device.class"),
         (|it| device(it).name.clear(), ""),
         (|it| device(it).name = "n".repeat(TITLE_CHARS_MAX), ""),

@@ -42,12 +42,13 @@ impl DeviceClass {
             Self::Mobile => 1,
             Self::Desktop => 2,
             Self::Web => 3,
+            Self::Script => 4,
         }
     }
 
     /// The error text for a number that is no class's.
     pub(crate) fn of_number(number: i64) -> Result<Self, String> {
-        let all = [Self::Other, Self::Mobile, Self::Desktop, Self::Web];
+        let all = [Self::Other, Self::Mobile, Self::Desktop, Self::Web, Self::Script];
         let class = all.into_iter().find(|class| i64::from(class.number()) == number);
         class.ok_or_else(|| format!("no class of devices has the number {number}"))
     }
@@ -71,11 +72,12 @@ mod tests {
                 None
             ]
         );
-        let classes: Vec<_> = (-1..=4)
+        let classes: Vec<_> = (-1..=5)
             .map(|number| DeviceClass::of_number(number).ok())
             .collect();
         let [other, mobile] = [DeviceClass::Other, DeviceClass::Mobile].map(Some);
         let [desktop, web] = [DeviceClass::Desktop, DeviceClass::Web].map(Some);
-        assert_eq!(classes, [None, other, mobile, desktop, web, None]);
+        let script = Some(DeviceClass::Script);
+        assert_eq!(classes, [None, other, mobile, desktop, web, script, None]);
     }
 }

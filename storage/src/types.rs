@@ -255,6 +255,8 @@ pub enum DeviceClass {
     Desktop,
     /// A browser.
     Web,
+    /// A program: counted apart from all others.
+    Script,
 }
 
 /// One device's session.

@@ -297,6 +297,8 @@ pub struct DevicePolicy {
     pub desktop: u32,
     /// `Web`.
     pub web: u32,
+    /// `Script`; not part of the total.
+    pub script: u32,
 }
 
 impl DevicePolicy {
@@ -307,6 +309,7 @@ impl DevicePolicy {
             DeviceClass::Mobile => self.mobile,
             DeviceClass::Desktop => self.desktop,
             DeviceClass::Web => self.web,
+            DeviceClass::Script => self.script,
         }
     }
 }

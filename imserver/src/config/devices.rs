@@ -13,6 +13,8 @@ section! {
         desktop: u32 = 5, in 1..=1_000;
         /// browsers
         web: u32 = 5, in 1..=1_000;
+        /// scripts and bots; they count for themselves alone
+        script: u32 = 20, in 1..=1_000;
         /// when a device was last seen is noted no more often; milliseconds
         seen_every_ms: u64 = 3_600_000, in 100..=DAY;
     }
@@ -26,6 +28,7 @@ impl Config {
             mobile,
             desktop,
             web,
+            script,
             ..
         } = self.devices;
         storage::DevicePolicy {
@@ -33,6 +36,7 @@ impl Config {
             mobile,
             desktop,
             web,
+            script,
         }
     }
 }

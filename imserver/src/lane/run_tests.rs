@@ -51,6 +51,7 @@ fn parts(fatal: Sender<String>) -> LaneParts {
             mobile: 1,
             desktop: 1,
             web: 1,
+            script: 1,
         },
         epoch: 1,
         batch_max: BATCH_MAX,

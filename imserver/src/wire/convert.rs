@@ -37,6 +37,7 @@ pub(crate) const fn device_class(class: v1::DeviceClass) -> DeviceClass {
         v1::DeviceClass::Mobile => DeviceClass::Mobile,
         v1::DeviceClass::Desktop => DeviceClass::Desktop,
         v1::DeviceClass::Web => DeviceClass::Web,
+        v1::DeviceClass::Script => DeviceClass::Script,
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) const fn wire_device_class(class: DeviceClass) -> v1::DeviceClass {
         DeviceClass::Mobile => v1::DeviceClass::Mobile,
         DeviceClass::Desktop => v1::DeviceClass::Desktop,
         DeviceClass::Web => v1::DeviceClass::Web,
+        DeviceClass::Script => v1::DeviceClass::Script,
     }
 }
 

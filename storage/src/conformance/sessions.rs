@@ -17,6 +17,7 @@ cases![
     the_class_is_full,
     everything_is_full,
     the_class_goes_first,
+    scripts_count_for_themselves,
     the_new_one_always_stays,
     the_least_recently_seen_goes,
     who_is_online_goes_last,
@@ -31,6 +32,7 @@ const WIDE: DevicePolicy = DevicePolicy {
     mobile: 10,
     desktop: 10,
     web: 10,
+    script: 10,
 };
 
 fn new(id: u64, user: UserId, class: DeviceClass, policy: DevicePolicy) -> NewSession {
@@ -182,6 +184,26 @@ fn the_class_goes_first(world: &mut World) {
     assert_eq!(ids(world, ANN), [3, 4]);
 }
 
+fn scripts_count_for_themselves(world: &mut World) {
+    world.people();
+    let policy = DevicePolicy {
+        total: 2,
+        script: 2,
+        ..WIDE
+    };
+    for (id, class) in [
+        (1, DeviceClass::Web),
+        (2, DeviceClass::Script),
+        (3, DeviceClass::Mobile),
+        (4, DeviceClass::Script),
+    ] {
+        assert_eq!(displaced(world, id, class, policy), []);
+    }
+    assert_eq!(displaced(world, 5, DeviceClass::Script, policy), [2]);
+    assert_eq!(displaced(world, 6, DeviceClass::Desktop, policy), [1]);
+    assert_eq!(ids(world, ANN), [3, 4, 5, 6]);
+}
+
 fn the_new_one_always_stays(world: &mut World) {
     world.people();
     let nothing = DevicePolicy {
@@ -189,6 +211,7 @@ fn the_new_one_always_stays(world: &mut World) {
         mobile: 0,
         desktop: 0,
         web: 0,
+        script: 0,
     };
     assert_eq!(displaced(world, 2, DeviceClass::Web, nothing), []);
     let mut older = new(1, ANN, DeviceClass::Web, nothing);

@@ -67,6 +67,7 @@ pub(super) fn session(session: &Session, user: &User) -> Vec<u8> {
         DeviceClass::Mobile => 1,
         DeviceClass::Desktop => 2,
         DeviceClass::Web => 3,
+        DeviceClass::Script => 4,
     };
     Writer::new()
         .number(session.id.0)
@@ -97,6 +98,7 @@ pub(super) fn read_session(value: &[u8]) -> Option<(Session, User)> {
             1 => DeviceClass::Mobile,
             2 => DeviceClass::Desktop,
             3 => DeviceClass::Web,
+            4 => DeviceClass::Script,
             _ => return None,
         },
         device_name: reader.text()?,

@@ -183,16 +183,21 @@ impl State {
         self.sessions
             .insert(session.id, (session.clone(), new.token_hash));
         let mut displaced = self.displace(new, Some(session.class), new.policy.of(session.class));
-        displaced.extend(self.displace(new, None, new.policy.total));
+        if session.class != DeviceClass::Script {
+            displaced.extend(self.displace(new, None, new.policy.total));
+        }
         Ok(Outcome::Session(SessionCreated { replaced, displaced }))
     }
 
     /// Ends the user's least recently seen sessions except `new`, connected ones last, until at most `limit` are left,
-    /// of one class or of all.
+    /// of one class or of all but scripts.
     fn displace(&mut self, new: &NewSession, class: Option<DeviceClass>, limit: u32) -> Vec<SessionId> {
         let counted = self
             .sessions_of(new.session.user)
-            .filter(|session| class.is_none_or(|class| session.class == class))
+            .filter(|session| match class {
+                Some(class) => session.class == class,
+                None => session.class != DeviceClass::Script,
+            })
             .map(|session| {
                 let is_online = new.online.contains(&session.id);
                 ((is_online, session.last_seen_at, session.id), session.id)

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The user's other sessions that a new one displaces: that of the same device, then those beyond the policy, first of
-/// the class, then of all.
+/// the class, then of all. Scripts are not among all.
 pub(crate) fn make_room(mut others: Vec<Session>, new: &NewSession) -> SessionCreated {
     let session = &new.session;
     let same_device = others
@@ -14,23 +14,30 @@ pub(crate) fn make_room(mut others: Vec<Session>, new: &NewSession) -> SessionCr
         .position(|other| other.device_id == session.device_id);
     let replaced = same_device.map(|index| others.remove(index).id);
     let of_class = new.policy.of(session.class);
-    let mut displaced = displace(&mut others, new, Some(session.class), of_class);
-    displaced.extend(displace(&mut others, new, None, new.policy.total));
+    let mut displaced = displace(&mut others, new, |class| class == session.class, of_class);
+    if session.class != DeviceClass::Script {
+        let total = new.policy.total;
+        displaced.extend(displace(
+            &mut others,
+            new,
+            |class| class != DeviceClass::Script,
+            total,
+        ));
+    }
     SessionCreated { replaced, displaced }
 }
 
-/// Removes the least recently seen of a user's other sessions, of one class or of all, until there are at most `limit`
-/// with the new one. Connected sessions go after all others.
+/// Removes the least recently seen of a user's other sessions of these classes, until there are at most `limit` with the
+/// new one. Connected sessions go after all others.
 fn displace(
     others: &mut Vec<Session>,
     new: &NewSession,
-    class: Option<DeviceClass>,
+    of: impl Fn(DeviceClass) -> bool,
     limit: u32,
 ) -> Vec<SessionId> {
-    let counts = |session: &Session| class.is_none_or(|class| session.class == class);
     let mut counted: Vec<(bool, Timestamp, SessionId)> = others
         .iter()
-        .filter(|session| counts(session))
+        .filter(|session| of(session.class))
         .map(|session| {
             let is_online = new.online.contains(&session.id);
             (is_online, session.last_seen_at, session.id)

@@ -485,6 +485,7 @@ fn sessions_give_way_by_device_then_class_then_number() {
             mobile,
             desktop: 9,
             web: 9,
+            script: 9,
         },
         online: online.iter().copied().map(SessionId).collect(),
     };

@@ -164,6 +164,7 @@ pub(crate) fn a_bit_of_everything() -> Vec<Vec<Write>> {
                 mobile: 9,
                 desktop: 9,
                 web: 9,
+                script: 9,
             },
         })
     };

@@ -182,12 +182,14 @@ fn session(id: impl Strategy<Value = SessionId>) -> impl Strategy<Value = NewSes
         DeviceClass::Mobile,
         DeviceClass::Desktop,
         DeviceClass::Web,
+        DeviceClass::Script,
     ]);
     let policy = (0..4_u32, 0..3_u32).prop_map(|(total, each)| DevicePolicy {
         total,
         mobile: each,
         desktop: each,
         web: each,
+        script: each,
     });
     let online = vec(0..8_u64, 0..4);
     (id, 1..4_u64, text(), class, 0..12_u8, time(), policy, online).prop_map(

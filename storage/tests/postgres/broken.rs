@@ -51,6 +51,7 @@ pub(crate) fn session(id: u64) -> Write {
         mobile: 1_000,
         desktop: 1_000,
         web: 1_000,
+        script: 1_000,
     };
     let mut token = [0; 32];
     token[..8].copy_from_slice(&id.to_be_bytes());

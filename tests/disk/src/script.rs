@@ -370,6 +370,7 @@ impl Chooser {
                 mobile: 4,
                 desktop: 4,
                 web: 4,
+                script: 4,
             },
         })
     }

@@ -176,6 +176,7 @@ fn a_login_ends_the_sessions_whose_place_it_takes() {
         mobile: 2,
         desktop: 1,
         web: 1,
+        script: 1,
     };
     // A login takes the policy from the configuration.
     let mut config = Config::clone(&fixture.context.config);

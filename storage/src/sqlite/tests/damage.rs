@@ -158,6 +158,7 @@ fn a_bit_that_flips_at_rest_is_found_or_changes_nothing() {
             mobile: 9,
             desktop: 9,
             web: 9,
+            script: 9,
         },
     });
     rebuilding::write(&place, &[&accounts(), &[session], &first, &second]);

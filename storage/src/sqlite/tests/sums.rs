@@ -29,6 +29,7 @@ fn world() -> Place {
             mobile: 9,
             desktop: 9,
             web: 9,
+            script: 9,
         },
         online: Vec::new(),
     });
