@@ -24,11 +24,15 @@
 pub mod codec;
 #[doc(hidden)]
 pub mod conn;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod limits;
 #[doc(hidden)]
 pub mod proxy;
 #[doc(hidden)]
 pub mod time;
+#[cfg(feature = "http")]
+pub mod websocket;
 #[doc(hidden)]
 pub mod wheel;
 
