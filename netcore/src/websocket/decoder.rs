@@ -187,6 +187,11 @@ impl Decoder {
         self.limits
     }
 
+    /// Changes the limits, for frames that are not yet decoded. What has come of a message stays, and counts.
+    pub const fn set_limits(&mut self, limits: MessageLimits) {
+        self.limits = limits;
+    }
+
     /// Whether fragments of a message are kept whose end has not come.
     #[must_use]
     pub const fn is_within_message(&self) -> bool {

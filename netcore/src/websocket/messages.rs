@@ -31,6 +31,23 @@ impl Messages {
     pub const fn new(limits: MessageLimits) -> Self {
         Self(Decoder::server(limits))
     }
+
+    /// Changes the limits, for frames that are not yet decoded. What has come of a message stays, and counts.
+    ///
+    /// ```
+    /// # use netcore::codec::Codec;
+    /// use netcore::websocket::{MessageLimits, Messages, Opcode, encode_masked};
+    ///
+    /// let mut messages = Messages::new(MessageLimits { message_bytes: 10, fragments: 1 });
+    /// let sent = encode_masked(Opcode::Binary, &[0; 11], [1, 2, 3, 4]);
+    /// assert!(messages.decode(&sent).is_err());
+    /// // Once the client has logged in, it may send more at once.
+    /// messages.set_limits(MessageLimits::default());
+    /// assert!(messages.decode(&sent).is_ok());
+    /// ```
+    pub const fn set_limits(&mut self, limits: MessageLimits) {
+        self.0.set_limits(limits);
+    }
 }
 
 impl Codec for Messages {
