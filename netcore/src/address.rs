@@ -103,6 +103,8 @@ pub struct Peer {
     pub local: Address,
     /// A trusted proxy is between us and the peer.
     pub proxied: bool,
+    /// What the listener was marked with, see [`Listen::tag`](crate::Listen::tag); 0 for a connection that we made.
+    pub tag: u32,
 }
 
 /// A block of IP addresses in CIDR notation (RFC 4632): `10.0.0.0/8`, `::1/128`, or a single address.

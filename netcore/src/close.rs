@@ -37,7 +37,8 @@ pub enum CloseReason<E> {
     /// A callback of the handler, or the codec, panicked on this connection.
     #[error("the handler panicked")]
     HandlerPanicked,
-    /// The application did not declare the connection established in time.
+    /// The application did not declare the connection established in time, or nothing came that tells whether it speaks
+    /// TLS.
     #[error("handshake took too long")]
     HandshakeTimeout,
     /// Nothing arrived for too long.

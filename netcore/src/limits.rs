@@ -98,6 +98,13 @@ pub const GROUPS_PER_CONNECTION_MAX: usize = 1024;
 /// Bytes of a PROXY header, addresses and extensions included.
 pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
 
+/// What every TLS connection begins with: the type of a record that holds a part of a handshake (RFC 8446, 5.1).
+pub const TLS_FIRST_BYTE: u8 = 0x16;
+
+/// Bytes read together with the first one of a connection that may or may not speak TLS: they are held while it waits
+/// for its turn of a handshake.
+pub const FIRST_BYTES_MAX: usize = 4096;
+
 /// Sources that the limits per source remember at the same time.
 pub const SOURCES_REMEMBERED_MAX: usize = 128 * 1024;
 

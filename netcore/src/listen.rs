@@ -35,6 +35,8 @@ pub struct Listen {
     proxies: Vec<Network>,
     proxied_always: bool,
     tls: Option<TlsServer>,
+    plain_too: bool,
+    tag: u32,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,8 @@ enum Source {
     },
     #[cfg(unix)]
     Unix(UnixListener),
+    #[cfg(unix)]
+    BoundPath(UnixListener, SocketFile),
 }
 
 impl From<Source> for Listen {
@@ -58,6 +62,8 @@ impl From<Source> for Listen {
             proxies: Vec::new(),
             proxied_always: false,
             tls: None,
+            plain_too: false,
+            tag: 0,
         }
     }
 }
@@ -155,6 +161,32 @@ impl Listen {
             mode,
         }
         .into()
+    }
+
+    /// Makes a Unix socket now, as [`reserve`](Self::reserve) does with an address. Until the server starts, clients that
+    /// connect wait. The file is removed when the server ends, or when this is dropped.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`](crate::StartError::Bind): somebody listens there, or the path is none for a socket.
+    ///
+    /// ```
+    /// use netcore::Listen;
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("chat.sock");
+    /// let listen = Listen::reserve_unix(&path, Some(0o660))?;
+    /// assert!(Listen::reserve_unix(&path, None).is_err(), "it is taken");
+    /// # drop(listen);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn reserve_unix(path: impl Into<PathBuf>, mode: Option<u32>) -> Result<Self, crate::StartError> {
+        let path = path.into();
+        let on = path.display().to_string();
+        match bind_path(path, mode) {
+            Ok((listener, file)) => Ok(Source::BoundPath(listener, file).into()),
+            Err(source) => Err(crate::StartError::Bind { on, source }),
+        }
     }
 
     /// The sockets that the service manager opened for this process and passed in `LISTEN_FDS` (systemd's socket
@@ -257,6 +289,40 @@ impl Listen {
     #[must_use]
     pub fn tls(mut self, server: TlsServer) -> Self {
         self.tls = Some(server);
+        self.plain_too = false;
+        self
+    }
+
+    /// Connections speak TLS or not, as they like: the first byte tells, behind the PROXY header if there is one. A TLS
+    /// handshake begins with [`TLS_FIRST_BYTE`](crate::limits::TLS_FIRST_BYTE), so what is spoken without TLS must
+    /// begin otherwise, and the client must be the one who begins. [`ConnCx::is_encrypted`](crate::ConnCx::is_encrypted)
+    /// tells which it was, from `on_open` on. A client that sends nothing within
+    /// [`Timeouts::tls_handshake`](crate::Timeouts::tls_handshake) is closed for
+    /// [`CloseReason::HandshakeTimeout`](crate::CloseReason::HandshakeTimeout).
+    ///
+    /// ```
+    /// use netcore::tls::TlsServer;
+    /// use netcore::Listen;
+    /// use std::net::SocketAddr;
+    ///
+    /// /// One port for everybody, and one for those who can be trusted to come from this machine.
+    /// fn listen(everywhere: SocketAddr, here: SocketAddr, tls: &TlsServer) -> [Listen; 2] {
+    ///     [Listen::from(everywhere).tls_or_plain(tls.clone()).tag(1), Listen::from(here).tag(2)]
+    /// }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls_or_plain(mut self, server: TlsServer) -> Self {
+        self.tls = Some(server);
+        self.plain_too = true;
+        self
+    }
+
+    /// Marks the connections that come from here: [`Peer::tag`](crate::Peer::tag) is this number. What it means is the
+    /// application's; unmarked listeners have 0.
+    #[must_use]
+    pub const fn tag(mut self, tag: u32) -> Self {
+        self.tag = tag;
         self
     }
 
@@ -269,6 +335,8 @@ impl Listen {
             Source::Path { path, .. } => path.display().to_string(),
             #[cfg(unix)]
             Source::Unix(_) => "a given socket".to_owned(),
+            #[cfg(unix)]
+            Source::BoundPath(_, file) => file.path.display().to_string(),
         }
     }
 
@@ -298,6 +366,12 @@ impl Listen {
                 (vec![socket], local)
             }
             #[cfg(unix)]
+            Source::BoundPath(listener, guard) => {
+                file = Some(guard);
+                let (socket, local) = prepare_unix(listener)?;
+                (vec![socket], local)
+            }
+            #[cfg(unix)]
             Source::Unix(listener) => {
                 let (socket, local) = prepare_unix(listener)?;
                 (vec![socket], local)
@@ -310,6 +384,8 @@ impl Listen {
                 proxies: self.proxies,
                 proxied_always: self.proxied_always,
                 tls: self.tls,
+                plain_too: self.plain_too,
+                tag: self.tag,
             },
             file,
         })

@@ -104,6 +104,8 @@ impl<H: Handler> Simulation<H> {
             proxies: Vec::new(),
             proxied_always: false,
             tls: None,
+            plain_too: false,
+            tag: 0,
         };
         let mut builder = builder.loops(1);
         let shared = Arc::new(builder.shared(vec![listener]));

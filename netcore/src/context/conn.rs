@@ -108,6 +108,21 @@ impl<'a, H: Handler> ConnCx<'a, H> {
         self.slot().rare.as_ref()?.tls.as_ref()
     }
 
+    /// Whether everything on this connection is encrypted by TLS.
+    ///
+    /// ```
+    /// use netcore::{ConnCx, Handler};
+    ///
+    /// /// Whether a password may come over this connection. A Unix socket leaves the machine as little as loopback does.
+    /// fn may_take_passwords<H: Handler>(cx: &ConnCx<'_, H>) -> bool {
+    ///     cx.is_encrypted() || cx.peer().address.ip().is_none_or(|address| address.is_loopback())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.slot().rare.as_ref().is_some_and(|rare| rare.tls.is_some())
+    }
+
     /// When this turn of the loop began.
     ///
     /// ```

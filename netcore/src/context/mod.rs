@@ -137,6 +137,8 @@ pub(crate) enum Stage {
     Connecting,
     /// Waits for the PROXY header.
     Header,
+    /// Waits for the first byte, which tells whether it speaks TLS.
+    FirstByte,
     /// Waits until there is room for another TLS handshake.
     Queued,
     Handshaking,
@@ -151,7 +153,7 @@ pub(crate) struct Pending<H: Handler> {
     pub(crate) peer: CompactPeer,
     /// When the stage ends, by success or failure.
     pub(crate) deadline: Tick,
-    /// The beginning of the PROXY header.
+    /// The beginning of the PROXY header, or the bytes behind it.
     pub(crate) header: Vec<u8>,
     /// The reason for which it will not be opened.
     pub(crate) failed: Option<Reason<H>>,

@@ -2,15 +2,15 @@
 //! Must never show one of them to the handler as a connection, and never leave one without a deadline.
 //!
 //! ```text
-//! connect ->  Waiting -> Connecting -+-------------------------------> open
-//!                                    |                                  ^
-//! accept  ->  Header  ---------------+-> on_accept -> Queued -> Handshaking
+//! connect ->  Waiting -> Connecting ------------------------------+--> open
+//!                                                                 v     ^
+//! accept  ->  Header  -> on_accept -> FirstByte (TLS or plain) -> Queued -> Handshaking
 //! ```
 
 use super::io::{Io, Readiness};
 use super::read::Budget;
 use super::slots::Entry;
-use super::{Reactor, guard, jitter, sealed};
+use super::{ListenerInfo, Reactor, guard, jitter, sealed};
 use crate::address::{Address, CompactPeer};
 use crate::admission::Refused;
 use crate::close::CloseReason;
@@ -19,7 +19,7 @@ use crate::conn::Core;
 use crate::context::{Pending, Slot, Stage};
 use crate::handler::{Handler, Reason};
 use crate::id::ConnId;
-use crate::limits::{PROXY_HEADER_BYTES_MAX, READ_BUFFER_BYTES};
+use crate::limits::{FIRST_BYTES_MAX, PROXY_HEADER_BYTES_MAX, READ_BUFFER_BYTES, TLS_FIRST_BYTE};
 use crate::proxy::{self, Header};
 use crate::tls::Session;
 use std::io::ErrorKind;
@@ -38,6 +38,8 @@ enum Step<H: Handler> {
     Refuse(Refused),
     /// It is open. These bytes were received behind the last step.
     Open(Vec<u8>),
+    /// It is open. So many bytes were received just now.
+    OpenWith(usize),
     /// It no longer exists.
     Gone,
 }
@@ -57,13 +59,9 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             Ok(accepted) => accepted,
             Err(why) => return self.turn_away(stream, &peer, why),
         };
-        let sealed = self
-            .state
-            .shared
-            .listener(peer.origin)
-            .is_some_and(|listener| listener.tls.is_some());
-        if sealed {
-            return self.begin_pending(stream, peer, Stage::Queued, Some(accepted));
+        let listener = self.state.shared.listener(peer.origin);
+        if let Some(stage) = listener.and_then(ListenerInfo::beginning) {
+            return self.begin_pending(stream, peer, stage, Some(accepted));
         }
         let (codec, conn) = accepted;
         self.open(stream, peer, codec, conn);
@@ -89,7 +87,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
     ) {
         let span = match stage {
             Stage::Header => self.spans.proxy_header,
-            Stage::Waiting | Stage::Connecting | Stage::Queued | Stage::Handshaking => {
+            Stage::Waiting | Stage::Connecting | Stage::FirstByte | Stage::Queued | Stage::Handshaking => {
                 self.spans.tls_handshake
             }
         };
@@ -142,6 +140,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 Stage::Waiting => None,
                 Stage::Connecting => Some(CloseReason::ConnectTimeout),
                 Stage::Header => Some(CloseReason::Proxy(None)),
+                Stage::FirstByte => Some(CloseReason::HandshakeTimeout),
                 Stage::Queued | Stage::Handshaking => Some(CloseReason::TlsTimeout),
             };
             if let Some(reason) = reason {
@@ -215,6 +214,9 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 }
                 Step::Refuse(why) => return self.give_up(id, Some(why)),
                 Step::Open(rest) => return self.promote(id, &rest),
+                Step::OpenWith(count) => {
+                    return self.promote(id, buffer.get(..count).unwrap_or_default());
+                }
             }
         }
         if let Some(deadline) = self.state.slots.pending_mut(id).map(|pending| pending.deadline) {
@@ -235,6 +237,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             Stage::Waiting => self.begin_connecting(id),
             Stage::Connecting => self.check_connected(id),
             Stage::Header => self.read_header(id, buffer),
+            Stage::FirstByte => self.read_first_byte(id, buffer),
             Stage::Queued => self.begin_handshake(id),
             Stage::Handshaking => self.shake_hands(id, buffer),
         }
@@ -330,24 +333,54 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             Ok(accepted) => accepted,
             Err(why) => return Step::Refuse(why),
         };
-        let sealed = self
-            .state
-            .shared
-            .listener(peer.origin)
-            .is_some_and(|listener| listener.tls.is_some());
+        let listener = self.state.shared.listener(peer.origin);
+        let stage = listener.and_then(ListenerInfo::beginning);
         let deadline = self.state.tick.after(self.spans.tls_handshake);
         let Some(pending) = self.state.slots.pending_mut(id) else {
             return Step::Gone;
         };
         pending.accepted = Some(accepted);
-        if !sealed {
+        let Some(stage) = stage else {
             return Step::Open(rest);
-        }
-        // The bytes behind the header are the beginning of the handshake.
+        };
+        // The bytes behind the header are the beginning of what comes next.
         pending.header = rest;
-        pending.stage = Stage::Queued;
+        pending.stage = stage;
         pending.deadline = deadline;
         Step::Again
+    }
+
+    /// Finds out whether a connection speaks TLS. Nothing but the first byte is looked at.
+    fn read_first_byte(&mut self, id: ConnId, buffer: &mut [u8]) -> Step<H> {
+        let Some(pending) = self.state.slots.pending_mut(id) else {
+            return Step::Gone;
+        };
+        let mut received = 0;
+        if pending.header.is_empty() {
+            let room = buffer.len().min(FIRST_BYTES_MAX);
+            received = match self.receive_pending(id, buffer.get_mut(..room).unwrap_or_default()) {
+                Ok(received) => received,
+                Err(step) => return step,
+            };
+        }
+        let Some(pending) = self.state.slots.pending_mut(id) else {
+            return Step::Gone;
+        };
+        let listener = self.state.shared.listener(pending.peer.origin);
+        let has_tls = listener.is_some_and(|listener| listener.tls.is_some());
+        let received = buffer.get(..received).unwrap_or_default();
+        let first = pending.header.first().or_else(|| received.first());
+        if has_tls && first == Some(&TLS_FIRST_BYTE) {
+            // Its deadline stays: the first byte is a part of the handshake.
+            pending.header.extend_from_slice(received);
+            pending.stage = Stage::Queued;
+            return Step::Again;
+        }
+        if pending.header.is_empty() {
+            Step::OpenWith(received.len())
+        } else {
+            Step::Open(mem::take(&mut pending.header))
+        }
     }
 
     fn begin_handshake(&mut self, id: ConnId) -> Step<H> {

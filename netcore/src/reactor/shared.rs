@@ -4,6 +4,7 @@
 use crate::address::{Address, CompactPeer, Network, Origin, Peer};
 use crate::admission::{Admission, Refused, Sources};
 use crate::config::Outbound;
+use crate::context::Stage;
 use crate::id::LoopId;
 use crate::limits::HANDOVER_MAX;
 use crate::tls::TlsServer;
@@ -35,6 +36,10 @@ pub(crate) struct ListenerInfo {
     /// The proxies that are trusted to report client addresses.
     pub(crate) proxies: Vec<Network>,
     pub(crate) tls: Option<TlsServer>,
+    /// Connections that do not begin as TLS does are welcome, too.
+    pub(crate) plain_too: bool,
+    /// The application's.
+    pub(crate) tag: u32,
     /// Every connection of this listener has a header: it is a Unix socket of a trusted proxy.
     pub(crate) proxied_always: bool,
 }
@@ -45,6 +50,15 @@ impl ListenerInfo {
         match address.ip() {
             Some(ip) => self.proxies.iter().any(|network| network.contains(ip)),
             None => self.proxied_always,
+        }
+    }
+
+    /// How a connection begins, behind the PROXY header if there is one; `None` if it is open at once.
+    pub(crate) const fn beginning(&self) -> Option<Stage> {
+        match (&self.tls, self.plain_too) {
+            (_, true) => Some(Stage::FirstByte),
+            (Some(_), false) => Some(Stage::Queued),
+            (None, false) => None,
         }
     }
 }
@@ -153,6 +167,7 @@ impl Shared {
             local: listener.map_or_else(|| address.clone(), |info| info.local.clone()),
             address,
             proxied: compact.proxied,
+            tag: listener.map_or(0, |info| info.tag),
         }
     }
 

@@ -87,3 +87,22 @@ fn the_file_of_a_successor_is_not_removed() {
     old.server.shutdown();
     echo(&path);
 }
+
+#[test]
+fn a_path_that_is_reserved_is_taken_and_whoever_connects_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let reserved = Listen::reserve_unix(&path, Some(0o600)).unwrap();
+    assert!(Listen::reserve_unix(&path, None).is_err());
+    let mut early = UnixStream::connect(&path).unwrap();
+    early.write_all(b"\0\0\0\x02hi").unwrap();
+    let running = start(|builder| builder.listen(reserved));
+    let mut reply = [0; 6];
+    early.set_read_timeout(Some(PATIENCE)).unwrap();
+    early.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"\0\0\0\x02hi");
+    running.server.shutdown();
+    assert!(!path.exists());
+    drop(Listen::reserve_unix(&path, None).unwrap());
+    assert!(!path.exists(), "what is not started leaves nothing");
+}

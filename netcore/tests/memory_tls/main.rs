@@ -1,5 +1,6 @@
-//! TLS handshakes that are broken off leave nothing in memory: counted by the allocator, over real sockets. It owns its
-//! process, because everything in it is counted; so it is one test.
+//! TLS handshakes that are broken off leave nothing in memory, and connections that could have spoken TLS and did not
+//! have nothing of their own there: counted by the allocator, over real sockets. It owns its process, because everything
+//! in it is counted; so it is one test.
 
 // In tests a failed unwrap is the failing assertion.
 #![allow(clippy::unwrap_used)]
@@ -28,10 +29,15 @@ const TICK_BYTES: usize = 512;
 /// For lists that double.
 const TABLE_BYTES: usize = 8 * 1024;
 
-/// Never hears of anybody: no handshake ends well.
-struct Nobody;
+/// Plain connections at once.
+const PLAIN: usize = 400;
+/// Lists and tables of a loop, each of which is a block that grows.
+const TABLES_MAX: usize = 30;
 
-impl Handler for Nobody {
+/// Sends every frame back. Of TLS it never hears: no handshake ends well.
+struct Echo;
+
+impl Handler for Echo {
     type Codec = LengthPrefixed;
     type Conn = ();
     type Msg = ();
@@ -41,8 +47,10 @@ impl Handler for Nobody {
         Ok((LengthPrefixed::new(1024), ()))
     }
 
-    fn on_frame(&mut self, _: &mut ConnCx<'_, Self>, _: &[u8]) -> Flow<Self> {
-        Flow::Close(1)
+    fn on_frame(&mut self, cx: &mut ConnCx<'_, Self>, frame: &[u8]) -> Flow<Self> {
+        assert!(!cx.is_encrypted());
+        cx.send(frame).unwrap();
+        Flow::Continue
     }
 }
 
@@ -78,7 +86,7 @@ fn in_use(server: &Server<()>) -> (usize, usize) {
 }
 
 #[test]
-fn handshakes_that_are_broken_off_leave_nothing() {
+fn handshakes_that_are_broken_off_leave_nothing_and_plain_connections_have_nothing() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let tls = TlsServer::from_pem(
@@ -92,10 +100,10 @@ fn handshakes_that_are_broken_off_leave_nothing() {
 
     let _counting = dhat::Profiler::builder().testing().build();
     let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let server = Server::builder::<Nobody>()
+    let server = Server::builder::<Echo>()
         .loops(1)
-        .listen(Listen::from(any_port).tls(tls))
-        .start(|_, _| Nobody)
+        .listen(Listen::from(any_port).tls_or_plain(tls))
+        .start(|_, _| Echo)
         .unwrap();
     let address = server.local_addrs()[0];
     let break_off_all = |count: usize| (0..count).for_each(|number| break_off(address, &flight, number));
@@ -109,5 +117,25 @@ fn handshakes_that_are_broken_off_leave_nothing() {
         "{bytes} bytes in {blocks} blocks after {FIRST} handshakes, {bytes_later} in {blocks_later} after {LATER} more"
     );
     assert!(bytes_later <= bytes + ticks * TICK_BYTES + TABLE_BYTES);
-    assert!(blocks_later <= blocks + ticks + 30);
+    assert!(blocks_later <= blocks + ticks + TABLES_MAX);
+    plain_connections(&server);
+}
+
+/// Once a connection is open, what waited for its first byte is gone: there are the tables, and one list for each tick on
+/// which deadlines fell.
+fn plain_connections(server: &Server<()>) {
+    let (began, empty) = (Instant::now(), in_use(server));
+    let streams: Vec<TcpStream> = (0..PLAIN)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.local_addrs()[0]).unwrap();
+            stream.write_all(b"\0\0\0\x02hi").unwrap();
+            stream.read_exact(&mut [0; 6]).unwrap();
+            stream
+        })
+        .collect();
+    let blocks = dhat::HeapStats::get().curr_blocks.saturating_sub(empty.1);
+    let ticks = (began.elapsed().as_millis() / TICK.as_millis()) as usize + 1;
+    println!("{blocks} blocks for {PLAIN} plain connections");
+    assert!(blocks <= TABLES_MAX + ticks);
+    drop(streams);
 }

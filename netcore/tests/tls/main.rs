@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result)]
 
 mod certificates;
+mod either;
 mod handshakes;
 mod streams;
 mod support;

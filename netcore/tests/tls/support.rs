@@ -31,8 +31,8 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Call(pub(crate) Connect);
 
-/// Does what frames say: `alpn`, `name`, `certificates` and `who` are answered with what the server knows of the
-/// client, `finish` with "last" and our end, `close` closes, `note:x` is told the test, `flood:n` is answered with n
+/// Does what frames say: `alpn`, `name`, `certificates`, `encrypted`, `tag` and `who` are answered with what the server
+/// knows of the client, `finish` with "last" and our end, `close` closes, `note:x` is told the test, `flood:n` is answered with n
 /// frames of 1000 bytes. Anything else comes back. On a connection that it made it says hello, and notes the answer.
 pub(crate) struct Commands {
     events: Sender<Event>,
@@ -66,6 +66,8 @@ impl Handler for Commands {
         let answer = match text.split_once(':').unwrap_or((&text, "")) {
             ("alpn", _) => info.alpn.unwrap_or_default(),
             ("name", _) => info.server_name.unwrap_or_default().into_bytes(),
+            ("encrypted", _) => cx.is_encrypted().to_string().into_bytes(),
+            ("tag", _) => cx.peer().tag.to_string().into_bytes(),
             ("certificates", _) => info.certificates.len().to_string().into_bytes(),
             ("who", _) => cx.peer().address.to_string().into_bytes(),
             ("finish", _) => {

@@ -257,6 +257,7 @@ pub(super) struct Options {
     pub(super) proxies: Vec<Network>,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) tls: Option<TlsServer>,
+    pub(super) plain_too: bool,
 }
 
 impl Default for Options {
@@ -274,6 +275,7 @@ impl Default for Options {
             proxies: Vec::new(),
             observer: None,
             tls: None,
+            plain_too: false,
         }
     }
 }
@@ -299,6 +301,8 @@ pub(super) fn harness(options: Options) -> Harness {
         proxies: options.proxies,
         proxied_always: false,
         tls: options.tls,
+        plain_too: options.plain_too,
+        tag: 7,
     };
     let shared = Arc::new(Shared::new(
         options.loops,

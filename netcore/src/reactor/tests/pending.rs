@@ -220,6 +220,30 @@ fn a_proxy_that_says_nothing_or_nonsense_is_closed() {
     assert_eq!(loop_.shared.connections(), 0);
 }
 
+/// A listener that looks at the first byte holds a connection back until there is one, and reads it once.
+#[test]
+fn the_look_at_the_first_byte_is_the_first_read() {
+    let mut loop_ = harness(Options {
+        plain_too: true,
+        ..Options::default()
+    });
+    let (talks, silent, ends) = (loop_.connect(), loop_.connect(), loop_.connect());
+    assert_eq!(loop_.diary(), nothing());
+    loop_.feed(talks, &["hello"]);
+    loop_.run();
+    assert_eq!(loop_.diary(), ["open 0", "0: hello"]);
+    assert_eq!(loop_.written(talks), ["hello"]);
+    assert_eq!(loop_.world.borrow().sockets[talks].reads, 1);
+    loop_.feed(talks, &["again"]);
+    loop_.world.borrow_mut().end(ends);
+    loop_.run();
+    assert_eq!(loop_.diary(), ["2: closed Eof", "0: again"]);
+    loop_.pass(Timeouts::default().tls_handshake + SECOND);
+    assert_eq!(loop_.diary(), ["1: closed HandshakeTimeout"]);
+    assert!(loop_.is_closed(silent) && loop_.is_closed(ends) && !loop_.is_closed(talks));
+    assert_eq!(loop_.shared.connections(), 1);
+}
+
 #[test]
 fn limits_per_source_count_the_client_behind_the_proxy() {
     let counters = Arc::new(Counters::default());

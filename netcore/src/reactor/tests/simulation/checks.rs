@@ -277,13 +277,16 @@ impl World {
         let read = peer.and_then(|peer| peer.read_at).max(opened);
         let written = peer.and_then(|peer| peer.written_at).max(opened);
         let connecting = connection.ours && begun;
+        // Nothing has come of it, so it is not open.
+        let silent = !connection.ours && begun && self.rules.first_byte;
         let caused = match why {
             CloseReason::ConnectFailed(_) => connecting,
             CloseReason::ConnectTimeout => connecting && since(Some(connection.began)) >= times.connect,
             CloseReason::Drained => self.draining,
-            CloseReason::Eof => ended && clean && connection.eof,
+            CloseReason::Eof => ended && clean && (connection.eof || silent),
             CloseReason::TruncatedFrame { .. } => ended && !clean,
             CloseReason::FrameTimeout => since(opened) >= times.frame,
+            CloseReason::HandshakeTimeout if silent => since(Some(connection.began)) >= times.tls_handshake,
             CloseReason::HandshakeTimeout => !connection.established && since(opened) >= times.handshake,
             CloseReason::HandlerPanicked => connection.panicked,
             CloseReason::IdleTimeout => since(read) >= times.idle,

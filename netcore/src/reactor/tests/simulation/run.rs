@@ -105,6 +105,7 @@ fn rules(random: &mut Random) -> Rules {
         queued_bytes: random.pick(&[3000, 1 << 20, 1 << 20]),
         peers: random.between(1, 8),
         proxy_share: random.pick(&[0, 30, 100]),
+        first_byte: random.percent(40),
     }
 }
 
@@ -133,6 +134,8 @@ impl<const EXACT: bool> Simulation<EXACT> {
             proxies: trusted.into_iter().collect(),
             proxied_always: false,
             tls: None,
+            plain_too: rules.first_byte,
+            tag: 0,
         };
         let shared = Arc::new(Shared::new(
             1,
@@ -538,7 +541,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
             let unread = !peer.incoming.is_empty() || peer.ended || peer.reset;
             if let Some(pending) = self.reactor.state.slots.pending_mut(id) {
                 let waits = match pending.stage {
-                    Stage::Header => unread && !peer.readable_event,
+                    Stage::Header | Stage::FirstByte => unread && !peer.readable_event,
                     Stage::Connecting => (!peer.unconnected || peer.reset) && !peer.writable_event,
                     _ => false,
                 };

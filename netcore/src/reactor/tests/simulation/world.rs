@@ -79,6 +79,8 @@ pub(super) struct Rules {
     pub(super) queued_bytes: usize,
     pub(super) peers: usize,
     pub(super) proxy_share: usize,
+    /// The listener looks at the first byte before anything is opened.
+    pub(super) first_byte: bool,
 }
 
 impl World {
@@ -513,7 +515,8 @@ impl<const EXACT: bool> Io for SimulatedIo<EXACT> {
         let mut world = self.0.borrow_mut();
         let world = &mut *world;
         let (now, wild, socket) = (world.now, world.mood == Mood::Wild, stream.socket);
-        let reads_max = world.rules.budgets.reads.max(1);
+        // The look at the first byte is a read of its own.
+        let reads_max = world.rules.budgets.reads.max(1) + usize::from(world.rules.first_byte);
         let peer = &mut world.peers[socket];
         peer.reads_in_turn += 1;
         let too_many = peer.header.is_none() && peer.reads_in_turn > reads_max;
