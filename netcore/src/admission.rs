@@ -1,8 +1,9 @@
 //! Owns the admission of connections: how many there are, how many of one source, and how fast they come. A plain table
 //! of counts and times; must never see a socket, and must never hold more sources than its limit.
 
-use crate::address::{Network, Source};
+use crate::address::Source;
 use crate::limits::SOURCES_REMEMBERED_MAX;
+use crate::network::Network;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

@@ -39,10 +39,12 @@ pub mod wheel;
 mod backoff;
 mod close;
 mod config;
+mod network;
 
 pub use backoff::Backoff;
 pub use close::{CloseHow, CloseReason, Initiator, Queued, SendError};
 pub use config::{Accept, Budgets, Limits, Outbound, Pinning, Settings, Timeouts, WhenFull};
+pub use network::{InvalidNetwork, Network};
 
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -89,7 +91,7 @@ mod worker;
 
 #[cfg(feature = "reactor")]
 pub use {
-    address::{Address, InvalidNetwork, Network, Peer},
+    address::{Address, Peer},
     admission::{Admission, Refused},
     builder::{Builder, StartError},
     context::{ConnCx, Connect, ConnectError, Delivery, LoopCx, TooManyGroups, TooManyTimers},

@@ -1,8 +1,9 @@
 //! Owns listening sockets until a loop takes them: addresses, options, and the sockets themselves. Must never leave
 //! anything behind when one of them cannot be opened.
 
-use crate::address::{Address, Network};
+use crate::address::Address;
 use crate::limits::{LISTEN_BACKLOG, LISTENERS_MAX};
+use crate::network::Network;
 use crate::reactor::ListenerInfo;
 use crate::reactor::io::Listener;
 use crate::tls::TlsServer;

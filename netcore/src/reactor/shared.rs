@@ -1,12 +1,13 @@
 //! Owns the state that the loops of a server share: the number of connections, the next loop to get one, the listeners,
 //! and the progress of a drain. Must never be locked while foreign code runs.
 
-use crate::address::{Address, CompactPeer, Network, Origin, Peer};
+use crate::address::{Address, CompactPeer, Origin, Peer};
 use crate::admission::{Admission, Refused, Sources};
 use crate::config::Outbound;
 use crate::context::Stage;
 use crate::id::LoopId;
 use crate::limits::HANDOVER_MAX;
+use crate::network::Network;
 use crate::tls::TlsServer;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;

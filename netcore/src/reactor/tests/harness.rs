@@ -2,7 +2,7 @@
 
 use super::super::world::{ScriptedIo, World};
 use super::super::{Acceptor, Handover, ListenerInfo, Parts, Reactor, Shared};
-use crate::address::{Address, Network, Origin, Peer};
+use crate::address::{Address, Origin, Peer};
 use crate::admission::Admission;
 use crate::close::{CloseHow, SendError};
 use crate::codec::LengthPrefixed;
@@ -11,6 +11,7 @@ use crate::context::{ConnCx, Connect, LoopCx, Spans};
 use crate::handler::{Eof, Flow, Handler, Reason, Refusal};
 use crate::id::{ConnId, LoopId};
 use crate::mailbox::Mailbox;
+use crate::network::Network;
 use crate::observer::Observer;
 use crate::remote::Remote;
 use crate::tls::TlsServer;
