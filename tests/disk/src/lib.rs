@@ -3,7 +3,7 @@
 //!
 //! It owns a library in C that is preloaded below a process ([`fault`]), the reading of its record ([`trace`]), and a
 //! model of the system's page cache that computes from the record what a disk may hold afterwards ([`cache`],
-//! [`images`]). It must never take the store's own word for what was acknowledged: that comes from clients, or from
+//! [`images`]), and tells which of that is the same database ([`content`]). It must never take the store's own word for what was acknowledged: that comes from clients, or from
 //! the reference model of the storage crate ([`script`]).
 //!
 //! A short selection runs with every test run; `DISASTERS=all` runs all of it. Each test prints how many disasters
@@ -11,6 +11,7 @@
 
 pub mod answers;
 pub mod cache;
+pub mod content;
 pub mod fault;
 pub mod images;
 pub mod script;
