@@ -1,107 +1,144 @@
-//! The meaning of each kind of event: one table for the stores, and for everything that reads events. It owns no state;
-//! it must have no default arm, so that a new kind does not build before its meaning stands here.
+//! The kinds of events and what each does: one table for the stores, and for everything that reads events. It owns no
+//! state; it must have no default arm, so that whatever acts on an effect does not build before a new one is treated.
 
-use crate::types::EventKind;
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $effect:ident;)*) => {
+        /// The kind of an event. The numbers are those of the wire.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum EventKind {
+            /// A displayable message, 1 to 31; it counts in the ordinal. Only sender and receiver know the meaning of
+            /// its kind.
+            Message(u8),
+            $($(#[$doc])* #[doc = concat!(" Number ", $number, ".")] $name,)*
+        }
 
-/// The meaning of an event's kind, independent of its content.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Facts {
-    /// It counts in the ordinal.
-    pub displayable: bool,
-    /// What it changes of the conversation beyond the log.
-    pub changes: Changed,
-    /// Its effect on the membership of the users that it names.
-    pub members: MemberChange,
-    /// It hides a body that was visible.
-    pub erases: bool,
+        impl EventKind {
+            /// The number in the store and on the wire.
+            pub const fn number(self) -> u8 {
+                match self {
+                    Self::Message(number) => number,
+                    $(Self::$name => $number,)*
+                }
+            }
+
+            /// The kind of a stored number.
+            pub const fn from_number(number: u8) -> Option<Self> {
+                Some(match number {
+                    number if Self::is_message(number) => Self::Message(number),
+                    $($number => Self::$name,)*
+                    _ => return None,
+                })
+            }
+
+            /// What an event of this kind does.
+            pub const fn effect(self) -> Effect {
+                match self {
+                    Self::Message(_) => Effect::Message,
+                    $(Self::$name => Effect::$effect,)*
+                }
+            }
+        }
+    };
 }
 
-/// What an event changes beyond the log and the sender's cursor.
+kinds! {
+    /// A new body for an earlier message.
+    Edit = 32, Edit;
+    /// An earlier message's body is erased.
+    Recall = 33, Recall;
+    /// A reaction to an earlier message.
+    Reaction = 34, Reaction;
+    /// A group, with its first members and its name.
+    GroupCreated = 64, Join;
+    /// Users became members.
+    MembersAdded = 65, Join;
+    /// A user was removed by another.
+    MemberRemoved = 66, Leave;
+    /// A user left by themselves.
+    MemberLeft = 67, Leave;
+    /// A member has another role.
+    RoleChanged = 68, Role;
+    /// The group has another name.
+    GroupRenamed = 69, Name;
+    /// The group has ended.
+    GroupDisbanded = 70, End;
+}
+
+/// What an event does, independent of its content. Beside it every event moves the head of its conversation and the
+/// sender's cursor. Those from `Join` on change the group: such an event has a [change](crate::Event::change).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Changed {
-    /// Nothing.
-    Nothing,
-    /// The visible content of its [target](crate::Event::target).
+pub enum Effect {
+    /// It is shown, and counts in the ordinal.
     Message,
-    /// The group: its members, their roles, its name, or whether it goes on. The event has a
-    /// [change](crate::Event::change).
-    Group,
-}
-
-/// The effect of an event on the membership of the users that its [change](crate::Event::change) names.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum MemberChange {
-    /// Nothing.
-    Nothing,
-    /// They become members.
+    /// Its [target](crate::Event::target) has another body.
+    Edit,
+    /// Its target and the edits of it have no body any more.
+    Recall,
+    /// Its sender has another reaction to its target, or none.
+    Reaction,
+    /// The users that it names become members.
     Join,
     /// They stop being members: they see nothing that comes later.
     Leave,
-    /// Their rights change.
+    /// They have other rights.
     Role,
+    /// The group has another name.
+    Name,
+    /// The group ends: nobody writes in it any more.
+    End,
 }
 
 impl EventKind {
-    /// The meaning of this kind.
-    pub const fn facts(self) -> Facts {
-        const LOG: Facts = Facts {
-            displayable: false,
-            changes: Changed::Nothing,
-            members: MemberChange::Nothing,
-            erases: false,
-        };
-        const MESSAGE: Facts = Facts {
-            changes: Changed::Message,
-            ..LOG
-        };
-        const GROUP: Facts = Facts {
-            changes: Changed::Group,
-            ..LOG
-        };
-        match self {
-            Self::Message(_) => Facts {
-                displayable: true,
-                ..LOG
-            },
-            Self::Edit | Self::Reaction => MESSAGE,
-            Self::Recall => Facts {
-                erases: true,
-                ..MESSAGE
-            },
-            Self::GroupCreated | Self::MembersAdded => Facts {
-                members: MemberChange::Join,
-                ..GROUP
-            },
-            Self::MemberRemoved | Self::MemberLeft => Facts {
-                members: MemberChange::Leave,
-                ..GROUP
-            },
-            Self::RoleChanged => Facts {
-                members: MemberChange::Role,
-                ..GROUP
-            },
-            Self::GroupRenamed | Self::GroupDisbanded => GROUP,
+    /// The numbers of the kinds of messages.
+    pub const MESSAGES: std::ops::RangeInclusive<u8> = 1..=31;
+
+    /// The kind of message that has this number.
+    pub const fn message(number: u8) -> Option<Self> {
+        if Self::is_message(number) {
+            Some(Self::Message(number))
+        } else {
+            None
         }
+    }
+
+    /// Whether this is the number of a kind of message.
+    pub const fn is_message(number: u8) -> bool {
+        *Self::MESSAGES.start() <= number && number <= *Self::MESSAGES.end()
     }
 
     /// Whether it counts in the ordinal.
     pub const fn is_displayable(self) -> bool {
-        self.facts().displayable
+        match self.effect() {
+            Effect::Message => true,
+            Effect::Edit
+            | Effect::Recall
+            | Effect::Reaction
+            | Effect::Join
+            | Effect::Leave
+            | Effect::Role
+            | Effect::Name
+            | Effect::End => false,
+        }
     }
 
     /// Whether it changes the members or their rights: it becomes the roster of later events.
     pub const fn changes_members(self) -> bool {
-        match self.facts().members {
-            MemberChange::Nothing => false,
-            MemberChange::Join | MemberChange::Leave | MemberChange::Role => true,
+        match self.effect() {
+            Effect::Join | Effect::Leave | Effect::Role => true,
+            Effect::Message
+            | Effect::Edit
+            | Effect::Recall
+            | Effect::Reaction
+            | Effect::Name
+            | Effect::End => false,
         }
     }
 
     /// Whether it changes the group; then it has a change.
     pub const fn changes_group(self) -> bool {
-        match self.facts().changes {
-            Changed::Nothing | Changed::Message => false,
-            Changed::Group => true,
+        match self.effect() {
+            Effect::Message | Effect::Edit | Effect::Recall | Effect::Reaction => false,
+            Effect::Join | Effect::Leave | Effect::Role | Effect::Name | Effect::End => true,
         }
     }
 }
@@ -111,38 +148,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_its_meaning() {
-        use Changed::{Group, Message, Nothing};
-        use MemberChange::{Join, Leave, Role};
-        let none = MemberChange::Nothing;
+    fn every_kind_has_its_effect() {
+        use Effect::{Edit, End, Join, Leave, Message, Name, Reaction, Recall, Role};
         let table = [
-            (1, true, Nothing, none, false),
-            (31, true, Nothing, none, false),
-            (32, false, Message, none, false),
-            (33, false, Message, none, true),
-            (34, false, Message, none, false),
-            (64, false, Group, Join, false),
-            (65, false, Group, Join, false),
-            (66, false, Group, Leave, false),
-            (67, false, Group, Leave, false),
-            (68, false, Group, Role, false),
-            (69, false, Group, none, false),
-            (70, false, Group, none, false),
+            (1, Message),
+            (31, Message),
+            (32, Edit),
+            (33, Recall),
+            (34, Reaction),
+            (64, Join),
+            (65, Join),
+            (66, Leave),
+            (67, Leave),
+            (68, Role),
+            (69, Name),
+            (70, End),
         ];
-        for (number, displayable, changes, members, erases) in table {
+        for (number, effect) in table {
             let kind = EventKind::from_number(number).expect("a kind");
-            let facts = Facts {
-                displayable,
-                changes,
-                members,
-                erases,
-            };
-            assert_eq!(kind.facts(), facts, "{kind:?}");
-            assert_eq!(kind.changes_members(), members != none, "{kind:?}");
-            assert_eq!(kind.changes_group(), changes == Group, "{kind:?}");
+            assert_eq!((kind.number(), kind.effect()), (number, effect), "{kind:?}");
         }
         let kinds = (0..=u8::MAX).filter_map(EventKind::from_number);
         // All messages are alike.
         assert_eq!(kinds.count(), table.len() - 2 + 31);
+    }
+
+    #[test]
+    fn what_is_derived_from_effects_is_known_of_every_number() {
+        for number in 0..=u8::MAX {
+            let Some(kind) = EventKind::from_number(number) else {
+                continue;
+            };
+            assert_eq!(kind.number(), number);
+            assert_eq!(kind.is_displayable(), (1..=31).contains(&number), "{kind:?}");
+            assert_eq!(kind.changes_members(), (64..=68).contains(&number), "{kind:?}");
+            assert_eq!(kind.changes_group(), (64..=70).contains(&number), "{kind:?}");
+        }
     }
 }

@@ -53,7 +53,7 @@ mod write;
 
 pub use error::{Cause, CommitError, OpenError, ReadError, Refused};
 pub use fate::{Doom, Fate};
-pub use kind::{Changed, Facts, MemberChange};
+pub use kind::Effect;
 pub use past::{Claim, Generation, GenerationReport, PastReport, Testimony, TokenKey};
 pub use read::{
     Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interrupter, Interval,

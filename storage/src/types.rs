@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+pub use crate::kind::EventKind;
+
 macro_rules! number {
     ($($(#[$doc:meta])* $name:ident;)*) => { $(
         $(#[$doc])*
@@ -72,87 +74,6 @@ pub enum Role {
     Admin,
     /// Also remove admins, give roles, disband.
     Owner,
-}
-
-/// The kind of an event. The numbers are those of the wire.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum EventKind {
-    /// A displayable message, 1 to 31; it counts in the ordinal. Only sender and receiver know the meaning of its kind.
-    Message(u8),
-    /// 32: a new body for an earlier message.
-    Edit,
-    /// 33: an earlier message's body is erased.
-    Recall,
-    /// 34: a reaction to an earlier message.
-    Reaction,
-    /// 64.
-    GroupCreated,
-    /// 65.
-    MembersAdded,
-    /// 66.
-    MemberRemoved,
-    /// 67.
-    MemberLeft,
-    /// 68.
-    RoleChanged,
-    /// 69.
-    GroupRenamed,
-    /// 70.
-    GroupDisbanded,
-}
-
-impl EventKind {
-    /// The numbers of the kinds of messages.
-    pub const MESSAGES: std::ops::RangeInclusive<u8> = 1..=31;
-
-    /// The kind of message that has this number.
-    pub const fn message(number: u8) -> Option<Self> {
-        if Self::is_message(number) {
-            Some(Self::Message(number))
-        } else {
-            None
-        }
-    }
-
-    /// Whether this is the number of a kind of message.
-    pub const fn is_message(number: u8) -> bool {
-        *Self::MESSAGES.start() <= number && number <= *Self::MESSAGES.end()
-    }
-
-    /// The number in the store and on the wire.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Message(number) => number,
-            Self::Edit => 32,
-            Self::Recall => 33,
-            Self::Reaction => 34,
-            Self::GroupCreated => 64,
-            Self::MembersAdded => 65,
-            Self::MemberRemoved => 66,
-            Self::MemberLeft => 67,
-            Self::RoleChanged => 68,
-            Self::GroupRenamed => 69,
-            Self::GroupDisbanded => 70,
-        }
-    }
-
-    /// The kind of a stored number.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        Some(match number {
-            number if Self::is_message(number) => Self::Message(number),
-            32 => Self::Edit,
-            33 => Self::Recall,
-            34 => Self::Reaction,
-            64 => Self::GroupCreated,
-            65 => Self::MembersAdded,
-            66 => Self::MemberRemoved,
-            67 => Self::MemberLeft,
-            68 => Self::RoleChanged,
-            69 => Self::GroupRenamed,
-            70 => Self::GroupDisbanded,
-            _ => return None,
-        })
-    }
 }
 
 /// What a group event changes.

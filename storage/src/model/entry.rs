@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::Refused,
+    kind::Effect,
     shape::Shape,
     types::{Event, EventKind, GroupChange, Role, Seq},
     write::{Append, Appended, Outcome},
@@ -137,8 +138,8 @@ impl Conversation {
             self.name = name;
         }
         for user in change.users {
-            match kind {
-                EventKind::GroupCreated | EventKind::MembersAdded => {
+            match kind.effect() {
+                Effect::Join => {
                     let founder = kind == EventKind::GroupCreated && user == append.sender;
                     self.stays.push(Stay {
                         user,
@@ -147,7 +148,7 @@ impl Conversation {
                         left: None,
                     });
                 }
-                EventKind::MemberRemoved | EventKind::MemberLeft | EventKind::RoleChanged => {
+                Effect::Leave | Effect::Role => {
                     let stay = self
                         .stays
                         .iter_mut()
@@ -158,12 +159,12 @@ impl Conversation {
                         (None, _) => {}
                     }
                 }
-                EventKind::GroupRenamed
-                | EventKind::GroupDisbanded
-                | EventKind::Message(_)
-                | EventKind::Edit
-                | EventKind::Recall
-                | EventKind::Reaction => {}
+                Effect::Message
+                | Effect::Edit
+                | Effect::Recall
+                | Effect::Reaction
+                | Effect::Name
+                | Effect::End => {}
             }
         }
         if kind == EventKind::GroupDisbanded {

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 
 use super::{erase, failure::Failure, row::sql, session::Session};
 use crate::{
+    kind::Effect,
     page::PAST_REACTIONS_MAX,
     shape::Shape,
-    types::{Event, EventKind, Role, Seq},
+    types::{Event, EventKind, GroupChange, Role, Seq},
 };
 
 /// A text as PostgreSQL can keep it: it has no U+0000.
@@ -30,31 +31,31 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
         }
     }
     erase::when_expired(session, event)?;
-    match event.kind {
-        EventKind::Message(_) => Ok(()),
-        EventKind::Edit => {
-            session.execute(
-                "WITH entered AS (INSERT INTO edits (conversation, target, seq) VALUES ($1, $2, $3))
-                 INSERT INTO message_counts AS n (conversation, message, edits, reactions, past) VALUES ($1, $2, 1, 0, 0)
-                 ON CONFLICT (conversation, message) DO UPDATE SET edits = n.edits + 1",
-                &[
-                    &sql(event.conversation.0),
-                    &sql(event.target.0),
-                    &sql(event.seq.0),
-                ],
-            )?;
-            Ok(())
-        }
-        EventKind::Recall => erase::recall(session, event),
-        EventKind::Reaction => react(session, event, reaction),
-        EventKind::GroupCreated
-        | EventKind::MembersAdded
-        | EventKind::MemberRemoved
-        | EventKind::MemberLeft
-        | EventKind::RoleChanged
-        | EventKind::GroupRenamed
-        | EventKind::GroupDisbanded => change_group(session, event),
+    match event.kind.effect() {
+        Effect::Message => Ok(()),
+        Effect::Edit => add_edit(session, event),
+        Effect::Recall => erase::recall(session, event),
+        Effect::Reaction => react(session, event, reaction),
+        Effect::Join => add_members(session, event),
+        Effect::Leave => remove_members(session, event),
+        Effect::Role => set_role(session, event),
+        Effect::Name => set_name(session, event),
+        Effect::End => disband(session, event),
     }
+}
+
+fn add_edit(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    session.execute(
+        "WITH entered AS (INSERT INTO edits (conversation, target, seq) VALUES ($1, $2, $3))
+         INSERT INTO message_counts AS n (conversation, message, edits, reactions, past) VALUES ($1, $2, 1, 0, 0)
+         ON CONFLICT (conversation, message) DO UPDATE SET edits = n.edits + 1",
+        &[
+            &sql(event.conversation.0),
+            &sql(event.target.0),
+            &sql(event.seq.0),
+        ],
+    )?;
+    Ok(())
 }
 
 /// The newest membership interval in the conversation $1 of each of the users $2, over or not, found by the end of the
@@ -142,56 +143,60 @@ fn end_reaction(session: &mut Session, event: &Event) -> Result<(), Failure> {
     Ok(())
 }
 
-fn change_group(session: &mut Session, event: &Event) -> Result<(), Failure> {
-    let change = event
-        .change
-        .as_ref()
-        .ok_or_else(|| Failure::damaged("a group event does not say what changed"))?;
-    if let Some(name) = &change.name {
+fn change_of(event: &Event) -> Result<&GroupChange, Failure> {
+    let change = event.change.as_ref();
+    change.ok_or_else(|| Failure::damaged("a group event does not say what changed"))
+}
+
+fn users_of(event: &Event) -> Result<Vec<i64>, Failure> {
+    let users = &change_of(event)?.users;
+    Ok(users.iter().map(|user| sql(user.0)).collect())
+}
+
+fn set_name(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    if let Some(name) = &change_of(event)?.name {
         session.execute(
             "UPDATE conversations SET name = $2 WHERE id = $1",
             &[&sql(event.conversation.0), &text(name)],
         )?;
     }
-    let users: Vec<i64> = change.users.iter().map(|user| sql(user.0)).collect();
-    match event.kind {
-        EventKind::GroupCreated | EventKind::MembersAdded => {
-            let founder = (event.kind == EventKind::GroupCreated).then(|| sql(event.sender.0));
-            if founder.is_none() {
-                // Their earlier intervals, if any, are no longer the newest.
-                session.execute(
-                    concat!(
-                        "UPDATE members SET newest = false WHERE ",
-                        newest_stays!("IS NOT NULL")
-                    ),
-                    &[&sql(event.conversation.0), &users],
-                )?;
-            }
-            join(session, event, &users, event.ordinal, founder)?;
-            count(session, event, &users, 1)
-        }
-        EventKind::MemberRemoved | EventKind::MemberLeft => {
-            // A member who goes sees the group without themselves.
-            count(session, event, &users, -1)?;
-            leave(session, event, &users)
-        }
-        EventKind::RoleChanged => {
-            let role = change
-                .role
-                .ok_or_else(|| Failure::damaged("a change of role does not say which"))?;
-            let changed = session.execute(
-                concat!("UPDATE members SET role = $3 WHERE ", newest_stays!("IS NULL")),
-                &[&sql(event.conversation.0), &users, &role.number()],
-            )?;
-            one_row(changed, "someone got a role who was no member")
-        }
-        EventKind::GroupDisbanded => disband(session, event),
-        // Only the name changes.
-        EventKind::GroupRenamed => Ok(()),
-        EventKind::Message(_) | EventKind::Edit | EventKind::Recall | EventKind::Reaction => {
-            Err(Failure::damaged("a message was taken for a change of a group"))
-        }
+    Ok(())
+}
+
+fn add_members(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    set_name(session, event)?;
+    let users = users_of(event)?;
+    let founder = (event.kind == EventKind::GroupCreated).then(|| sql(event.sender.0));
+    if founder.is_none() {
+        // Their earlier intervals, if any, are no longer the newest.
+        session.execute(
+            concat!(
+                "UPDATE members SET newest = false WHERE ",
+                newest_stays!("IS NOT NULL")
+            ),
+            &[&sql(event.conversation.0), &users],
+        )?;
     }
+    join(session, event, &users, event.ordinal, founder)?;
+    count(session, event, &users, 1)
+}
+
+fn remove_members(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    let users = users_of(event)?;
+    // A member who goes sees the group without themselves.
+    count(session, event, &users, -1)?;
+    leave(session, event, &users)
+}
+
+fn set_role(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    let role = change_of(event)?
+        .role
+        .ok_or_else(|| Failure::damaged("a change of role does not say which"))?;
+    let changed = session.execute(
+        concat!("UPDATE members SET role = $3 WHERE ", newest_stays!("IS NULL")),
+        &[&sql(event.conversation.0), &users_of(event)?, &role.number()],
+    )?;
+    one_row(changed, "someone got a role who was no member")
 }
 
 fn leave(session: &mut Session, event: &Event, users: &[i64]) -> Result<(), Failure> {

@@ -13,10 +13,10 @@ use super::{
     state::{self, Counts, Edit, Head, Left, PastReaction, Reaction, Rest, Stay, reaction_columns},
 };
 use crate::{
-    kind::MemberChange,
+    kind::Effect,
     page::is_kept,
     shape::Shape,
-    types::{Event, EventKind, Role, Seq, Timestamp, UserId},
+    types::{Event, EventKind, GroupChange, Role, Seq, Timestamp, UserId},
 };
 
 /// Applies an event. Events come in the order of their positions, each once.
@@ -40,7 +40,7 @@ fn begin_cursors(connection: &Connection, event: &Event) -> Result<(), Failure> 
             state::begin_cursor(connection, event.conversation, user)?;
         }
     }
-    if event.kind.facts().members == MemberChange::Join {
+    if event.kind.effect() == Effect::Join {
         for user in event.change.iter().flat_map(|change| &change.users) {
             state::begin_cursor(connection, event.conversation, *user)?;
         }
@@ -53,17 +53,15 @@ pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str
     if event.seq == Seq(1) {
         create_conversation(connection, event)?;
     }
-    match event.kind {
-        EventKind::Message(_) | EventKind::Recall => Ok(()),
-        EventKind::Edit => add_edit(connection, event),
-        EventKind::Reaction => react(connection, event, reaction),
-        EventKind::GroupCreated
-        | EventKind::MembersAdded
-        | EventKind::MemberRemoved
-        | EventKind::MemberLeft
-        | EventKind::RoleChanged
-        | EventKind::GroupRenamed
-        | EventKind::GroupDisbanded => change_group(connection, event),
+    match event.kind.effect() {
+        Effect::Message | Effect::Recall => Ok(()),
+        Effect::Edit => add_edit(connection, event),
+        Effect::Reaction => react(connection, event, reaction),
+        Effect::Join => add_members(connection, event),
+        Effect::Leave => remove_members(connection, event),
+        Effect::Role => set_roles(connection, event),
+        Effect::Name => set_name(connection, event),
+        Effect::End => disband(connection, event),
     }
 }
 
@@ -206,62 +204,64 @@ fn end_reaction(connection: &Connection, event: &Event, counts: &mut Counts) -> 
     Ok(())
 }
 
-fn change_group(connection: &Connection, event: &Event) -> Result<(), Failure> {
-    let change = event
-        .change
-        .as_ref()
-        .ok_or_else(|| Failure::damaged("a group event does not say what changed"))?;
-    if let Some(name) = &change.name {
+fn change_of(event: &Event) -> Result<&GroupChange, Failure> {
+    let change = event.change.as_ref();
+    change.ok_or_else(|| Failure::damaged("a group event does not say what changed"))
+}
+
+fn set_name(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    if let Some(name) = &change_of(event)?.name {
         state::change_conversation(connection, event.conversation, |rest| rest.name.clone_from(name))?;
     }
-    match event.kind {
-        EventKind::GroupCreated | EventKind::MembersAdded => {
-            for user in &change.users {
-                let before = if event.kind == EventKind::MembersAdded {
-                    supersede_stay(connection, event, *user)?
-                } else {
-                    None
-                };
-                let founder = event.kind == EventKind::GroupCreated && *user == event.sender;
-                let role = if founder { Role::Owner } else { Role::Member };
-                state::count_memberships(connection, *user, 1, i64::from(before.is_none()))?;
-                join(connection, event, *user, role, event.ordinal, before.as_ref())?;
-            }
-            let more = change.users.len() as u64;
-            state::change_conversation(connection, event.conversation, |rest| {
-                rest.member_count += more;
-                rest.stays += more;
-            })?;
-            Ok(())
-        }
-        EventKind::MemberRemoved | EventKind::MemberLeft => {
-            // A member who goes sees the group without themselves.
-            let less = change.users.len() as u64;
-            let then = state::change_conversation(connection, event.conversation, |rest| {
-                rest.member_count = rest.member_count.saturating_sub(less);
-            })?;
-            for user in &change.users {
-                leave(connection, event, *user, &then)?;
-                state::count_memberships(connection, *user, -1, 0)?;
-            }
-            Ok(())
-        }
-        EventKind::RoleChanged => {
-            let role = change
-                .role
-                .ok_or_else(|| Failure::damaged("a change of role does not say which"))?;
-            for user in &change.users {
-                set_role(connection, event, *user, role)?;
-            }
-            Ok(())
-        }
-        EventKind::GroupDisbanded => disband(connection, event),
-        // Only the name changes.
-        EventKind::GroupRenamed => Ok(()),
-        EventKind::Message(_) | EventKind::Edit | EventKind::Recall | EventKind::Reaction => {
-            Err(Failure::damaged("a message was taken for a change of a group"))
-        }
+    Ok(())
+}
+
+fn add_members(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    set_name(connection, event)?;
+    let users = &change_of(event)?.users;
+    let is_new = event.kind == EventKind::GroupCreated;
+    for user in users {
+        let before = if is_new {
+            None
+        } else {
+            supersede_stay(connection, event, *user)?
+        };
+        let founder = is_new && *user == event.sender;
+        let role = if founder { Role::Owner } else { Role::Member };
+        state::count_memberships(connection, *user, 1, i64::from(before.is_none()))?;
+        join(connection, event, *user, role, event.ordinal, before.as_ref())?;
     }
+    let more = users.len() as u64;
+    state::change_conversation(connection, event.conversation, |rest| {
+        rest.member_count += more;
+        rest.stays += more;
+    })?;
+    Ok(())
+}
+
+fn remove_members(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    let users = &change_of(event)?.users;
+    // A member who goes sees the group without themselves.
+    let less = users.len() as u64;
+    let then = state::change_conversation(connection, event.conversation, |rest| {
+        rest.member_count = rest.member_count.saturating_sub(less);
+    })?;
+    for user in users {
+        leave(connection, event, *user, &then)?;
+        state::count_memberships(connection, *user, -1, 0)?;
+    }
+    Ok(())
+}
+
+fn set_roles(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    let change = change_of(event)?;
+    let role = change
+        .role
+        .ok_or_else(|| Failure::damaged("a change of role does not say which"))?;
+    for user in &change.users {
+        set_role(connection, event, *user, role)?;
+    }
+    Ok(())
 }
 
 /// The user's earlier interval, if any, is no longer the newest.

@@ -12,7 +12,10 @@ use super::{
     row::{self, LogEntry, first, session_columns, sql, user_columns},
     standing, state, sum,
 };
-use crate::types::{Event, EventKind, Position, UserId};
+use crate::{
+    kind::Effect,
+    types::{Event, EventKind, Position, UserId},
+};
 
 /// Rows of a slice without commits meanwhile: some tens of milliseconds.
 const ROWS_IDLE: u64 = 1_000;
@@ -175,15 +178,15 @@ fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
         state::memberships_of(connection, *user)?;
     }
     let key = [sql(event.conversation.0), sql(event.seq.0)];
-    let whole = match event.kind {
-        EventKind::Edit => {
+    let whole = match event.kind.effect() {
+        Effect::Edit => {
             position(
                 connection,
                 "SELECT position FROM edits WHERE conversation = ?1 AND seq = ?2 AND target = ?3",
                 [key[0], key[1], sql(event.target.0)],
             )? == Some(event.position)
         }
-        EventKind::GroupCreated | EventKind::MembersAdded => every_user(event, |user| {
+        Effect::Join => every_user(event, |user| {
             let found = position(
                 connection,
                 "SELECT joined_ordinal FROM members WHERE conversation = ?1 AND joined_seq = ?2 AND user = ?3",
@@ -191,7 +194,7 @@ fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
             )?;
             Ok(found == Some(Position(event.ordinal)))
         })?,
-        EventKind::MemberRemoved | EventKind::MemberLeft => every_user(event, |user| {
+        Effect::Leave => every_user(event, |user| {
             let found = position(
                 connection,
                 "SELECT left_position FROM members WHERE conversation = ?1 AND left_seq = ?2 AND user = ?3",
@@ -199,12 +202,9 @@ fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
             )?;
             Ok(found == Some(event.position))
         })?,
-        EventKind::Message(_)
-        | EventKind::Recall
-        | EventKind::Reaction
-        | EventKind::RoleChanged
-        | EventKind::GroupRenamed
-        | EventKind::GroupDisbanded => true,
+        Effect::Message | Effect::Recall | Effect::Reaction | Effect::Role | Effect::Name | Effect::End => {
+            true
+        }
     };
     if whole {
         return Ok(());
