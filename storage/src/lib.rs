@@ -40,6 +40,7 @@ mod numbers;
 mod page;
 mod past;
 pub mod postgres;
+mod reach;
 mod read;
 mod rules;
 mod shape;
@@ -55,6 +56,7 @@ pub use error::{Cause, CommitError, OpenError, ReadError, Refused};
 pub use fate::{Doom, Fate};
 pub use kind::Effect;
 pub use past::{Claim, Generation, GenerationReport, PastReport, Testimony, TokenKey};
+pub use reach::{Begins, Reach};
 pub use read::{
     Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interrupter, Interval,
     MemberView, Notice, ReactionView, Reader, RevisionView, SessionEnd, Store, Tail,

@@ -3,7 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use storage::{Action, ConversationId, Write};
+use storage::{ConversationId, Write};
 
 use super::job::Job;
 
@@ -91,19 +91,14 @@ fn is_heavy(write: &Write) -> bool {
 /// Roughly how many rows a write changes beyond those that any write does.
 fn weight(write: &Write) -> usize {
     match write {
-        Write::Append(append) => match &append.action {
-            Action::CreateGroup { members, .. } => members.len(),
-            Action::AddMembers { users } => users.len(),
-            Action::Disband => UNKNOWN,
-            Action::Recall { .. } => BODY,
-            Action::Message { .. }
-            | Action::Edit { .. }
-            | Action::React { .. }
-            | Action::RemoveMember { .. }
-            | Action::Leave
-            | Action::SetRole { .. }
-            | Action::Rename { .. } => 0,
-        },
+        Write::Append(append) => {
+            let reach = append.action.reach();
+            match (reach.members, reach.erases) {
+                (true, _) => UNKNOWN,
+                (_, true) => BODY,
+                (false, false) => reach.users.len(),
+            }
+        }
         Write::Cursors(_)
         | Write::CreateUser(_)
         | Write::UpdateProfile(_)
@@ -130,7 +125,7 @@ const fn conversation(write: &Write) -> Option<ConversationId> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use storage::{Append, ClientId, Fingerprint, Seq, Timestamp, UserId};
+    use storage::{Action, Append, ClientId, Fingerprint, Seq, Timestamp, UserId};
 
     use super::*;
     use crate::lane::job::Completion;

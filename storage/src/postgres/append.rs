@@ -39,7 +39,7 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
             duplicate: true,
         });
     }
-    let target = rules::target_of(&append.action);
+    let target = append.action.reach().target;
     let facts = lookup::facts(batch.session, append.conversation, append.sender, target)?;
     let rules = batch.rules;
     let drafts = rules::decide(&rules, append, &mut Known { batch, append, facts })?;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
+    reach::Begins,
     rules::logs_of,
     shape::Shape,
     types::{ClientId, ConversationId, EventKind, Seq, UserId},
@@ -67,23 +68,13 @@ fn uses(writes: &[Write]) -> HashMap<ConversationId, Use> {
             Write::Append(append) => {
                 let here = uses.entry(append.conversation).or_default();
                 here.appends += 1;
-                match &append.action {
-                    Action::Message { kind, reply_to, .. } if EventKind::is_message(*kind) => {
-                        here.replies |= *reply_to != Seq(0);
-                    }
-                    Action::Message { .. }
-                    | Action::Edit { .. }
-                    | Action::Recall { .. }
-                    | Action::React { .. }
-                    | Action::CreateGroup { .. }
-                    | Action::AddMembers { .. }
-                    | Action::RemoveMember { .. }
-                    | Action::Leave
-                    | Action::SetRole { .. }
-                    | Action::Rename { .. }
-                    | Action::Disband => here.other = true,
-                    #[cfg(any(test, feature = "conformance"))]
-                    Action::Pair { .. } => here.other = true,
+                // Nothing but messages can go together.
+                if let Action::Message { kind, reply_to, .. } = &append.action
+                    && EventKind::is_message(*kind)
+                {
+                    here.replies |= *reply_to != Seq(0);
+                } else {
+                    here.other = true;
                 }
                 here.entangled |= !requests.insert((append.conversation, append.sender, append.client_id));
                 for other in logs_of(append).skip(1) {
@@ -171,33 +162,22 @@ impl Locks {
             self.conversations.insert(log);
             self.cursors.insert((log, append.sender));
         }
-        match &append.action {
-            Action::Message { .. } => self.begin(append.conversation, append.sender, checked),
-            Action::CreateGroup { members, .. } => {
-                self.users.extend(members.iter().copied().chain([append.sender]));
-                self.begin_group(append.conversation, checked);
-            }
-            Action::AddMembers { users } => self.users.extend(users),
-            Action::RemoveMember { user } => {
-                self.users.insert(*user);
-            }
-            Action::Leave => {
-                self.users.insert(append.sender);
-            }
-            Action::Disband => {
-                self.endings.insert(append.conversation);
-            }
-            Action::Edit { .. }
-            | Action::Recall { .. }
-            | Action::React { .. }
-            | Action::SetRole { .. }
-            | Action::Rename { .. } => {}
-            #[cfg(any(test, feature = "conformance"))]
-            Action::Pair { .. } => {
+        let reach = append.action.reach();
+        self.users.extend(reach.users);
+        if reach.sender {
+            self.users.insert(append.sender);
+        }
+        if reach.members {
+            self.endings.insert(append.conversation);
+        }
+        match reach.begins {
+            Begins::Nothing => {}
+            Begins::Fixed => {
                 for log in logs_of(append) {
                     self.begin(log, append.sender, checked);
                 }
             }
+            Begins::Group => self.begin_group(append.conversation, checked),
         }
     }
 

@@ -13,39 +13,7 @@ use crate::{
 
 /// The conversations whose logs an append may write: its own first, then others. A store that locks rows locks these.
 pub(crate) fn logs_of(append: &Append) -> impl Iterator<Item = ConversationId> + use<> {
-    let other = match append.action {
-        #[cfg(any(test, feature = "conformance"))]
-        Action::Pair { other, .. } => Some(other),
-        Action::Message { .. }
-        | Action::Edit { .. }
-        | Action::Recall { .. }
-        | Action::React { .. }
-        | Action::CreateGroup { .. }
-        | Action::AddMembers { .. }
-        | Action::RemoveMember { .. }
-        | Action::Leave
-        | Action::SetRole { .. }
-        | Action::Rename { .. }
-        | Action::Disband => None,
-    };
-    std::iter::once(append.conversation).chain(other)
-}
-
-/// The message that an append is about or replies to; 0: none.
-pub(crate) const fn target_of(action: &Action) -> Seq {
-    match action {
-        Action::Message { reply_to, .. } => *reply_to,
-        Action::Edit { target, .. } | Action::Recall { target } | Action::React { target, .. } => *target,
-        Action::CreateGroup { .. }
-        | Action::AddMembers { .. }
-        | Action::RemoveMember { .. }
-        | Action::Leave
-        | Action::SetRole { .. }
-        | Action::Rename { .. }
-        | Action::Disband => Seq(0),
-        #[cfg(any(test, feature = "conformance"))]
-        Action::Pair { .. } => Seq(0),
-    }
+    std::iter::once(append.conversation).chain(append.action.reach().other)
 }
 
 /// What an append becomes, or why it is refused. Its client id is new.

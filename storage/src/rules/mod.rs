@@ -16,7 +16,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use accounts::{changed_profile, new_user};
-pub(crate) use append::{decide, logs_of, target_of};
+pub(crate) use append::{decide, logs_of};
 pub(crate) use cursors::Moves;
 pub(crate) use draft::{Draft, Drafts};
 pub(crate) use sessions::{ended_by, make_room};
@@ -77,7 +77,8 @@ pub(crate) trait Lookup {
     /// The sender's newest membership of a conversation.
     fn membership(&mut self, of: ConversationId) -> Result<Option<Membership>, Stop<Self::Failure>>;
 
-    /// The message at this seq, if it is displayable and the sender can see it. It is the one that [`target_of`] names.
+    /// The message at this seq, if it is displayable and the sender can see it. It is the target of
+    /// the action's [reach](crate::Reach).
     fn target(&mut self, seq: Seq) -> Result<Option<Target>, Stop<Self::Failure>>;
 
     /// How many edits the message has.
