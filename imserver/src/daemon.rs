@@ -20,6 +20,7 @@ use storage::{
 };
 
 use crate::{
+    clock,
     cluster::{Cluster, ClusterHandle, Hearing},
     config::{Config, Limits},
     delivery::{Outboxes, Planner, Routes},
@@ -28,9 +29,11 @@ use crate::{
     gateway::{Gateway, LOW_WATER, Shared},
     lane::{LaneParts, Lanes, LazyWrites},
     message::ToLoop,
+    observed::Observed,
     publish::{ChangeFeed, ChangeFeedParts, Consumer, Publisher, Publishing},
     service::{Attempts, Context, Hasher, SharedStore, Worker, WorkerContext, WorkerTask},
     session::{Allowances, Rules},
+    status::Status,
     stores,
     token::Tokens,
 };
@@ -55,6 +58,7 @@ const QUESTIONS_PER_SESSION: usize = 1_024;
 /// A running daemon.
 pub struct Daemon {
     server: Server<ToLoop>,
+    observed: Arc<Observed>,
     shared: Arc<Shared>,
     workers: WorkerPool<WorkerTask>,
     context: Arc<WorkerContext>,
@@ -223,8 +227,18 @@ impl Daemon {
             }
             _ => None,
         };
+        let observed = Arc::new(Observed {
+            shared: Arc::clone(&shared),
+            workers: workers.clone(),
+            hasher: context.hasher.clone(),
+            store: SharedStore(Arc::clone(&store)),
+            addresses: server.addresses().iter().map(ToString::to_string).collect(),
+            started_at_ms: clock::wall().0,
+            started: Instant::now(),
+        });
         Ok(Self {
             server,
+            observed,
             shared,
             workers,
             context,
@@ -248,21 +262,9 @@ impl Daemon {
         Some(self.shared.config.reachable(self.address()?))
     }
 
-    /// What it depends on and how that is, in one line for people.
-    pub fn status(&self) -> String {
-        let mut parts = vec![format!(
-            "{} sessions connected",
-            self.shared.routes.sessions().len()
-        )];
-        let questions = self.workers.stats();
-        parts.push(format!(
-            "{} questions answered, {} of connections that were gone dropped",
-            questions.completed, questions.forgotten
-        ));
-        let store = self.store.status();
-        parts.extend((!store.is_empty()).then_some(store));
-        parts.extend(self.shared.cluster.status());
-        parts.join("; ")
+    /// How it serves, and the state of what it depends on.
+    pub fn status(&self) -> Status {
+        self.observed.status()
     }
 
     /// Hears why the process must end, if it must.
@@ -301,7 +303,7 @@ impl Daemon {
         self.server.shutdown();
         // With the loops and workers gone, these are the last handles: first the hashers run dry, whose
         // continuations hold the lane, then the lane.
-        drop((self.shared, self.context, self.workers));
+        drop((self.observed, self.shared, self.context, self.workers));
         self.hasher.end();
         self.lanes.join();
         if let Some(cluster) = self.cluster {

@@ -83,7 +83,7 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
     loop {
         select! {
             recv(asked.stop) -> _ => break,
-            recv(asked.status) -> _ => log::info!("{}", daemon.status()),
+            recv(asked.status) -> _ => log::info!("{}", daemon.status().line()),
             recv(asked.reload) -> _ => reload(flags, &mut configured),
             recv(fatal) -> reason => {
                 // No drain: nothing more may be acknowledged. A restart recovers what was.

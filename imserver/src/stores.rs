@@ -142,7 +142,7 @@ fn shared(
         rates: Arc::clone(&remote) as Arc<dyn RateLimits>,
         testify: Arc::new(testify),
         nodes: Arc::new(move || of_nodes.list_nodes(Instant::now())),
-        status: Arc::new(move || format!("Redis: {}", of_status.status())),
+        status: Arc::new(move || of_status.status()),
     };
     Ok(Some((medium, remote)))
 }

@@ -46,6 +46,7 @@ mod rules;
 mod shape;
 mod snapshot;
 pub mod sqlite;
+mod status;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -62,6 +63,7 @@ pub use read::{
     MemberView, Notice, ReactionView, Reader, RevisionView, SessionEnd, Store, Tail,
 };
 pub use snapshot::Snapshot;
+pub use status::{SqliteStatus, Status};
 pub use types::{
     ClientId, ConversationId, ConversationKind, Credentials, DeviceClass, Event, EventKind, Fingerprint,
     GroupChange, Position, Role, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId,

@@ -10,6 +10,7 @@ use crate::{
     fate::Fate,
     past::{Claim, Generation, Testimony, TokenKey},
     snapshot::Snapshot,
+    status::Status,
     types::{
         ClientId, ConversationId, ConversationKind, Credentials, Event, Fingerprint, Position, Role, Seq,
         Session, SessionId, Timestamp, TokenHash, User, UserId,
@@ -65,10 +66,9 @@ pub trait Store: Send + Sync {
     /// It cannot be opened.
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError>;
 
-    /// The store's state as text: its connections, and its breakers. Empty if there is nothing to report.
-    fn status(&self) -> String {
-        String::new()
-    }
+    /// The store's state: its files, or its connections and breakers. Asks nobody for it, so it takes microseconds
+    /// even while the store does not answer.
+    fn status(&self) -> Status;
 
     /// Call this after the writer was dropped: leaves the files in their smallest, cleanest state.
     ///

@@ -22,7 +22,8 @@ use protocol::Push;
 use storage::{
     Session, SessionId, Timestamp, TokenHash, User, UserId,
     ephemeral::{
-        Ended, Hint as Heard, HintReceiver, Hints, Lookup, Node, Presence, RateLimits, SessionCache, Ticket,
+        Ended, Hint as Heard, HintReceiver, Hints, LinkStatus, Lookup, Node, Presence, RateLimits,
+        SessionCache, Ticket,
     },
 };
 
@@ -57,8 +58,8 @@ pub(crate) struct Medium {
     pub testify: Arc<dyn Fn() + Send + Sync>,
     /// The live nodes; or a sentence that says why they cannot be known.
     pub nodes: Arc<dyn Fn() -> Result<Vec<Node>, String> + Send + Sync>,
-    /// The state of the medium, for people to read.
-    pub status: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The state of the medium.
+    pub status: Arc<dyn Fn() -> LinkStatus + Send + Sync>,
 }
 
 impl std::fmt::Debug for Medium {
@@ -172,8 +173,8 @@ impl ClusterHandle {
         known.unwrap_or_default()
     }
 
-    /// The state of the medium, for people to read; `None` without a medium.
-    pub(crate) fn status(&self) -> Option<String> {
+    /// The state of the medium; `None` without one.
+    pub(crate) fn status(&self) -> Option<LinkStatus> {
         let inner = self.inner.get()?;
         Some((inner.medium.status)())
     }

@@ -126,6 +126,12 @@ impl Routes {
         }
     }
 
+    /// The number of sessions that have a route now.
+    pub(crate) fn count(&self) -> usize {
+        let of = |shard: &Shard| shard.read().values().map(Vec::len).sum::<usize>();
+        self.shards.iter().map(of).sum()
+    }
+
     /// Every session that has a route now.
     pub(crate) fn sessions(&self) -> Vec<(UserId, SessionId)> {
         let mut all = Vec::new();

@@ -175,6 +175,13 @@ impl LaneHandle {
         }
     }
 
+    /// The jobs that wait for each lane.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = usize> {
+        self.lanes
+            .iter()
+            .map(|lane| lane.places.taken.load(Ordering::Relaxed))
+    }
+
     /// The writes that may wait.
     pub(crate) fn lazy(&self) -> &LazyWrites {
         &self.lazy

@@ -20,7 +20,7 @@ use argon2::{
     Algorithm, Argon2, Block, Params, PasswordHash, Version,
     password_hash::{Ident, Output, ParamsString, Salt, SaltString},
 };
-use netcore::{SubmitError, Task, WorkerPool};
+use netcore::{PoolStats, SubmitError, Task, WorkerPool};
 use parking_lot::Mutex;
 use protocol::validate::canonical_password;
 
@@ -221,6 +221,11 @@ impl std::fmt::Debug for HasherHandle {
 }
 
 impl HasherHandle {
+    /// The statistics of the hashing threads.
+    pub(crate) fn stats(&self) -> PoolStats {
+        self.pool.stats()
+    }
+
     /// Queues a password; if too many wait for it to be served in time, continues at once with [`Hashed::Busy`]. Never
     /// blocks.
     pub(crate) fn submit(&self, job: HashJob) {

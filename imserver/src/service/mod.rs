@@ -27,7 +27,7 @@ use protocol::{Refusal, Request, v1::ErrorCode};
 
 pub(crate) use append::Planning;
 pub(crate) use attempts::Attempts;
-pub(crate) use hashing::Hasher;
+pub(crate) use hashing::{Hasher, HasherHandle};
 pub(crate) use work::{Ask, PageLimits, Work};
 pub(crate) use worker::{SharedStore, Worker, WorkerContext, WorkerTask};
 

@@ -10,6 +10,8 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
+use super::CacheStatistics;
+
 /// The number of locks that share the keys.
 const SHARDS: usize = 16;
 /// A lifetime is shortened by up to this part at random, so that values that were read together do not expire together.
@@ -38,6 +40,8 @@ pub(super) struct Cache<K, V> {
 
 struct Shard<K, V> {
     slots: Mutex<HashMap<K, Slot<V>>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
     /// A read in the shard has ended, with or without a value.
     settled: Condvar,
 }
@@ -68,6 +72,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Shard {
                 slots: Mutex::default(),
+                hits: AtomicU64::new(0),
+                misses: AtomicU64::new(0),
                 settled: Condvar::new(),
             }),
             tickets: AtomicU64::new(0),
@@ -80,12 +86,17 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     }
 
     pub(super) fn lookup(&self, key: &K, now: Instant) -> Lookup<'_, K, V> {
-        let mut slots = self.shard(key).slots.lock();
+        let shard = self.shard(key);
+        let mut slots = shard.slots.lock();
         match slots.get(key) {
-            Some(Slot::Known { value, until }) if *until > now => return Lookup::Known(value.clone()),
+            Some(Slot::Known { value, until }) if *until > now => {
+                shard.hits.fetch_add(1, Ordering::Relaxed);
+                return Lookup::Known(value.clone());
+            }
             Some(Slot::Reading(_)) => return Lookup::Busy,
             Some(Slot::Known { .. }) | None => {}
         }
+        shard.misses.fetch_add(1, Ordering::Relaxed);
         self.make_room(&mut slots, now);
         let number = self.tickets.fetch_add(1, Ordering::Relaxed);
         slots.insert(key.clone(), Slot::Reading(number));
@@ -94,6 +105,17 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
             key: key.clone(),
             number,
         })
+    }
+
+    /// The numbers of this cache so far, and its size now.
+    pub(super) fn statistics(&self) -> CacheStatistics {
+        let mut sum = CacheStatistics::default();
+        for shard in &self.shards {
+            sum.hits += shard.hits.load(Ordering::Relaxed);
+            sum.misses += shard.misses.load(Ordering::Relaxed);
+            sum.entries += shard.slots.lock().len();
+        }
+        sum
     }
 
     fn make_room(&self, slots: &mut HashMap<K, Slot<V>>, now: Instant) {

@@ -49,6 +49,17 @@ const fn bounds(entries: usize) -> Bounds {
     }
 }
 
+/// The numbers of one cache since it was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct CacheStatistics {
+    /// Questions answered from memory.
+    pub hits: u64,
+    /// Questions that the store was asked.
+    pub misses: u64,
+    /// Entries now.
+    pub entries: usize,
+}
+
 /// The cache, shared by all [`CachedReader`]s of a process.
 pub struct ReadCache {
     users: Cache<UserId, User>,
@@ -73,6 +84,15 @@ impl std::fmt::Debug for ReadCache {
 }
 
 impl ReadCache {
+    /// The numbers of each cache, with its name.
+    pub fn statistics(&self) -> [(&'static str, CacheStatistics); 3] {
+        [
+            ("users", self.users.statistics()),
+            ("names", self.names.statistics()),
+            ("members", self.members.statistics()),
+        ]
+    }
+
     /// A profile has changed.
     pub fn profile_changed(&self, user: UserId) {
         self.users.forget(&user);

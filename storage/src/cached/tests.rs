@@ -127,6 +127,11 @@ fn profiles_are_read_once_and_again_when_they_changed() {
         (names(users), asked),
         (vec!["cat".to_owned(), "ann".to_owned()], 0)
     );
+    let [("users", numbers), ..] = world.cache.statistics() else {
+        panic!("the caches have other names")
+    };
+    // The absent user was known to be absent the second time.
+    assert_eq!((numbers.hits, numbers.misses, numbers.entries), (3, 3, 3));
     // In part from memory, in the order asked.
     let ids = [UserId(2), UserId(1)];
     let (users, asked) = world.asks(|reader| reader.users(&ids).unwrap());

@@ -25,6 +25,7 @@ use crate::{
     fate::{Doom, Fate},
     past::{Generation, TokenKey},
     read::{Reader, Store},
+    status::Status,
     types::Position,
     write::{Outcome, Rules, Write, Writer},
 };
@@ -94,6 +95,10 @@ impl Store for ModelStore {
 
     fn writers_max(&self) -> usize {
         1
+    }
+
+    fn status(&self) -> Status {
+        Status::Model
     }
 
     fn writer(&self) -> Result<Box<dyn Writer>, OpenError> {

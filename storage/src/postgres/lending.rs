@@ -59,22 +59,6 @@ pub struct PostgresStatus {
     pub writing: BreakerState,
 }
 
-impl fmt::Display for PostgresStatus {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            pool,
-            statistics,
-            breaker,
-            writing,
-        } = self;
-        write!(
-            formatter,
-            "PostgreSQL: reading {breaker}, {pool}, longest wait {:.1?}; writing {writing}",
-            statistics.wait_longest
-        )
-    }
-}
-
 /// Answers queries, each on a leased connection. Shared between threads.
 pub(super) struct ReadConnections {
     guarded: Guarded<PostgresManager, Errors>,

@@ -72,6 +72,7 @@ use crate::{
     fate::{Doom, Fate},
     past::{Claim, Generation, TokenKey},
     read::{Reader, Store},
+    status::Status,
     types::Position,
     write::Writer,
 };
@@ -217,8 +218,8 @@ impl Store for PostgresStore {
         Ok(Box::new(PostgresReader::new(Arc::clone(&self.readers))))
     }
 
-    fn status(&self) -> String {
-        Self::status(self).to_string()
+    fn status(&self) -> Status {
+        Status::Postgres(Box::new(Self::status(self)))
     }
 
     /// Closes the reading connections: refuses queries from now on, and waits for those in progress, within the

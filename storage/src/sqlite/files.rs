@@ -28,7 +28,10 @@ use crate::{
 };
 
 /// Files that SQLite keeps open beside the database, and goes on writing to even if they are removed.
-const OF_LOG: [&str; 2] = ["-wal", "-shm"];
+const OF_LOG: [&str; 2] = [WAL, "-shm"];
+
+/// What the name of the write-ahead log adds to that of the database.
+pub(super) const WAL: &str = "-wal";
 
 /// Identifies a file, so that a copy of it differs. Without the device: its number changes with a reboot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

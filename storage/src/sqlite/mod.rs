@@ -63,6 +63,7 @@ use crate::{
     fate::{Doom, Fate},
     past::{Generation, TokenKey},
     read::{Reader, Store},
+    status::{SqliteStatus, Status},
     types::Position,
     write::{Rules, Writer},
 };
@@ -275,6 +276,17 @@ impl Store for SqliteStore {
             recent,
             Arc::clone(&self.files),
         )))
+    }
+
+    fn status(&self) -> Status {
+        let path = &self.options.path;
+        let mut wal = path.as_os_str().to_owned();
+        wal.push(files::WAL);
+        let bytes = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+        Status::Sqlite(SqliteStatus {
+            database_bytes: bytes(path),
+            wal_bytes: bytes(Path::new(&wal)),
+        })
     }
 
     fn close(&self) -> Result<(), OpenError> {

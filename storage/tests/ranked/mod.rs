@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use storage::{
     Changes, Claim, ClientId, CommitError, ConversationId, ConversationView, Credentials, CursorView,
     Direction, Event, EventPage, Fate, Fingerprint, Generation, Interval, MemberView, OpenError, Outcome,
-    Position, ReadError, Reader, Refused, Seq, Session, Snapshot, Store, Tail, Testimony, TokenHash,
+    Position, ReadError, Reader, Refused, Seq, Session, Snapshot, Status, Store, Tail, Testimony, TokenHash,
     TokenKey, User, UserId, Write, Writer,
 };
 
@@ -131,6 +131,10 @@ impl Store for Ranked {
 
     fn begin_past(&self, why: &str) -> Result<(), OpenError> {
         self.store.begin_past(why)
+    }
+
+    fn status(&self) -> Status {
+        self.store.status()
     }
 
     fn writers_max(&self) -> usize {

@@ -15,7 +15,7 @@ use pool::breaker::BreakerState;
 use pool::guarded::{CallSettings, Guarded, Judge, Trouble};
 pub(super) use pool::shared_breaker::random;
 use pool::shared_breaker::{SharedBreaker, SlowStart, Wording};
-use pool::{GetError, Init, Lease, Pool, Status};
+use pool::{GetError, Init, Lease, Pool, Statistics, Status};
 
 const WORDS: Wording = Wording {
     whom: "Redis",
@@ -29,57 +29,21 @@ pub(super) enum Repeatable {
     No,
 }
 
-/// How the connections and the breaker are.
+/// The state of the connections and of the breaker.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LinkStatus {
     /// Whether Redis is asked.
     pub breaker: BreakerState,
-    /// Connections at once, at most.
-    pub max: usize,
-    /// Connections that a call uses now.
-    pub in_use: usize,
-    /// Connections that wait for one.
-    pub idle: usize,
-    /// Calls that wait for a connection.
-    pub waiting: usize,
-    /// The longest that a call has waited for one.
-    pub wait_longest: Duration,
+    /// The connections, at this moment.
+    pub pool: Status,
+    /// Their history so far.
+    pub statistics: Statistics,
     /// Calls so far, those that were not made included.
     pub calls: u64,
     /// Calls without an answer, for whatever reason, and those whose answer was an error.
     pub unanswered: u64,
     /// Errors that Redis answered with, by kind.
     pub refused: Vec<(String, u64)>,
-}
-
-impl fmt::Display for LinkStatus {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            breaker,
-            max,
-            in_use,
-            idle,
-            waiting,
-            wait_longest,
-            calls,
-            unanswered,
-            refused,
-        } = self;
-        write!(
-            formatter,
-            "{breaker}, at most {max} connections: {in_use} in use, {idle} idle, {waiting} waiting, longest wait \
-             {wait_longest:.1?}; {unanswered} of {calls} calls unanswered"
-        )?;
-        for (index, (kind, count)) in refused.iter().enumerate() {
-            let before = if index == 0 {
-                "; answered with errors: "
-            } else {
-                ", "
-            };
-            write!(formatter, "{before}{kind} {count} times")?;
-        }
-        Ok(())
-    }
 }
 
 pub(super) struct Link {
@@ -134,15 +98,10 @@ impl Link {
     }
 
     pub(super) fn status(&self) -> LinkStatus {
-        let status = self.guarded.pool().status();
-        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
         LinkStatus {
             breaker: self.guarded.breaker(),
-            max: count(status.max),
-            in_use: count(status.leased),
-            idle: count(status.idle),
-            waiting: count(status.waiting),
-            wait_longest: self.guarded.pool().statistics().wait_longest,
+            pool: self.guarded.pool().status(),
+            statistics: self.guarded.pool().statistics(),
             calls: self.calls.load(Ordering::Relaxed),
             unanswered: self.unanswered.load(Ordering::Relaxed),
             refused: self.refusals.counts(),

@@ -85,7 +85,7 @@ fn without_a_server_nothing_is_known_and_nobody_waits_for_it() {
     nothing_is_known(&remote);
     let status = remote.status();
     assert_eq!(status.breaker, BreakerState::Open);
-    assert_eq!((status.in_use, status.idle), (0, 0));
+    assert_eq!((status.pool.leased, status.pool.idle), (0, 0));
     assert_eq!(status.calls, status.unanswered);
 }
 
