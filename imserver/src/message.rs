@@ -70,8 +70,8 @@ pub(crate) enum Effect {
     NotAuthenticated,
     /// A sync was answered. If it was the last page, the device is in step up to here.
     Synced {
-        /// What the device has now; `None` if there is more to come.
-        up_to: Option<Snapshot>,
+        /// How far that brings the device.
+        reached: Reached,
         /// The device was told to start over.
         started_over: bool,
     },
@@ -79,6 +79,15 @@ pub(crate) enum Effect {
     StartOver,
     /// The session has ended; the connection closes after the answer.
     LoggedOut,
+}
+
+/// How far a page of a sync brings a device.
+#[derive(Debug)]
+pub(crate) enum Reached {
+    /// It has this set now: everything.
+    All(Snapshot),
+    /// There is more to come: the next page begins with this token.
+    Part(Box<Bytes>),
 }
 
 /// A session that was checked.

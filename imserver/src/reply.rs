@@ -5,11 +5,11 @@
 
 use bytes::Bytes;
 use netcore::{ConnId, Permit};
-use protocol::{Encoding, RawPage, Refusal, Reply, v1::ErrorCode};
+use protocol::{RawPage, Refusal, Reply, v1::ErrorCode};
 
 use crate::{
     message::{Answer, Authenticated, Effect, PlacedAnswer, ToLoop},
-    wire::frame,
+    wire::{Format, frame},
 };
 
 /// See the module.
@@ -18,7 +18,7 @@ pub(crate) struct ReplyTo {
     permit: Option<Permit<ToLoop>>,
     conn: ConnId,
     seq: u16,
-    encoding: Encoding,
+    format: Format,
     is_event: bool,
 }
 
@@ -34,12 +34,12 @@ impl std::fmt::Debug for ReplyTo {
 
 impl ReplyTo {
     /// The obligation for request `seq` of a connection.
-    pub(crate) const fn new(permit: Permit<ToLoop>, conn: ConnId, seq: u16, encoding: Encoding) -> Self {
+    pub(crate) const fn new(permit: Permit<ToLoop>, conn: ConnId, seq: u16, format: Format) -> Self {
         Self {
             permit: Some(permit),
             conn,
             seq,
-            encoding,
+            format,
             is_event: false,
         }
     }
@@ -67,13 +67,13 @@ impl ReplyTo {
 
     /// Answers, with a consequence.
     pub(crate) fn ok_and(mut self, reply: &Reply, effect: Effect) {
-        let frame = frame::reply(reply, self.encoding, self.seq);
+        let frame = frame::reply(reply, self.format, self.seq);
         self.send(frame, effect);
     }
 
     /// Answers with a page of history, whose bodies go out as they are.
     pub(crate) fn history(mut self, page: RawPage) {
-        let frame = frame::history(page, self.encoding, self.seq);
+        let frame = frame::history(page, self.format, self.seq);
         self.send(frame, Effect::None);
     }
 
@@ -84,13 +84,13 @@ impl ReplyTo {
 
     /// Answers in a place among pushes; `None` where there is nobody to answer.
     pub(crate) fn placed(mut self, reply: &Reply) -> Option<PlacedAnswer> {
-        let frame = frame::reply(reply, self.encoding, self.seq);
+        let frame = frame::reply(reply, self.format, self.seq);
         self.place(frame)
     }
 
     /// Refuses in a place among pushes.
     pub(crate) fn placed_refusal(mut self, refusal: &Refusal) -> Option<PlacedAnswer> {
-        let frame = frame::refusal(refusal, self.encoding, self.seq);
+        let frame = frame::refusal(refusal, self.format, self.seq);
         self.place(frame)
     }
 
@@ -101,7 +101,7 @@ impl ReplyTo {
 
     /// Refuses, with a consequence.
     pub(crate) fn refuse_and(mut self, refusal: &Refusal, effect: Effect) {
-        let frame = frame::refusal(refusal, self.encoding, self.seq);
+        let frame = frame::refusal(refusal, self.format, self.seq);
         self.send(frame, effect);
     }
 
@@ -138,7 +138,7 @@ impl Drop for ReplyTo {
         if self.permit.is_some() {
             log::error!("a request was dropped without an answer");
             let refusal = Refusal::new(ErrorCode::Internal, "the server failed on this request");
-            let frame = frame::refusal(&refusal, self.encoding, self.seq);
+            let frame = frame::refusal(&refusal, self.format, self.seq);
             self.send(frame, Effect::NotAuthenticated);
         }
     }

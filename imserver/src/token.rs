@@ -19,6 +19,7 @@ const MAC_BYTES: usize = 16;
 /// Signed with what it is for, so that neither can be presented as the other.
 const SYNC_PURPOSE: &[u8] = b"imserver sync token 1";
 const PAGE_PURPOSE: &[u8] = b"imserver page mark 1";
+const TICKET_PURPOSE: &[u8] = b"imserver ticket 1";
 /// Log id, generation, last position of the prefix, end, signature.
 const SYNC_BYTES_MIN: usize = 32 + MAC_BYTES;
 /// The protocol's limit.
@@ -212,6 +213,16 @@ impl Tokens {
             .then_some(Position(position))
     }
 
+    /// Signs what a ticket says.
+    pub(crate) fn sign_ticket(&self, bytes: &mut Vec<u8>) {
+        self.sign(TICKET_PURPOSE, bytes);
+    }
+
+    /// What a ticket says, if it was signed as one.
+    pub(crate) fn checked_ticket<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.checked(TICKET_PURPOSE, bytes)
+    }
+
     fn sign(&self, purpose: &[u8], bytes: &mut Vec<u8>) {
         let mac = self.mac(purpose, bytes).finalize().into_bytes();
         bytes.extend(&mac[..MAC_BYTES]);
@@ -260,7 +271,7 @@ pub(crate) fn fingerprint(command: u16, canonical_body: &[u8]) -> Fingerprint {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -282,7 +293,7 @@ mod tests {
     }
 
     #[derive(Debug, Default)]
-    struct Told(std::sync::atomic::AtomicU64);
+    pub(crate) struct Told(std::sync::atomic::AtomicU64);
 
     impl Past for Told {
         fn told(&self, ceiling: Position) -> Generation {
@@ -291,7 +302,7 @@ mod tests {
         }
     }
 
-    fn tokens(log_id: u64, key: u8) -> (Tokens, Arc<Told>) {
+    pub(crate) fn tokens(log_id: u64, key: u8) -> (Tokens, Arc<Told>) {
         let told = Arc::new(Told::default());
         let past = Arc::clone(&told) as Arc<dyn Past>;
         let key = TokenKey([key; 32]);

@@ -91,6 +91,15 @@ macro_rules! commands {
                 match self { $($(Self::$name => $text,)* $(Self::$push => $push_text,)*)* }
             }
 
+            /// Whether it can be called by itself, without a connection that it belongs to: as `POST /v1/call/NAME`.
+            pub const fn is_callable(self) -> bool {
+                match self.kind() {
+                    None => false,
+                    // What these do, they do to their connection.
+                    Some(_) => !matches!(self, Self::Hello | Self::Ping),
+                }
+            }
+
             /// The command of a name.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name {

@@ -93,7 +93,8 @@ impl Config {
     }
 }
 
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+/// Addresses and networks, each as a text.
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     let network = |text: &String| {
         let wrong = |_| format!("{text:?} is neither an address nor a network such as 10.0.0.0/8");

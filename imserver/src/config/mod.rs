@@ -11,6 +11,7 @@ mod devices;
 mod error;
 mod flags;
 mod groups;
+mod http;
 mod limits;
 mod log;
 mod manual;
@@ -32,6 +33,7 @@ pub use devices::Devices;
 pub use error::ConfigError;
 pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore};
 pub use groups::Groups;
+pub use http::Http;
 pub use limits::Limits;
 pub use log::{Level, Log, LogFormat};
 pub use redis::{HintsBy, Redis};
@@ -51,6 +53,7 @@ sections! {
         store: StoreSettings,
         redis: Redis,
         cluster: Cluster,
+        http: Http,
         limits: Limits,
         groups: Groups,
         devices: Devices,

@@ -98,6 +98,7 @@ words! {
     SocketAddr: value => value.to_string();
     SecretUrl: value => value.to_string();
     StoreUrl: value => value.to_string();
+    Vec<String>: value => value.clone();
     Vec<Network>: value => value.iter().map(ToString::to_string).collect::<Vec<_>>();
     // Each word in the file is the variant's name in lower case.
     Failover: value => format!("{value:?}").to_lowercase();

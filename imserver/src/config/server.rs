@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use netcore::Network;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{Config, flags, section::section};
+use super::{Config, flags, limits::networks, section::section};
 
 section! {
     /// where and how to serve
@@ -12,6 +13,10 @@ section! {
         /// port 0: any free one
         #[serde(deserialize_with = "address")]
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7400));
+        /// networks of HTTP proxies that tell the addresses of their clients (Forwarded, X-Forwarded-For); for PROXY headers
+        /// see [[listen]]. With any here or there, limits apply to connections from this machine too
+        #[serde(deserialize_with = "networks")]
+        trusted_proxies: Vec<Network> = Vec::new();
         /// this node's name, shown to clients; empty: "imserver", over PostgreSQL MACHINE:PORT
         node: String = String::new();
         /// event loops; 0: one per core, at most 8

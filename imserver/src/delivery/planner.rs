@@ -11,15 +11,15 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use netcore::ConnId;
-use protocol::{ConversationClass, Encoding, Push, v1};
+use protocol::{ConversationClass, Push, v1};
 use storage::{
     ConversationId, CursorMove, Event, Interval, ReadError, Reader, Seq, Snapshot, Timestamp, UserId,
 };
 
-use super::routes::Routes;
+use super::routes::{Route, Routes};
 use crate::{
     message::{Delivery, Owed},
-    wire::frame,
+    wire::{Format, frame},
 };
 
 /// Groups whose members are kept in memory, at most.
@@ -55,18 +55,21 @@ struct Group {
     intervals: Arc<[Interval]>,
 }
 
-/// Connections of one loop, by encoding.
+/// Connections of one loop, by format.
 #[derive(Default)]
-struct Targets {
-    protobuf: Vec<ConnId>,
-    json: Vec<ConnId>,
-}
+struct Targets([Vec<ConnId>; Format::PUSHED.len()]);
 
 impl Targets {
-    fn of(&self, encoding: Encoding) -> &[ConnId] {
-        match encoding {
-            Encoding::Protobuf => &self.protobuf,
-            Encoding::Json => &self.json,
+    fn of(&self, format: Format) -> &[ConnId] {
+        let of_format = format.pushed_index().and_then(|index| self.0.get(index));
+        of_format.map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, route: &Route) {
+        if let Some(index) = route.format.pushed_index()
+            && let Some(of_format) = self.0.get_mut(index)
+        {
+            of_format.push(route.conn);
         }
     }
 }
@@ -134,7 +137,7 @@ impl Planner {
         let owed = Owed::Head(event.conversation, event.seq);
         let epoch = self.epoch;
         self.targets
-            .add(owed, out, |encoding| frame::event(event, epoch, encoding, now));
+            .add(owed, out, |format| frame::event(event, epoch, format, now));
         Ok(())
     }
 
@@ -160,7 +163,7 @@ impl Planner {
             });
             self.targets.aim(&self.routes, users.iter().copied());
             self.targets
-                .add(Owed::Cursor(*moved), out, |encoding| frame::push(&push, encoding));
+                .add(Owed::Cursor(*moved), out, |format| frame::push(&push, format));
         }
         Ok(())
     }
@@ -264,7 +267,7 @@ fn seeing(intervals: &[Interval], seq: Seq) -> impl Iterator<Item = UserId> {
     intervals.iter().filter(sees).map(|interval| interval.user)
 }
 
-/// Connections of each loop, by encoding.
+/// Connections of each loop, by format.
 struct LoopTargets(Vec<Targets>);
 
 impl LoopTargets {
@@ -274,15 +277,14 @@ impl LoopTargets {
 
     fn clear(&mut self) {
         for target in &mut self.0 {
-            target.protobuf.clear();
-            target.json.clear();
+            target.0.iter_mut().for_each(Vec::clear);
         }
     }
 
     fn leave_out(&mut self, conn: Option<ConnId>) {
         let Some(conn) = conn else { return };
         if let Some(targets) = self.0.get_mut(conn.loop_id().index()) {
-            for to in [&mut targets.protobuf, &mut targets.json] {
+            for to in &mut targets.0 {
                 if let Some(index) = to.iter().position(|other| *other == conn) {
                     to.remove(index);
                 }
@@ -296,24 +298,21 @@ impl LoopTargets {
         for user in users {
             routes.of(user, |route| {
                 if let Some(target) = self.0.get_mut(route.conn.loop_id().index()) {
-                    match route.encoding {
-                        Encoding::Protobuf => target.protobuf.push(route.conn),
-                        Encoding::Json => target.json.push(route.conn),
-                    }
+                    target.add(route);
                 }
             });
         }
     }
 
-    /// Encodes a frame at most once per encoding, and adds it for each loop that has receivers.
-    fn add(&self, owed: Owed, out: &mut [Delivery], encode: impl Fn(Encoding) -> Bytes) {
-        for encoding in [Encoding::Protobuf, Encoding::Json] {
-            let receivers = self.0.iter().map(|targets| targets.of(encoding)).zip(&mut *out);
+    /// Writes a frame at most once in each format, and adds it for each loop that has receivers.
+    fn add(&self, owed: Owed, out: &mut [Delivery], write: impl Fn(Format) -> Bytes) {
+        for format in Format::PUSHED {
+            let receivers = self.0.iter().map(|targets| targets.of(format)).zip(&mut *out);
             let mut receivers = receivers.filter(|(to, _)| !to.is_empty()).peekable();
             if receivers.peek().is_none() {
                 continue;
             }
-            let frame = encode(encoding);
+            let frame = write(format);
             while let Some((to, delivery)) = receivers.next() {
                 if receivers.peek().is_none() {
                     // Not cloned: that would cost a frame for one loop an allocation.
@@ -338,6 +337,6 @@ pub(crate) fn transient(
     targets.aim(routes, users);
     targets.leave_out(except);
     let mut out: Vec<Delivery> = (0..loops).map(|_| Delivery::default()).collect();
-    targets.add(Owed::Nothing, &mut out, |encoding| frame::push(push, encoding));
+    targets.add(Owed::Nothing, &mut out, |format| frame::push(push, format));
     out
 }

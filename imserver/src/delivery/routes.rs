@@ -1,7 +1,8 @@
 //! Where each user's devices are connected on this node.
 //!
 //! The loop that owns a connection makes its route, before the device reads anything, and removes it; other threads
-//! only look routes up. A session has one route: a second connection of a session takes the place of the first.
+//! only look routes up. A session has one route for its device, and one for a stream of events: a second connection takes
+//! the place of the first of its kind, and never that of the other.
 
 use std::{
     collections::HashMap,
@@ -11,8 +12,10 @@ use std::{
 
 use netcore::ConnId;
 use parking_lot::{Mutex, RwLock};
-use protocol::{Encoding, v1::GoAwayReason};
+use protocol::v1::GoAwayReason;
 use storage::{SessionId, Timestamp, UserId};
+
+use crate::wire::Format;
 
 const SHARDS: usize = 64;
 
@@ -23,10 +26,17 @@ pub(crate) struct Route {
     pub conn: ConnId,
     /// Its session.
     pub session: SessionId,
-    /// The encoding of its frames.
-    pub encoding: Encoding,
+    /// How its frames are written.
+    pub format: Format,
     /// When the route was made, by this node's clock.
     pub since: Timestamp,
+}
+
+impl Route {
+    /// Whether it is that of a stream of events.
+    fn is_stream(&self) -> bool {
+        self.format == Format::Stream
+    }
 }
 
 /// Something that a loop must do with one of its connections.
@@ -95,7 +105,9 @@ impl Routes {
             return Err(Stale);
         }
         let routes = shard.entry(user).or_default();
-        let replaced = routes.iter().position(|other| other.session == route.session);
+        let of_its_kind =
+            |other: &Route| other.session == route.session && other.is_stream() == route.is_stream();
+        let replaced = routes.iter().position(of_its_kind);
         match replaced {
             Some(index) => {
                 let old = std::mem::replace(&mut routes[index], route);
@@ -107,16 +119,18 @@ impl Routes {
         Ok(())
     }
 
-    /// Removes a connection's route, and never the route of another connection. Returns its session, if it had one.
+    /// Removes a connection's route, and never the route of another connection. Returns its session, if that has no
+    /// route any more.
     pub(crate) fn remove(&self, user: UserId, conn: ConnId) -> Option<SessionId> {
         let mut shard = self.shard(user).write();
         let routes = shard.get_mut(&user)?;
         let index = routes.iter().position(|route| route.conn == conn)?;
         let session = routes.swap_remove(index).session;
+        let is_gone = routes.iter().all(|route| route.session != session);
         if routes.is_empty() {
             shard.remove(&user);
         }
-        Some(session)
+        is_gone.then_some(session)
     }
 
     /// Calls `each` with every route of a user.
@@ -154,7 +168,7 @@ impl Routes {
             if let Some(routes) = shard.get_mut(&user)
                 && let Some(index) = routes
                     .iter()
-                    .position(|route| route.session == session && route.since < at)
+                    .position(|route| route.session == session && !route.is_stream() && route.since < at)
             {
                 gone = Some(routes.swap_remove(index).conn);
                 if routes.is_empty() {

@@ -1,28 +1,31 @@
 //! Answers on their way to a connection, and their effects on its session.
 
-use netcore::{CloseHow, LoopCx, SendError};
+use netcore::{CloseHow, LoopCx, SendError, websocket::CloseCode};
 use protocol::{
-    Encoding, Push, Refusal, Reply,
+    Push, Refusal, Reply,
     v1::{self, ErrorCode, GoAwayReason},
 };
 use storage::TokenHash;
 
-use super::handler::{Cx, Gateway, LOW_WATER, code};
+use super::{
+    handler::{Cx, Gateway, LOW_WATER, code, say_closing},
+    http::{respond_frame, say_close},
+};
 use crate::{
     clock,
     delivery::Route,
-    message::{Answer, Authenticated, Effect},
+    message::{Answer, Authenticated, Effect, Reached},
     principal::Principal,
     reply::ReplyTo,
     service::{WorkerTask, worker::Doing},
     session::{Charge, Opens, too_many},
-    wire::{self, frame},
+    wire::{self, Format, frame},
 };
 
 impl Gateway {
     pub(super) fn pong(&self, cx: &mut Cx<'_>, seq: u16) {
         let conn = cx.conn();
-        let encoding = conn.session.encoding();
+        let format = conn.session.format();
         let token = conn
             .token(&self.complete_to)
             .map(|snapshot| self.shared.tokens.sync_token(&snapshot).into());
@@ -30,7 +33,7 @@ impl Gateway {
             sync_token: token.unwrap_or_default(),
             server_time_ms: clock::wall().0,
         };
-        send(cx, frame::reply(&Reply::Ping(pong), encoding, seq));
+        send(cx, frame::reply(&Reply::Ping(pong), format, seq));
     }
 
     pub(super) fn welcome(&self, cx: &mut Cx<'_>, seq: u16, session: Option<v1::Session>) {
@@ -53,8 +56,8 @@ impl Gateway {
             node: config.server.node.clone(),
             session,
         };
-        let encoding = cx.conn().session.encoding();
-        send(cx, frame::reply(&Reply::Hello(welcome), encoding, seq));
+        let format = cx.conn().session.format();
+        send(cx, frame::reply(&Reply::Hello(welcome), format, seq));
     }
 
     pub(super) fn answer(&mut self, cx: &mut LoopCx<'_, Self>, answer: Answer) {
@@ -72,26 +75,38 @@ impl Gateway {
         let conn = cx.conn();
         match answer.effect {
             Effect::NotAuthenticated => conn.session.not_authenticated(),
-            Effect::Synced { up_to, started_over } => {
+            Effect::Synced {
+                reached,
+                started_over,
+            } => {
                 // A flag that was set after this sync was asked stays. What the device reported while this one started
                 // it over is of before that.
                 conn.starts_over &= !started_over;
-                if let Some(snapshot) = up_to {
-                    let settled = conn.backlog.as_mut().map(|backlog| backlog.synced(&snapshot));
-                    conn.synced = Some(snapshot);
-                    match settled {
-                        Some(true) => conn.backlog = None,
-                        Some(false) => self.owed.push(answer.conn),
-                        None => {}
+                let more_from = match reached {
+                    Reached::All(snapshot) => {
+                        let settled = conn.backlog.as_mut().map(|backlog| backlog.synced(&snapshot));
+                        conn.synced = Some(snapshot);
+                        match settled {
+                            Some(true) => conn.backlog = None,
+                            Some(false) => self.owed.push(answer.conn),
+                            None => {}
+                        }
+                        None
                     }
+                    Reached::Part(token) => Some(*token),
+                };
+                if cx.conn().session.format() == Format::Stream {
+                    self.stream_synced(cx, more_from);
                 }
             }
             Effect::LoggedOut => {
-                if let Some(principal) = conn.session.principal() {
-                    let Principal { user, session } = principal;
-                    self.shared.routes.remove(user, answer.conn);
+                // A call over HTTP has no route.
+                if let Some(Principal { user, .. }) = conn.session.principal()
+                    && let Some(session) = self.shared.routes.remove(user, answer.conn)
+                {
                     self.shared.cluster.disconnected(user, session);
                 }
+                say_close(cx, CloseCode::NORMAL, "logged out");
                 cx.close(code::LOGGED_OUT, CloseHow::Flush);
                 return;
             }
@@ -105,6 +120,9 @@ impl Gateway {
 
     /// A session was checked: makes its route, then welcomes the device.
     fn authenticated(&mut self, cx: &mut Cx<'_>, seq: u16, authenticated: Authenticated) {
+        if cx.conn().session.format() == Format::Call {
+            return self.caller_known(cx, seq, authenticated);
+        }
         let Authenticated {
             principal,
             user,
@@ -131,7 +149,7 @@ impl Gateway {
         let route = Route {
             conn: id,
             session: principal.session,
-            encoding: cx.conn().session.encoding(),
+            format: cx.conn().session.format(),
             since: clock::wall(),
         };
         if self
@@ -150,7 +168,7 @@ impl Gateway {
         conn.session.answered(seq);
         conn.session.authenticated(principal, allowance);
         self.seen_since(conn, seen_at, now_us);
-        let encoding = conn.session.encoding();
+        let format = conn.session.format();
         cx.codec().set_limit(self.shared.config.limits.frame_bytes);
         let limit = self.shared.config.limits.push_queue_bytes;
         cx.set_outbound_limit(LOW_WATER.min(limit / 4), limit / 2, limit);
@@ -162,8 +180,8 @@ impl Gateway {
             epoch: self.shared.epoch,
         };
         match command {
-            Opens::Register => send(cx, frame::reply(&Reply::Register(session), encoding, seq)),
-            Opens::Login => send(cx, frame::reply(&Reply::Login(session), encoding, seq)),
+            Opens::Register => send(cx, frame::reply(&Reply::Register(session), format, seq)),
+            Opens::Login => send(cx, frame::reply(&Reply::Login(session), format, seq)),
             Opens::Hello => {
                 session.token = String::new();
                 self.welcome(cx, seq, Some(session));
@@ -173,12 +191,34 @@ impl Gateway {
         self.resume_if_possible(cx);
     }
 
-    fn check_again(&mut self, cx: &mut Cx<'_>, seq: u16, token_hash: TokenHash, token: Option<String>) {
-        let (id, encoding) = (cx.id(), cx.conn().session.encoding());
+    /// Answers a login or a registration over HTTP.
+    pub(super) fn send_session(&self, cx: &mut Cx<'_>, opens: Opens, seq: u16, known: &Authenticated) {
+        let session = v1::Session {
+            user: Some(wire::user(&known.user)),
+            session_id: known.principal.session.0,
+            token: known.token.clone().unwrap_or_default(),
+            epoch: self.shared.epoch,
+        };
+        let reply = match opens {
+            Opens::Register => Reply::Register(session),
+            Opens::Hello | Opens::Login => Reply::Login(session),
+        };
+        let format = cx.conn().session.format();
+        send(cx, frame::reply(&reply, format, seq));
+    }
+
+    pub(super) fn check_again(
+        &mut self,
+        cx: &mut Cx<'_>,
+        seq: u16,
+        token_hash: TokenHash,
+        token: Option<String>,
+    ) {
+        let (id, format) = (cx.id(), cx.conn().session.format());
         let group = self.group(cx);
         match cx.loop_cx().remote().reserve(id.loop_id()) {
             Ok(permit) => {
-                let reply = ReplyTo::new(permit, id, seq, encoding);
+                let reply = ReplyTo::new(permit, id, seq, format);
                 self.offload(
                     cx,
                     WorkerTask {
@@ -196,7 +236,7 @@ impl Gateway {
         }
     }
 
-    fn not_authenticated(&self, cx: &mut Cx<'_>, seq: u16, refusal: &Refusal) {
+    pub(super) fn not_authenticated(&self, cx: &mut Cx<'_>, seq: u16, refusal: &Refusal) {
         send_refusal(cx, refusal, seq);
         let session = &mut cx.conn().session;
         session.answered(seq);
@@ -208,6 +248,9 @@ impl Gateway {
 
 /// Sends an answer, whose place was reserved.
 pub(super) fn send(cx: &mut Cx<'_>, frame: bytes::Bytes) {
+    if cx.conn().session.format() == Format::Call {
+        return respond_frame(cx, &frame);
+    }
     if let Err(SendError::Full) = cx.send_reply(frame) {
         // Requests in flight are bounded, and so are their answers; a peer that reads none of them is gone.
         log::debug!("connection {:#x} takes no answers", cx.id().as_u64());
@@ -216,8 +259,8 @@ pub(super) fn send(cx: &mut Cx<'_>, frame: bytes::Bytes) {
 }
 
 pub(super) fn send_refusal(cx: &mut Cx<'_>, refusal: &Refusal, seq: u16) {
-    let encoding: Encoding = cx.conn().session.encoding();
-    send(cx, frame::refusal(refusal, encoding, seq));
+    let format = cx.conn().session.format();
+    send(cx, frame::refusal(refusal, format, seq));
 }
 
 pub(super) fn send_go_away(cx: &mut Cx<'_>, reason: GoAwayReason, reconnect_in_ms: u32, message: &str) {
@@ -227,14 +270,19 @@ pub(super) fn send_go_away(cx: &mut Cx<'_>, reason: GoAwayReason, reconnect_in_m
         message: message.to_owned(),
         addresses: Vec::new(),
     });
-    let encoding = cx.conn().session.encoding();
-    send(cx, frame::push(&push, encoding));
+    let format = cx.conn().session.format();
+    send(cx, frame::push(&push, format));
 }
 
 /// Closes a connection that waited only for its answers.
 pub(super) fn close_if_finished(cx: &mut Cx<'_>) {
     let conn = cx.conn();
     if conn.ending && conn.session.in_flight() == 0 {
+        if conn.session.is_draining() {
+            say_closing(cx, code::GOING_AWAY);
+        } else {
+            say_closing(cx, code::FINISHED);
+        }
         cx.close(code::FINISHED, CloseHow::Flush);
     }
 }

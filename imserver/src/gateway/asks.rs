@@ -113,7 +113,8 @@ impl Gateway {
             let limits = &self.shared.config.limits;
             let (id, held) = (cx.id(), cx.loop_cx().queued_bytes() + self.promised);
             let conn = cx.conn();
-            let encoding = conn.session.encoding();
+            let format = conn.session.format();
+            let encoding = format.encoding();
             let (None, Some(asks)) = (&conn.parked, &conn.asks) else {
                 return;
             };
@@ -148,7 +149,7 @@ impl Gateway {
                 key,
                 group,
                 doing: Doing::Ask(ask, manner),
-                reply: ReplyTo::new(permit, id, seq, encoding),
+                reply: ReplyTo::new(permit, id, seq, format),
             };
             self.offload(cx, task);
         }

@@ -1,17 +1,21 @@
 //! What a loop keeps for one connection.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use protocol::Refusal;
 use storage::Snapshot;
 
-use super::{asks::Asks, park::Parked};
+use super::{asks::Asks, http::Http, park::Parked};
 use crate::{
     delivery::Backlog,
     session::{Allowance, Session},
+    wire::Format,
 };
 
 /// One of the connections of all loops. It is counted as long as it lives.
@@ -51,6 +55,10 @@ pub(crate) struct Connection {
     pub(super) synced: Option<Snapshot>,
     /// The device has something that the store does not have: its next sync is answered as a restart.
     pub(super) starts_over: bool,
+    /// What the HTTP door keeps; `None` behind the other doors.
+    pub(super) http: Option<Box<Http>>,
+    /// Where a WebSocket comes from, if the peer is a proxy.
+    pub(super) from: Option<Box<IpAddr>>,
     /// The peer sends no more: close once everything is answered.
     pub(super) ending: bool,
     _present: Present,
@@ -68,8 +76,24 @@ impl Connection {
             backlog: None,
             synced: None,
             starts_over: false,
+            http: None,
+            from: None,
             ending: false,
             _present: present,
+        }
+    }
+
+    /// Whether the HTTP door has something under way here: nothing more is read meanwhile. A stream is under way to its
+    /// end.
+    pub(super) fn is_stream_or_calls(&self) -> bool {
+        match self.session.format() {
+            Format::Stream => true,
+            Format::Call => self.session.in_flight() > 0,
+            Format::Protobuf
+            | Format::Json
+            | Format::SocketProtobuf
+            | Format::SocketJson
+            | Format::SocketText => false,
         }
     }
 

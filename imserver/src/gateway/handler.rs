@@ -2,6 +2,7 @@
 
 use std::{
     hash::RandomState,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -11,10 +12,11 @@ use std::{
 
 use netcore::{
     CloseHow, CloseReason, ConnCx, ConnId, Eof, Flow, Handler, LoopCx, Peer, Refusal as NotAccepted,
-    WorkerPool,
+    WorkerPool, websocket::CloseCode,
 };
 use protocol::{
-    Frame, FrameCodec, FrameError, Push, Refusal,
+    Frame, FrameError, Push, Refusal,
+    text::TextError,
     v1::{self, ErrorCode, GoAwayReason},
 };
 use storage::{Snapshot, Timestamp};
@@ -22,6 +24,8 @@ use storage::{Snapshot, Timestamp};
 use super::{
     answers::{close_if_finished, send, send_go_away, send_refusal},
     connection::{Connection, Present},
+    door::{self, Door, DoorError, Incoming},
+    http::{Tickets, respond_refused, say_close},
     park::Waiting,
 };
 use crate::{
@@ -35,7 +39,7 @@ use crate::{
     service::WorkerTask,
     session::{Allowance, Allowances, Rules, Verdict},
     token::Tokens,
-    wire::frame,
+    wire::{Format, frame},
 };
 
 /// Close codes of this application, for logs.
@@ -85,6 +89,8 @@ pub(crate) struct Shared {
     pub connections_present: Arc<AtomicUsize>,
     /// Connections of one address at a time.
     pub connections_per_address: usize,
+    /// Tickets for streams of events.
+    pub tickets: Tickets,
     /// They answer queries.
     pub workers: WorkerPool<WorkerTask>,
     /// The server is going away.
@@ -112,17 +118,17 @@ pub(crate) struct Gateway {
 }
 
 pub(super) type Cx<'a> = ConnCx<'a, Gateway>;
-type Reason = CloseReason<FrameError>;
+type Reason = CloseReason<DoorError>;
 
 impl Handler for Gateway {
-    type Codec = FrameCodec;
+    type Codec = Door;
     type Conn = Connection;
     type Msg = ToLoop;
     type Task = WorkerTask;
 
-    fn on_accept(&mut self, peer: &Peer) -> Result<(FrameCodec, Connection), NotAccepted> {
+    fn on_accept(&mut self, peer: &Peer) -> Result<(Door, Connection), NotAccepted> {
         let limits = &self.shared.config.limits;
-        let address = self.allowance_of(peer);
+        let address = self.allowance_of(peer.address.ip());
         // The table holds one of the references.
         let of_address = address
             .as_ref()
@@ -144,7 +150,11 @@ impl Handler for Gateway {
             .with_retry_after_ms(TURNED_AWAY_RETRY_MS);
             conn.turned_away = Some(Box::new(refusal));
         }
-        Ok((FrameCodec::new(limits.frame_bytes_unauthenticated), conn))
+        let door = Door::new(door::Limits {
+            frame_bytes: limits.frame_bytes_unauthenticated,
+            call_bytes: limits.frame_bytes,
+        });
+        Ok((door, conn))
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_>) {
@@ -156,25 +166,25 @@ impl Handler for Gateway {
         }
     }
 
-    fn on_frame(&mut self, cx: &mut Cx<'_>, frame: Frame) -> Flow<Self> {
-        let seq = frame.seq;
-        let now_us = self.now_us(cx.now());
-        let conn = cx.conn();
-        if now_us >= conn.seen_due_us {
-            self.seen(conn, now_us);
+    fn on_frame(&mut self, cx: &mut Cx<'_>, incoming: Incoming) -> Flow<Self> {
+        let flow = match incoming {
+            Incoming::Frame(frame) => self.frame(cx, &frame),
+            other @ (Incoming::Text(_)
+            | Incoming::NoFrame(_)
+            | Incoming::Request(_)
+            | Incoming::Expectation
+            | Incoming::Ping(_)
+            | Incoming::Pong
+            | Incoming::Close(_)) => self.not_native(cx, other),
+        };
+        if let Flow::Close(code) = flow {
+            say_closing(cx, code);
         }
-        let verdict = conn.session.judge(&frame, now_us, &self.shared.rules);
-        match verdict {
-            Verdict::Pong => self.pong(cx, seq),
-            Verdict::Welcome => self.welcome(cx, seq, None),
-            Verdict::Go(request) => return self.start(cx, seq, request),
-            Verdict::Refuse(refusal) => send_refusal(cx, &refusal, seq),
-            Verdict::Close(refusal) => {
-                send_refusal(cx, &refusal, seq);
-                return Flow::Close(code::REFUSED);
-            }
-        }
-        Flow::Continue
+        flow
+    }
+
+    fn on_timer(&mut self, cx: &mut Cx<'_>, key: u32) {
+        self.stream_timer(cx, key);
     }
 
     fn on_writable(&mut self, cx: &mut Cx<'_>) {
@@ -217,8 +227,8 @@ impl Handler for Gateway {
             message: "this server is going away".to_owned(),
             addresses: self.shared.cluster.addresses_of_others(),
         };
-        let encoding = cx.conn().session.encoding();
-        send(cx, frame::push(&Push::GoAway(farewell), encoding));
+        let format = cx.conn().session.format();
+        send(cx, frame::push(&Push::GoAway(farewell), format));
         self.give_up_asking(cx);
         let conn = cx.conn();
         conn.session.drain();
@@ -246,18 +256,15 @@ impl Handler for Gateway {
     )]
     fn on_closing(&mut self, cx: &mut Cx<'_>, why: &Reason) {
         match why {
-            CloseReason::Protocol(error) => {
-                let code = match error {
-                    FrameError::TooLong { .. } => ErrorCode::FrameTooLarge,
-                    FrameError::ReservedBit { .. } => ErrorCode::Protocol,
-                };
-                send_refusal(cx, &Refusal::new(code, error.to_string()), error.seq());
-            }
+            CloseReason::Protocol(error) => say_broken(cx, error),
             CloseReason::HandshakeTimeout | CloseReason::FrameTimeout => {
                 send_refusal(cx, &Refusal::new(ErrorCode::Timeout, "this took too long"), 0);
+                say_close(cx, CloseCode::POLICY, "this took too long");
             }
             CloseReason::IdleTimeout => {
-                send_go_away(cx, GoAwayReason::Idle, 0, "nothing was heard for too long");
+                let message = "nothing was heard for too long";
+                send_go_away(cx, GoAwayReason::Idle, 0, message);
+                say_close(cx, close_code(GoAwayReason::Idle), message);
             }
             _ => {}
         }
@@ -318,9 +325,98 @@ impl Gateway {
         }
     }
 
-    /// The allowance of a peer's address; `None` if it is exempt from rates.
-    fn allowance_of(&self, peer: &Peer) -> Option<Arc<Allowance>> {
-        let Some(address) = peer.address.ip() else {
+    /// A frame came, natively or as a message of a WebSocket.
+    fn frame(&mut self, cx: &mut Cx<'_>, frame: &Frame) -> Flow<Self> {
+        let now_us = self.now_us(cx.now());
+        let conn = cx.conn();
+        if now_us >= conn.seen_due_us {
+            self.seen(conn, now_us);
+        }
+        self.judged(cx, frame)
+    }
+
+    /// Does what the session machine says to a frame.
+    pub(super) fn judged(&mut self, cx: &mut Cx<'_>, frame: &Frame) -> Flow<Self> {
+        let now_us = self.now_us(cx.now());
+        let verdict = cx.conn().session.judge(frame, now_us, &self.shared.rules);
+        self.act(cx, frame.seq, verdict)
+    }
+
+    fn act(&mut self, cx: &mut Cx<'_>, seq: u16, verdict: Verdict) -> Flow<Self> {
+        match verdict {
+            Verdict::Pong => self.pong(cx, seq),
+            Verdict::Welcome => self.welcome(cx, seq, None),
+            Verdict::Go(request) => return self.start(cx, seq, request),
+            Verdict::Refuse(refusal) => send_refusal(cx, &refusal, seq),
+            Verdict::Close(refusal) => {
+                send_refusal(cx, &refusal, seq);
+                return Flow::Close(code::REFUSED);
+            }
+        }
+        Flow::Continue
+    }
+
+    /// What comes through the other doors. Kept apart, so that a native frame passes none of it.
+    #[inline(never)]
+    fn not_native(&mut self, cx: &mut Cx<'_>, incoming: Incoming) -> Flow<Self> {
+        match incoming {
+            Incoming::Frame(frame) => self.frame(cx, &frame),
+            Incoming::Text(frame) => {
+                if let Err(refusal) = speaks_texts(cx) {
+                    send_refusal(cx, &refusal, frame.seq);
+                    return Flow::Close(code::REFUSED);
+                }
+                self.frame(cx, &frame)
+            }
+            Incoming::NoFrame(error) => {
+                if let Err(refusal) = speaks_texts(cx) {
+                    send_refusal(cx, &refusal, 0);
+                    return Flow::Close(code::REFUSED);
+                }
+                match error {
+                    TextError::UnknownCommand { ref name, seq } if seq > 0 => {
+                        let now_us = self.now_us(cx.now());
+                        let message = format!("unknown command {name:?}");
+                        let session = &mut cx.conn().session;
+                        let verdict = session.judge_unknown(&message, now_us, &self.shared.rules);
+                        self.act(cx, seq, verdict)
+                    }
+                    error @ (TextError::NoFrame { .. } | TextError::UnknownCommand { .. }) => {
+                        send_refusal(cx, &Refusal::new(ErrorCode::Protocol, error.to_string()), 0);
+                        Flow::Close(code::REFUSED)
+                    }
+                }
+            }
+            Incoming::Request(request) => self.request(cx, *request),
+            Incoming::Close(close) => {
+                say_close(cx, close.code.unwrap_or(CloseCode::NORMAL), "");
+                cx.close(code::FINISHED, CloseHow::Flush);
+                Flow::Continue
+            }
+            // The library has answered.
+            Incoming::Expectation | Incoming::Ping(_) | Incoming::Pong => Flow::Continue,
+        }
+    }
+
+    /// Where a connection, or the request on it, comes from; `None` if that is no address.
+    pub(super) fn source(cx: &mut Cx<'_>) -> Option<IpAddr> {
+        let conn = cx.conn();
+        let told = match (&conn.http, &conn.from) {
+            (Some(http), _) => http.from,
+            (None, from) => from.as_deref().copied(),
+        };
+        told.or_else(|| cx.peer().address.ip())
+    }
+
+    /// The allowance of whoever sent the request that is worked on; `None` if exempt from rates.
+    pub(super) fn allowance_of_request(&self, cx: &mut Cx<'_>) -> Option<Arc<Allowance>> {
+        let source = Self::source(cx);
+        self.allowance_of(source)
+    }
+
+    /// The allowance of an address; `None` if it is exempt from rates.
+    fn allowance_of(&self, address: Option<IpAddr>) -> Option<Arc<Allowance>> {
+        let Some(address) = address else {
             return Some(Arc::default());
         };
         let exempt = &self.shared.config.limits.exempt;
@@ -334,5 +430,62 @@ impl Gateway {
     pub(super) fn now_us(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.shared.started);
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whether the messages of a WebSocket may be texts: the first one decides.
+fn speaks_texts(cx: &mut Cx<'_>) -> Result<(), Refusal> {
+    let session = &mut cx.conn().session;
+    if session.is_new() {
+        session.set_format(Format::SocketText);
+    }
+    if session.format() == Format::SocketText {
+        return Ok(());
+    }
+    let message = "this session said hello in a binary message";
+    Err(Refusal::new(ErrorCode::Protocol, message))
+}
+
+/// Tells a client why what it sent ends the connection.
+fn say_broken(cx: &mut Cx<'_>, error: &DoorError) {
+    match error {
+        DoorError::Frame(frame) => {
+            let code = match frame {
+                FrameError::TooLong { .. } => ErrorCode::FrameTooLarge,
+                FrameError::ReservedBit { .. } => ErrorCode::Protocol,
+            };
+            send_refusal(cx, &Refusal::new(code, error.to_string()), frame.seq());
+            say_close(cx, CloseCode::POLICY, "no frame begins like this");
+        }
+        DoorError::Http(refused) => respond_refused(cx, *refused),
+        DoorError::Socket(broken) => say_close(cx, broken.close_code(), &error.to_string()),
+        DoorError::NotOneFrame => say_close(cx, CloseCode::INVALID_DATA, &error.to_string()),
+    }
+}
+
+/// Says on a WebSocket why the gateway closes it.
+pub(super) fn say_closing(cx: &mut Cx<'_>, code: u16) {
+    let (code, reason) = match code {
+        code::REFUSED => (CloseCode::POLICY, "refused: the error before this says why"),
+        code::GOING_AWAY => (CloseCode::GOING_AWAY, "this server is going away"),
+        _ => (CloseCode::NORMAL, ""),
+    };
+    say_close(cx, code, reason);
+}
+
+/// The close code of a WebSocket that ends for this reason: 1001 where coming back is right, else 4000 and the number of
+/// the reason, so that a client that sees nothing but the code knows it.
+pub(super) fn close_code(reason: GoAwayReason) -> CloseCode {
+    match reason {
+        GoAwayReason::Draining => CloseCode::GOING_AWAY,
+        GoAwayReason::Unspecified
+        | GoAwayReason::Replaced
+        | GoAwayReason::Displaced
+        | GoAwayReason::Revoked
+        | GoAwayReason::Protocol
+        | GoAwayReason::Idle => {
+            let number = u16::try_from(i32::from(reason)).unwrap_or_default();
+            CloseCode::new(4_000 + number).unwrap_or(CloseCode::GOING_AWAY)
+        }
     }
 }

@@ -6,10 +6,13 @@
 mod answers;
 mod asks;
 mod connection;
+mod door;
 mod handler;
+mod http;
 mod park;
 mod pushes;
 mod requests;
 
 pub(crate) use handler::LOW_WATER;
 pub(crate) use handler::{Gateway, Shared};
+pub(crate) use http::Tickets;

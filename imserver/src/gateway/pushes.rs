@@ -5,7 +5,8 @@ use protocol::v1::GoAwayReason;
 
 use super::{
     answers::send_go_away,
-    handler::{Cx, Gateway, code},
+    handler::{Cx, Gateway, close_code, code},
+    http::say_close,
 };
 use crate::{
     delivery::{Backlog, KickTo},
@@ -38,7 +39,13 @@ impl Gateway {
         let owes = cx.conn().backlog.is_some();
         if !owes {
             match cx.send_encoded(item.frame.clone()) {
-                Ok(_) | Err(SendError::Closing | SendError::Encode) => return,
+                Ok(_) => {
+                    if cx.conn().http.is_some() {
+                        Self::pushed_to_stream(cx);
+                    }
+                    return;
+                }
+                Err(SendError::Closing | SendError::Encode) => return,
                 Err(SendError::Full) => {}
             }
         }
@@ -60,7 +67,7 @@ impl Gateway {
             let Some(push) = conn.backlog.as_ref().and_then(|backlog| backlog.push(epoch)) else {
                 return;
             };
-            let frame = frame::push(&push, conn.session.encoding());
+            let frame = frame::push(&push, conn.session.format());
             if cx.send_encoded(frame).is_err() {
                 return;
             }
@@ -142,6 +149,7 @@ impl Gateway {
                 | GoAwayReason::Idle => "this session was ended",
             };
             send_go_away(&mut cx, reason, 0, message);
+            say_close(&mut cx, close_code(reason), message);
             cx.close(code::GOING_AWAY, CloseHow::Flush);
         }
     }

@@ -110,7 +110,7 @@ impl Gateway {
         };
         let device = Box::new(device.clone());
         let is_exempt = conn.session.is_exempt();
-        let from = cx.peer().address.ip().filter(|_| !is_exempt);
+        let from = Self::source(cx).filter(|_| !is_exempt);
         Flow::Offload(self.task(cx, Doing::Open(device, from, Box::new(request)), reply))
     }
 
@@ -120,7 +120,7 @@ impl Gateway {
         let permit = cx.loop_cx().remote().reserve(id.loop_id())?;
         let conn = cx.conn();
         let reply =
-            ReplyTo::new(permit, id, seq, conn.session.encoding()).with_event(conn.session.answer_is_event());
+            ReplyTo::new(permit, id, seq, conn.session.format()).with_event(conn.session.answer_is_event());
         if conn.session.must_wait(&self.shared.rules) {
             cx.pause_reading();
         }
@@ -143,7 +143,7 @@ impl Gateway {
         let who = conn.session.principal().map(|who| who.user);
         let is_exempt = conn.session.is_exempt();
         let groups = &self.shared.groups;
-        match (who, cx.peer().address.ip().filter(|_| !is_exempt)) {
+        match (who, Self::source(cx).filter(|_| !is_exempt)) {
             (Some(user), _) => groups.hash_one(("user", user)),
             (None, Some(address)) => groups.hash_one(("address", network(address))),
             (None, None) => groups.hash_one(("connection", cx.id().as_u64())),
@@ -225,7 +225,7 @@ impl Gateway {
     }
 
     /// Carries out a flow as netcore would for a frame that was not parked. False if the request is parked again.
-    fn went_on(&mut self, cx: &mut Cx<'_>, flow: Flow<Self>) -> bool {
+    pub(super) fn went_on(&mut self, cx: &mut Cx<'_>, flow: Flow<Self>) -> bool {
         if cx.conn().parked.is_some() {
             // It is at the end of the queue again.
             return false;
@@ -249,7 +249,8 @@ impl Gateway {
     pub(super) fn resume_if_possible(&self, cx: &mut Cx<'_>) {
         let rules = &self.shared.rules;
         let conn = cx.conn();
-        if conn.parked.is_none() && !conn.session.must_wait(rules) {
+        let is_busy = conn.session.must_wait(rules) || conn.is_stream_or_calls();
+        if conn.parked.is_none() && !is_busy {
             cx.resume_reading();
         }
     }

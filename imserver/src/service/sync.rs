@@ -8,7 +8,12 @@ use super::{
     told,
     work::{Answer, Ask, Asking, Body, ENTRIES_MAX, Failure, Size, Work, at_most},
 };
-use crate::{message::Effect, principal::Principal, token::Presented, wire};
+use crate::{
+    message::{Effect, Reached},
+    principal::Principal,
+    token::Presented,
+    wire,
+};
 
 /// Newest events that a sync brings along for one conversation, at most.
 const SYNC_PAGE_EVENTS: usize = 20;
@@ -34,16 +39,16 @@ enum Since {
 fn answer(asking: &mut Asking<'_>, who: Principal, request: &v1::SyncRequest) -> Result<Answer, Failure> {
     let since = since(asking, request)?;
     let (response, up_to) = changes(asking, who, since, request.limit)?;
-    let up_to = if response.more {
-        None
+    let reached = if response.more {
+        Reached::Part(Box::new(response.token.clone()))
     } else {
         // From here on the device is told of everything as it happens.
-        Some(up_to)
+        Reached::All(up_to)
     };
     Ok(Answer {
         body: Body::Reply(Reply::Sync(response)),
         effect: Effect::Synced {
-            up_to,
+            reached,
             started_over: asking.starts_over,
         },
         relay: None,

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use protocol::{
-    CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Encoding, Frame, Kind, Refusal, Request, VERSION,
+    CAPABILITY_ANSWER_IS_EVENT, Command, Decode, Frame, Kind, Refusal, Request, VERSION,
     limits::HELLOS_MAX,
     v1::{Device, ErrorCode},
     validate,
@@ -25,7 +25,7 @@ use super::{
     Rules,
     allowance::{Allowance, Charge},
 };
-use crate::principal::Principal;
+use crate::{principal::Principal, wire::Format};
 
 /// Unanswered requests whose numbers are kept inline. A client that waits for each answer has one.
 const IN_FLIGHT_INLINE: usize = 8;
@@ -54,7 +54,7 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Session {
     state: State,
-    encoding: Encoding,
+    format: Format,
     answer_is_event: bool,
     hellos: u8,
     draining: bool,
@@ -108,6 +108,15 @@ impl Opens {
     }
 }
 
+/// Who calls over HTTP.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    /// Somebody on this device, who logs in or registers.
+    Unknown(Box<Device>),
+    /// The owner of a session token, which is checked under this number.
+    Token(u16),
+}
+
 #[derive(Debug)]
 enum State {
     Greeting,
@@ -122,7 +131,7 @@ impl Session {
     pub(crate) fn new(address: Option<Arc<Allowance>>) -> Self {
         Self {
             state: State::Greeting,
-            encoding: Encoding::Protobuf,
+            format: Format::Protobuf,
             answer_is_event: false,
             hellos: 0,
             draining: false,
@@ -138,9 +147,43 @@ impl Session {
         self.rates.is_none()
     }
 
-    /// How its bodies are written.
-    pub(crate) const fn encoding(&self) -> Encoding {
-        self.encoding
+    /// How what is sent is written.
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// From now on what is sent goes another way.
+    pub(crate) const fn set_format(&mut self, format: Format) {
+        self.format = format;
+    }
+
+    /// A call over HTTP begins, which stands for itself, whatever was called on this connection before. `address` is
+    /// the allowance of whoever calls; `None` if no rates apply.
+    pub(crate) fn begin_call(&mut self, caller: Caller, address: Option<Arc<Allowance>>) {
+        self.rates = address.map(|address| Rates { address, user: None });
+        self.state = match caller {
+            Caller::Unknown(device) => State::Welcomed(device),
+            Caller::Token(seq) => {
+                self.in_flight.push(seq);
+                State::Resuming(Box::default())
+            }
+        };
+    }
+
+    /// A WebSocket begins: from here on it is as a new connection, from somebody with this allowance.
+    pub(crate) fn greet(&mut self, address: Option<Arc<Allowance>>) {
+        self.rates = address.map(|address| Rates { address, user: None });
+        self.state = State::Greeting;
+    }
+
+    /// Whether nobody has said hello.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.hellos == 0
+    }
+
+    /// Takes a number for a request that the server makes for this connection itself.
+    pub(crate) fn begin(&mut self, seq: u16) {
+        self.in_flight.push(seq);
     }
 
     /// The capabilities that both sides have.
@@ -198,9 +241,22 @@ impl Session {
         }
     }
 
+    /// Whether requests are refused because the server goes away, or the session ends.
+    pub(crate) const fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// From now on requests are refused.
     pub(crate) const fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// A request whose command has no number, only a name that nobody knows.
+    pub(crate) fn judge_unknown(&mut self, name: &str, now_us: u64, rules: &Rules) -> Verdict {
+        match self.charge(Charge::Request, now_us, rules) {
+            Ok(()) => self.unknown(name, now_us, rules),
+            Err(refusal) => Verdict::Refuse(refusal),
+        }
     }
 
     /// Judges a frame. After [`Verdict::Go`] the request is in flight until [`Session::answered`].
@@ -232,7 +288,7 @@ impl Session {
             return verdict;
         }
         if command == Command::Hello {
-            self.encoding = Encoding::of_hello(&frame.body);
+            self.format = self.format.greeted(&frame.body);
             self.hellos += 1;
         }
         // Before any work: a malformed request costs as much.
@@ -249,7 +305,7 @@ impl Session {
             let refusal = Refusal::new(ErrorCode::Invalid, "a ping before the hello has no body");
             return Verdict::Close(refusal);
         }
-        let request = Request::decode(command, self.encoding, frame.body.clone())
+        let request = Request::decode(command, self.format.encoding(), frame.body.clone())
             .and_then(|request| validate::request(&request, &rules.validation).map(|()| request));
         match request {
             Ok(request) => self.admit(request, frame.seq, now_us, rules),
@@ -408,7 +464,8 @@ impl Session {
         self.charge(charge, now_us, rules)
     }
 
-    fn charge(&self, charge: Charge, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
+    /// Takes from the allowance of the user, or before that is known, of the address.
+    pub(crate) fn charge(&self, charge: Charge, now_us: u64, rules: &Rules) -> Result<(), Refusal> {
         let Some(rates) = &self.rates else {
             return Ok(());
         };

@@ -8,7 +8,7 @@ mod rate;
 mod rules;
 
 pub(crate) use allowance::{Allowance, Allowances, Charge, network};
-pub(crate) use machine::{Opens, Session, Verdict, too_many};
+pub(crate) use machine::{Caller, Opens, Session, Verdict, too_many};
 pub(crate) use rules::Rules;
 
 #[cfg(test)]

@@ -303,7 +303,7 @@ fn a_hello_beyond_its_rate_is_refused_in_its_own_encoding() {
     let mut session = of_same();
     let refused = session.judge(&frame(1), 0, &rules);
     assert!(matches!(&refused, Verdict::Refuse(_)), "{refused:?}");
-    assert_eq!(session.encoding(), Encoding::Json);
+    assert_eq!(session.format().encoding(), Encoding::Json);
     // It is one of the three.
     for seq in 2..4 {
         assert!(matches!(
@@ -320,7 +320,7 @@ fn a_json_hello_chooses_json() {
     let mut session = session(At::Greeting);
     let frame = hello("").to_frame(Encoding::Json, 1);
     assert_eq!(session.judge(&frame, 0, &RULES), Verdict::Welcome);
-    assert_eq!(session.encoding(), Encoding::Json);
+    assert_eq!(session.format().encoding(), Encoding::Json);
 }
 
 #[test]

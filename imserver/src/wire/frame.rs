@@ -5,26 +5,26 @@ use prost::Message;
 use protocol::{Command, Encoding, MessageType, Push, RawPage, Refusal, Reply, protobuf_frame, v1};
 use storage::{Event, Timestamp};
 
-use super::convert;
+use super::{Format, convert};
 
 /// An answer's bytes.
-pub(crate) fn reply(reply: &Reply, encoding: Encoding, seq: u16) -> Bytes {
-    reply.to_bytes(encoding, seq)
+pub(crate) fn reply(reply: &Reply, format: Format, seq: u16) -> Bytes {
+    format.dress(reply.to_bytes(format.encoding(), seq))
 }
 
 /// The bytes of an answer that is a page of history.
-pub(crate) fn history(page: RawPage, encoding: Encoding, seq: u16) -> Bytes {
-    match encoding {
+pub(crate) fn history(page: RawPage, format: Format, seq: u16) -> Bytes {
+    match format.encoding() {
         Encoding::Json => reply(
             &Reply::History(v1::HistoryResponse {
                 page: Some(page.to_page()),
             }),
-            encoding,
+            format,
             seq,
         ),
         Encoding::Protobuf => {
             let kind = MessageType::response(Command::History.number());
-            protobuf_frame(kind, seq, &RawHistory { page: Some(page) })
+            format.dress(protobuf_frame(kind, seq, &RawHistory { page: Some(page) }))
         }
     }
 }
@@ -37,17 +37,21 @@ struct RawHistory {
 }
 
 /// A refusal's bytes.
-pub(crate) fn refusal(refusal: &Refusal, encoding: Encoding, seq: u16) -> Bytes {
-    encoding.encode_frame(MessageType::ERROR, seq, &refusal.0)
+pub(crate) fn refusal(refusal: &Refusal, format: Format, seq: u16) -> Bytes {
+    format.dress(
+        format
+            .encoding()
+            .encode_frame(MessageType::ERROR, seq, &refusal.0),
+    )
 }
 
 /// A push's bytes.
-pub(crate) fn push(push: &Push, encoding: Encoding) -> Bytes {
-    push.to_bytes(encoding)
+pub(crate) fn push(push: &Push, format: Format) -> Bytes {
+    format.dress(push.to_bytes(format.encoding()))
 }
 
 /// The push of one event.
-pub(crate) fn event(event: &Event, epoch: u64, encoding: Encoding, now: Timestamp) -> Bytes {
+pub(crate) fn event(event: &Event, epoch: u64, format: Format, now: Timestamp) -> Bytes {
     let page = RawPage {
         conversation_id: event.conversation.0,
         epoch,
@@ -56,8 +60,12 @@ pub(crate) fn event(event: &Event, epoch: u64, encoding: Encoding, now: Timestam
         events: vec![convert::raw_event(event, now)],
         head_seq: 0,
     };
-    match encoding {
-        Encoding::Protobuf => protobuf_frame(MessageType::request(Command::EventsPush.number()), 0, &page),
-        Encoding::Json => push(&Push::EventsPush(page.to_page()), Encoding::Json),
+    match format.encoding() {
+        Encoding::Protobuf => format.dress(protobuf_frame(
+            MessageType::request(Command::EventsPush.number()),
+            0,
+            &page,
+        )),
+        Encoding::Json => push(&Push::EventsPush(page.to_page()), format),
     }
 }

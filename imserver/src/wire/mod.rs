@@ -2,6 +2,8 @@
 //! the daemon's other modules, and holds no state.
 
 mod convert;
+mod format;
 pub(crate) mod frame;
 
 pub(crate) use convert::*;
+pub(crate) use format::Format;

@@ -8,10 +8,10 @@ use netcore::{
 };
 use parking_lot::Mutex;
 use protocol::{
-    Call, Encoding, Push, Reply, Request,
+    Call, Push, Reply, Request,
     v1::{self, GoAwayReason},
 };
-use storage::{Rules, SessionId, Snapshot, Timestamp, UserId};
+use storage::{Rules, SessionId, Timestamp, UserId};
 
 use super::{
     fixture::{BEGIN_MS, EPOCH, Fixture, Group},
@@ -20,8 +20,9 @@ use super::{
 use crate::{
     config::Config,
     delivery::{Kick, KickTo, Route},
-    message::Effect,
+    message::{Effect, Reached},
     principal::Principal,
+    wire::Format,
 };
 
 /// Notes the ids of connections that are opened.
@@ -62,7 +63,7 @@ pub(super) fn connect(fixture: &Fixture, sessions: &[Principal]) -> Vec<ConnId> 
         let route = Route {
             conn: *conn,
             session: who.session,
-            encoding: Encoding::Protobuf,
+            format: Format::Protobuf,
             since: Timestamp(0),
         };
         routes.insert(who.user, route, routes.revocations()).unwrap();
@@ -146,14 +147,20 @@ fn a_profile_is_another_for_everybody_once_it_was_changed() {
     assert_eq!(status(&mut group.fixture), "away");
 }
 
-fn sync(group: &mut Group, token: &Bytes, limit: u32) -> (v1::SyncResponse, Option<Snapshot>, bool) {
+fn sync(group: &mut Group, token: &Bytes, limit: u32) -> (v1::SyncResponse, Reached, bool) {
     let request = v1::SyncRequest {
         token: token.clone(),
         limit,
     };
     let answered = group.fixture.answered(group.member, request.into_request());
     match (answered.reply, answered.effect) {
-        (Reply::Sync(sync), Effect::Synced { up_to, started_over }) => (sync, up_to, started_over),
+        (
+            Reply::Sync(sync),
+            Effect::Synced {
+                reached,
+                started_over,
+            },
+        ) => (sync, reached, started_over),
         other => panic!("{other:?}"),
     }
 }
@@ -163,11 +170,12 @@ fn a_device_is_in_step_after_the_last_page_of_a_sync() {
     let mut group = Group::new();
     let another = requests::create("another", &[]);
     group.fixture.answered(group.member, another);
-    let (first, up_to, started_over) = sync(&mut group, &Bytes::new(), 1);
-    assert!(first.more && up_to.is_none() && !started_over && !first.restarted);
+    let (first, reached, started_over) = sync(&mut group, &Bytes::new(), 1);
+    assert!(first.more && !started_over && !first.restarted);
+    assert!(matches!(reached, Reached::Part(token) if *token == first.token));
     assert_eq!((first.conversations.len(), first.epoch), (1, EPOCH));
-    let (last, up_to, _) = sync(&mut group, &first.token, 100);
-    assert!(!last.more && up_to.is_some());
+    let (last, reached, _) = sync(&mut group, &first.token, 100);
+    assert!(!last.more && matches!(reached, Reached::All(_)));
     assert_eq!(last.conversations.len(), 1);
     // Nothing is new, then one message is, and comes along.
     let (none, ..) = sync(&mut group, &last.token, 100);
@@ -187,8 +195,8 @@ fn a_device_of_another_past_starts_over() {
     let mut group = Group::new();
     let (first, ..) = sync(&mut group, &Bytes::new(), 100);
     // A token of another log.
-    let (restarted, up_to, started_over) = sync(&mut group, &Bytes::from(vec![0; 64]), 100);
-    assert!(restarted.restarted && !started_over && up_to.is_some());
+    let (restarted, reached, started_over) = sync(&mut group, &Bytes::from(vec![0; 64]), 100);
+    assert!(restarted.restarted && !started_over && matches!(reached, Reached::All(_)));
     assert!(restarted.pages.is_empty());
     assert_eq!(restarted.conversations, first.conversations);
     // It has said itself that it has more than there is.

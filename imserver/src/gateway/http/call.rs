@@ -1,0 +1,252 @@
+//! Calls: one command each, as JSON. The body is the request's; what HTTP has words of its own for (who, on which
+//! device, which repetition) is put into the request here.
+
+use bytes::Bytes;
+use netcore::{Flow, http::Head};
+use protocol::{
+    Command, Encoding, Frame, Kind, MAGIC, MessageType, Refusal, Request, VERSION,
+    v1::{Device, DeviceClass, ErrorCode, Hello},
+    validate,
+};
+use serde_json::{Map, Value};
+
+use super::{CALL_SEQ, Pending};
+use crate::{
+    gateway::handler::{Cx, Gateway},
+    session::Caller,
+    token,
+};
+
+/// Bytes of a client message id.
+const CLIENT_ID_BYTES: usize = 16;
+/// The names of the field, as JSON may spell them.
+const CLIENT_ID: [&str; 2] = ["client_msg_id", "clientMsgId"];
+
+impl Gateway {
+    pub(super) fn call(&mut self, cx: &mut Cx<'_>, command: Command, head: &Head, body: Bytes) -> Flow<Self> {
+        let prepared = if command.kind() == Some(Kind::Open) {
+            with_device(&body, &self.shared.rules.validation)
+                .map(|(body, device)| (body, Some(Box::new(device))))
+        } else if command.kind() == Some(Kind::Append) {
+            with_client_id(&body, head.header("idempotency-key")).map(|body| (body, None))
+        } else {
+            Ok((body, None))
+        };
+        let (body, device) = match prepared {
+            Ok(prepared) => prepared,
+            Err(refusal) => return self.refuse_request(cx, &refusal),
+        };
+        let frame = Frame {
+            kind: MessageType::request(command.number()),
+            seq: CALL_SEQ,
+            body,
+        };
+        if let Some(device) = device {
+            let address = self.allowance_of_request(cx);
+            let session = &mut cx.conn().session;
+            session.begin_call(Caller::Unknown(device), address);
+            return self.judged(cx, &frame);
+        }
+        match Self::token_of(head) {
+            Ok(token) => self.identify(cx, token, Pending::Call(frame)),
+            Err(refusal) => self.refuse_request(cx, &refusal),
+        }
+    }
+
+    pub(super) fn unknown_command(&mut self, cx: &mut Cx<'_>, path: &str) -> Flow<Self> {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let message = match Command::from_name(name) {
+            Some(command) => format!("{} belongs to a connection, and is no call", command.name()),
+            None => "there is no such command".to_owned(),
+        };
+        self.refuse_request(cx, &Refusal::new(ErrorCode::UnknownCommand, message))
+    }
+}
+
+/// An object that is not too deep for the parser; `None` for anything else, which is refused where it is decoded.
+fn object(body: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(body).ok()
+}
+
+fn written(object: &Map<String, Value>) -> Bytes {
+    // Its keys are texts: nothing here can fail.
+    serde_json::to_vec(object).unwrap_or_default().into()
+}
+
+/// The body without the device that it may name, and that device: a script's without one.
+fn with_device(body: &Bytes, limits: &validate::Limits) -> Result<(Bytes, Device), Refusal> {
+    let mut request = object(body);
+    let Some(named) = request.as_mut().and_then(|request| request.remove("device")) else {
+        return Ok((body.clone(), script()?));
+    };
+    let device: Device = Encoding::Json.decode(named.to_string().into())?;
+    let hello = Request::Hello(Hello {
+        magic: MAGIC,
+        version_min: VERSION,
+        version_max: VERSION,
+        device: Some(device.clone()),
+        ..Hello::default()
+    });
+    validate::request(&hello, limits)?;
+    Ok((request.as_ref().map_or_else(Bytes::new, written), device))
+}
+
+/// The device of a caller that names none. Each is another one, so that no caller takes another's session.
+fn script() -> Result<Device, Refusal> {
+    let number = token::random_u63().map_err(|error| {
+        log::error!("{error}");
+        Refusal::new(ErrorCode::Unavailable, "no randomness")
+    })?;
+    Ok(Device {
+        device_id: format!("script-{number:016x}"),
+        class: DeviceClass::Script.into(),
+        name: String::new(),
+    })
+}
+
+/// The body with a client id in the form of the protocol. It may be given as the text of a UUID, or as the
+/// `Idempotency-Key` of the request; without either, the request cannot be repeated, and gets a random one.
+fn with_client_id(body: &Bytes, key: Option<&[u8]>) -> Result<Bytes, Refusal> {
+    let Some(mut request) = object(body) else {
+        return Ok(body.clone());
+    };
+    let given = CLIENT_ID.iter().find_map(|name| request.get(*name));
+    let id = match (given, key) {
+        (Some(Value::String(text)), _) if !text.is_empty() => match uuid(text) {
+            Some(id) => id,
+            // As the protocol has it, or wrong.
+            None => return Ok(body.clone()),
+        },
+        (Some(Value::String(_) | Value::Null) | None, Some(key)) => {
+            let text = std::str::from_utf8(key).unwrap_or_default().trim_matches('"');
+            uuid(text).ok_or_else(|| {
+                Refusal::invalid("client_msg_id", "Idempotency-Key is not the text of a UUID")
+            })?
+        }
+        (Some(Value::String(_) | Value::Null) | None, None) => random_id()?,
+        (Some(_), _) => return Ok(body.clone()),
+    };
+    CLIENT_ID.iter().for_each(|name| drop(request.remove(*name)));
+    request.insert(CLIENT_ID[0].to_owned(), Value::String(base64(&id)));
+    Ok(written(&request))
+}
+
+fn random_id() -> Result<[u8; CLIENT_ID_BYTES], Refusal> {
+    let mut id = [0; CLIENT_ID_BYTES];
+    getrandom::fill(&mut id).map_err(|error| {
+        log::error!("the system's random source failed: {error}");
+        Refusal::new(ErrorCode::Unavailable, "no randomness")
+    })?;
+    Ok(id)
+}
+
+/// The bytes of a UUID's text (RFC 9562): 8-4-4-4-12 hexadecimal digits.
+fn uuid(text: &str) -> Option<[u8; CLIENT_ID_BYTES]> {
+    let groups: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    if lengths != [8, 4, 4, 4, 12] {
+        return None;
+    }
+    let digits = groups.concat();
+    let (pairs, _) = digits.as_bytes().as_chunks::<2>();
+    let mut id = [0; CLIENT_ID_BYTES];
+    for (byte, [high, low]) in id.iter_mut().zip(pairs) {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?;
+    }
+    Some(id)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use protocol::{
+        Encoding,
+        v1::{DeviceClass, LoginRequest, SendRequest},
+        validate,
+    };
+
+    use super::{uuid, with_client_id, with_device};
+
+    const TEXT: &str = "0190a5c2-7b31-7c4e-9f00-0123456789ab";
+
+    fn id_of(body: Bytes) -> Vec<u8> {
+        let send: SendRequest = Encoding::Json.decode(body).expect("a send");
+        send.client_msg_id.to_vec()
+    }
+
+    #[test]
+    fn a_uuid_is_read_as_its_bytes() {
+        let id = uuid(TEXT).expect("a UUID");
+        assert_eq!((id[0], id[15]), (0x01, 0xab));
+        for wrong in [
+            "",
+            "0190a5c27b317c4e9f000123456789ab",
+            "0190a5c2-7b31-7c4e-9f00-0123456789a",
+            "0190a5c2-7b31-7c4e-9f00-0123456789ag",
+            "0190a5c-27b31-7c4e-9f00-0123456789ab",
+            "+190a5c2-7b31-7c4e-9f00-0123456789ab",
+        ] {
+            assert_eq!(uuid(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_client_id_may_be_a_uuid_or_a_key_or_absent() {
+        let expected = uuid(TEXT).expect("a UUID").to_vec();
+        for name in ["client_msg_id", "clientMsgId"] {
+            let body = format!(r#"{{"{name}":"{TEXT}","conversation_id":"7"}}"#);
+            let got = with_client_id(&body.into(), None).expect("a body");
+            assert_eq!(id_of(got), expected);
+        }
+        let body = Bytes::from_static(br#"{"conversation_id":"7"}"#);
+        for key in [TEXT.to_owned(), format!("\"{TEXT}\"")] {
+            let got = with_client_id(&body, Some(key.as_bytes())).expect("a body");
+            assert_eq!(id_of(got), expected);
+        }
+        assert!(with_client_id(&body, Some(b"again")).is_err());
+        let [one, other] = [(); 2].map(|()| id_of(with_client_id(&body, None).expect("a body")));
+        assert!(one.len() == 16 && one != other);
+    }
+
+    #[test]
+    fn a_client_id_of_the_protocol_stays() {
+        for body in [
+            &br#"{"client_msg_id":"AAECAwQFBgcICQoLDA0ODw=="}"#[..],
+            br#"{"client_msg_id":5}"#,
+            b"[]",
+            b"{",
+        ] {
+            let body = Bytes::copy_from_slice(body);
+            assert_eq!(with_client_id(&body, None).expect("as it is"), body);
+        }
+    }
+
+    #[test]
+    fn a_login_may_name_its_device() {
+        let limits = validate::Limits::default();
+        let body =
+            br#"{"name":"anna","password":"p","device":{"device_id":"phone","class":"DEVICE_CLASS_MOBILE"}}"#;
+        let (rest, device) = with_device(&Bytes::from_static(body), &limits).expect("a device");
+        assert_eq!(
+            (device.device_id.as_str(), device.class()),
+            ("phone", DeviceClass::Mobile)
+        );
+        let login: LoginRequest = Encoding::Json.decode(rest).expect("a login");
+        assert_eq!((login.name.as_str(), login.password.as_str()), ("anna", "p"));
+
+        let body = Bytes::from_static(br#"{"name":"anna"}"#);
+        let [one, other] = [(); 2].map(|()| with_device(&body, &limits).expect("a script"));
+        assert_eq!((one.0, one.1.class()), (body, DeviceClass::Script));
+        assert_ne!(one.1.device_id, other.1.device_id);
+
+        let bad = Bytes::from_static(br#"{"device":{"device_id":"a b"}}"#);
+        let refusal = with_device(&bad, &limits).expect_err("a blank");
+        assert_eq!(refusal.0.field, "device.device_id");
+    }
+}

@@ -1,0 +1,109 @@
+//! What is there for anybody: the pages, what probes ask, and the description of the calls. It must never tell anything
+//! of a user.
+
+use std::sync::atomic::Ordering;
+
+use netcore::{
+    Flow,
+    http::{Head, Status, field},
+};
+
+use super::answer::{Content, respond, respond_json};
+use crate::gateway::handler::{Cx, Gateway};
+
+/// One of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Page {
+    /// The process turns.
+    Health,
+    /// It can serve.
+    Ready,
+    /// A file that was built in.
+    File(&'static File),
+}
+
+/// A file that was built in.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct File {
+    path: &'static str,
+    content_type: &'static str,
+    /// As it is.
+    plain: &'static [u8],
+    /// The same in gzip; empty if that saves nothing.
+    gzip: &'static [u8],
+    /// Names the contents.
+    etag: &'static str,
+}
+
+include!(concat!(env!("OUT_DIR"), "/files.rs"));
+
+/// What the pages may do: nothing from elsewhere, no script within a page, no frame around it.
+const POLICY: (&str, &str) = (
+    "Content-Security-Policy",
+    "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+);
+
+impl Page {
+    /// What is at a path.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        match path {
+            "/healthz" => Some(Self::Health),
+            "/readyz" => Some(Self::Ready),
+            _ => FILES.iter().find(|file| file.path == path).map(Self::File),
+        }
+    }
+}
+
+impl Gateway {
+    pub(super) fn page(&self, cx: &mut Cx<'_>, page: Page, head: &Head) -> Flow<Self> {
+        match page {
+            Page::Health => respond_json(cx, Status::OK, &[], b"{\"status\":\"ok\"}"),
+            Page::Ready => {
+                let (status, body): (_, &[u8]) = if self.shared.draining.load(Ordering::Relaxed) {
+                    (Status::SERVICE_UNAVAILABLE, b"{\"status\":\"draining\"}")
+                } else {
+                    (Status::OK, b"{\"status\":\"ok\"}")
+                };
+                respond_json(cx, status, &[], body);
+            }
+            Page::File(file) => respond_file(cx, file, head),
+        }
+        Flow::Continue
+    }
+}
+
+fn respond_file(cx: &mut Cx<'_>, file: &File, head: &Head) {
+    let is_known = head
+        .values("if-none-match")
+        .flat_map(field::list)
+        .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == file.etag.as_bytes());
+    let coding = head
+        .header("accept-encoding")
+        .and_then(|value| field::accepted_coding(value, &["gzip"]))
+        .filter(|_| !file.gzip.is_empty());
+    let mut headers = vec![
+        ("Content-Type", file.content_type),
+        // It is asked each time whether the file is another, so that an update is seen at once.
+        ("Cache-Control", "no-cache"),
+        ("ETag", file.etag),
+        ("Vary", "Accept-Encoding"),
+        POLICY,
+        ("Referrer-Policy", "no-referrer"),
+    ];
+    let (status, body) = match (is_known, coding) {
+        (true, _) => (Status::NOT_MODIFIED, &b""[..]),
+        (false, Some(coding)) => {
+            headers.push(("Content-Encoding", coding));
+            (Status::OK, file.gzip)
+        }
+        (false, None) => (Status::OK, file.plain),
+    };
+    respond(
+        cx,
+        status,
+        &Content {
+            headers: &headers,
+            body,
+        },
+    );
+}
