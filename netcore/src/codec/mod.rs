@@ -2,6 +2,8 @@
 //! Must never do I/O, read a clock, or keep bytes of its input: a codec looks at a slice of a buffer that is
 //! reused for other connections as soon as it returns.
 
+#[cfg(all(test, feature = "http"))]
+pub(crate) mod cutting;
 mod length_prefixed;
 mod lines;
 mod owned;

@@ -48,3 +48,7 @@ impl fmt::Debug for Date {
         self.as_str().fmt(formatter)
     }
 }
+
+#[cfg(test)]
+#[path = "date_tests.rs"]
+mod tests;

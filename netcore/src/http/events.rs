@@ -241,3 +241,7 @@ impl Decoder {
         Some(Event { event, data, id })
     }
 }
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

@@ -1,5 +1,6 @@
 //! Owns the values of some headers, as total functions of their bytes. Must never decide what they are worth.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The elements of a list separated by commas, without white space around them, and without the empty ones.
@@ -28,28 +29,50 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub fn bearer(value: &[u8]) -> Option<&str> {
     let (scheme, token) = value.split_at_checked(b"Bearer".len())?;
     let token = token.strip_prefix(b" ")?.trim_ascii_start();
-    let body = token.trim_suffix_bytes(b'=');
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
-    if !scheme.eq_ignore_ascii_case(b"Bearer") || body.is_empty() || !body.iter().all(allowed) {
-        return None;
-    }
-    std::str::from_utf8(token).ok()
+    let text = std::str::from_utf8(token).ok()?;
+    let body = text.trim_end_matches('=');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    let valid = scheme.eq_ignore_ascii_case(b"Bearer") && !body.is_empty() && body.bytes().all(allowed);
+    valid.then_some(text)
 }
 
-trait TrimSuffix {
-    fn trim_suffix_bytes(&self, suffix: u8) -> &Self;
+/// The value of the first parameter with this name in the query of a target, decoded: `+` is a space, and `%xx` a byte.
+/// `None` if there is none, or if it is not UTF-8 or not encoded rightly.
+///
+/// ```
+/// use netcore::http::field::parameter;
+///
+/// assert_eq!(parameter("name=a%20b+c&since=7", "name").as_deref(), Some("a b c"));
+/// assert_eq!(parameter("name=%zz", "name"), None);
+/// ```
+#[must_use]
+pub fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let value = query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    })?;
+    if !value.contains(['%', '+']) {
+        return Some(value.into());
+    }
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        decoded.push(match (first, behind) {
+            (b'+', _) => b' ',
+            (b'%', [high, low, behind @ ..]) => {
+                rest = behind;
+                nibble(*high)? << 4 | nibble(*low)?
+            }
+            (b'%', _) => return None,
+            (other, _) => *other,
+        });
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
-impl TrimSuffix for [u8] {
-    fn trim_suffix_bytes(&self, suffix: u8) -> &Self {
-        let mut rest = self;
-        while let Some((last, before)) = rest.split_last()
-            && *last == suffix
-        {
-            rest = before;
-        }
-        rest
-    }
+fn nibble(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 /// A host and perhaps a port, as `Host` and targets name them.
@@ -278,3 +301,7 @@ const fn is_name_byte(byte: u8) -> bool {
                 | b'%'
         )
 }
+
+#[cfg(test)]
+#[path = "field_tests.rs"]
+mod tests;

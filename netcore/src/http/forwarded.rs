@@ -142,3 +142,7 @@ fn address(node: &[u8]) -> Option<IpAddr> {
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
     bare.or_else(bracketed).or_else(with_port)
 }
+
+#[cfg(test)]
+#[path = "forwarded_tests.rs"]
+mod tests;

@@ -196,12 +196,13 @@ impl Layout {
     /// Understands a whole head, of which every line ends with CR LF, and before which there is no empty line.
     pub(super) fn parse(bytes: &[u8], limits: &RequestLimits) -> Result<Self, Refused> {
         let mut headers = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; HEADERS_MAX];
-        let allowed = headers.get_mut(..usize::from(limits.headers)).unwrap_or_default();
+        let count = usize::from(limits.headers).min(HEADERS_MAX);
+        let allowed = headers.get_mut(..count).unwrap_or_default();
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(bytes, allowed) {
             Ok(httparse::Status::Complete(_)) => {}
             Err(httparse::Error::TooManyHeaders) => return Err(Refused::HeadTooLarge),
-            Err(httparse::Error::Version) => return Err(Refused::Version),
+            Err(httparse::Error::Version) if names_version(bytes) => return Err(Refused::Version),
             Ok(httparse::Status::Partial) | Err(_) => return Err(Refused::Malformed),
         }
         let method = request.method.unwrap_or_default();
@@ -279,7 +280,7 @@ impl<'a> Fields<'a> {
                     }
                 }
                 14 if is("content-length") => {
-                    let length = decimal(header.value).ok_or(Refused::Length)?;
+                    let length = decimal(header.value)?;
                     set_once(&mut fields.length, length, Refused::Length)?;
                 }
                 17 if is("transfer-encoding") => {
@@ -334,6 +335,13 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Whether the first line ends with a version of HTTP, as the third of its words.
+fn names_version(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    words.next().is_some_and(|word| word.starts_with(b"HTTP/")) && words.next().is_none()
+}
+
 fn set_once<T>(field: &mut Option<T>, value: T, twice: Refused) -> Result<(), Refused> {
     match field.replace(value) {
         None => Ok(()),
@@ -341,12 +349,13 @@ fn set_once<T>(field: &mut Option<T>, value: T, twice: Refused) -> Result<(), Re
     }
 }
 
-/// Digits alone, up to 64 bits; parsing alone would also take a sign. A larger number is refused, as no body is.
-fn decimal(value: &[u8]) -> Option<u64> {
+/// Digits alone: parsing alone would also take a sign. A number beyond 64 bits is a length, too, only a large one.
+fn decimal(value: &[u8]) -> Result<u64, Refused> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
+        return Err(Refused::Length);
     }
-    std::str::from_utf8(value).ok()?.parse().ok()
+    let text = std::str::from_utf8(value).map_err(|_| Refused::Length)?;
+    text.parse().map_err(|_| Refused::BodyTooLarge)
 }
 
 /// The authority of a target in absolute form; `None` for a path, or the `*` of `OPTIONS`.

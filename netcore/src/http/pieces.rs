@@ -189,3 +189,7 @@ fn prefix(src: &[u8], bytes_max: u64) -> &[u8] {
     let bytes = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     src.get(..bytes).unwrap_or(src)
 }
+
+#[cfg(test)]
+#[path = "pieces_tests.rs"]
+mod tests;

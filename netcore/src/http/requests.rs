@@ -298,3 +298,7 @@ pub(super) fn need<F>(total: usize) -> Decoded<F> {
         total: NonZeroUsize::new(total).unwrap_or(NonZeroUsize::MIN),
     }
 }
+
+#[cfg(test)]
+#[path = "requests_tests.rs"]
+mod tests;

@@ -15,12 +15,11 @@ pub enum Body<'a> {
     Omitted(u64),
     /// This many bytes, which the caller sends behind the head. With a `Content-Length`.
     Follows(u64),
-    /// Chunks, which the caller writes with [`Chunks`] behind the head; or until the connection ends, for a client of
-    /// HTTP/1.0, which knows no chunks: then `persistence` is to be [`Persistence::Close`], and no chunks are declared.
-    Stream {
-        /// The client knows chunks: `Transfer-Encoding: chunked`.
-        chunked: bool,
-    },
+    /// Chunks, which the caller writes with [`Chunks`] behind the head. With `Transfer-Encoding: chunked`.
+    Chunked,
+    /// What the caller sends behind the head until the connection ends: for a client of HTTP/1.0, which knows no chunks.
+    /// With `Connection: close`, whatever `persistence` says.
+    UntilClose,
 }
 
 /// A response, encoded in one allocation.
@@ -54,17 +53,17 @@ pub struct Response<'a> {
     /// What becomes of the connection: what [`Head::persistence`](super::Head::persistence) says, or
     /// [`Persistence::Close`]. Nothing is said beside a status of 1xx.
     pub persistence: Persistence,
-    /// Further headers. `Content-Length`, `Transfer-Encoding`, `Connection` and `Date` are written from the other
-    /// fields; only a 101 states its own `Connection` here.
+    /// Further headers. `Content-Length` and `Transfer-Encoding` are written from the body, and refused here; `Connection`
+    /// and `Date` are written from the other fields, and only a 101 or 426 adds `Connection: Upgrade` here.
     pub headers: &'a [(&'a str, &'a str)],
     /// The body.
     pub body: Body<'a>,
 }
 
-/// A header cannot be written: its name is no token, or its value holds a control character, with which it could end
-/// and another one begin. Nothing was written.
+/// A header cannot be written: its name is no token or states how long the body is, or its value holds a control
+/// character, with which it could end and another one begin. Nothing was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the name or the value of header {index} of the response holds a character that is not allowed")]
+#[error("header {index} has a name or a value that is not allowed")]
 pub struct InvalidHeader {
     /// The position among the headers of the response.
     pub index: usize,
@@ -76,10 +75,7 @@ impl Response<'_> {
     /// # Errors
     /// A header cannot be written; `dst` is as it was.
     pub fn encode(&self, dst: &mut BytesMut) -> Result<(), InvalidHeader> {
-        let valid = |(name, value): &(&str, &str)| is_name(name) && is_value(value);
-        if let Some(index) = self.headers.iter().position(|header| !valid(header)) {
-            return Err(InvalidHeader { index });
-        }
+        check(self.headers.iter())?;
         let headers: usize = self
             .headers
             .iter()
@@ -87,7 +83,7 @@ impl Response<'_> {
             .sum();
         let body = match self.body {
             Body::Full(body) if !self.status.is_bodiless() => body,
-            Body::Full(_) | Body::Omitted(_) | Body::Follows(_) | Body::Stream { .. } => &[],
+            Body::Full(_) | Body::Omitted(_) | Body::Follows(_) | Body::Chunked | Body::UntilClose => &[],
         };
         dst.reserve(FIXED_BYTES_MAX + headers + body.len());
         dst.put_slice(b"HTTP/1.1 ");
@@ -99,7 +95,11 @@ impl Response<'_> {
             put_header(dst, "Date", date.as_str());
         }
         let interim = self.status.code() < 200;
-        match self.persistence {
+        let persistence = match self.body {
+            Body::UntilClose => Persistence::Close,
+            Body::Full(_) | Body::Omitted(_) | Body::Follows(_) | Body::Chunked => self.persistence,
+        };
+        match persistence {
             Persistence::Granted if !interim => put_header(dst, "Connection", "keep-alive"),
             Persistence::Close if !interim => put_header(dst, "Connection", "close"),
             Persistence::Implied | Persistence::Granted | Persistence::Close => {}
@@ -111,8 +111,8 @@ impl Response<'_> {
             _ if self.status.is_bodiless() => {}
             Body::Full(body) => put_length(dst, body.len() as u64),
             Body::Omitted(length) | Body::Follows(length) => put_length(dst, length),
-            Body::Stream { chunked: true } => put_header(dst, "Transfer-Encoding", "chunked"),
-            Body::Stream { chunked: false } => {}
+            Body::Chunked => put_header(dst, "Transfer-Encoding", "chunked"),
+            Body::UntilClose => {}
         }
         dst.put_slice(b"\r\n");
         dst.put_slice(body);
@@ -167,8 +167,18 @@ fn put_number(dst: &mut BytesMut, mut number: u64, base: u64) {
     dst.put_slice(digits.get(from..).unwrap_or_default());
 }
 
+fn check<'a>(mut headers: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Result<(), InvalidHeader> {
+    let valid = |(name, value): &(&str, &str)| is_name(name) && is_value(value);
+    headers
+        .position(|header| !valid(header))
+        .map_or(Ok(()), |index| Err(InvalidHeader { index }))
+}
+
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(super::field::is_token_byte)
+    let framing = ["content-length", "transfer-encoding"];
+    !name.is_empty()
+        && name.bytes().all(super::field::is_token_byte)
+        && !framing.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 fn is_value(value: &str) -> bool {
@@ -177,7 +187,7 @@ fn is_value(value: &str) -> bool {
         .all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
-/// Writes the chunks of a body whose length is not known when it begins, behind a response with [`Body::Stream`].
+/// Writes the chunks of a body whose length is not known when it begins, behind a response with [`Body::Chunked`].
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -215,10 +225,7 @@ pub(crate) fn get<'a>(
     target: &str,
     headers: impl Iterator<Item = &'a (&'a str, &'a str)> + Clone,
 ) -> Result<Bytes, InvalidHeader> {
-    let valid = |(name, value): &(&str, &str)| is_name(name) && is_value(value);
-    if let Some(index) = headers.clone().position(|header| !valid(header)) {
-        return Err(InvalidHeader { index });
-    }
+    check(headers.clone())?;
     if !target.starts_with('/') || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(InvalidHeader { index: 0 });
     }
@@ -232,3 +239,7 @@ pub(crate) fn get<'a>(
     dst.put_slice(b"\r\n");
     Ok(dst.freeze())
 }
+
+#[cfg(test)]
+#[path = "response_tests.rs"]
+mod tests;

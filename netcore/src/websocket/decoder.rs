@@ -373,3 +373,7 @@ fn need(total: usize) -> Decoded<Message> {
         total: NonZeroUsize::new(total).unwrap_or(NonZeroUsize::MIN),
     }
 }
+
+#[cfg(test)]
+#[path = "decoder_tests.rs"]
+mod tests;

@@ -264,3 +264,7 @@ impl Request<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;

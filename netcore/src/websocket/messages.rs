@@ -98,3 +98,7 @@ fn put(opcode: Opcode, payload: &[u8], dst: &mut BytesMut) {
     dst.put_slice(header.as_bytes());
     dst.put_slice(payload);
 }
+
+#[cfg(test)]
+#[path = "messages_tests.rs"]
+mod tests;
