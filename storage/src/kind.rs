@@ -59,7 +59,7 @@ kinds! {
     /// A member has another role.
     RoleChanged = 68, Role;
     /// The group has another name.
-    GroupRenamed = 69, Name;
+    GroupRenamed = 69, Settings;
     /// The group has ended.
     GroupDisbanded = 70, End;
 }
@@ -82,8 +82,8 @@ pub enum Effect {
     Leave,
     /// They have other rights.
     Role,
-    /// The group has another name.
-    Name,
+    /// The group has other [settings](crate::GroupSettings).
+    Settings,
     /// The group ends: nobody writes in it any more.
     End,
 }
@@ -116,7 +116,7 @@ impl EventKind {
             | Effect::Join
             | Effect::Leave
             | Effect::Role
-            | Effect::Name
+            | Effect::Settings
             | Effect::End => false,
         }
     }
@@ -129,7 +129,7 @@ impl EventKind {
             | Effect::Edit
             | Effect::Recall
             | Effect::Reaction
-            | Effect::Name
+            | Effect::Settings
             | Effect::End => false,
         }
     }
@@ -138,7 +138,7 @@ impl EventKind {
     pub const fn changes_group(self) -> bool {
         match self.effect() {
             Effect::Message | Effect::Edit | Effect::Recall | Effect::Reaction => false,
-            Effect::Join | Effect::Leave | Effect::Role | Effect::Name | Effect::End => true,
+            Effect::Join | Effect::Leave | Effect::Role | Effect::Settings | Effect::End => true,
         }
     }
 }
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_effect() {
-        use Effect::{Edit, End, Join, Leave, Message, Name, Reaction, Recall, Role};
+        use Effect::{Edit, End, Join, Leave, Message, Reaction, Recall, Role, Settings};
         let table = [
             (1, Message),
             (31, Message),
@@ -161,7 +161,7 @@ mod tests {
             (66, Leave),
             (67, Leave),
             (68, Role),
-            (69, Name),
+            (69, Settings),
             (70, End),
         ];
         for (number, effect) in table {

@@ -43,6 +43,7 @@ pub mod postgres;
 mod reach;
 mod read;
 mod rules;
+mod setting;
 mod shape;
 mod snapshot;
 pub mod sqlite;
@@ -62,6 +63,7 @@ pub use read::{
     Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interrupter, Interval,
     MemberView, Notice, ReactionView, Reader, RevisionView, SessionEnd, Store, Tail,
 };
+pub use setting::{GroupSetting, GroupSettings};
 pub use snapshot::Snapshot;
 pub use status::{SqliteStatus, Status};
 pub use types::{

@@ -82,7 +82,7 @@ impl Action {
                 ..LOG
             },
             Self::Leave => Reach { sender: true, ..LOG },
-            Self::SetRole { .. } | Self::Rename { .. } => LOG,
+            Self::SetRole { .. } | Self::Set { .. } => LOG,
             Self::Disband => Reach { members: true, ..LOG },
             #[cfg(any(test, feature = "conformance"))]
             Self::Pair { other, .. } => Reach {
@@ -100,6 +100,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        setting::GroupSetting,
         types::{Role, Timestamp},
         write::MessageKinds,
     };
@@ -176,7 +177,13 @@ mod tests {
                 },
                 LOG,
             ),
-            (Action::Rename { name: String::new() }, LOG),
+            (
+                Action::Set {
+                    setting: GroupSetting::Name,
+                    value: String::new(),
+                },
+                LOG,
+            ),
             (Action::Disband, Reach { members: true, ..LOG }),
             (
                 Action::Pair {

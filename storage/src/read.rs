@@ -9,6 +9,7 @@ use crate::{
     error::{OpenError, ReadError},
     fate::Fate,
     past::{Claim, Generation, Testimony, TokenKey},
+    setting::GroupSettings,
     snapshot::Snapshot,
     status::Status,
     types::{
@@ -269,8 +270,8 @@ pub struct ConversationView {
     pub id: ConversationId,
     /// Its kind.
     pub kind: ConversationKind,
-    /// Groups: its name.
-    pub name: String,
+    /// Groups: its name, and what else is set.
+    pub settings: GroupSettings,
     /// The other user of a 1:1 conversation.
     pub peer: Option<UserId>,
     /// The last seq visible to this user.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 pub use crate::kind::EventKind;
+use crate::setting::GroupSettings;
 
 macro_rules! number {
     ($($(#[$doc:meta])* $name:ident;)*) => { $(
@@ -84,8 +85,25 @@ pub struct GroupChange {
     pub users: Vec<UserId>,
     /// The new role, with `RoleChanged`.
     pub role: Option<Role>,
-    /// The name, with `GroupCreated` and `GroupRenamed`.
-    pub name: Option<String>,
+    /// The new values of settings, with `GroupCreated` and the kinds that change settings.
+    pub settings: GroupSettings,
+}
+
+impl GroupChange {
+    /// What stores keep of it beside the users and the role.
+    pub(crate) fn text(&self) -> Option<String> {
+        Some(self.settings.to_text()).filter(|text| !text.is_empty())
+    }
+
+    /// Reads what stores keep of it; otherwise what is wrong with it.
+    pub(crate) fn stored(users: Vec<UserId>, role: Option<Role>, text: Option<&str>) -> Result<Self, String> {
+        let settings = GroupSettings::of_text(text.unwrap_or_default())?;
+        Ok(Self {
+            users,
+            role,
+            settings,
+        })
+    }
 }
 
 /// One entry of a conversation's log.

@@ -8,6 +8,7 @@
 
 use crate::{
     read::ConversationView,
+    setting::GroupSettings,
     shape::Shape,
     types::{ConversationId, ConversationKind, Position, Role, Seq, Timestamp, UserId},
 };
@@ -28,7 +29,7 @@ pub(crate) struct Place {
 pub(crate) struct State {
     /// Its newest event at that moment.
     pub(crate) head: Place,
-    pub(crate) name: String,
+    pub(crate) settings: GroupSettings,
     pub(crate) member_count: u32,
     pub(crate) disbanded: bool,
 }
@@ -69,7 +70,7 @@ pub(crate) fn view(
     Some(ConversationView {
         id,
         kind: shape.kind(),
-        name: seen.name,
+        settings: seen.settings,
         peer: shape.peer_of(viewer),
         head: seen.head.seq,
         head_ordinal: seen.head.ordinal,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     error::{CommitError, Refused},
+    setting::GroupSetting,
     types::{
         ClientId, ConversationId, DeviceClass, Event, Fingerprint, Position, Role, Seq, Session, SessionId,
         Timestamp, TokenHash, User, UserId,
@@ -201,10 +202,12 @@ pub enum Action {
         /// The new role.
         role: Role,
     },
-    /// By an admin or owner. `NothingToDo` if the group has this name already.
-    Rename {
-        /// The name.
-        name: String,
+    /// By a member whose role the setting asks for. `NothingToDo` if it has this value already.
+    Set {
+        /// The setting.
+        setting: GroupSetting,
+        /// Its new value; empty takes it away.
+        value: String,
     },
     /// By an owner. Members stay members: history stays readable.
     Disband,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prost::Message;
 use protocol::{Refusal, Reply, v1};
-use storage::{Action, ConversationId, UserId};
+use storage::{Action, ConversationId, GroupSetting, UserId};
 
 use super::{
     append::Planning,
@@ -94,7 +94,10 @@ pub(super) fn rename(
 ) -> Result<Work, Refusal> {
     let bytes = rename.encode_to_vec();
     let (conversation, client_id) = (rename.conversation_id, rename.client_msg_id);
-    let action = Action::Rename { name: rename.name };
+    let action = Action::Set {
+        setting: GroupSetting::Name,
+        value: rename.name,
+    };
     planning.work::<v1::RenameGroupRequest>(who, conversation, &client_id, &bytes, action)
 }
 

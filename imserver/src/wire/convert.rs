@@ -8,7 +8,7 @@ use protocol::{
 };
 use storage::{
     ConversationKind, ConversationView, CursorView, DeviceClass, Event, EventPage, EventView, GroupChange,
-    MemberView, Refused, Role, Timestamp, User,
+    GroupSetting, MemberView, Refused, Role, Timestamp, User,
 };
 
 /// A message and its newest edit go into one page together up to this size; clients take frames of 1 MiB.
@@ -106,7 +106,7 @@ fn group_body(change: &GroupChange) -> Bytes {
         group: Some(v1::GroupChange {
             user_ids: change.users.iter().map(|user| user.0).collect(),
             role: change.role.map_or(v1::Role::Unspecified, wire_role).into(),
-            name: change.name.clone().unwrap_or_default(),
+            name: change.settings.get(GroupSetting::Name).to_owned(),
         }),
         reaction: String::new(),
     };
@@ -194,7 +194,7 @@ pub(crate) fn conversation(view: &ConversationView) -> v1::Conversation {
         head_seq: view.head.0,
         head_ordinal: view.head_ordinal,
         last_at_ms: view.last_at.0,
-        name: view.name.clone(),
+        name: view.settings.get(GroupSetting::Name).to_owned(),
         role: view.role.map_or(v1::Role::Unspecified, wire_role).into(),
         // Of two people or one it says nothing.
         member_count: if view.kind == ConversationKind::Group {

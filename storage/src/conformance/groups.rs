@@ -2,11 +2,13 @@
 
 use super::{
     cases,
-    world::{ANN, BOB, CAT, DAN, GROUP, NOBODY, OWN, PAIR, World, add, edit, group, message, recall},
+    world::{
+        ANN, BOB, CAT, DAN, GROUP, NOBODY, OWN, PAIR, World, add, edit, group, message, recall, rename, set,
+    },
 };
 use crate::{
-    Action, ConversationId, ConversationKind, EventKind, Fingerprint, GroupChange, Interval, MemberView,
-    Refused, Role, Rules, Seq, UserId,
+    Action, ConversationId, ConversationKind, EventKind, Fingerprint, GroupChange, GroupSetting,
+    GroupSettings, Interval, MemberView, Refused, Role, Rules, Seq, UserId,
 };
 
 cases![
@@ -28,6 +30,7 @@ cases![
     roles_are_given,
     a_group_keeps_an_owner,
     a_group_is_renamed,
+    every_setting_is_changed_alone,
     a_group_ends,
     who_comes_back_sees_two_stretches,
     intervals_for_the_planner,
@@ -71,7 +74,7 @@ fn a_group_begins_with_its_members(world: &mut World) {
     let expected = GroupChange {
         users: vec![ANN, BOB, CAT],
         role: None,
-        name: Some("group".to_owned()),
+        settings: GroupSettings::of(GroupSetting::Name, "group"),
     };
     assert_eq!(event.change, Some(expected));
     assert_eq!(
@@ -80,7 +83,7 @@ fn a_group_begins_with_its_members(world: &mut World) {
     );
     let view = world.view(BOB, GROUP);
     assert_eq!(
-        (view.kind, view.name.as_str()),
+        (view.kind, view.settings.get(GroupSetting::Name)),
         (ConversationKind::Group, "group")
     );
     assert_eq!(
@@ -327,18 +330,37 @@ fn a_group_keeps_an_owner(world: &mut World) {
 fn a_group_is_renamed(world: &mut World) {
     world.people();
     world.group_of(&[BOB]);
-    let name = "other".to_owned();
-    let rename = || Action::Rename { name: name.clone() };
-    world.refuse(GROUP, BOB, rename(), Refused::Forbidden);
-    let event = world.act(GROUP, ANN, rename());
+    world.refuse(GROUP, BOB, rename("other"), Refused::Forbidden);
+    let event = world.act(GROUP, ANN, rename("other"));
     assert_eq!((event.kind, event.roster), (EventKind::GroupRenamed, Seq(1)));
-    let expected = GroupChange {
-        name: Some("other".to_owned()),
-        ..GroupChange::default()
-    };
-    assert_eq!(event.change, Some(expected));
-    assert_eq!(world.view(BOB, GROUP).name, "other");
-    world.refuse(GROUP, ANN, rename(), Refused::NothingToDo);
+    assert_eq!(world.view(BOB, GROUP).settings.get(GroupSetting::Name), "other");
+}
+
+fn every_setting_is_changed_alone(world: &mut World) {
+    world.people();
+    world.group_of(&[BOB]);
+    let mut expected = world.view(BOB, GROUP).settings;
+    for setting in GroupSetting::ALL {
+        // In the log and beside it, and what a text might not bear.
+        for value in ["one", "two \"quoted\" \\ \u{0}\n", ""] {
+            let event = world.act(GROUP, ANN, set(*setting, value));
+            let settings = GroupSettings::of(*setting, value);
+            let change = GroupChange {
+                settings: settings.clone(),
+                ..GroupChange::default()
+            };
+            assert_eq!((event.kind, event.roster), (setting.kind(), Seq(1)));
+            assert_eq!(event.change.as_ref(), Some(&change));
+            let page = world.page(BOB, GROUP);
+            let listed = page.events.iter().find(|view| view.event.seq == event.seq);
+            assert_eq!(listed.and_then(|view| view.event.change.clone()), Some(change));
+            expected.change(&settings);
+            assert_eq!(world.view(BOB, GROUP).settings, expected);
+            world.refuse(GROUP, ANN, set(*setting, value), Refused::NothingToDo);
+        }
+        world.act(GROUP, ANN, set(*setting, "last"));
+        expected.change(&GroupSettings::of(*setting, "last"));
+    }
 }
 
 fn a_group_ends(world: &mut World) {
@@ -362,7 +384,7 @@ fn a_group_ends(world: &mut World) {
             user: BOB,
             role: Role::Admin,
         },
-        Action::Rename { name: String::new() },
+        rename(""),
         Action::Disband,
     ] {
         world.refuse(GROUP, ANN, action, Refused::Gone);
@@ -476,7 +498,7 @@ fn pairs_and_own_logs_are_no_groups(world: &mut World) {
             user: BOB,
             role: Role::Admin,
         },
-        Action::Rename { name: String::new() },
+        rename(""),
         Action::Disband,
     ];
     for action in &actions {

@@ -2,9 +2,9 @@
 
 use super::{
     cases,
-    world::{ANN, BOB, CAT, DAN, GROUP, World, add, cursor, react, recall},
+    world::{ANN, BOB, CAT, DAN, GROUP, World, add, cursor, react, recall, rename, set},
 };
-use crate::{Action, ConversationView, Role, Seq, Snapshot};
+use crate::{Action, ConversationView, GroupSetting, Role, Seq, Snapshot};
 
 cases![
     who_was_removed_sees_the_group_as_it_was,
@@ -27,13 +27,9 @@ fn seen_by_bob(world: &mut World) -> ConversationView {
 /// Everything about a group that can change, by others than Bob.
 fn go_on(world: &mut World) {
     world.say(GROUP, CAT, "unseen");
-    world.act(
-        GROUP,
-        ANN,
-        Action::Rename {
-            name: "plot".to_owned(),
-        },
-    );
+    for setting in GroupSetting::ALL {
+        world.act(GROUP, ANN, set(*setting, "unseen"));
+    }
     world.act(GROUP, ANN, add(&[DAN]));
     world.promote(CAT, Role::Admin);
     world.act(GROUP, CAT, Action::Leave);
@@ -48,7 +44,7 @@ fn who_was_removed_sees_the_group_as_it_was(world: &mut World) {
     let went = world.remove(ANN, BOB);
     let then = seen_by_bob(world);
     assert_eq!(
-        (then.name.as_str(), then.member_count),
+        (then.settings.get(GroupSetting::Name), then.member_count),
         ("group", 2),
         "without them"
     );
@@ -56,7 +52,10 @@ fn who_was_removed_sees_the_group_as_it_was(world: &mut World) {
     go_on(world);
     assert_eq!(seen_by_bob(world), then);
     let now = world.view(ANN, GROUP);
-    assert_eq!((now.name.as_str(), now.disbanded), ("plot", true));
+    assert_eq!(
+        (now.settings.get(GroupSetting::Name), now.disbanded),
+        ("unseen", true)
+    );
     assert_eq!(world.seqs(BOB, GROUP), [1, 2, 3]);
 }
 
@@ -81,17 +80,14 @@ fn who_comes_back_sees_what_is(world: &mut World) {
     let said = world.say(GROUP, ANN, "seen");
     world.remove(ANN, BOB);
     world.say(GROUP, ANN, "unseen");
-    world.act(
-        GROUP,
-        ANN,
-        Action::Rename {
-            name: "plot".to_owned(),
-        },
-    );
+    world.act(GROUP, ANN, rename("plot"));
     world.act(GROUP, ANN, recall(said));
     let back = world.add(ANN, BOB);
     let view = seen_by_bob(world);
-    assert_eq!((view.name.as_str(), view.member_count), ("plot", 3));
+    assert_eq!(
+        (view.settings.get(GroupSetting::Name), view.member_count),
+        ("plot", 3)
+    );
     assert_eq!((view.first, view.joined, view.roster), (Seq(1), back, back));
     assert_eq!((view.joined_ordinal, view.head_ordinal, view.unread), (2, 2, 0));
     assert_eq!(world.seqs(BOB, GROUP), [1, 2, 3, back.0]);
@@ -101,19 +97,13 @@ fn who_goes_again_sees_what_was_then(world: &mut World) {
     world.people();
     world.group_of(&[BOB, CAT]);
     world.remove(ANN, BOB);
-    world.act(
-        GROUP,
-        ANN,
-        Action::Rename {
-            name: "second".to_owned(),
-        },
-    );
+    world.act(GROUP, ANN, rename("second"));
     world.add(ANN, BOB);
     world.say(GROUP, ANN, "unread");
     world.act(GROUP, BOB, Action::Leave);
     let then = seen_by_bob(world);
     assert_eq!(
-        (then.name.as_str(), then.first, then.joined),
+        (then.settings.get(GroupSetting::Name), then.first, then.joined),
         ("second", Seq(1), Seq(4))
     );
     assert_eq!((then.unread, then.read), (0, then.head), "who leaves has read it");

@@ -149,8 +149,7 @@ fn seqs_and_ordinals_have_no_holes(world: &mut World) {
     );
     let added = world.act(GROUP, BOB, super::world::add(&[CAT]));
     assert_eq!((added.seq, added.ordinal, added.roster), (Seq(4), 1, Seq(4)));
-    let name = "renamed".to_owned();
-    let renamed = world.act(GROUP, ANN, Action::Rename { name });
+    let renamed = world.act(GROUP, ANN, super::world::rename("renamed"));
     assert_eq!((renamed.seq, renamed.roster), (Seq(5), Seq(4)));
     let last = world.act(GROUP, CAT, message("three"));
     assert_eq!((last.seq, last.ordinal, last.roster), (Seq(6), 2, Seq(4)));

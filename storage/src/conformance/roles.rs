@@ -2,7 +2,7 @@
 
 use super::{
     cases,
-    world::{ANN, GROUP, World, add, edit, message, react, recall, reply},
+    world::{ANN, GROUP, World, add, edit, message, react, recall, rename, reply},
 };
 use crate::{Action, Refused, Role, Rules, Seq, UserId};
 
@@ -62,12 +62,7 @@ fn matrix(seq: Seq) -> Vec<Row> {
         (set(OTHER, Role::Admin), owners),
         (set(SECOND_ADMIN, Role::Member), owners),
         (set(SECOND_OWNER, Role::Member), owners),
-        (
-            Action::Rename {
-                name: "new".to_owned(),
-            },
-            admins,
-        ),
+        (rename("new"), admins),
         (Action::Disband, owners),
     ]
 }

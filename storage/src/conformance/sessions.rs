@@ -61,6 +61,9 @@ fn create(world: &mut World, new: NewSession) -> Result<SessionCreated, Refused>
     }
 }
 
+/// No sessions.
+const NONE: [u64; 0] = [];
+
 /// Those that one more session displaces.
 fn displaced(world: &mut World, id: u64, class: DeviceClass, policy: DevicePolicy) -> Vec<u64> {
     let created = create(world, new(id, ANN, class, policy)).expect("a session");
@@ -147,9 +150,9 @@ fn a_device_s_session_is_replaced(world: &mut World) {
 fn the_class_is_full(world: &mut World) {
     world.people();
     let policy = DevicePolicy { mobile: 2, ..WIDE };
-    assert_eq!(displaced(world, 1, DeviceClass::Mobile, policy), []);
-    assert_eq!(displaced(world, 2, DeviceClass::Desktop, policy), []);
-    assert_eq!(displaced(world, 3, DeviceClass::Mobile, policy), []);
+    assert_eq!(displaced(world, 1, DeviceClass::Mobile, policy), NONE);
+    assert_eq!(displaced(world, 2, DeviceClass::Desktop, policy), NONE);
+    assert_eq!(displaced(world, 3, DeviceClass::Mobile, policy), NONE);
     assert_eq!(displaced(world, 4, DeviceClass::Mobile, policy), [1]);
     assert_eq!(ids(world, ANN), [2, 3, 4]);
     let one = DevicePolicy { mobile: 1, ..WIDE };
@@ -159,8 +162,8 @@ fn the_class_is_full(world: &mut World) {
 fn everything_is_full(world: &mut World) {
     world.people();
     let policy = DevicePolicy { total: 2, ..WIDE };
-    assert_eq!(displaced(world, 1, DeviceClass::Mobile, policy), []);
-    assert_eq!(displaced(world, 2, DeviceClass::Other, policy), []);
+    assert_eq!(displaced(world, 1, DeviceClass::Mobile, policy), NONE);
+    assert_eq!(displaced(world, 2, DeviceClass::Other, policy), NONE);
     assert_eq!(displaced(world, 3, DeviceClass::Web, policy), [1]);
     create(world, new(9, BOB, DeviceClass::Web, policy)).expect("a session");
     assert_eq!((ids(world, ANN), ids(world, BOB)), (vec![2, 3], vec![9]));
@@ -173,7 +176,7 @@ fn the_class_goes_first(world: &mut World) {
         (2, DeviceClass::Mobile),
         (3, DeviceClass::Web),
     ] {
-        assert_eq!(displaced(world, id, class, WIDE), []);
+        assert_eq!(displaced(world, id, class, WIDE), NONE);
     }
     let policy = DevicePolicy {
         total: 2,
@@ -197,7 +200,7 @@ fn scripts_count_for_themselves(world: &mut World) {
         (3, DeviceClass::Mobile),
         (4, DeviceClass::Script),
     ] {
-        assert_eq!(displaced(world, id, class, policy), []);
+        assert_eq!(displaced(world, id, class, policy), NONE);
     }
     assert_eq!(displaced(world, 5, DeviceClass::Script, policy), [2]);
     assert_eq!(displaced(world, 6, DeviceClass::Desktop, policy), [1]);
@@ -213,7 +216,7 @@ fn the_new_one_always_stays(world: &mut World) {
         web: 0,
         script: 0,
     };
-    assert_eq!(displaced(world, 2, DeviceClass::Web, nothing), []);
+    assert_eq!(displaced(world, 2, DeviceClass::Web, nothing), NONE);
     let mut older = new(1, ANN, DeviceClass::Web, nothing);
     older.session.last_seen_at = Timestamp(0);
     let created = create(world, older).expect("a session");
@@ -224,7 +227,7 @@ fn the_new_one_always_stays(world: &mut World) {
 fn the_least_recently_seen_goes(world: &mut World) {
     world.people();
     for id in 1..=3 {
-        assert_eq!(displaced(world, id, DeviceClass::Desktop, WIDE), []);
+        assert_eq!(displaced(world, id, DeviceClass::Desktop, WIDE), NONE);
     }
     touch(world, &[(1, 50), (2, u64::MAX), (3, 40)]);
     let policy = DevicePolicy { desktop: 2, ..WIDE };
@@ -235,7 +238,7 @@ fn the_least_recently_seen_goes(world: &mut World) {
 fn who_is_online_goes_last(world: &mut World) {
     world.people();
     for id in 1..=4 {
-        assert_eq!(displaced(world, id, DeviceClass::Desktop, WIDE), []);
+        assert_eq!(displaced(world, id, DeviceClass::Desktop, WIDE), NONE);
     }
     touch(world, &[(3, 50), (4, 40)]);
     let policy = DevicePolicy { desktop: 2, ..WIDE };

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     Action, Append, Appended, Changes, ClientId, ConversationId, ConversationView, CursorMove, Direction,
-    Event, EventPage, Fingerprint, MessageKinds, NewUser, Outcome, Position, Reader, Refused, Role, Seq,
-    Snapshot, Store, Timestamp, User, UserId, Write, Writer,
+    Event, EventPage, Fingerprint, GroupSetting, MessageKinds, NewUser, Outcome, Position, Reader, Refused,
+    Role, Seq, Snapshot, Store, Timestamp, User, UserId, Write, Writer,
 };
 
 /// The users that most cases have.
@@ -255,6 +255,17 @@ pub(super) fn add(users: &[UserId]) -> Action {
     Action::AddMembers {
         users: users.to_vec(),
     }
+}
+
+pub(super) fn set(setting: GroupSetting, value: &str) -> Action {
+    Action::Set {
+        setting,
+        value: value.to_owned(),
+    }
+}
+
+pub(super) fn rename(name: &str) -> Action {
+    set(GroupSetting::Name, name)
 }
 
 pub(super) const fn cursor(

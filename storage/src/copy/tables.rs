@@ -126,7 +126,7 @@ pub(super) const TABLES: &[Table] = &[
         what: "conversation",
         columns: &[
             number("id"),
-            text("name"),
+            text("settings"),
             column("disbanded", Kind::Flag),
             number("member_count"),
             number("head_seq"),
@@ -155,7 +155,7 @@ pub(super) const TABLES: &[Table] = &[
             number("left_ordinal"),
             column("left_position", Kind::Position),
             number("left_at"),
-            text("left_name"),
+            text("left_settings"),
             number("left_count"),
             column("newest", Kind::Flag),
         ],

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::state::{Conversation, State, Stay};
 use crate::{
     error::Refused,
+    setting::{GroupSetting, GroupSettings},
     shape::Shape,
     types::{ConversationId, Event, EventKind, GroupChange, Role, Seq, Timestamp, UserId},
     write::{Action, Append},
@@ -115,15 +116,15 @@ impl State {
             Action::RemoveMember { user } => self.remove_member(append, *user),
             Action::Leave => self.leave(append),
             Action::SetRole { user, role } => self.set_role(append, *user, *role),
-            Action::Rename { name } => {
-                let (conversation, _) = self.group_as(append, Role::Admin)?;
-                if conversation.name == *name {
+            Action::Set { setting, value } => {
+                let (conversation, _) = self.group_as(append, setting.least())?;
+                if conversation.settings_at(conversation.head()).get(*setting) == value {
                     return Err(Refused::NothingToDo);
                 }
                 Ok(Draft::group(
-                    EventKind::GroupRenamed,
+                    setting.kind(),
                     GroupChange {
-                        name: Some(name.clone()),
+                        settings: GroupSettings::of(*setting, value),
                         ..GroupChange::default()
                     },
                 ))
@@ -241,7 +242,7 @@ impl State {
             GroupChange {
                 users: users.into_iter().collect(),
                 role: None,
-                name: Some(name.to_owned()),
+                settings: GroupSettings::of(GroupSetting::Name, name),
             },
         ))
     }
@@ -342,7 +343,7 @@ fn about_user(kind: EventKind, user: UserId, role: Option<Role>) -> Draft {
         GroupChange {
             users: vec![user],
             role,
-            name: None,
+            ..GroupChange::default()
         },
     )
 }

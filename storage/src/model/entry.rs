@@ -134,9 +134,6 @@ impl Conversation {
     }
 
     fn change(&mut self, append: &Append, kind: EventKind, seq: Seq, change: GroupChange) {
-        if let Some(name) = change.name {
-            self.name = name;
-        }
         for user in change.users {
             match kind.effect() {
                 Effect::Join => {
@@ -163,7 +160,7 @@ impl Conversation {
                 | Effect::Edit
                 | Effect::Recall
                 | Effect::Reaction
-                | Effect::Name
+                | Effect::Settings
                 | Effect::End => {}
             }
         }

@@ -218,7 +218,7 @@ impl State {
         Some(ConversationView {
             id,
             kind: conversation.shape.kind(),
-            name: conversation.name_at(head.seq),
+            settings: conversation.settings_at(head.seq),
             peer: conversation.shape.peer_of(viewer),
             head: head.seq,
             head_ordinal: head.ordinal,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    setting::GroupSettings,
     shape::Shape,
     types::{
         ClientId, ConversationId, Credentials, Event, EventKind, Fingerprint, Position, Role, Seq, Session,
@@ -23,7 +24,6 @@ pub(super) struct State {
 
 pub(super) struct Conversation {
     pub(super) shape: Shape,
-    pub(super) name: String,
     pub(super) disbanded: bool,
     /// Seq n is at index n - 1. Never empty.
     pub(super) log: Vec<Entry>,
@@ -98,7 +98,6 @@ impl Conversation {
             .collect();
         Self {
             shape,
-            name: String::new(),
             disbanded: false,
             log: Vec::new(),
             requests: BTreeMap::new(),
@@ -148,12 +147,13 @@ impl Conversation {
             .take_while(move |event| event.seq <= seq)
     }
 
-    /// The name that the group had after the event of this seq.
-    pub(super) fn name_at(&self, seq: Seq) -> String {
-        let names = self
-            .up_to(seq)
-            .filter_map(|event| event.change.as_ref()?.name.clone());
-        names.last().unwrap_or_default()
+    /// The settings that the group had after the event of this seq.
+    pub(super) fn settings_at(&self, seq: Seq) -> GroupSettings {
+        let mut settings = GroupSettings::default();
+        for change in self.up_to(seq).filter_map(|event| event.change.as_ref()) {
+            settings.change(&change.settings);
+        }
+        settings
     }
 
     /// How many were members after the event of this seq.

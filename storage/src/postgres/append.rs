@@ -18,6 +18,7 @@ use super::{
 use crate::{
     error::Refused,
     rules::{self, Draft, Head, Lookup, Membership, Target},
+    setting::GroupSettings,
     types::{ConversationId, Event, EventKind, Position, Role, Seq, Timestamp, UserId},
     write::{Append, Appended},
 };
@@ -133,9 +134,9 @@ impl Lookup for Known<'_, '_> {
         )?)
     }
 
-    fn name(&mut self) -> Result<Option<String>, Stop> {
+    fn settings(&mut self) -> Result<GroupSettings, Stop> {
         let conversation = self.conversation();
-        Ok(lookup::name(self.batch.session, conversation)?)
+        Ok(lookup::settings(self.batch.session, conversation)?)
     }
 
     fn is_same(&self, kept: &str, new: &str) -> bool {
@@ -207,7 +208,7 @@ impl Lookup for Known<'_, '_> {
 fn log_event(batch: &mut Batch<'_>, append: &Append, event: &Event, reaction: &str) -> Result<(), Failure> {
     let change = event.change.as_ref();
     let label: Option<Cow<'_, str>> = match change {
-        Some(change) => change.name.as_deref().map(derive::text),
+        Some(change) => change.text().map(Cow::Owned),
         None => (!reaction.is_empty()).then(|| derive::text(reaction)),
     };
     let users: Option<Vec<i64>> = change.map(|change| change.users.iter().map(|user| sql(user.0)).collect());

@@ -188,7 +188,7 @@ fn begin_conversations(session: &mut Session, locks: &Locks) -> Result<(), Failu
     let highs: Vec<Option<i64>> = beginnings().map(|one| user(one.fixed[1])).collect();
     let checked: Vec<bool> = beginnings().map(|one| one.checked).collect();
     session.execute(
-        "INSERT INTO conversations (id, name, member_count, head_seq, head_ordinal, head_position, head_at, roster)
+        "INSERT INTO conversations (id, settings, member_count, head_seq, head_ordinal, head_position, head_at, roster)
          SELECT i.id, '', num_nonnulls(i.low, i.high), 0, 0, 0, 0, 0
          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[]) AS i (id, low, high, checked)
          WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = i.id)

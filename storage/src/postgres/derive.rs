@@ -3,10 +3,11 @@
 
 use std::borrow::Cow;
 
-use super::{erase, failure::Failure, row::sql, session::Session};
+use super::{erase, failure::Failure, lookup, row::sql, session::Session};
 use crate::{
     kind::Effect,
     page::PAST_REACTIONS_MAX,
+    setting::GroupSettings,
     shape::Shape,
     types::{Event, EventKind, GroupChange, Role, Seq},
 };
@@ -39,7 +40,7 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
         Effect::Join => add_members(session, event),
         Effect::Leave => remove_members(session, event),
         Effect::Role => set_role(session, event),
-        Effect::Name => set_name(session, event),
+        Effect::Settings => set_settings(session, event),
         Effect::End => disband(session, event),
     }
 }
@@ -153,21 +154,26 @@ fn users_of(event: &Event) -> Result<Vec<i64>, Failure> {
     Ok(users.iter().map(|user| sql(user.0)).collect())
 }
 
-fn set_name(session: &mut Session, event: &Event) -> Result<(), Failure> {
-    if let Some(name) = &change_of(event)?.name {
-        session.execute(
-            "UPDATE conversations SET name = $2 WHERE id = $1",
-            &[&sql(event.conversation.0), &text(name)],
-        )?;
-    }
+fn set_settings(session: &mut Session, event: &Event) -> Result<(), Failure> {
+    let mut settings = if event.seq == Seq(1) {
+        GroupSettings::default()
+    } else {
+        lookup::settings(session, event.conversation)?
+    };
+    settings.change(&change_of(event)?.settings);
+    session.execute(
+        "UPDATE conversations SET settings = $2 WHERE id = $1",
+        &[&sql(event.conversation.0), &settings.to_text()],
+    )?;
     Ok(())
 }
 
 fn add_members(session: &mut Session, event: &Event) -> Result<(), Failure> {
-    set_name(session, event)?;
     let users = users_of(event)?;
     let founder = (event.kind == EventKind::GroupCreated).then(|| sql(event.sender.0));
-    if founder.is_none() {
+    if founder.is_some() {
+        set_settings(session, event)?;
+    } else {
         // Their earlier intervals, if any, are no longer the newest.
         session.execute(
             concat!(
@@ -203,7 +209,8 @@ fn leave(session: &mut Session, event: &Event, users: &[i64]) -> Result<(), Fail
     let changed = session.execute(
         concat!(
             "UPDATE members SET left_seq = $3, left_ordinal = $4, left_position = $5, left_at = $6,
-                    (left_name, left_count) = (SELECT c.name, c.member_count FROM conversations c WHERE c.id = $1)
+                    (left_settings, left_count) =
+                        (SELECT c.settings, c.member_count FROM conversations c WHERE c.id = $1)
              WHERE ",
             newest_stays!("IS NULL")
         ),

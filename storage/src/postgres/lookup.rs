@@ -8,6 +8,7 @@ use super::{
 use crate::{
     page::Counts,
     rules::{Head, Membership, Target},
+    setting::GroupSettings,
     types::{
         ClientId, ConversationId, Event, Fingerprint, Role, Seq, Session as DeviceSession, User, UserId,
     },
@@ -98,13 +99,16 @@ pub(super) fn reaction_of(
     found.map(|row| get(&row, 0)).transpose()
 }
 
-/// A conversation's present name.
-pub(super) fn name(session: &mut Session, conversation: ConversationId) -> Result<Option<String>, Failure> {
+/// A group's present settings.
+pub(super) fn settings(
+    session: &mut Session,
+    conversation: ConversationId,
+) -> Result<GroupSettings, Failure> {
     let found = session.first(
-        "SELECT name FROM conversations WHERE id = $1",
+        "SELECT settings FROM conversations WHERE id = $1",
         &[&sql(conversation.0)],
     )?;
-    found.map(|row| get(&row, 0)).transpose()
+    found.map_or_else(|| Ok(GroupSettings::default()), |row| row::settings(&row, 0))
 }
 
 /// The result of the same request, if it was made before.

@@ -6,9 +6,12 @@ use postgres::{Row, types::FromSql};
 
 use super::failure::Failure;
 pub(super) use crate::numbers::{bound, limit, sql};
-use crate::types::{
-    ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role, Seq,
-    Session, SessionId, Timestamp, User, UserId,
+use crate::{
+    setting::GroupSettings,
+    types::{
+        ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role,
+        Seq, Session, SessionId, Timestamp, User, UserId,
+    },
 };
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Failure> {
@@ -59,6 +62,11 @@ pub(super) fn role_of(number: i16) -> Result<Role, Failure> {
 
 pub(super) fn role(row: &Row, column: usize) -> Result<Role, Failure> {
     role_of(get(row, column)?)
+}
+
+/// Reads a text that holds the settings of a group.
+pub(super) fn settings(row: &Row, column: usize) -> Result<GroupSettings, Failure> {
+    GroupSettings::of_text(get(row, column)?).map_err(Failure::damaged)
 }
 
 fn class(row: &Row, column: usize) -> Result<DeviceClass, Failure> {
@@ -144,15 +152,10 @@ impl StoredKind {
             return Ok((kind, None));
         }
         let users = self.users.unwrap_or_default();
-        let change = GroupChange {
-            users: users
-                .into_iter()
-                .map(|user| UserId(user.cast_unsigned()))
-                .collect(),
-            role: self.role.map(role_of).transpose()?,
-            name: self.label,
-        };
-        Ok((kind, Some(change)))
+        let users = users.into_iter().map(|user| UserId(user.cast_unsigned()));
+        let role = self.role.map(role_of).transpose()?;
+        let change = GroupChange::stored(users.collect(), role, self.label.as_deref());
+        Ok((kind, Some(change.map_err(Failure::damaged)?)))
     }
 }
 

@@ -22,11 +22,11 @@ use crate::{
 macro_rules! view_columns {
     () => {
         "c.id, coalesce(s.left_position, c.head_position) AS place,
-         c.head_seq, c.head_ordinal, c.head_position, c.head_at, c.roster, c.name, c.member_count, c.disbanded,
+         c.head_seq, c.head_ordinal, c.head_position, c.head_at, c.roster, c.settings, c.member_count, c.disbanded,
          (SELECT f.joined_seq FROM members f WHERE f.conversation = s.conversation AND f.user_id = s.user_id
           ORDER BY f.conversation, f.user_id, f.joined_seq LIMIT 1) AS first_seq,
          s.joined_seq, s.joined_ordinal, s.role,
-         s.left_seq, s.left_ordinal, s.left_position, s.left_at, s.left_name, s.left_count,
+         s.left_seq, s.left_ordinal, s.left_position, s.left_at, s.left_settings, s.left_count,
          coalesce(k.delivered, 0) AS delivered, coalesce(k.read, 0) AS read,
          coalesce(k.read_ordinal, 0) AS read_ordinal"
     };
@@ -55,7 +55,7 @@ fn view(row: &Row, first: usize, viewer: UserId) -> Result<ConversationView, Fai
             at: row::time(row, first + 5)?,
             roster: row::seq(row, first + 6)?,
         },
-        name: get(row, first + 7)?,
+        settings: row::settings(row, first + 7)?,
         member_count: members(row, first + 8)?,
         disbanded: row::flag(row, first + 9)?,
     };
@@ -91,7 +91,7 @@ fn left(row: &Row, first: usize) -> Result<Option<State>, Failure> {
     };
     Ok(Some(State {
         head,
-        name: get(row, first + 4)?,
+        settings: row::settings(row, first + 4)?,
         member_count: members(row, first + 5)?,
         // Members of a disbanded group do not leave it.
         disbanded: false,

@@ -97,7 +97,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
             Action::RemoveMember { user } => self.remove_member(*user)?,
             Action::Leave => self.leave()?,
             Action::SetRole { user, role } => self.set_role(*user, *role)?,
-            Action::Rename { name } => self.rename(name)?,
+            Action::Set { setting, value } => self.set(*setting, value)?,
             Action::Disband => self.disband()?,
             #[cfg(any(test, feature = "conformance"))]
             Action::Pair { other, body } => return self.pair(*other, body),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Draft, Head, Lookup, Membership, Stop, append::Case};
 use crate::{
     error::Refused,
+    setting::{GroupSetting, GroupSettings},
     shape::Shape,
     types::{EventKind, GroupChange, Role, UserId},
 };
@@ -39,7 +40,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         let change = GroupChange {
             users: users.into_iter().collect(),
             role: None,
-            name: Some(name.to_owned()),
+            settings: GroupSettings::of(GroupSetting::Name, name),
         };
         Ok(Draft::group(append, EventKind::GroupCreated, change))
     }
@@ -102,17 +103,16 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         Ok(self.about(EventKind::RoleChanged, user, Some(role)))
     }
 
-    pub(super) fn rename(&mut self, name: &str) -> Result<Draft<'a>, Stop<L::Failure>> {
-        self.group_as(Role::Admin)?;
-        let present = self.known.name()?;
-        if present.is_some_and(|present| self.known.is_same(&present, name)) {
+    pub(super) fn set(&mut self, setting: GroupSetting, value: &str) -> Result<Draft<'a>, Stop<L::Failure>> {
+        self.group_as(setting.least())?;
+        if self.known.settings()?.get(setting) == value {
             return Err(Refused::NothingToDo.into());
         }
         let change = GroupChange {
-            name: Some(name.to_owned()),
+            settings: GroupSettings::of(setting, value),
             ..GroupChange::default()
         };
-        Ok(Draft::group(self.append, EventKind::GroupRenamed, change))
+        Ok(Draft::group(self.append, setting.kind(), change))
     }
 
     pub(super) fn disband(&mut self) -> Result<Draft<'a>, Stop<L::Failure>> {
@@ -128,7 +128,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         let change = GroupChange {
             users: vec![user],
             role,
-            name: None,
+            ..GroupChange::default()
         };
         Draft::group(self.append, kind, change)
     }

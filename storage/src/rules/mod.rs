@@ -23,6 +23,7 @@ pub(crate) use sessions::{ended_by, make_room};
 
 use crate::{
     error::Refused,
+    setting::GroupSettings,
     types::{ConversationId, Role, Seq, Timestamp, UserId},
 };
 
@@ -90,8 +91,8 @@ pub(crate) trait Lookup {
     /// The sender's reaction to the message.
     fn reaction(&mut self, message: Seq) -> Result<Option<String>, Stop<Self::Failure>>;
 
-    /// The conversation's name.
-    fn name(&mut self) -> Result<Option<String>, Stop<Self::Failure>>;
+    /// The settings of the group.
+    fn settings(&mut self) -> Result<GroupSettings, Stop<Self::Failure>>;
 
     /// Whether both texts are equal as this store keeps them.
     fn is_same(&self, kept: &str, new: &str) -> bool {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
+    setting::GroupSetting,
     types::{ClientId, DeviceClass, EventKind, Fingerprint, Session, SessionId},
     write::{Action, Append, CursorMove, DevicePolicy, MessageKinds, NewSession, Outcome, Revoke, Rules},
 };
@@ -26,7 +27,7 @@ struct Known {
     edits: u64,
     reactions: u64,
     reaction: Option<String>,
-    name: Option<String>,
+    settings: GroupSettings,
     accounts: u64,
     roles: BTreeMap<UserId, Role>,
     left_at: Vec<Timestamp>,
@@ -53,7 +54,7 @@ impl Known {
             edits: 0,
             reactions: 0,
             reaction: None,
-            name: Some("group".to_owned()),
+            settings: GroupSettings::of(GroupSetting::Name, "group"),
             accounts: 3,
             roles: BTreeMap::from([(ANN, role), (BOB, Role::Member)]),
             left_at: Vec::new(),
@@ -91,8 +92,8 @@ impl Lookup for Known {
         Ok(self.reaction.clone())
     }
 
-    fn name(&mut self) -> Answer<Option<String>> {
-        Ok(self.name.clone())
+    fn settings(&mut self) -> Answer<GroupSettings> {
+        Ok(self.settings.clone())
     }
 
     fn all_exist(&mut self, mut users: impl Iterator<Item = UserId>) -> Answer<bool> {
@@ -310,8 +311,9 @@ fn who_may_do_what_to_a_group() {
     };
     let remove = |user| Action::RemoveMember { user };
     let set = |user, role| Action::SetRole { user, role };
-    let rename = |name: &str| Action::Rename {
-        name: name.to_owned(),
+    let rename = |name: &str| Action::Set {
+        setting: GroupSetting::Name,
+        value: name.to_owned(),
     };
     let table: &[(With, Role, Action, Result<EventKind, Refused>)] = &[
         (|_| {}, Role::Member, add(), Err(Refused::Forbidden)),

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::Refused,
     rules::{self, Draft, Head, Lookup, Membership, Target},
+    setting::GroupSettings,
     types::{ConversationId, Event, EventKind, Role, Seq, Timestamp, UserId},
     write::{Append, Appended},
 };
@@ -134,8 +135,8 @@ impl Lookup for Known<'_, '_> {
         )?)
     }
 
-    fn name(&mut self) -> Result<Option<String>, Stop> {
-        Ok(lookup::name(self.batch.connection, self.conversation())?)
+    fn settings(&mut self) -> Result<GroupSettings, Stop> {
+        Ok(lookup::settings(self.batch.connection, self.conversation())?)
     }
 
     fn all_exist(&mut self, users: impl Iterator<Item = UserId>) -> Result<bool, Stop> {

@@ -60,7 +60,7 @@ pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str
         Effect::Join => add_members(connection, event),
         Effect::Leave => remove_members(connection, event),
         Effect::Role => set_roles(connection, event),
-        Effect::Name => set_name(connection, event),
+        Effect::Settings => set_settings(connection, event),
         Effect::End => disband(connection, event),
     }
 }
@@ -91,7 +91,7 @@ fn create_conversation(connection: &Connection, event: &Event) -> Result<(), Fai
     let fixed = shape.fixed_members().count() as u64;
     let rest = Rest {
         conversation: event.conversation,
-        name: String::new(),
+        settings: String::new(),
         disbanded: false,
         member_count: fixed,
         stays: fixed,
@@ -209,17 +209,21 @@ fn change_of(event: &Event) -> Result<&GroupChange, Failure> {
     change.ok_or_else(|| Failure::damaged("a group event does not say what changed"))
 }
 
-fn set_name(connection: &Connection, event: &Event) -> Result<(), Failure> {
-    if let Some(name) = &change_of(event)?.name {
-        state::change_conversation(connection, event.conversation, |rest| rest.name.clone_from(name))?;
-    }
+fn set_settings(connection: &Connection, event: &Event) -> Result<(), Failure> {
+    let mut settings = lookup::settings(connection, event.conversation)?;
+    settings.change(&change_of(event)?.settings);
+    state::change_conversation(connection, event.conversation, |rest| {
+        rest.settings = settings.to_text();
+    })?;
     Ok(())
 }
 
 fn add_members(connection: &Connection, event: &Event) -> Result<(), Failure> {
-    set_name(connection, event)?;
     let users = &change_of(event)?.users;
     let is_new = event.kind == EventKind::GroupCreated;
+    if is_new {
+        set_settings(connection, event)?;
+    }
     for user in users {
         let before = if is_new {
             None
@@ -289,7 +293,7 @@ fn leave(connection: &Connection, event: &Event, user: UserId, then: &Rest) -> R
         ordinal: event.ordinal,
         position: event.position,
         at: event.at,
-        name: then.name.clone(),
+        settings: then.settings.clone(),
         member_count: then.member_count,
     });
     state::update_stay(connection, &stay)

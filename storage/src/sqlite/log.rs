@@ -2,6 +2,8 @@
 //! much as a row), so the newest rows may still be buffered. Call [`flush`](Log::flush) before reading the log and
 //! before the commit.
 
+use std::borrow::Cow;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -71,8 +73,8 @@ impl<'c> Log<'c> {
         };
         let change = event.change.as_ref();
         let text = match change {
-            Some(change) => change.name.as_deref(),
-            None => (!reaction.is_empty()).then_some(reaction),
+            Some(change) => change.text().map(Cow::Owned),
+            None => (!reaction.is_empty()).then_some(Cow::Borrowed(reaction)),
         };
         let mut parameters = Parameters::of(statement);
         bind_first(&mut parameters, event, &proof(event, fingerprint, reaction))?;
@@ -80,7 +82,7 @@ impl<'c> Log<'c> {
         parameters.bind(sql(event.expires_at.0))?;
         parameters.bind(change.map(|change| users_to_blob(&change.users)))?;
         parameters.bind(change.and_then(|change| change.role).map(Role::number))?;
-        parameters.bind(text)?;
+        parameters.bind(text.as_deref())?;
         parameters.bind(&event.body[..])?;
         statement.raw_execute()?;
         Ok(())

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     rules::Head,
+    setting::GroupSettings,
     types::{ClientId, ConversationId, Position, Seq, Session, User, UserId},
 };
 
@@ -76,9 +77,16 @@ pub(super) fn reaction_of(
     })
 }
 
-/// A conversation's present name.
-pub(super) fn name(connection: &Connection, conversation: ConversationId) -> Result<Option<String>, Failure> {
-    Ok(state::conversation_of(connection, conversation)?.map(|(_, rest)| rest.name))
+/// A group's present settings.
+pub(super) fn settings(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<GroupSettings, Failure> {
+    let found = state::conversation_of(connection, conversation)?;
+    found.map_or_else(
+        || Ok(GroupSettings::default()),
+        |(_, rest)| row::settings(&rest.settings),
+    )
 }
 
 /// The position of an event.

@@ -9,11 +9,14 @@ use crate::types::{Event, Position};
 /// The tables that [`derive::apply_state`] writes, with the columns that follow from events alone: heads are written
 /// behind the log.
 const TABLES: [(&str, &str); 7] = [
-    ("conversations", "id, name, disbanded, member_count, stays, sum"),
+    (
+        "conversations",
+        "id, settings, disbanded, member_count, stays, sum",
+    ),
     (
         "members",
         "conversation, user, joined_seq, joined_ordinal, role, left_seq, left_ordinal, left_position, left_at, \
-         left_name, left_count, newest, previous, sum",
+         left_settings, left_count, newest, previous, sum",
     ),
     ("group_counts", "user, groups, conversations, sum"),
     ("edits", "conversation, target, seq, position, sum"),

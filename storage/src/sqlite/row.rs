@@ -6,9 +6,12 @@ use rusqlite::{CachedStatement, Row, ToSql};
 
 use super::{failure::Failure, sum};
 pub(super) use crate::numbers::{bound, limit, sql};
-use crate::types::{
-    ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role, Seq,
-    Session, SessionId, Timestamp, TokenHash, User, UserId,
+use crate::{
+    setting::GroupSettings,
+    types::{
+        ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role,
+        Seq, Session, SessionId, Timestamp, TokenHash, User, UserId,
+    },
 };
 
 pub(super) fn number(row: &Row<'_>, column: usize) -> Result<u64, Failure> {
@@ -88,17 +91,15 @@ pub(super) fn event(row: &Row<'_>) -> Result<LogEntry, Failure> {
         .ok_or_else(|| Failure::damaged(format!("no event has the kind {kind_number}")))?;
     let text: Option<String> = row.get(14)?;
     let (change, reaction) = if kind.changes_group() {
-        let change = GroupChange {
-            users: match row.get_ref(12)?.as_blob_or_null().map_err(conversion)? {
-                Some(blob) => users_from_blob(blob)?,
-                None => Vec::new(),
-            },
-            role: match row.get::<_, Option<i64>>(13)? {
-                Some(_) => Some(role(row, 13)?),
-                None => None,
-            },
-            name: text,
+        let users = match row.get_ref(12)?.as_blob_or_null().map_err(conversion)? {
+            Some(blob) => users_from_blob(blob)?,
+            None => Vec::new(),
         };
+        let role = match row.get::<_, Option<i64>>(13)? {
+            Some(_) => Some(role(row, 13)?),
+            None => None,
+        };
+        let change = GroupChange::stored(users, role, text.as_deref()).map_err(Failure::damaged)?;
         (Some(change), String::new())
     } else {
         (None, text.unwrap_or_default())
@@ -155,6 +156,11 @@ fn proven_by(row: &Row<'_>, column: usize) -> Result<(Fingerprint, u64), Failure
 
 pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, Failure> {
     row.get_ref(column)?.as_str().map_err(conversion)
+}
+
+/// Reads a text that holds the settings of a group.
+pub(super) fn settings(text: &str) -> Result<GroupSettings, Failure> {
+    GroupSettings::of_text(text).map_err(Failure::damaged)
 }
 
 pub(super) fn blob(row: &Row<'_>, column: usize) -> Result<Bytes, Failure> {

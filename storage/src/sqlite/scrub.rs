@@ -202,9 +202,12 @@ fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
             )?;
             Ok(found == Some(event.position))
         })?,
-        Effect::Message | Effect::Recall | Effect::Reaction | Effect::Role | Effect::Name | Effect::End => {
-            true
-        }
+        Effect::Message
+        | Effect::Recall
+        | Effect::Reaction
+        | Effect::Role
+        | Effect::Settings
+        | Effect::End => true,
     };
     if whole {
         return Ok(());

@@ -85,8 +85,9 @@ pub(super) fn of_event(event: &Event, fingerprint: Fingerprint, reaction: &str) 
         .bytes(&event.body);
     if let Some(change) = &event.change {
         sum = sum.number(change.role.map_or(0, |role| 1 + role as u64));
-        sum = sum.bytes(change.name.as_deref().unwrap_or_default().as_bytes());
-        sum = sum.number(change.users.len() as u64 * 2 + u64::from(change.name.is_some()));
+        let text = change.text();
+        sum = sum.bytes(text.as_deref().unwrap_or_default().as_bytes());
+        sum = sum.number(change.users.len() as u64 * 2 + u64::from(text.is_some()));
         for user in &change.users {
             sum = sum.number(user.0);
         }
@@ -162,7 +163,7 @@ pub(super) fn of_rest(rest: &Rest) -> u64 {
     Sum::new()
         .pair(rest.conversation.0, u64::from(rest.disbanded))
         .pair(rest.member_count, rest.stays)
-        .bytes(rest.name.as_bytes())
+        .bytes(rest.settings.as_bytes())
         .finish()
 }
 
@@ -181,7 +182,7 @@ pub(super) fn of_stay(stay: &Stay) -> u64 {
             .pair(left.seq.0, left.ordinal)
             .pair(left.position.0, left.at.0)
             .number(left.member_count)
-            .bytes(left.name.as_bytes())
+            .bytes(left.settings.as_bytes())
             .finish(),
     }
 }
@@ -252,6 +253,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        setting::{GroupSetting, GroupSettings},
         sqlite::tests::{ANN, PAIR},
         types::{ClientId, EventKind, GroupChange, Position, Role, Seq, Timestamp, UserId},
     };
@@ -302,7 +304,9 @@ mod tests {
             Some(GroupChange {
                 users: users.iter().copied().map(UserId).collect(),
                 role,
-                name: name.map(str::to_owned),
+                settings: name.map_or_else(GroupSettings::default, |name| {
+                    GroupSettings::of(GroupSetting::Name, name)
+                }),
             })
         };
         let with = |alter: &dyn Fn(&mut Event)| {

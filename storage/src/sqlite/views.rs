@@ -6,7 +6,7 @@ use super::{
     failure::Failure,
     lookup,
     moment::Moment,
-    row::sql,
+    row::{self, sql},
     state::{self, Cursor, Left, STAY_COLUMNS, Stay, head_columns, stay_columns},
 };
 use crate::{
@@ -26,7 +26,7 @@ fn view(moment: &Moment<'_>, stay: &Stay) -> Result<ConversationView, Failure> {
             at: head.at,
             roster: head.roster,
         },
-        name: rest.name,
+        settings: row::settings(&rest.settings)?,
         member_count: members(rest.member_count)?,
         disbanded: rest.disbanded,
     };
@@ -67,7 +67,7 @@ fn left(left: &Left) -> Result<State, Failure> {
             // The event by which a member goes changes the roster.
             roster: left.seq,
         },
-        name: left.name.clone(),
+        settings: row::settings(&left.settings)?,
         member_count: members(left.member_count)?,
         // Members of a disbanded group do not leave it.
         disbanded: false,

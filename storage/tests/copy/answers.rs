@@ -14,16 +14,11 @@ const ALL: usize = usize::MAX;
 
 pub(crate) fn masked_event(event: &Arc<Event>) -> Arc<Event> {
     let mut event = Event::clone(event);
-    // The other store has no U+0000.
-    if let Some(name) = event.change.as_mut().and_then(|change| change.name.as_mut()) {
-        *name = name.replace('\0', "\u{FFFD}");
-    }
     event.position = Position(0);
     Arc::new(event)
 }
 
 fn masked_view(mut view: ConversationView) -> ConversationView {
-    view.name = view.name.replace('\0', "\u{FFFD}");
     view.head_position = Position(0);
     view
 }

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use proptest::{collection::vec, prelude::*};
 use storage::{
     Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint,
-    MessageKinds, NewSession, NewUser, ProfileChange, Revoke, Role, Seq, Session, SessionId, Timestamp,
-    TokenHash, UserId, Write,
+    GroupSetting, MessageKinds, NewSession, NewUser, ProfileChange, Revoke, Role, Seq, Session, SessionId,
+    Timestamp, TokenHash, UserId, Write,
 };
 
 /// Those who have an account from the beginning.
@@ -101,6 +101,10 @@ fn text() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["", "a", "bb", "ccc"]).prop_map(str::to_owned)
 }
 
+pub(crate) fn setting() -> impl Strategy<Value = GroupSetting> {
+    prop::sample::select(GroupSetting::ALL)
+}
+
 fn append() -> impl Strategy<Value = Append> {
     let client_id = (0..60_u8).prop_map(|number| ClientId([number; 16]));
     let fingerprint = prop_oneof![9 => Just(0_u8), 1 => Just(1)].prop_map(|number| Fingerprint([number; 16]));
@@ -141,7 +145,7 @@ fn action() -> impl Strategy<Value = Action> {
         3 => user().prop_map(|user| Action::RemoveMember { user }),
         2 => Just(Action::Leave),
         3 => (user(), role).prop_map(|(user, role)| Action::SetRole { user, role }),
-        2 => text().prop_map(|name| Action::Rename { name }),
+        2 => (setting(), text()).prop_map(|(setting, value)| Action::Set { setting, value }),
         1 => prop_oneof![1 => Just(Action::Disband), 4 => Just(Action::Leave)],
     ]
 }

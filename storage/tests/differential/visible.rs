@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 use storage::{
     Action, Append, ClientId, ConversationId, ConversationView, CursorMove, Direction, Event, EventKind,
-    EventView, Fingerprint, MessageKinds, ReactionView, Reader, Role, Rules, Seq, Snapshot, Store, Timestamp,
-    UserId, Write, Writer,
+    EventView, Fingerprint, GroupSetting, MessageKinds, ReactionView, Reader, Role, Rules, Seq, Snapshot,
+    Store, Timestamp, UserId, Write, Writer,
     model::ModelStore,
     postgres::PostgresStore,
     sqlite::{Identity, SqliteOptions, SqliteStore},
@@ -33,7 +33,7 @@ fn deed() -> impl Strategy<Value = (UserId, Action)> {
         5 => user().prop_map(|user| Action::RemoveMember { user }),
         6 => vec(user(), 1..3).prop_map(|users| Action::AddMembers { users }),
         3 => Just(Action::Leave),
-        4 => word().prop_map(|name| Action::Rename { name }),
+        4 => (histories::setting(), word()).prop_map(|(setting, value)| Action::Set { setting, value }),
         2 => (user(), role).prop_map(|(user, role)| Action::SetRole { user, role }),
         2 => (seq(), word()).prop_map(|(target, body)| Action::Edit {
             target, body: body.into(), fits: MessageKinds::ALL,
@@ -69,7 +69,7 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
 /// What somebody may know of the group.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Known {
-    name: String,
+    settings: BTreeMap<GroupSetting, String>,
     members: BTreeMap<UserId, Role>,
     roster: Seq,
     disbanded: bool,
@@ -86,8 +86,8 @@ impl Known {
         }
         self.disbanded |= event.kind == EventKind::GroupDisbanded;
         let Some(change) = &event.change else { return };
-        if let Some(name) = &change.name {
-            self.name.clone_from(name);
+        for (setting, value) in change.settings.iter() {
+            self.settings.insert(setting, value.to_owned());
         }
         for user in &change.users {
             match (event.kind, change.role) {
@@ -208,7 +208,12 @@ fn check_view(
     log: &[Event],
 ) -> Result<(), TestCaseError> {
     let known = &sight.known;
-    prop_assert_eq!((&view.name, view.disbanded), (&known.name, known.disbanded));
+    let settings = view
+        .settings
+        .iter()
+        .map(|(setting, value)| (setting, value.to_owned()));
+    prop_assert_eq!(settings.collect::<BTreeMap<_, _>>(), known.settings.clone());
+    prop_assert_eq!(view.disbanded, known.disbanded);
     prop_assert_eq!(view.member_count as usize, known.members.len());
     prop_assert_eq!((view.roster, view.head), (known.roster, known.head));
     prop_assert_eq!(view.head_ordinal, known.head_ordinal);

@@ -94,7 +94,7 @@ fn a_batch_of_another_kind_finds_out_too() {
     let mut somebody = Client::connect(&url, NoTls).unwrap();
     let mut lock = somebody.transaction().unwrap();
     lock.execute(
-        "UPDATE conversations SET name = 'held' WHERE id = $1",
+        "UPDATE conversations SET settings = settings WHERE id = $1",
         &[&HELD.0.cast_signed()],
     )
     .unwrap();

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use postgres::{Client, NoTls};
 use services::{Postgres, PostgresSetup};
 use storage::{
-    Action, ConversationId, CursorMove, Direction, MessageKinds, ProfileChange, Reader, Seq, Snapshot, Store,
-    UserId, Write, Writer,
+    Action, ConversationId, CursorMove, Direction, GroupSetting, MessageKinds, ProfileChange, Reader, Seq,
+    Snapshot, Store, UserId, Write, Writer,
     postgres::{PostgresOptions, PostgresStore},
 };
 
@@ -313,8 +313,9 @@ impl World {
                 "a renaming",
                 10,
                 OWNER,
-                Action::Rename {
-                    name: format!("the other {when}"),
+                Action::Set {
+                    setting: GroupSetting::Name,
+                    value: format!("the other {when}"),
                 },
             ),
         ] {

@@ -13,8 +13,8 @@ use std::{
 use bytes::Bytes;
 use storage::{
     Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint,
-    MessageKinds, NewSession, NewUser, OpenError, ProfileChange, Role, Rules, Seq, Session, SessionId, Store,
-    Timestamp, TokenHash, UserId, Write,
+    GroupSetting, MessageKinds, NewSession, NewUser, OpenError, ProfileChange, Role, Rules, Seq, Session,
+    SessionId, Store, Timestamp, TokenHash, UserId, Write,
     model::ModelStore,
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };
@@ -302,8 +302,9 @@ impl Chooser {
     fn group_change(&mut self, user: u64) -> Write {
         let other = UserId(1 + self.random.below(USERS));
         let action = match self.random.below(4) {
-            0 => Action::Rename {
-                name: format!("name{}", self.random.below(100)),
+            0 => Action::Set {
+                setting: GroupSetting::Name,
+                value: format!("name{}", self.random.below(100)),
             },
             1 => Action::RemoveMember { user: other },
             2 => Action::AddMembers { users: vec![other] },

@@ -129,7 +129,7 @@ CREATE TABLE events (
     users        bigint[],
     -- Group events: a role.
     role         smallint,
-    -- Group events: a name. Reactions: the reaction.
+    -- Group events: the settings that it changes, as an object in JSON. Reactions: the reaction.
     label        text,
     body         bytea    NOT NULL,
     PRIMARY KEY (conversation, seq),
@@ -144,7 +144,8 @@ ALTER TABLE events ALTER COLUMN conversation SET (n_distinct = -0.05);
 
 CREATE TABLE conversations (
     id            bigint  PRIMARY KEY,
-    name          text    NOT NULL,
+    -- Groups: name and the like, as an object in JSON; empty if there are none, see `setting.rs`.
+    settings      text    NOT NULL,
     disbanded     boolean NOT NULL DEFAULT false,
     member_count  bigint  NOT NULL,
     -- Its newest event. 0 only within the transaction that makes it.
@@ -182,7 +183,7 @@ CREATE TABLE members (
     left_ordinal   bigint,
     left_position  bigint,
     left_at        bigint,
-    left_name      text,
+    left_settings  text,
     left_count     bigint,
     -- No later interval of the same user: users may come and go any number of times, their lists have the newest.
     newest         boolean  NOT NULL DEFAULT true,
@@ -357,7 +358,7 @@ BEGIN
     -- The locks, in the order of ids. What two people, or one, say for the first time makes the conversation: before
     -- anything is locked, as everywhere.
     IF (SELECT count(*) FROM conversations c WHERE c.id = ANY (ids)) < cardinality(ids) THEN
-        INSERT INTO conversations (id, name, member_count, head_seq, head_ordinal, head_position, head_at, roster)
+        INSERT INTO conversations (id, settings, member_count, head_seq, head_ordinal, head_position, head_at, roster)
         SELECT DISTINCT i.conversation, '', CASE WHEN i.low = i.high THEN 1 ELSE 2 END, 0, 0, 0, 0, 0
         FROM unnest(conversations_, lows, highs, replies) AS i (conversation, low, high, reply)
         WHERE i.low > 0 AND i.reply = 0

@@ -106,7 +106,7 @@ CREATE TABLE events (
     users        BLOB,
     -- Group events: a role.
     role         INTEGER,
-    -- Group events: a name. Reactions: the reaction.
+    -- Group events: the settings that it changes, as an object in JSON. Reactions: the reaction.
     text         TEXT,
     body         BLOB    NOT NULL
 ) STRICT;
@@ -174,7 +174,8 @@ CREATE TABLE requests (
 
 CREATE TABLE conversations (
     id            INTEGER PRIMARY KEY,
-    name          TEXT    NOT NULL,
+    -- Groups: name and the like, as an object in JSON; empty if there are none, see `setting.rs`.
+    settings      TEXT    NOT NULL,
     disbanded     INTEGER NOT NULL,
     member_count  INTEGER NOT NULL,
     -- Rows that `members` has for it.
@@ -206,7 +207,7 @@ CREATE TABLE members (
     left_ordinal   INTEGER,
     left_position  INTEGER,
     left_at        INTEGER,
-    left_name      TEXT,
+    left_settings  TEXT,
     left_count     INTEGER,
     -- No later interval of the same user: users may come and go any number of times, their lists have the newest.
     newest         INTEGER NOT NULL,

@@ -54,7 +54,8 @@ pub(in crate::sqlite) fn head(row: &Row<'_>, at: usize) -> Result<Head, Failure>
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::sqlite) struct Rest {
     pub(in crate::sqlite) conversation: ConversationId,
-    pub(in crate::sqlite) name: String,
+    /// See [`GroupSettings::to_text`](crate::GroupSettings): read by the few that need them.
+    pub(in crate::sqlite) settings: String,
     pub(in crate::sqlite) disbanded: bool,
     pub(in crate::sqlite) member_count: u64,
     /// The number of its membership intervals.
@@ -64,7 +65,7 @@ pub(in crate::sqlite) struct Rest {
 /// The columns that [`rest`] reads, of `conversations c`.
 macro_rules! rest_columns {
     () => {
-        "c.id, c.name, c.disbanded, c.member_count, c.stays, c.sum"
+        "c.id, c.settings, c.disbanded, c.member_count, c.stays, c.sum"
     };
 }
 
@@ -72,7 +73,7 @@ macro_rules! rest_columns {
 pub(in crate::sqlite) fn rest(row: &Row<'_>, at: usize) -> Result<Rest, Failure> {
     let rest = Rest {
         conversation: row::conversation_id(row, at)?,
-        name: row.get(at + 1)?,
+        settings: row.get(at + 1)?,
         disbanded: row::flag(row, at + 2)?,
         member_count: row::number(row, at + 3)?,
         stays: row::number(row, at + 4)?,
@@ -126,13 +127,13 @@ pub(in crate::sqlite) fn create_conversation(
 ) -> Result<(), Failure> {
     connection
         .prepare_cached(
-            "INSERT INTO conversations (id, name, disbanded, member_count, stays, sum, head_seq, head_ordinal,
+            "INSERT INTO conversations (id, settings, disbanded, member_count, stays, sum, head_seq, head_ordinal,
                                         head_position, head_at, roster, head_sum)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute((
             sql(head.conversation.0),
-            &rest.name,
+            &rest.settings,
             rest.disbanded,
             sql(rest.member_count),
             sql(rest.stays),
@@ -163,12 +164,12 @@ pub(in crate::sqlite) fn change_conversation(
     change(&mut rest);
     connection
         .prepare_cached(
-            "UPDATE conversations SET name = ?2, disbanded = ?3, member_count = ?4, stays = ?5, sum = ?6
+            "UPDATE conversations SET settings = ?2, disbanded = ?3, member_count = ?4, stays = ?5, sum = ?6
              WHERE id = ?1",
         )?
         .execute((
             sql(id.0),
-            &rest.name,
+            &rest.settings,
             rest.disbanded,
             sql(rest.member_count),
             sql(rest.stays),

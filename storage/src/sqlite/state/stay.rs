@@ -36,7 +36,8 @@ pub(in crate::sqlite) struct Left {
     pub(in crate::sqlite) ordinal: u64,
     pub(in crate::sqlite) position: Position,
     pub(in crate::sqlite) at: Timestamp,
-    pub(in crate::sqlite) name: String,
+    /// As those of the conversation.
+    pub(in crate::sqlite) settings: String,
     pub(in crate::sqlite) member_count: u64,
 }
 
@@ -44,7 +45,7 @@ pub(in crate::sqlite) struct Left {
 macro_rules! stay_columns {
     () => {
         "m.conversation, m.user, m.joined_seq, m.joined_ordinal, m.role, m.left_seq, m.left_ordinal, m.left_position, \
-         m.left_at, m.left_name, m.left_count, m.newest, m.previous, m.sum"
+         m.left_at, m.left_settings, m.left_count, m.newest, m.previous, m.sum"
     };
 }
 pub(in crate::sqlite) use stay_columns;
@@ -61,7 +62,7 @@ pub(in crate::sqlite) fn stay(row: &Row<'_>, at: usize) -> Result<Stay, Failure>
             ordinal: row::number(row, at + 6)?,
             position: row::position(row, at + 7)?,
             at: row::time(row, at + 8)?,
-            name: row.get(at + 9)?,
+            settings: row.get(at + 9)?,
             member_count: row::number(row, at + 10)?,
         }),
     };
@@ -198,11 +199,11 @@ pub(in crate::sqlite) fn insert_stay(connection: &Connection, stay: &Stay) -> Re
 /// Changes an existing interval.
 pub(in crate::sqlite) fn update_stay(connection: &Connection, stay: &Stay) -> Result<(), Failure> {
     let left = |value: fn(&Left) -> u64| stay.left.as_ref().map(|left| sql(value(left)));
-    let name = stay.left.as_ref().map(|left| &left.name);
+    let settings = stay.left.as_ref().map(|left| &left.settings);
     connection
         .prepare_cached(
             "UPDATE members SET role = ?4, left_seq = ?5, left_ordinal = ?6, left_position = ?7, left_at = ?8,
-                                left_name = ?9, left_count = ?10, newest = ?11, sum = ?12
+                                left_settings = ?9, left_count = ?10, newest = ?11, sum = ?12
              WHERE conversation = ?1 AND user = ?2 AND joined_seq = ?3",
         )?
         .execute((
@@ -214,7 +215,7 @@ pub(in crate::sqlite) fn update_stay(connection: &Connection, stay: &Stay) -> Re
             left(|left| left.ordinal),
             left(|left| left.position.0),
             left(|left| left.at.0),
-            name,
+            settings,
             left(|left| left.member_count),
             stay.is_newest,
             sql(sum::of_stay(stay)),

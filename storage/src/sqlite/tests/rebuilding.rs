@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    ConversationView, EventView, Interval, MemberView, Position, Role,
+    ConversationView, EventView, GroupSetting, Interval, MemberView, Position, Role,
     sqlite::{standing, state::Head, sum},
 };
 
@@ -54,8 +54,9 @@ pub(super) fn history() -> (Vec<Write>, Vec<Write>) {
         group(
             16,
             CAT,
-            Action::Rename {
-                name: "last name".to_owned(),
+            Action::Set {
+                setting: GroupSetting::Name,
+                value: "last name".to_owned(),
             },
         ),
         message(17, "again between two"),
