@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
+
+use crate::group::Group;
 
 /// Chat in the terminal. Without a command: the full-screen chat.
 #[derive(Debug, Parser)]
@@ -128,47 +130,6 @@ pub(crate) struct Send {
     pub(crate) react: Option<u64>,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Group {
-    /// Create a group
-    Create {
-        name: String,
-        members: Vec<String>,
-        /// Identifies this creation over repetitions of the command
-        #[arg(long, value_name = "UUID")]
-        client_id: Option<Uuid>,
-    },
-    /// Add members
-    Add {
-        group: String,
-        #[arg(required = true)]
-        members: Vec<String>,
-    },
-    /// Remove a member
-    Remove { group: String, member: String },
-    /// Leave a group
-    Leave { group: String },
-    /// List members
-    Members { group: String },
-    /// Give a group another name
-    Rename { group: String, name: String },
-    /// Give a member a role
-    Role {
-        group: String,
-        member: String,
-        role: RoleName,
-    },
-    /// End a group; its history stays
-    Disband { group: String },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum RoleName {
-    Member,
-    Admin,
-    Owner,
-}
-
 impl Command {
     /// What others are told who wait for the profile.
     pub(crate) const fn name(&self) -> &'static str {
@@ -242,14 +203,7 @@ mod tests {
             "im recv --count 3 --timeout 2",
             "im history #team --limit 5 --before 7",
             "im list",
-            "im group create team bob @carol",
-            "im group add team bob",
-            "im group remove team bob",
             "im group leave team",
-            "im group members team",
-            "im group rename team crew",
-            "im group role team bob admin",
-            "im group disband team",
             "im read @bob",
             "im call find_user {}",
             "im call ping",
@@ -272,7 +226,6 @@ mod tests {
             "im recv --timeout -1",
             "im recv --timeout nan",
             "im send @bob hi --client-id 12",
-            "im group add g",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -1,8 +1,9 @@
-//! `im group`: everything about groups.
+//! `im group`: everything about groups, its part of the command line included.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::{Subcommand, ValueEnum};
 use client::{Client, new_client_id};
 use protocol::{
     Call,
@@ -12,7 +13,6 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    args::{Group, RoleName},
     context::{CALL_TIMEOUT, Context},
     failure::Failure,
     names::Directory,
@@ -24,6 +24,47 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Members asked for at once.
 const PAGE: u32 = 500;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    /// Create a group
+    Create {
+        name: String,
+        members: Vec<String>,
+        /// Identifies this creation over repetitions of the command
+        #[arg(long, value_name = "UUID")]
+        client_id: Option<Uuid>,
+    },
+    /// Add members
+    Add {
+        group: String,
+        #[arg(required = true)]
+        members: Vec<String>,
+    },
+    /// Remove a member
+    Remove { group: String, member: String },
+    /// Leave a group
+    Leave { group: String },
+    /// List members
+    Members { group: String },
+    /// Give a group another name
+    Rename { group: String, name: String },
+    /// Give a member a role
+    Role {
+        group: String,
+        member: String,
+        role: RoleName,
+    },
+    /// End a group; its history stays
+    Disband { group: String },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RoleName {
+    Member,
+    Admin,
+    Owner,
+}
 
 /// A change of a group on its way: all of them answer like a send.
 struct Change<'a> {
@@ -209,5 +250,30 @@ impl From<RoleName> for Role {
             RoleName::Admin => Self::Admin,
             RoleName::Owner => Self::Owner,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::args::{Arguments, Command};
+
+    #[test]
+    fn every_command_about_groups_can_be_written() {
+        for line in [
+            "im group create team bob @carol",
+            "im group add team bob",
+            "im group remove team bob",
+            "im group leave team",
+            "im group members team",
+            "im group rename team crew",
+            "im group role team bob admin",
+            "im group disband team",
+        ] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert!(matches!(arguments.command, Some(Command::Group(_))), "{line}");
+        }
+        assert!(Arguments::try_parse_from("im group add g".split(' ')).is_err());
     }
 }
