@@ -113,6 +113,19 @@ fn hello() {
     );
 }
 
+/// No request is forgotten: each is checked by one of the macros, or is one of those without fields.
+#[test]
+fn every_request_is_checked_here() {
+    let source = include_str!("validate_tests.rs");
+    for command in Command::requests() {
+        let (checked, without_fields) = (format!("!({command:?}, "), format!("Command::{command:?},\n"));
+        assert!(
+            source.contains(&checked) || source.contains(&without_fields),
+            "no test of {command:?}"
+        );
+    }
+}
+
 #[test]
 fn what_has_no_fields_is_always_valid() {
     for command in [

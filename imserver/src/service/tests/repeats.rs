@@ -1,9 +1,7 @@
 //! Client ids: a repeated request gets the first answer, and another one under its client id is refused.
 
-use bytes::Bytes;
-use protocol::Call;
 use protocol::{
-    Command, Kind, Reply, Request,
+    Call, Command, Decode, Encoding, Kind, Reply, Request,
     v1::{self, ErrorCode},
 };
 use storage::UserId;
@@ -19,8 +17,8 @@ use super::{
 fn a_client_id_of_the_wrong_length_is_refused_by_every_command_that_appends() {
     let group = Group::new();
     for command in appending() {
-        let mut request = one_request(command, &group).unwrap();
-        *client_id(&mut request) = Bytes::from_static(b"fifteen bytes..");
+        // Fifteen bytes.
+        let request = under("AAAAAAAAAAAAAAAAAAAA", &one_request(command, &group).unwrap());
         let refusal = group.fixture.plan(group.owner, request).unwrap_err();
         assert_eq!(refusal.code(), ErrorCode::Invalid, "{command:?}");
         assert_eq!(refusal.0.field, "client_msg_id", "{command:?}");
@@ -31,32 +29,35 @@ fn appending() -> impl Iterator<Item = Command> {
     Command::requests().filter(|command| command.kind() == Some(Kind::Append))
 }
 
-fn client_id(request: &mut Request) -> &mut Bytes {
-    match request {
-        Request::Send(send) => &mut send.client_msg_id,
-        Request::CreateGroup(create) => &mut create.client_msg_id,
-        Request::AddMembers(add) => &mut add.client_msg_id,
-        Request::RemoveMember(remove) => &mut remove.client_msg_id,
-        Request::LeaveGroup(leave) => &mut leave.client_msg_id,
-        Request::SetRole(set) => &mut set.client_msg_id,
-        Request::RenameGroup(rename) => &mut rename.client_msg_id,
-        Request::DisbandGroup(disband) => &mut disband.client_msg_id,
-        other => panic!("{other:?} has no client id"),
-    }
+/// What stands before a client id in the JSON of every request that has one.
+const FIELD: &str = "\"client_msg_id\":\"";
+
+/// The JSON of a request up to its client id, the client id, and the rest.
+fn parts(request: &Request) -> [String; 3] {
+    let json = String::from_utf8(request.encode(Encoding::Json).into()).unwrap();
+    let begin = json.find(FIELD).expect("a client id") + FIELD.len();
+    let end = begin + json[begin..].find('"').unwrap();
+    [&json[..begin], &json[begin..end], &json[end..]].map(str::to_owned)
 }
 
-fn sent(reply: Reply) -> v1::SendResponse {
-    match reply {
-        Reply::Send(sent)
-        | Reply::CreateGroup(sent)
-        | Reply::AddMembers(sent)
-        | Reply::RemoveMember(sent)
-        | Reply::LeaveGroup(sent)
-        | Reply::SetRole(sent)
-        | Reply::RenameGroup(sent)
-        | Reply::DisbandGroup(sent) => sent,
-        other => panic!("{other:?} says nothing of an event"),
-    }
+fn client_id(request: &Request) -> String {
+    let [_, id, _] = parts(request);
+    id
+}
+
+/// The same request under another client id.
+fn under(id: &str, request: &Request) -> Request {
+    let [before, _, after] = parts(request);
+    let json = format!("{before}{id}{after}");
+    Request::decode(request.command(), Encoding::Json, json.into()).unwrap()
+}
+
+/// The answer to any request that appends.
+fn sent(reply: &Reply) -> v1::SendResponse {
+    assert_eq!(reply.command().kind(), Some(Kind::Append));
+    Encoding::Protobuf
+        .decode(reply.encode(Encoding::Protobuf))
+        .unwrap()
 }
 
 #[test]
@@ -69,11 +70,11 @@ fn a_repeated_request_gets_the_first_answer_and_another_under_its_client_id_a_co
         } else {
             group.owner
         };
-        let mut request = one_request(command, &group).unwrap();
-        let id = client_id(&mut request).clone();
+        let request = one_request(command, &group).unwrap();
+        let id = client_id(&request);
         let first = group.fixture.answered(who, request.clone()).reply;
         assert_eq!(first.command(), command);
-        let first = sent(first);
+        let first = sent(&first);
         assert!(!first.duplicate && first.seq > 0, "{command:?}");
         assert_eq!((first.epoch, first.sent_at_ms), (EPOCH, BEGIN_MS));
         group.fixture.now_ms += 1_000;
@@ -83,22 +84,21 @@ fn a_repeated_request_gets_the_first_answer_and_another_under_its_client_id_a_co
             duplicate: true,
             ..first
         };
-        assert_eq!(sent(again), duplicate, "{command:?}");
+        assert_eq!(sent(&again), duplicate, "{command:?}");
         // Another command, and for the text another text.
-        let mut other = if command == Command::RenameGroup {
+        let other = if command == Command::RenameGroup {
             requests::disband(first.conversation_id)
         } else {
             requests::rename(first.conversation_id, "something else")
         };
-        let mut text = text(first.conversation_id, "something else").into_request();
-        for request in [&mut other, &mut text] {
-            *client_id(request) = id.clone();
+        let text = under(&id, &text(first.conversation_id, "something else").into_request());
+        for request in [under(&id, &other), text.clone()] {
             let (code, _) = refused(&mut group.fixture, who, request.clone());
             assert_eq!(code, ErrorCode::Conflict, "{request:?} after {command:?}");
         }
         // It is the sender's: another's is another event.
         if command == Command::Send {
-            let other = sent(group.fixture.answered(group.member, text).reply);
+            let other = sent(&group.fixture.answered(group.member, text).reply);
             assert!(!other.duplicate && other.seq > first.seq);
         }
     }
@@ -109,11 +109,11 @@ fn requests_that_mean_the_same_are_the_same() {
     let mut group = Group::new();
     let (owner, stranger, member) = (group.owner, group.stranger.user, group.member.user);
     let mut sends = text(group.id, "text");
-    let first = sent(group.fixture.answered(owner, sends.clone().into_request()).reply);
+    let first = sent(&group.fixture.answered(owner, sends.clone().into_request()).reply);
     // How it is delivered is not part of it, not even that it should not be stored.
     for quality in [1, 2] {
         sends.quality = quality;
-        let again = sent(group.fixture.answered(owner, sends.clone().into_request()).reply);
+        let again = sent(&group.fixture.answered(owner, sends.clone().into_request()).reply);
         assert!(again.duplicate && again.seq == first.seq, "quality {quality}");
     }
     sends.content = Some(content("another"));
@@ -121,17 +121,13 @@ fn requests_that_mean_the_same_are_the_same() {
     assert_eq!(code, ErrorCode::Conflict);
     // People are a set, and who creates a group is one of them.
     let create = requests::create("people", &[stranger, member]);
-    let same = |users: &[UserId]| {
-        let mut same = requests::create("people", users);
-        *client_id(&mut same) = client_id(&mut create.clone()).clone();
-        same
-    };
-    let first = sent(group.fixture.answered(owner, create.clone()).reply);
+    let same = |users: &[UserId]| under(&client_id(&create), &requests::create("people", users));
+    let first = sent(&group.fixture.answered(owner, create.clone()).reply);
     for users in [
         &[member, stranger, member][..],
         &[owner.user, stranger, member][..],
     ] {
-        let again = sent(group.fixture.answered(owner, same(users)).reply);
+        let again = sent(&group.fixture.answered(owner, same(users)).reply);
         assert!(again.duplicate && again.seq == first.seq);
     }
     let (code, _) = refused(&mut group.fixture, owner, same(&[member]));
