@@ -343,3 +343,86 @@ impl Table {
         format!("COPY {} ({listed}) FROM STDIN BINARY", self.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// What one schema has and the other has not: it is derived there, or belongs to one store alone.
+    const SQLITE_ALONE: &[(&str, &[&str])] = &[
+        ("conversations", &["stays", "sum", "head_sum"]),
+        ("cursors", &["sum"]),
+        ("edits", &["position", "sum"]),
+        ("erasures", &["sum"]),
+        ("group_counts", &["conversations", "sum"]),
+        ("members", &["previous", "sum"]),
+        ("message_counts", &["last_edit", "sum"]),
+        ("past_reactions", &["sum"]),
+        ("reactions", &["sum"]),
+        ("sessions", &["sum"]),
+        ("users", &["sum"]),
+    ];
+    const SQLITE_TABLES_ALONE: &[&str] = &["event_seqs", "generations", "requests", "store"];
+    const POSTGRES_TABLES_ALONE: &[&str] = &["generations", "notices", "registrations", "store", "writers"];
+
+    fn alone(table: &str, column: &str) -> bool {
+        SQLITE_ALONE
+            .iter()
+            .any(|(name, columns)| *name == table && columns.contains(&column))
+    }
+
+    fn sqlite_columns() -> Vec<(String, String)> {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(include_str!("../sqlite/migrations/V1__initial.sql"))
+            .unwrap();
+        let mut statement = connection
+            .prepare("SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'")
+            .unwrap();
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    /// The columns of every table, read from the statements that make them: one a line.
+    fn postgres_columns() -> Vec<(&'static str, &'static str)> {
+        let mut columns = Vec::new();
+        let mut table = None;
+        for line in include_str!("../postgres/migrations/V1__initial.sql").lines() {
+            if let Some(begun) = line.strip_prefix("CREATE TABLE ") {
+                table = begun.split_whitespace().next();
+            } else if line.starts_with(')') {
+                table = None;
+            } else if let Some(table) = table
+                && let Some(column) = line.split_whitespace().next()
+                && column.starts_with(|letter: char| letter.is_ascii_lowercase())
+            {
+                columns.push((table, column));
+            }
+        }
+        columns
+    }
+
+    #[test]
+    fn every_column_of_both_schemas_is_copied_or_known_to_be_left() {
+        for (table, column) in sqlite_columns() {
+            let copied = TABLES.iter().find(|copied| copied.name == table);
+            let is_copied =
+                copied.is_some_and(|copied| copied.columns.iter().any(|one| one.sqlite == column));
+            let left = SQLITE_TABLES_ALONE.contains(&&*table) || alone(&table, &column);
+            assert_ne!(is_copied, left, "SQLite's {table}.{column}");
+        }
+        let columns = postgres_columns();
+        assert!(columns.contains(&("conversations", "settings")), "{columns:?}");
+        for (table, column) in columns {
+            let copied = TABLES.iter().find(|copied| copied.name == table);
+            let is_copied =
+                copied.is_some_and(|copied| copied.columns.iter().any(|one| one.postgres == column));
+            let left = POSTGRES_TABLES_ALONE.contains(&table);
+            assert_ne!(is_copied, left, "PostgreSQL's {table}.{column}");
+        }
+    }
+}

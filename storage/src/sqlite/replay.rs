@@ -107,3 +107,39 @@ impl<'c> Replay<'c> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head, which is compared by itself.
+    const HEAD: [&str; 6] = [
+        "head_seq",
+        "head_ordinal",
+        "head_position",
+        "head_at",
+        "roster",
+        "head_sum",
+    ];
+
+    #[test]
+    fn every_column_that_follows_from_events_is_compared() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(include_str!("migrations/V1__initial.sql"))
+            .unwrap();
+        for (table, columns) in TABLES {
+            let compared: Vec<&str> = columns.split(", ").collect();
+            let mut statement = connection
+                .prepare("SELECT name FROM pragma_table_info(?1)")
+                .unwrap();
+            let rows = statement
+                .query_map([table], |row| row.get::<_, String>(0))
+                .unwrap();
+            for column in rows.map(Result::unwrap) {
+                let is_head = table == "conversations" && HEAD.contains(&&*column);
+                assert_ne!(compared.contains(&&*column), is_head, "{table}.{column}");
+            }
+        }
+    }
+}

@@ -16,14 +16,16 @@ mod postgresql;
 mod ranked;
 mod visible;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{
     prelude::*,
-    test_runner::{Config, TestCaseError},
+    strategy::ValueTree,
+    test_runner::{Config, TestCaseError, TestRunner},
 };
 use storage::{
-    ConversationId, Outcome, Position, Reader, Rules, Seq, Snapshot, Store, UserId, Write, Writer,
+    Action, ConversationId, GroupSetting, Outcome, Position, Reader, Rules, Seq, Snapshot, Store, UserId,
+    Write, Writer,
     model::ModelStore,
     sqlite::{Identity, SqliteOptions, SqliteStore},
 };
@@ -50,6 +52,53 @@ fn config() -> Config {
     // The histories say all; a file of seeds beside the test would not.
     config.failure_persistence = None;
     config
+}
+
+/// One list for the names of all actions and for the name of each: an action that is not in it does not compile.
+macro_rules! actions {
+    ($($action:ident),*) => {
+        const ACTIONS: &[&str] = &[$(stringify!($action)),*];
+
+        const fn name_of(action: &Action) -> &'static str {
+            match action {
+                $(Action::$action { .. } => stringify!($action),)*
+                #[cfg(feature = "conformance")]
+                Action::Pair { .. } => "Pair",
+            }
+        }
+    };
+}
+
+actions![
+    Message,
+    Edit,
+    Recall,
+    React,
+    CreateGroup,
+    AddMembers,
+    RemoveMember,
+    Leave,
+    SetRole,
+    Set,
+    Disband
+];
+
+#[test]
+fn every_action_and_every_setting_is_in_the_histories() {
+    let mut runner = TestRunner::deterministic();
+    let (mut actions, mut settings) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..100 {
+        let history = histories::batches().new_tree(&mut runner).unwrap().current();
+        for write in history.into_iter().flatten() {
+            let Write::Append(append) = write else { continue };
+            actions.insert(name_of(&append.action));
+            if let Action::Set { setting, .. } = append.action {
+                settings.insert(setting);
+            }
+        }
+    }
+    assert_eq!(actions, ACTIONS.iter().copied().collect());
+    assert_eq!(settings, GroupSetting::ALL.iter().copied().collect());
 }
 
 /// Both stores, side by side. The directory goes last.
