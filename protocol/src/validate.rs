@@ -6,44 +6,47 @@
 use crate::{
     error::Refusal,
     identity::{ClientMessageId, ConversationClass, ConversationId, USER_ID_MAX},
+    limits::named_limits,
     message::Request,
     names::{self, Unfit},
     v1::{self, ErrorCode, EventKind, QualityOfService, Role},
 };
 
-/// Characters of an account name, at most.
-pub const NAME_CHARS_MAX: usize = 32;
-/// Characters of a display name or a group's name, at most.
-pub const TITLE_CHARS_MAX: usize = 64;
-/// Characters of a password, at least.
-pub const PASSWORD_CHARS_MIN: usize = 8;
-/// Characters of a password, at most.
-pub const PASSWORD_CHARS_MAX: usize = 128;
-/// Bytes of a password, at most; checked before anything hashes it.
-pub const PASSWORD_BYTES_MAX: usize = 512;
-/// Characters of a device id, at most.
-pub const DEVICE_ID_CHARS_MAX: usize = 64;
-/// Bytes of an avatar reference, a blob id, a content type, a client or blob name, at most.
-pub const REFERENCE_BYTES_MAX: usize = 256;
-/// Bytes of a profile's status line, at most.
-pub const STATUS_BYTES_MAX: usize = 256;
-/// Bytes of a fallback text, at most.
-pub const FALLBACK_BYTES_MAX: usize = 1_024;
-/// Bytes of a reaction, at most: room for the longest emoji sequences.
-pub const REACTION_BYTES_MAX: usize = 64;
-/// Entries of any repeated field, at most, where no smaller limit is named.
-pub const REPEATED_MAX: usize = 1_000;
-/// Users whose profiles one request may ask for: the answer, in JSON and with everything at its longest, still
-/// fits the largest frame.
-pub const PROFILES_MAX: usize = 500;
-/// Conversations that one `get_conversations` may ask for.
-pub const CONVERSATIONS_MAX: usize = 200;
-/// Mentions in one message, at most.
-pub const MENTIONS_MAX: usize = 100;
-/// Bytes of a session or sync token, at most.
-pub const TOKEN_BYTES_MAX: usize = 256;
-/// The largest seq and the largest time in milliseconds: stores keep both as signed numbers.
-pub const SIGNED_MAX: u64 = i64::MAX as u64;
+named_limits! {
+    /// Characters of an account name, at most.
+    pub const NAME_CHARS_MAX: usize = 32;
+    /// Characters of a display name or a group's name, at most.
+    pub const TITLE_CHARS_MAX: usize = 64;
+    /// Characters of a password, at least.
+    pub const PASSWORD_CHARS_MIN: usize = 8;
+    /// Characters of a password, at most.
+    pub const PASSWORD_CHARS_MAX: usize = 128;
+    /// Bytes of a password, at most; checked before anything hashes it.
+    pub const PASSWORD_BYTES_MAX: usize = 512;
+    /// Characters of a device id, at most.
+    pub const DEVICE_ID_CHARS_MAX: usize = 64;
+    /// Bytes of an avatar reference, a blob id, a content type, a client or blob name, at most.
+    pub const REFERENCE_BYTES_MAX: usize = 256;
+    /// Bytes of a profile's status line, at most.
+    pub const STATUS_BYTES_MAX: usize = 256;
+    /// Bytes of a fallback text, at most.
+    pub const FALLBACK_BYTES_MAX: usize = 1_024;
+    /// Bytes of a reaction, at most: room for the longest emoji sequences.
+    pub const REACTION_BYTES_MAX: usize = 64;
+    /// Entries of any repeated field, at most, where no smaller limit is named.
+    pub const REPEATED_MAX: usize = 1_000;
+    /// Users whose profiles one request may ask for: the answer, in JSON and with everything at its longest, still
+    /// fits the largest frame.
+    pub const PROFILES_MAX: usize = 500;
+    /// Conversations that one `get_conversations` may ask for.
+    pub const CONVERSATIONS_MAX: usize = 200;
+    /// Mentions in one message, at most.
+    pub const MENTIONS_MAX: usize = 100;
+    /// Bytes of a session or sync token, at most.
+    pub const TOKEN_BYTES_MAX: usize = 256;
+    /// The largest seq and the largest time in milliseconds: stores keep both as signed numbers.
+    pub const SIGNED_MAX: u64 = i64::MAX as u64;
+}
 
 /// Limits that a server's configuration sets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
