@@ -257,22 +257,40 @@ impl From<RoleName> for Role {
 mod tests {
     use clap::Parser;
 
-    use crate::args::{Arguments, Command};
+    use protocol::{
+        Command::{
+            self, AddMembers, CreateGroup, DisbandGroup, LeaveGroup, ListMembers, RemoveMember, RenameGroup,
+            SetRole,
+        },
+        Domain,
+    };
+
+    use crate::args::{self, Arguments};
 
     #[test]
     fn every_command_about_groups_can_be_written() {
-        for line in [
-            "im group create team bob @carol",
-            "im group add team bob",
-            "im group remove team bob",
-            "im group leave team",
-            "im group members team",
-            "im group rename team crew",
-            "im group role team bob admin",
-            "im group disband team",
-        ] {
+        let lines = [
+            (CreateGroup, "im group create team bob @carol"),
+            (AddMembers, "im group add team bob"),
+            (RemoveMember, "im group remove team bob"),
+            (LeaveGroup, "im group leave team"),
+            (ListMembers, "im group members team"),
+            (RenameGroup, "im group rename team crew"),
+            (SetRole, "im group role team bob admin"),
+            (DisbandGroup, "im group disband team"),
+        ];
+        for (_, line) in lines {
             let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
-            assert!(matches!(arguments.command, Some(Command::Group(_))), "{line}");
+            assert!(
+                matches!(arguments.command, Some(args::Command::Group(_))),
+                "{line}"
+            );
+        }
+        for command in Command::requests().filter(|command| command.domain() == Domain::Group) {
+            assert!(
+                lines.iter().any(|(made, _)| *made == command),
+                "nothing makes {command:?}"
+            );
         }
         assert!(Arguments::try_parse_from("im group add g".split(' ')).is_err());
     }

@@ -29,38 +29,58 @@ pub(crate) fn run(context: &Context) -> Result<(), Failure> {
 }
 
 fn print(context: &Context, conversation: &v1::Conversation, names: &Directory) -> Result<(), Failure> {
-    let name = names.conversation(conversation.conversation_id);
-    let kind = conversation.kind();
+    // A field that is added does not compile before it is shown here, or left out on purpose.
+    let v1::Conversation {
+        conversation_id,
+        kind: _,
+        head_seq,
+        head_ordinal,
+        last_at_ms,
+        name: _,
+        role: _,
+        member_count,
+        disbanded,
+        member,
+        peer_id: _,
+        first_seq: _,
+        delivered_seq,
+        read_seq,
+        unread,
+        roster: _,
+        joined_ordinal: _,
+    } = conversation;
+    let (kind, role) = (conversation.kind(), conversation.role());
+    let name = names.conversation(*conversation_id);
     let json = || {
         json!({
             "type": "conversation",
             "conversation": name,
-            "conversation_id": conversation.conversation_id.to_string(),
+            "conversation_id": conversation_id.to_string(),
             "kind": kind.as_str_name().trim_start_matches("CONVERSATION_KIND_").to_lowercase(),
-            "unread": conversation.unread,
-            "head_seq": conversation.head_seq,
-            "head_ordinal": conversation.head_ordinal,
-            "read_seq": conversation.read_seq,
-            "delivered_seq": conversation.delivered_seq,
-            "last_at_ms": conversation.last_at_ms,
-            "member": conversation.member,
-            "member_count": conversation.member_count,
-            "role": conversation.role().as_str_name().trim_start_matches("ROLE_").to_lowercase(),
-            "disbanded": conversation.disbanded,
+            "unread": unread,
+            "head_seq": head_seq,
+            "head_ordinal": head_ordinal,
+            "read_seq": read_seq,
+            "delivered_seq": delivered_seq,
+            "last_at_ms": last_at_ms,
+            "member": member,
+            "member_count": member_count,
+            "role": role.as_str_name().trim_start_matches("ROLE_").to_lowercase(),
+            "disbanded": disbanded,
         })
     };
     let plain = || {
-        let unread = match conversation.unread {
+        let unread = match *unread {
             0 => "     ".to_owned(),
             unread => format!("{unread:>5}"),
         };
-        let state = match (kind, conversation.disbanded, conversation.member) {
+        let state = match (kind, *disbanded, *member) {
             (ConversationKind::Group, true, _) => "  (ended)".to_owned(),
             (ConversationKind::Group, _, false) => "  (not a member)".to_owned(),
-            (ConversationKind::Group, ..) => format!("  {} members", conversation.member_count),
+            (ConversationKind::Group, ..) => format!("  {} members", member_count),
             _ => String::new(),
         };
-        let at = date_and_clock(conversation.last_at_ms, &local_zone());
+        let at = date_and_clock(*last_at_ms, &local_zone());
         let unread = context.output.bold(&unread);
         format!(
             "{unread}  {at}  {}{}",
