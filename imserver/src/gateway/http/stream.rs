@@ -259,7 +259,7 @@ impl super::Http {
             date: Some(Date::new(SystemTime::now())),
             persistence: Persistence::Close,
             headers: &headers,
-            body: Body::Stream { chunked: false },
+            body: Body::UntilClose,
         };
         response.encode(&mut bytes).ok()?;
         let retry = Block {
