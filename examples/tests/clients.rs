@@ -176,6 +176,20 @@ fn wrk_counts_no_error() {
     }
 }
 
+#[test]
+fn h2load_counts_no_failure() {
+    let http = Program::start(HTTP);
+    let url = format!("http://{}/", http.address);
+    let arguments = ["--h1", "-n", "400", "-c", "5", "-m", "4", &url];
+    let said = text(&run("h2load", "nghttp2-client", &arguments));
+    for fine in [
+        "400 succeeded, 0 failed, 0 errored, 0 timeout",
+        "status codes: 400 2xx, 0 3xx, 0 4xx, 0 5xx",
+    ] {
+        assert!(said.contains(fine), "{said}");
+    }
+}
+
 /// Python's parser is another one than curl's.
 #[test]
 fn http_client_of_python_keeps_its_connection() {

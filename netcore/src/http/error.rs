@@ -1,6 +1,7 @@
 //! Owns why a request is refused, and the status that says so. Must never repeat anything that the client sent.
 
-use super::Status;
+use super::{Body, Date, Persistence, Response, Status};
+use bytes::Bytes;
 
 /// Why a request is refused. It is to be answered with [`status`](Self::status), and the connection then closed: nobody
 /// can say where the next request would begin.
@@ -80,4 +81,32 @@ impl Refused {
             Self::Version => Status::VERSION_NOT_SUPPORTED,
         }
     }
+
+    /// A short answer in plain text, behind which the connection is to be closed.
+    ///
+    /// ```
+    /// use netcore::http::Refused;
+    ///
+    /// let answer = Refused::TargetTooLong.response(None);
+    /// assert!(answer.starts_with(b"HTTP/1.1 414 URI Too Long\r\nConnection: close\r\n"));
+    /// assert!(answer.ends_with(b"\r\n\r\nthe target is too long\n"));
+    /// ```
+    #[must_use]
+    pub fn response(self, date: Option<Date>) -> Bytes {
+        plain(self.status(), date, &[], &format!("{self}\n"))
+    }
+}
+
+/// A response in plain text that ends the connection.
+pub(crate) fn plain(status: Status, date: Option<Date>, headers: &[(&str, &str)], text: &str) -> Bytes {
+    let headers = [&[("Content-Type", "text/plain; charset=utf-8")], headers].concat();
+    let response = Response {
+        status,
+        date,
+        persistence: Persistence::Close,
+        headers: &headers,
+        body: Body::Full(text.as_bytes()),
+    };
+    // The headers are constants.
+    response.to_bytes().unwrap_or_default()
 }

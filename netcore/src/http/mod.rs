@@ -23,6 +23,7 @@ mod status;
 
 pub use date::Date;
 pub use error::Refused;
+pub(crate) use error::plain;
 pub use head::{BodyLength, Head, Persistence, Version};
 pub use limits::{
     CHUNK_FRAMING_BYTES_MAX, CHUNK_LINE_BYTES_MAX, HEADERS_MAX, RequestLimits, TRAILER_BYTES_MAX,

@@ -35,7 +35,7 @@ pub struct Accepted<'a> {
     pub protocol: Option<&'a str>,
 }
 
-/// Why a request does not become a WebSocket. The connection goes on as HTTP.
+/// Why a request does not become a WebSocket. The connection may go on as HTTP.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum Refused {
     /// The method is not `GET`.
@@ -62,6 +62,17 @@ impl Refused {
             Self::NotAsked | Self::Version => Status::UPGRADE_REQUIRED,
             Self::Key => Status::BAD_REQUEST,
         }
+    }
+
+    /// A short answer in plain text, behind which the connection is to be closed.
+    #[must_use]
+    pub fn response(self, date: Option<Date>) -> Bytes {
+        let headers = match self {
+            Self::Method => &[("Allow", "GET")],
+            Self::NotAsked | Self::Version => UPGRADE_HEADERS,
+            Self::Key => &[],
+        };
+        crate::http::plain(self.status(), date, headers, &format!("{self}\n"))
     }
 }
 

@@ -90,6 +90,10 @@ fn what_does_not_ask_rightly_is_refused() {
     ] {
         assert_eq!(check(&asked(first, instead), &[]), Err(refused), "{instead:?}");
         assert_eq!(refused.status().code(), status);
+        let response = String::from_utf8(refused.response(None).to_vec()).unwrap();
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        let upgrade = "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
+        assert_eq!(response.contains(upgrade), status == 426, "{response}");
     }
     let body = LINES.join("\r\n");
     let with_body = head(format!("{get}\r\n{body}\r\nContent-Length: 1\r\n\r\nx").as_bytes());
