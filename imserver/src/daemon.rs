@@ -11,7 +11,10 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, bounded};
-use netcore::{DrainReport, Limits as ConnectionLimits, Listen, Outbound, Server, Timeouts, WorkerPool};
+use netcore::{
+    Address, Builder, DrainReport, Limits as ConnectionLimits, Listen, Outbound, Server, Timeouts, WorkerPool,
+};
+use parking_lot::Mutex;
 use protocol::CAPABILITY_ANSWER_IS_EVENT;
 use storage::{
     Snapshot, Store,
@@ -20,13 +23,14 @@ use storage::{
 };
 
 use crate::{
+    certificates::Certificates,
     clock,
     cluster::{Cluster, ClusterHandle, Hearing},
-    config::{Config, Limits},
+    config::{Config, Encryption, Limits, ListenAddress},
     delivery::{Outboxes, Planner, Routes},
     ending::{Ending, Interrupters},
     error::DaemonError,
-    gateway::{Gateway, LOW_WATER, Shared, Tickets},
+    gateway::{Gateway, LOW_WATER, Shared, Terms, Tickets},
     lane::{LaneParts, Lanes, LazyWrites},
     message::ToLoop,
     observed::Observed,
@@ -68,6 +72,7 @@ pub struct Daemon {
     feed: Option<ChangeFeed>,
     cluster: Option<Cluster>,
     store: Arc<dyn Store>,
+    certificates: Option<Certificates>,
     fatal: Receiver<String>,
 }
 
@@ -75,20 +80,19 @@ impl std::fmt::Debug for Daemon {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Daemon")
-            .field("addresses", &self.server.local_addrs())
+            .field("addresses", &self.server.addresses())
             .finish_non_exhaustive()
     }
 }
 
 impl Daemon {
-    /// Takes the address, opens the store and starts serving.
+    /// Takes the addresses, opens the store and starts serving.
     ///
     /// # Errors
-    /// The address is taken, the store is unusable, or the system gives no threads.
+    /// An address is taken, a certificate or the store is unusable, or the system gives no threads.
     pub fn start(mut config: Config) -> Result<Self, DaemonError> {
-        // First: a start that is refused for its address makes no store.
-        let (listener, listening) =
-            Listen::reserve(config.server.listen).map_err(|error| cannot_listen(&error))?;
+        // First: a start that is refused for its addresses makes no store.
+        let (listeners, listening, certificates) = reserve(&config)?;
         config.name_node(
             rustix::system::uname().nodename().to_str().unwrap_or_default(),
             listening,
@@ -188,16 +192,15 @@ impl Daemon {
             &interrupters,
         )?;
         let connections_max = connections(config.limits.connections);
+        // Where several write, an answer is given before it is known what was committed before it.
+        let capabilities = if several_writers {
+            0
+        } else {
+            CAPABILITY_ANSWER_IS_EVENT
+        };
+        let terms = terms(&config, capabilities, connections_max);
         let shared = Arc::new(Shared {
-            // Where several write, an answer is given before it is known what was committed before it.
-            rules: Rules::new(
-                &config,
-                if several_writers {
-                    0
-                } else {
-                    CAPABILITY_ANSWER_IS_EVENT
-                },
-            ),
+            terms: Mutex::new(Arc::new(terms)),
             epoch: store.epoch(),
             tokens,
             routes,
@@ -210,14 +213,13 @@ impl Daemon {
             allowances: Allowances::new(connections_max.max(ALLOWANCES_LEAST)),
             connections_max,
             connections_present: Arc::default(),
-            connections_per_address: share_of_address(&config.limits, connections_max),
             tickets: Tickets::default(),
             workers: workers.clone(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             config,
         });
-        let server = start_server(&shared, &workers, connections_max, snapshot, listener)?;
+        let server = start_server(&shared, &workers, connections_max, snapshot, listeners)?;
         let cluster = match (medium, hearing) {
             (Some(medium), Some(hearing)) => {
                 let config = &shared.config;
@@ -249,18 +251,75 @@ impl Daemon {
             feed,
             cluster,
             store,
+            certificates,
             fatal,
         })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.server.local_addrs().first().copied()
+    /// Where it listens, with how connections begin there; a line for each address.
+    pub fn listening(&self) -> Vec<String> {
+        let listeners = self.shared.config.listeners();
+        let named = self.server.addresses().iter().zip(listeners);
+        named
+            .map(|(address, (_, encryption))| match encryption {
+                Encryption::Off => address.to_string(),
+                Encryption::On => format!("{address} with TLS"),
+                Encryption::Auto => format!("{address} with or without TLS"),
+            })
+            .collect()
     }
 
-    /// Where a client on this machine can connect to it.
+    /// Where a client on this machine can connect to it, as `im --server` takes it; `None` if there are Unix sockets
+    /// alone.
     pub fn reachable(&self) -> Option<String> {
-        Some(self.shared.config.reachable(self.address()?))
+        let config = &self.shared.config;
+        let listeners = config.listeners();
+        let mut named = self.server.addresses().iter().zip(listeners);
+        let (address, encryption) = named.find_map(|(address, (_, encryption))| match address {
+            Address::Ip(address) => Some((*address, encryption)),
+            Address::Unix(_) => None,
+        })?;
+        let reachable = config.reachable(address);
+        Some(match encryption {
+            Encryption::Off => reachable,
+            Encryption::On | Encryption::Auto => format!("tls://{reachable}"),
+        })
+    }
+
+    /// Puts a configuration in force that differs from the present one in keys alone that a reload takes, see
+    /// [`Config::reload`]. Loops take it over within a tenth of a second; connections keep the addresses' limits and the
+    /// certificate that they began with.
+    ///
+    /// # Errors
+    /// The certificate cannot be used; then nothing has changed.
+    pub fn reload(&mut self, config: &Config) -> Result<(), DaemonError> {
+        if let Some(certificates) = &mut self.certificates {
+            certificates.reload(&config.tls)?;
+        }
+        let capabilities = self.shared.terms.lock().rules.capabilities;
+        let terms = terms(config, capabilities, self.shared.connections_max);
+        self.server.set_admission(terms.admission());
+        *self.shared.terms.lock() = Arc::new(terms);
+        self.context.service.attempts.reload(&config.limits);
+        Ok(())
+    }
+
+    /// Whether it serves with a certificate, which a reload can replace.
+    pub const fn has_certificate(&self) -> bool {
+        self.certificates.is_some()
+    }
+
+    /// Takes over a certificate whose files have changed, and says so in the log.
+    pub fn look_at_certificate(&mut self, config: &Config) {
+        let Some(certificates) = &mut self.certificates else {
+            return;
+        };
+        match certificates.look(&config.tls) {
+            None => {}
+            Some(Ok(())) => log::info!("the certificate was read again: its files have changed"),
+            // Both files are written one after the other, and the second one's change is seen as well.
+            Some(Err(error)) => log::warn!("the certificate stays as it was: {error}"),
+        }
     }
 
     /// How it serves, and the state of what it depends on.
@@ -320,6 +379,54 @@ impl Daemon {
         drop(ending);
         Ok(report)
     }
+}
+
+/// What is listened on when the server starts, the first address of those, and the certificates.
+type Reserved = (Vec<Listen>, Option<SocketAddr>, Option<Certificates>);
+
+/// Takes the addresses, without listening on those of TCP yet.
+fn reserve(config: &Config) -> Result<Reserved, DaemonError> {
+    let listeners = config.listeners();
+    let doors: Vec<_> = listeners
+        .iter()
+        .map(|(listener, _)| listener.doors.clone())
+        .collect();
+    let certificates = Certificates::load(&config.tls, &doors)?;
+    let (mut reserved, mut first) = (Vec::new(), None);
+    for (index, (listener, encryption)) in listeners.into_iter().enumerate() {
+        let (mut listen, address) = match listener.address {
+            ListenAddress::Ip(address) => Listen::reserve(address).map(|(listen, at)| (listen, Some(at))),
+            ListenAddress::Unix(path) => {
+                Listen::reserve_unix(path, listener.mode).map(|listen| (listen, None))
+            }
+        }
+        .map_err(|error| cannot_listen(&error))?;
+        if !listener.proxy_protocol.is_empty() {
+            listen = listen.proxy_protocol(listener.proxy_protocol);
+        }
+        let tls = certificates
+            .as_ref()
+            .and_then(|certificates| certificates.of(index));
+        listen = match (encryption, tls) {
+            (Encryption::On, Some(tls)) => listen.tls(tls),
+            (Encryption::Auto, Some(tls)) => listen.tls_or_plain(tls),
+            (Encryption::Off, _) => listen,
+            (Encryption::On | Encryption::Auto, None) => {
+                return Err(DaemonError(
+                    "a listener with TLS needs tls.certificate".to_owned(),
+                ));
+            }
+        };
+        reserved.push(listen.tag(u32::try_from(index).unwrap_or(u32::MAX)));
+        first = first.or(address);
+    }
+    Ok((reserved, first, certificates))
+}
+
+/// The terms that a configuration comes to.
+fn terms(config: &Config, capabilities: u64, connections_max: usize) -> Terms {
+    let rules = Rules::new(config, capabilities);
+    Terms::new(config, rules, share_of_address(&config.limits, connections_max))
 }
 
 /// With what to do about it.
@@ -393,7 +500,7 @@ fn start_server(
     workers: &WorkerPool<WorkerTask>,
     connections_max: usize,
     snapshot: Snapshot,
-    listener: Listen,
+    listeners: Vec<Listen>,
 ) -> Result<Server<ToLoop>, DaemonError> {
     let config = &shared.config;
     let (limits, timeouts) = (&config.limits, &config.timeouts);
@@ -402,9 +509,12 @@ fn start_server(
     let reply_reserve = usize::from(limits.requests_in_flight) * (limits.page_bytes + 64 * 1024);
     let push_queue = limits.push_queue_bytes;
     let made = Arc::clone(shared);
-    Server::builder::<Gateway>()
+    let builder = listeners
+        .into_iter()
+        .fold(Server::builder::<Gateway>(), Builder::listen);
+    builder
         .loops(config.loops())
-        .listen(listener)
+        .admission(shared.terms.lock().admission())
         .limits(ConnectionLimits {
             connections: connections_max.saturating_add(CONNECTIONS_TURNED_AWAY),
             queued_bytes: limits.queued_bytes / config.loops(),
@@ -412,6 +522,8 @@ fn start_server(
         })
         .timeouts(Timeouts {
             handshake: millis(timeouts.handshake_ms),
+            tls_handshake: millis(timeouts.handshake_ms),
+            proxy_header: millis(timeouts.handshake_ms),
             frame: millis(timeouts.frame_ms),
             idle: millis(u64::from(timeouts.idle_ms)),
             ping_after: None,

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
 use imserver::{
-    command,
+    certificates, command,
     config::{Config, Flags},
     daemon::Daemon,
     logging, memory, stores, terminal,
@@ -26,6 +26,9 @@ const EXIT_STORE_FAILED: u8 = 70;
 
 /// Signals that follow the first within this are the same wish.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
+
+/// How often the files of the certificate are looked at.
+const LOOK_AT_CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let flags = Flags::of_this_process();
@@ -52,6 +55,7 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
         config.check_serving().map_err(|error| error.to_string())?;
     }
     if flags.check_config {
+        certificates::check(&config.tls).map_err(|error| error.to_string())?;
         say("configuration ok\n");
         return Ok(ExitCode::SUCCESS);
     }
@@ -66,25 +70,16 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
     }
     let asked = listen_to_signals()?;
     let mut configured = config.clone();
-    let daemon = Daemon::start(config).map_err(|error| error.to_string())?;
-    let nowhere = "no address to listen on";
-    let (address, reachable) = (
-        daemon.address().ok_or(nowhere)?,
-        daemon.reachable().ok_or(nowhere)?,
-    );
-    // Its directory is there only now.
-    let storing = stores::describe(&configured);
-    say(&format!(
-        "listening on {address}\n\
-         storing in {storing}\n\
-         connect with: im --server {reachable} register NAME\n"
-    ));
+    let mut daemon = Daemon::start(config).map_err(|error| error.to_string())?;
+    say(&greeting(&daemon, &configured));
+    let look_at_certificate = tick(LOOK_AT_CERTIFICATE_EVERY);
     let fatal = daemon.fatal().clone();
     loop {
         select! {
             recv(asked.stop) -> _ => break,
             recv(asked.status) -> _ => log::info!("{}", daemon.status().line()),
-            recv(asked.reload) -> _ => reload(flags, &mut configured),
+            recv(asked.reload) -> _ => reload(flags, &mut configured, &mut daemon),
+            recv(look_at_certificate) -> _ => daemon.look_at_certificate(&configured),
             recv(fatal) -> reason => {
                 // No drain: nothing more may be acknowledged. A restart recovers what was.
                 complain(&format!("{}; start again to recover", reason.unwrap_or_default()));
@@ -119,20 +114,51 @@ fn say(text: &str) {
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
+/// What is said when it serves: where, where it stores, and how to connect.
+fn greeting(daemon: &Daemon, configured: &Config) -> String {
+    let mut lines: Vec<String> = daemon
+        .listening()
+        .iter()
+        .map(|address| format!("listening on {address}"))
+        .collect();
+    // Its directory is there only now.
+    lines.push(format!("storing in {}", stores::describe(configured)));
+    let reachable = daemon.reachable();
+    lines.extend(reachable.map(|address| format!("connect with: im --server {address} register NAME")));
+    lines.join("\n") + "\n"
+}
+
 /// Reads the configuration again. What cannot change while it runs is named, and stays as it was.
-fn reload(flags: &Flags, configured: &mut Config) {
+fn reload(flags: &Flags, configured: &mut Config, daemon: &mut Daemon) {
     let new = Config::load(flags).and_then(|new| new.check_serving().map(|()| new));
-    let new = match new {
+    let mut new = match new {
         Ok(new) => new,
         Err(error) => return log::error!("the configuration stays as it was: {error}"),
     };
-    let waiting = configured.reload(&new);
-    logging::set_level(configured.log.level);
+    let mut after = configured.clone();
+    let mut waiting = Vec::new();
+    if daemon.has_certificate() != new.tls.is_configured() {
+        // Listeners have TLS from their beginning, or not at all.
+        waiting.extend(["tls.certificate", "tls.key"]);
+        (new.tls.certificate, new.tls.key) = (after.tls.certificate.clone(), after.tls.key.clone());
+    }
+    let changes = after.reload(&new);
+    waiting.extend(changes.waiting);
+    if let Err(error) = daemon.reload(&after) {
+        return log::error!("the configuration stays as it was: {error}");
+    }
+    logging::set_level(after.log.level);
+    *configured = after;
+    let in_force = if changes.in_force.is_empty() {
+        "nothing has changed that counts at once".to_owned()
+    } else {
+        format!("in force: {}", changes.in_force.join(", "))
+    };
     if waiting.is_empty() {
-        log::info!("the configuration was read again: log.level is in force, and nothing else has changed");
+        log::info!("the configuration was read again: {in_force}");
     } else {
         log::warn!(
-            "the configuration was read again: log.level is in force; these have changed and wait for the next start: {}",
+            "the configuration was read again: {in_force}; these have changed and wait for the next start: {}",
             waiting.join(", ")
         );
     }

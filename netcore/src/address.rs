@@ -107,6 +107,28 @@ pub struct Peer {
     pub tag: u32,
 }
 
+impl Peer {
+    /// A peer at `address` on a connection to `local`: without a proxy, and of a listener without a mark. For tests of what
+    /// decides by peers.
+    ///
+    /// ```
+    /// use netcore::{Address, Peer};
+    ///
+    /// let mut peer = Peer::new(Address::Unix(None), Address::Unix(None));
+    /// peer.proxied = true;
+    /// assert_eq!((peer.proxied, peer.tag), (true, 0));
+    /// ```
+    #[must_use]
+    pub const fn new(address: Address, local: Address) -> Self {
+        Self {
+            address,
+            local,
+            proxied: false,
+            tag: 0,
+        }
+    }
+}
+
 /// The unit of limits per address: an IPv4 address, or the `/64` of an IPv6 address, which one customer gets (RFC
 /// 6177).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -96,6 +96,11 @@ impl Sources {
         }
     }
 
+    /// Other limits from now on. What was counted stays counted.
+    pub(crate) fn set_limits(&mut self, limits: Admission) {
+        self.limits = limits;
+    }
+
     /// Whether connections have to be counted by source at all.
     pub(crate) const fn is_counting(&self) -> bool {
         self.limits.per_source.is_some() || self.limits.per_source_rate.is_some()
@@ -209,6 +214,28 @@ mod tests {
         assert_eq!(sources.enter(address(2), now), Ok(true));
         sources.leave(Source::of(address(1)), now);
         assert_eq!(sources.enter(address(1), now), Ok(true));
+    }
+
+    #[test]
+    fn other_limits_count_from_then_on_and_forget_nobody() {
+        let (mut sources, now) = sources(Admission {
+            per_source: Some(2),
+            ..Admission::default()
+        });
+        assert_eq!(sources.enter(address(1), now), Ok(true));
+        sources.set_limits(Admission {
+            per_source: Some(1),
+            ..Admission::default()
+        });
+        assert_eq!(sources.enter(address(1), now), Err(Refused::PerSource));
+        sources.set_limits(Admission {
+            per_source: Some(1),
+            exempt: vec!["10.0.0.0/8".parse().unwrap()],
+            ..Admission::default()
+        });
+        assert_eq!(sources.enter(address(1), now), Ok(false));
+        sources.leave(Source::of(address(1)), now);
+        assert!(sources.table.is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Owns a running server: its loops' threads, its addresses, and the ways to end it. Must never leave a thread behind.
 
 use crate::address::Address;
+use crate::admission::Admission;
 use crate::builder::Builder;
 use crate::handler::Handler;
 use crate::limits::DRAIN_GRACE;
@@ -179,6 +180,21 @@ impl<M> Server<M> {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.connections()
+    }
+
+    /// Other limits on clients by address and rate, for connections that come from now on; without effect on a server that
+    /// was started without any, see [`Builder::admission`](crate::Builder::admission).
+    ///
+    /// ```
+    /// use netcore::{Admission, Server};
+    ///
+    /// /// While one customer is being attacked from everywhere.
+    /// fn tighten<M>(server: &Server<M>) {
+    ///     server.set_admission(Admission { per_source: Some(4), ..Admission::default() });
+    /// }
+    /// ```
+    pub fn set_admission(&self, admission: Admission) {
+        self.shared.set_admission(admission);
     }
 
     /// Closes the listeners; connections go on. Returns before they are closed.

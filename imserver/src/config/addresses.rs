@@ -14,13 +14,13 @@ const ONLY_NODE: &str = "imserver";
 impl Config {
     /// Gives the node a name if the configuration does not: `imserver` where there is one node only, else the machine's
     /// name and the port, so that two nodes are not called alike by default.
-    pub fn name_node(&mut self, host: &str, listening: SocketAddr) {
+    pub fn name_node(&mut self, host: &str, listening: Option<SocketAddr>) {
         if !self.server.node.is_empty() {
             return;
         }
         self.server.node = match &self.store.url {
             StoreUrl::Default | StoreUrl::Sqlite(_) => ONLY_NODE.to_owned(),
-            StoreUrl::Postgres(_) => automatic_name(host, listening.port()),
+            StoreUrl::Postgres(_) => automatic_name(host, listening.map_or(0, |address| address.port())),
         };
     }
 
@@ -167,7 +167,7 @@ mod tests {
         let name = |url: &str, host: &str| {
             let mut config = Config::default();
             config.store.url = url.parse().unwrap();
-            config.name_node(host, listening);
+            config.name_node(host, Some(listening));
             check_node(&config.server.node).unwrap();
             config.server.node
         };
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(name("postgres://im@db/im", &"b\u{e9}x ".repeat(64)).len(), 63);
         let mut config = Config::default();
         config.server.node = "one".to_owned();
-        config.name_node("box", listening);
+        config.name_node("box", None);
         assert_eq!(config.server.node, "one");
         for wrong in ["two words", "tab\tbed", "esc\u{1b}", &"n".repeat(65)] {
             assert!(check_node(wrong).is_err(), "{wrong:?}");

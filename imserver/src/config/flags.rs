@@ -100,6 +100,7 @@ impl Flags {
     pub(super) fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
         if let Some(listen) = self.listen {
             config.server.listen = listen;
+            config.listen.0.clear();
         }
         if let Some(store) = &self.store {
             config.store.url = store.expose().parse().map_err(ConfigError::Refused)?;

@@ -36,34 +36,34 @@ section! {
         /// become short, and slow readers wait for each other
         queued_bytes: usize = 256 * 1024 * 1024, in MIB..=MIB * MIB;
         /// per user, on average, whatever the number of sessions and connections
-        sends_per_second: u32 = 20, in 1..=MILLION;
+        sends_per_second: u32 = 20, in 1..=MILLION, taken by SIGHUP;
         /// at once beyond that
-        sends_burst: u32 = 100, in 1..=MILLION;
+        sends_burst: u32 = 100, in 1..=MILLION, taken by SIGHUP;
         /// other requests of a user, malformed and unknown ones and resumes included; as many pings; before a login,
         /// of an address (IPv6: /64)
-        requests_per_second: u32 = 50, in 1..=MILLION;
+        requests_per_second: u32 = 50, in 1..=MILLION, taken by SIGHUP;
         /// at once beyond that
-        requests_burst: u32 = 200, in 1..=MILLION;
+        requests_burst: u32 = 200, in 1..=MILLION, taken by SIGHUP;
         /// named for groups that a user makes or adds to, on average
-        people_per_minute: u32 = 600, in 1..=MILLION;
+        people_per_minute: u32 = 600, in 1..=MILLION, taken by SIGHUP;
         /// at once beyond that
-        people_burst: u32 = 2_000, in 1..=MILLION;
+        people_burst: u32 = 2_000, in 1..=MILLION, taken by SIGHUP;
         /// conversations that a user reports as delivered, on average
-        receipts_per_second: u32 = 500, in 1..=MILLION;
+        receipts_per_second: u32 = 500, in 1..=MILLION, taken by SIGHUP;
         /// at once beyond that
-        receipts_burst: u32 = 5_000, in 1..=MILLION;
+        receipts_burst: u32 = 5_000, in 1..=MILLION, taken by SIGHUP;
         /// at a time; 0: an eighth of all, but at least 32
-        connections_per_address: usize = 0, in 0..=16 * MILLION;
+        connections_per_address: usize = 0, in 0..=16 * MILLION, taken by SIGHUP;
         /// in a minute from one address, on average and at once; 0: any number
-        hellos_per_address: u32 = 3_000, in 0..=MILLION;
+        hellos_per_address: u32 = 3_000, in 0..=MILLION, taken by SIGHUP;
         /// tried in a minute from one address (IPv6: /64); 0: any number, as behind a proxy, where all clients have
         /// the address of that
-        passwords_per_address: u32 = 30, in 0..=MILLION;
+        passwords_per_address: u32 = 30, in 0..=MILLION, taken by SIGHUP;
         /// for one account from anywhere; counted by all nodes of one Redis together (who has several addresses can
         /// use it up: then only sessions that exist go on); 0: any number
-        passwords_per_account: u32 = 60, in 0..=MILLION;
+        passwords_per_account: u32 = 60, in 0..=MILLION, taken by SIGHUP;
         /// then the connection closes
-        unknown_commands_per_minute: u32 = limits::UNKNOWN_COMMANDS_PER_MINUTE_MAX, in 0..=MILLION;
+        unknown_commands_per_minute: u32 = limits::UNKNOWN_COMMANDS_PER_MINUTE_MAX, in 0..=MILLION, taken by SIGHUP;
         /// writes that wait for the store
         lane_queue: usize = 16_384, in 16..=MILLION;
         /// writes in one transaction
@@ -74,7 +74,7 @@ section! {
         hash_queue: usize = 64, in 1..=4_096;
         /// addresses and networks that rates do not apply to; "::/0" holds IPv4 too
         #[serde(deserialize_with = "networks")]
-        exempt: Vec<Network> = Network::loopback();
+        exempt: Vec<Network> = Network::loopback(), taken by SIGHUP;
     }
 }
 

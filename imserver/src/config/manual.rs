@@ -13,11 +13,9 @@ const COMMENT_COLUMN: usize = 28;
 impl Config {
     /// A file that sets every key to what it is now. URLs are without their passwords.
     pub fn to_manual(&self) -> String {
-        self.sections()
-            .iter()
-            .map(Section::to_manual)
-            .collect::<Vec<_>>()
-            .join("\n")
+        let mut parts: Vec<String> = self.sections().iter().map(Section::to_manual).collect();
+        parts.push(self.listen.to_manual());
+        parts.join("\n")
     }
 }
 
@@ -46,7 +44,7 @@ impl Key {
 
     fn comment(&self) -> String {
         match self.taken_by {
-            Some(signal) => format!("{}; {signal} puts another in force", self.about),
+            Some(signal) => format!("{} ({signal})", self.about),
             None => self.about.to_owned(),
         }
     }

@@ -13,6 +13,7 @@ mod flags;
 mod groups;
 mod http;
 mod limits;
+mod listen;
 mod log;
 mod manual;
 mod redis;
@@ -20,6 +21,7 @@ mod section;
 mod server;
 mod store;
 mod timeouts;
+mod tls;
 mod units;
 mod urls;
 
@@ -35,12 +37,14 @@ pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provisio
 pub use groups::Groups;
 pub use http::Http;
 pub use limits::Limits;
+pub use listen::{Door, Encryption, ListenAddress, Listener, Listeners};
 pub use log::{Level, Log, LogFormat};
 pub use redis::{HintsBy, Redis};
-pub use section::{Key, Section, Setting};
+pub use section::{Changes, Key, Section, Setting};
 pub use server::Server;
 pub use store::{Failover, StoreSettings};
 pub use timeouts::Timeouts;
+pub use tls::Tls;
 pub use urls::{SecretUrl, StoreUrl};
 
 /// Bytes of a configuration file, at most.
@@ -50,6 +54,7 @@ sections! {
     /// Everything that can be set. `docs/OPERATIONS.md` has all keys with what they mean, made from the same table.
     pub struct Config {
         server: Server,
+        tls: Tls,
         store: StoreSettings,
         redis: Redis,
         cluster: Cluster,
@@ -61,6 +66,7 @@ sections! {
         timeouts: Timeouts,
         log: Log,
     }
+    listen: Listeners,
 }
 
 impl Config {
@@ -120,6 +126,8 @@ impl Config {
             section.keys.iter().try_for_each(Key::check)?;
         }
         self.timeouts.check()?;
+        self.tls.check()?;
+        self.listen.check(self)?;
         addresses::check_node(&self.server.node)?;
         addresses::check_advertised(&self.cluster.advertise)?;
         self.redis.check()
@@ -156,6 +164,7 @@ fn key_on(text: &str, line: usize) -> Option<String> {
         Some(
             line.trim()
                 .strip_prefix('[')?
+                .trim_start_matches('[')
                 .split_once(']')?
                 .0
                 .trim()

@@ -155,25 +155,24 @@ macro_rules! section {
                 }
             }
 
-            /// Takes over what a reload puts in force; the other keys whose values differ are the answer.
-            pub(super) fn reload(&mut self, new: &Self) -> Vec<&'static str> {
-                let mut waiting = Vec::new();
+            /// Takes over what a reload puts in force, and notes which keys had other values.
+            pub(super) fn reload(&mut self, new: &Self, changes: &mut $crate::config::Changes) {
                 $(if self.$key != new.$key {
                     $crate::config::section::section!(
-                        @reload self new waiting concat!(stringify!($section), ".", stringify!($key)),
+                        @reload self new changes concat!(stringify!($section), ".", stringify!($key)),
                         $key $($signal)?
                     );
                 })+
-                waiting
             }
         }
     };
-    (@reload $self:ident $new:ident $waiting:ident $path:expr, $key:ident) => {
-        $waiting.push($path)
+    (@reload $self:ident $new:ident $changes:ident $path:expr, $key:ident) => {
+        $changes.waiting.push($path)
     };
-    (@reload $self:ident $new:ident $waiting:ident $path:expr, $key:ident $signal:ident) => {
-        $self.$key.clone_from(&$new.$key)
-    };
+    (@reload $self:ident $new:ident $changes:ident $path:expr, $key:ident $signal:ident) => {{
+        $self.$key.clone_from(&$new.$key);
+        $changes.in_force.push($path);
+    }};
     (@setting $key:ident) => {
         $crate::config::Setting::Words($crate::config::section::Words::literal($key))
     };
@@ -183,13 +182,23 @@ macro_rules! section {
 }
 pub(super) use section;
 
-/// Declares the configuration: its sections, in the order of the manual.
+/// What is different after a reload, as `section.key`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Changes {
+    /// The new values count from now on.
+    pub in_force: Vec<&'static str>,
+    /// They stay as they were, and the new values wait for the next start.
+    pub waiting: Vec<&'static str>,
+}
+
+/// Declares the configuration: its sections, in the order of the manual, and then its lists of tables.
 macro_rules! sections {
     (
         $(#[doc = $doc:literal])+
         pub struct $type:ident {$(
             $section:ident: $of:ty,
         )+}
+        $($list:ident: $of_list:ty,)+
     ) => {
         $(#[doc = $doc])+
         #[derive(Clone, Debug, Default, serde::Deserialize, PartialEq)]
@@ -197,6 +206,9 @@ macro_rules! sections {
         pub struct $type {$(
             #[doc = concat!("`[", stringify!($section), "]`")]
             pub $section: $of,
+        )+$(
+            #[doc = concat!("`[[", stringify!($list), "]]`")]
+            pub $list: $of_list,
         )+}
 
         impl $type {
@@ -205,12 +217,15 @@ macro_rules! sections {
                 vec![$(self.$section.section()),+]
             }
 
-            /// Takes over the new values of those keys that a reload puts in force. The answer is the other keys whose
-            /// values differ, as `section.key`: they stay as they are, and wait for the next start.
-            pub fn reload(&mut self, new: &Self) -> Vec<&'static str> {
-                let mut waiting = Vec::new();
-                $(waiting.extend(self.$section.reload(&new.$section));)+
-                waiting
+            /// Takes over the new values of those keys that a reload puts in force. The others stay as they are, and
+            /// wait for the next start.
+            pub fn reload(&mut self, new: &Self) -> Changes {
+                let mut changes = Changes::default();
+                $(self.$section.reload(&new.$section, &mut changes);)+
+                $(if self.$list != new.$list {
+                    changes.waiting.push(concat!("[[", stringify!($list), "]]"));
+                })+
+                changes
             }
         }
     };

@@ -144,27 +144,59 @@ fn a_reload_takes_what_it_can_and_names_the_keys_that_wait() {
     let mut config = Config::default();
     let new = Config::parse(
         "[log]\nlevel = \"trace\"\nformat = \"json\"\n[groups]\nmembers = 7\n\
-         [redis]\nurl = \"redis://:secret@cache\"\n[limits]\nexempt = []\ntext_bytes = 4096\n",
+         [redis]\nurl = \"redis://:secret@cache\"\n[limits]\nexempt = []\ntext_bytes = 4096\n\
+         [[listen]]\naddress = \"127.0.0.1:1\"\n",
     )
     .unwrap();
-    let waiting = ["redis.url", "limits.exempt", "groups.members", "log.format"];
-    assert_eq!(config.reload(&new), waiting);
-    assert_eq!(config.log.level, Level::Trace);
+    let waiting = vec!["redis.url", "groups.members", "log.format", "[[listen]]"];
+    let changes = config.reload(&new);
+    assert_eq!(changes.waiting, waiting);
+    assert_eq!(changes.in_force, ["limits.exempt", "log.level"]);
+    assert_eq!((config.log.level, config.limits.exempt.len()), (Level::Trace, 0));
     // What waits goes on waiting.
-    assert_eq!(config.reload(&new), waiting);
-    assert_eq!(config.reload(&Config::default()), [""; 0]);
+    let again = Changes {
+        waiting,
+        in_force: Vec::new(),
+    };
+    assert_eq!(config.reload(&new), again);
+    let back = config.reload(&Config::default());
+    assert_eq!((back.waiting, back.in_force), (Vec::new(), changes.in_force));
     assert_eq!(config, Config::default());
 }
 
 /// The daemon puts these in force itself: whoever marks another key does that too.
 #[test]
-fn a_reload_takes_the_level_of_the_log_alone() {
+fn a_reload_takes_certificates_rates_and_the_level_of_the_log() {
     let sections = Config::default().sections();
     let keys = sections.iter().flat_map(|section| &section.keys);
     let taken: Vec<_> = keys
         .filter_map(|key| key.taken_by.map(|signal| (key.path, signal)))
         .collect();
-    assert_eq!(taken, [("log.level", "SIGHUP")]);
+    assert!(taken.iter().all(|(_, signal)| *signal == "SIGHUP"));
+    let taken: Vec<_> = taken.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(
+        taken,
+        [
+            "tls.certificate",
+            "tls.key",
+            "tls.cleartext_passwords",
+            "limits.sends_per_second",
+            "limits.sends_burst",
+            "limits.requests_per_second",
+            "limits.requests_burst",
+            "limits.people_per_minute",
+            "limits.people_burst",
+            "limits.receipts_per_second",
+            "limits.receipts_burst",
+            "limits.connections_per_address",
+            "limits.hellos_per_address",
+            "limits.passwords_per_address",
+            "limits.passwords_per_account",
+            "limits.unknown_commands_per_minute",
+            "limits.exempt",
+            "log.level",
+        ]
+    );
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Gateway {
         // A resume costs its user a request, whichever connection tries it.
         if command == Opens::Hello
             && let Some(allowance) = &allowance
-            && let Err(wait_us) = allowance.take(Charge::Request, now_us, &self.shared.rules)
+            && let Err(wait_us) = allowance.take(Charge::Request, now_us, &self.terms.rules)
         {
             let refusal = too_many(Charge::Request, wait_us);
             return self.not_authenticated(cx, seq, &refusal);

@@ -93,7 +93,7 @@ impl Gateway {
         }
         let conn = cx.conn();
         conn.asks.get_or_insert_default().push(seq, ask);
-        if conn.session.must_wait(&self.shared.rules) {
+        if conn.session.must_wait(&self.terms.rules) {
             cx.pause_reading();
         }
         self.ask_more(cx);

@@ -8,6 +8,7 @@
 //!
 //! A native connection pays one look at that byte and 12 bytes of memory.
 
+use crate::config;
 use bytes::{Bytes, BytesMut};
 use netcore::{
     codec::{Beat, Codec, Decoded},
@@ -85,9 +86,24 @@ pub(crate) enum DoorError {
 }
 
 impl Door {
-    /// The codec of a connection that has sent nothing.
-    pub(crate) const fn new(limits: Limits) -> Self {
-        Self::Unknown(limits)
+    /// The codec of a connection that has sent nothing, and may come through these doors.
+    pub(crate) fn new(limits: Limits, open: &[config::Door]) -> Self {
+        match open {
+            [config::Door::Native] => Self::native(limits),
+            [config::Door::Http] => Self::http(limits),
+            _ => Self::Unknown(limits),
+        }
+    }
+
+    fn native(limits: Limits) -> Self {
+        Self::Native(FrameCodec::new(limits.frame_bytes))
+    }
+
+    fn http(limits: Limits) -> Self {
+        Self::Http(Box::new(Requests::new(RequestLimits {
+            body_bytes: limits.call_bytes,
+            ..RequestLimits::default()
+        })))
     }
 
     /// Messages of a WebSocket, in which a frame's body may have so many bytes.
@@ -107,12 +123,9 @@ impl Door {
     /// The door whose first byte this is.
     fn of(first: u8, limits: Limits) -> Self {
         if first.is_ascii_uppercase() {
-            Self::Http(Box::new(Requests::new(RequestLimits {
-                body_bytes: limits.call_bytes,
-                ..RequestLimits::default()
-            })))
+            Self::http(limits)
         } else {
-            Self::Native(FrameCodec::new(limits.frame_bytes))
+            Self::native(limits)
         }
     }
 }
@@ -253,16 +266,16 @@ mod tests {
     #[test]
     fn the_first_byte_tells_the_door() {
         let ping = Request::Ping(v1::Ping {}).to_bytes(Encoding::Protobuf, 1);
-        let mut door = Door::new(LIMITS);
+        let mut door = Door::new(LIMITS, &[]);
         assert!(matches!(one(&mut door, &ping), Ok(Incoming::Frame(frame)) if frame.seq == 1));
         assert!(matches!(door, Door::Native(_)));
 
-        let mut door = Door::new(LIMITS);
+        let mut door = Door::new(LIMITS, &[]);
         let request = one(&mut door, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(matches!(request, Ok(Incoming::Request(request)) if request.head.path() == "/"));
 
         // Neither: told as natively.
-        let mut door = Door::new(LIMITS);
+        let mut door = Door::new(LIMITS, &[]);
         let refused = door.decode(b"get / HT").expect_err("no frame is so long");
         assert!(matches!(refused, DoorError::Frame(FrameError::TooLong { .. })));
     }

@@ -14,6 +14,7 @@ use netcore::{
     CloseHow, CloseReason, ConnCx, ConnId, Eof, Flow, Handler, LoopCx, Peer, Refusal as NotAccepted,
     WorkerPool, websocket::CloseCode,
 };
+use parking_lot::Mutex;
 use protocol::{
     Frame, FrameError, Push, Refusal,
     text::TextError,
@@ -27,6 +28,7 @@ use super::{
     door::{self, Door, DoorError, Incoming},
     http::{Tickets, respond_refused, say_close},
     park::Waiting,
+    terms::Terms,
 };
 use crate::{
     clock,
@@ -37,7 +39,7 @@ use crate::{
     message::ToLoop,
     principal::Principal,
     service::WorkerTask,
-    session::{Allowance, Allowances, Rules, Verdict},
+    session::{Allowance, Allowances, Verdict},
     token::Tokens,
     wire::{Format, frame},
 };
@@ -63,8 +65,8 @@ const TURNED_AWAY_RETRY_MS: u32 = 1_000;
 pub(crate) struct Shared {
     /// The configuration.
     pub config: Arc<Config>,
-    /// The rules of sessions, from it.
-    pub rules: Rules,
+    /// The terms that count now, each loop takes them over at its next tick.
+    pub terms: Mutex<Arc<Terms>>,
     /// The store's epoch.
     pub epoch: u64,
     /// Makes the tokens that devices carry.
@@ -87,8 +89,6 @@ pub(crate) struct Shared {
     pub connections_max: usize,
     /// All connections, with those that are being turned away.
     pub connections_present: Arc<AtomicUsize>,
-    /// Connections of one address at a time.
-    pub connections_per_address: usize,
     /// Tickets for streams of events.
     pub tickets: Tickets,
     /// They answer queries.
@@ -103,6 +103,8 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(super) shared: Arc<Shared>,
+    /// The terms that this loop has taken over.
+    pub(super) terms: Arc<Terms>,
     pub(super) loop_index: usize,
     /// Everything up to here was delivered to this loop.
     pub(super) complete_to: Snapshot,
@@ -128,7 +130,7 @@ impl Handler for Gateway {
 
     fn on_accept(&mut self, peer: &Peer) -> Result<(Door, Connection), NotAccepted> {
         let limits = &self.shared.config.limits;
-        let address = self.allowance_of(peer.address.ip());
+        let address = self.allowance_of(Terms::source(peer));
         // The table holds one of the references.
         let of_address = address
             .as_ref()
@@ -138,7 +140,7 @@ impl Handler for Gateway {
         if self.shared.draining.load(Ordering::Relaxed) {
             let refusal = Refusal::new(ErrorCode::Draining, "this server is going away");
             conn.turned_away = Some(Box::new(refusal));
-        } else if of_address > self.shared.connections_per_address {
+        } else if of_address > self.terms.connections_per_address {
             let refusal = Refusal::new(ErrorCode::Overloaded, "too many connections from this address")
                 .with_retry_after_ms(TURNED_AWAY_RETRY_MS);
             conn.turned_away = Some(Box::new(refusal));
@@ -150,14 +152,21 @@ impl Handler for Gateway {
             .with_retry_after_ms(TURNED_AWAY_RETRY_MS);
             conn.turned_away = Some(Box::new(refusal));
         }
-        let door = Door::new(door::Limits {
-            frame_bytes: limits.frame_bytes_unauthenticated,
-            call_bytes: limits.frame_bytes,
-        });
+        let open = self.terms.doors(peer);
+        let door = Door::new(
+            door::Limits {
+                frame_bytes: limits.frame_bytes_unauthenticated,
+                call_bytes: limits.frame_bytes,
+            },
+            open,
+        );
         Ok((door, conn))
     }
 
     fn on_open(&mut self, cx: &mut Cx<'_>) {
+        if !self.terms.takes_passwords(&cx.peer(), cx.is_encrypted()) {
+            cx.conn().session.refuse_passwords();
+        }
         let limit = PUSH_QUEUE_UNAUTHENTICATED;
         cx.set_outbound_limit(limit / 4, limit / 2, limit);
         if let Some(refusal) = cx.conn().turned_away.take() {
@@ -211,6 +220,7 @@ impl Handler for Gateway {
     }
 
     fn on_tick(&mut self, cx: &mut LoopCx<'_, Self>) {
+        self.terms = Arc::clone(&self.shared.terms.lock());
         self.check_missed(cx);
         self.kick(cx);
         self.retry_parked(cx);
@@ -292,8 +302,10 @@ impl Handler for Gateway {
 impl Gateway {
     /// The handler of loop `loop_index`. Everything in `snapshot` counts as delivered.
     pub(crate) fn new(shared: Arc<Shared>, loop_index: usize, snapshot: Snapshot) -> Self {
+        let terms = Arc::clone(&shared.terms.lock());
         Self {
             shared,
+            terms,
             loop_index,
             complete_to: snapshot,
             waiting: Waiting::default(),
@@ -338,7 +350,7 @@ impl Gateway {
     /// Does what the session machine says to a frame.
     pub(super) fn judged(&mut self, cx: &mut Cx<'_>, frame: &Frame) -> Flow<Self> {
         let now_us = self.now_us(cx.now());
-        let verdict = cx.conn().session.judge(frame, now_us, &self.shared.rules);
+        let verdict = cx.conn().session.judge(frame, now_us, &self.terms.rules);
         self.act(cx, frame.seq, verdict)
     }
 
@@ -378,7 +390,7 @@ impl Gateway {
                         let now_us = self.now_us(cx.now());
                         let message = format!("unknown command {name:?}");
                         let session = &mut cx.conn().session;
-                        let verdict = session.judge_unknown(&message, now_us, &self.shared.rules);
+                        let verdict = session.judge_unknown(&message, now_us, &self.terms.rules);
                         self.act(cx, seq, verdict)
                     }
                     error @ (TextError::NoFrame { .. } | TextError::UnknownCommand { .. }) => {
@@ -398,14 +410,14 @@ impl Gateway {
         }
     }
 
-    /// Where a connection, or the request on it, comes from; `None` if that is no address.
-    pub(super) fn source(cx: &mut Cx<'_>) -> Option<IpAddr> {
+    /// Where a connection, or the request on it, comes from.
+    pub(super) fn source(cx: &mut Cx<'_>) -> IpAddr {
         let conn = cx.conn();
         let told = match (&conn.http, &conn.from) {
             (Some(http), _) => http.from,
             (None, from) => from.as_deref().copied(),
         };
-        told.or_else(|| cx.peer().address.ip())
+        told.unwrap_or_else(|| Terms::source(&cx.peer()))
     }
 
     /// The allowance of whoever sent the request that is worked on; `None` if exempt from rates.
@@ -415,12 +427,8 @@ impl Gateway {
     }
 
     /// The allowance of an address; `None` if it is exempt from rates.
-    fn allowance_of(&self, address: Option<IpAddr>) -> Option<Arc<Allowance>> {
-        let Some(address) = address else {
-            return Some(Arc::default());
-        };
-        let exempt = &self.shared.config.limits.exempt;
-        if exempt.iter().any(|network| network.contains(address)) {
+    fn allowance_of(&self, address: IpAddr) -> Option<Arc<Allowance>> {
+        if self.terms.is_exempt(address) {
             return None;
         }
         let now_us = self.now_us(Instant::now());

@@ -12,7 +12,9 @@ mod http;
 mod park;
 mod pushes;
 mod requests;
+mod terms;
 
 pub(crate) use handler::LOW_WATER;
 pub(crate) use handler::{Gateway, Shared};
 pub(crate) use http::Tickets;
+pub(crate) use terms::Terms;

@@ -33,7 +33,7 @@ impl Gateway {
         };
         let planning = Planning {
             at: clock::wall(),
-            limits: &self.shared.rules.validation,
+            limits: &self.terms.rules.validation,
         };
         match plan(request, who, &planning) {
             Ok(work) => self.carry_out(cx, seq, work),
@@ -110,7 +110,7 @@ impl Gateway {
         };
         let device = Box::new(device.clone());
         let is_exempt = conn.session.is_exempt();
-        let from = Self::source(cx).filter(|_| !is_exempt);
+        let from = (!is_exempt).then(|| Self::source(cx));
         Flow::Offload(self.task(cx, Doing::Open(device, from, Box::new(request)), reply))
     }
 
@@ -121,7 +121,7 @@ impl Gateway {
         let conn = cx.conn();
         let reply =
             ReplyTo::new(permit, id, seq, conn.session.format()).with_event(conn.session.answer_is_event());
-        if conn.session.must_wait(&self.shared.rules) {
+        if conn.session.must_wait(&self.terms.rules) {
             cx.pause_reading();
         }
         Ok(reply)
@@ -143,7 +143,7 @@ impl Gateway {
         let who = conn.session.principal().map(|who| who.user);
         let is_exempt = conn.session.is_exempt();
         let groups = &self.shared.groups;
-        match (who, Self::source(cx).filter(|_| !is_exempt)) {
+        match (who, (!is_exempt).then(|| Self::source(cx))) {
             (Some(user), _) => groups.hash_one(("user", user)),
             (None, Some(address)) => groups.hash_one(("address", network(address))),
             (None, None) => groups.hash_one(("connection", cx.id().as_u64())),
@@ -247,7 +247,7 @@ impl Gateway {
     }
 
     pub(super) fn resume_if_possible(&self, cx: &mut Cx<'_>) {
-        let rules = &self.shared.rules;
+        let rules = &self.terms.rules;
         let conn = cx.conn();
         let is_busy = conn.session.must_wait(rules) || conn.is_stream_or_calls();
         if conn.parked.is_none() && !is_busy {

@@ -6,7 +6,10 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,8 +24,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Attempts {
     rates: Arc<dyn RateLimits>,
-    per_address: u32,
-    per_account: u32,
+    per_minute: Arc<PerMinute>,
+}
+
+/// How many passwords are allowed.
+struct PerMinute {
+    address: AtomicU32,
+    account: AtomicU32,
 }
 
 impl std::fmt::Debug for Attempts {
@@ -36,9 +44,18 @@ impl Attempts {
     pub(crate) fn new(rates: Arc<dyn RateLimits>, limits: &Limits) -> Self {
         Self {
             rates,
-            per_address: limits.passwords_per_address,
-            per_account: limits.passwords_per_account,
+            per_minute: Arc::new(PerMinute {
+                address: limits.passwords_per_address.into(),
+                account: limits.passwords_per_account.into(),
+            }),
         }
+    }
+
+    /// The rates of another configuration count from now on.
+    pub(crate) fn reload(&self, limits: &Limits) {
+        let PerMinute { address, account } = &*self.per_minute;
+        address.store(limits.passwords_per_address, Ordering::Relaxed);
+        account.store(limits.passwords_per_account, Ordering::Relaxed);
     }
 
     /// Counts a password from this address, for this account if it is to log in to one. Addresses that are exempt
@@ -53,14 +70,19 @@ impl Attempts {
         now: Instant,
     ) -> Result<(), Refusal> {
         let Some(from) = from else { return Ok(()) };
-        self.count(&format!("address:{}", network(from)), self.per_address, now)?;
+        self.count(
+            &format!("address:{}", network(from)),
+            &self.per_minute.address,
+            now,
+        )?;
         match account {
-            Some(account) => self.count(&format!("account:{account}"), self.per_account, now),
+            Some(account) => self.count(&format!("account:{account}"), &self.per_minute.account, now),
             None => Ok(()),
         }
     }
 
-    fn count(&self, of: &str, per_minute: u32, now: Instant) -> Result<(), Refusal> {
+    fn count(&self, of: &str, per_minute: &AtomicU32, now: Instant) -> Result<(), Refusal> {
+        let per_minute = per_minute.load(Ordering::Relaxed);
         if per_minute == 0 {
             return Ok(());
         }
@@ -136,6 +158,21 @@ mod tests {
         assert!(attempts.take(ip("192.0.2.2"), Some("ann"), now).is_ok());
         assert!(attempts.take(ip("192.0.2.3"), Some("ann"), now).is_err());
         assert!(attempts.take(ip("192.0.2.3"), Some("bob"), now).is_ok());
+    }
+
+    #[test]
+    fn other_rates_count_from_then_on() {
+        let now = Instant::now();
+        let attempts = attempts(1, 0, now);
+        assert!(attempts.take(ip("192.0.2.1"), Some("ann"), now).is_ok());
+        assert!(attempts.take(ip("192.0.2.1"), Some("ann"), now).is_err());
+        attempts.reload(&Limits {
+            passwords_per_address: 0,
+            passwords_per_account: 1,
+            ..Limits::default()
+        });
+        assert!(attempts.take(ip("192.0.2.1"), Some("ann"), now).is_ok());
+        assert!(attempts.take(ip("192.0.2.1"), Some("ann"), now).is_err());
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub(crate) struct Session {
     answer_is_event: bool,
     hellos: u8,
     draining: bool,
+    passwords_refused: bool,
     /// Sequence numbers of unanswered requests.
     in_flight: SmallVec<[u16; IN_FLIGHT_INLINE]>,
     /// `None` where the peer's address is exempt.
@@ -135,6 +136,7 @@ impl Session {
             answer_is_event: false,
             hellos: 0,
             draining: false,
+            passwords_refused: false,
             in_flight: SmallVec::new(),
             rates: address.map(|address| Rates { address, user: None }),
             unknown: 0,
@@ -244,6 +246,11 @@ impl Session {
     /// Whether requests are refused because the server goes away, or the session ends.
     pub(crate) const fn is_draining(&self) -> bool {
         self.draining
+    }
+
+    /// Its connection is no place for passwords: somebody on the way could read them.
+    pub(crate) const fn refuse_passwords(&mut self) {
+        self.passwords_refused = true;
     }
 
     /// From now on requests are refused.
@@ -400,6 +407,12 @@ impl Session {
         }
         if let Request::Hello(hello) = &request {
             return self.greeted(hello.clone(), request, seq, rules);
+        }
+        if self.passwords_refused && request.command().kind() == Some(Kind::Open) {
+            return Verdict::Refuse(Refusal::new(
+                ErrorCode::Forbidden,
+                "passwords are taken over encrypted connections alone: connect with TLS, as im --server tls://HOST:PORT does",
+            ));
         }
         if let Err(refusal) = self.names_few(&request, now_us, rules) {
             return Verdict::Refuse(refusal);

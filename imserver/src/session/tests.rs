@@ -280,6 +280,29 @@ fn versions_that_do_not_meet_are_told_what_is_spoken() {
 }
 
 #[test]
+fn where_passwords_are_refused_sessions_are_resumed_all_the_same() {
+    let register = Request::Register(v1::RegisterRequest {
+        name: "a".into(),
+        password: "a long one".into(),
+        ..v1::RegisterRequest::default()
+    });
+    for request in [register, login()] {
+        let mut session = session(At::Welcomed);
+        session.refuse_passwords();
+        let verdict = judge(&mut session, &request, 1);
+        assert_eq!(code(&verdict), Some((false, ErrorCode::Forbidden)), "{request:?}");
+        assert_eq!(session.in_flight(), 0);
+        assert!(matches!(
+            judge(&mut self::session(At::Welcomed), &request, 1),
+            Verdict::Go(_)
+        ));
+    }
+    let mut session = session(At::Greeting);
+    session.refuse_passwords();
+    assert!(matches!(judge(&mut session, &hello("token"), 1), Verdict::Go(_)));
+}
+
+#[test]
 fn a_drained_session_answers_pings_only() {
     let mut session = session(At::Active);
     session.drain();

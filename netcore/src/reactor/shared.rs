@@ -180,6 +180,13 @@ impl Shared {
         }
     }
 
+    /// Other limits from now on, if there were any before.
+    pub(crate) fn set_admission(&self, admission: Admission) {
+        if let Some(sources) = &self.sources {
+            sources.lock().set_limits(admission);
+        }
+    }
+
     /// A connection was accepted.
     pub(crate) fn note_accept(&self, now: Instant) {
         if let Some(sources) = &self.sources {

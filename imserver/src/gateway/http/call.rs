@@ -25,7 +25,7 @@ const CLIENT_ID: [&str; 2] = ["client_msg_id", "clientMsgId"];
 impl Gateway {
     pub(super) fn call(&mut self, cx: &mut Cx<'_>, command: Command, head: &Head, body: Bytes) -> Flow<Self> {
         let prepared = if command.kind() == Some(Kind::Open) {
-            with_device(&body, &self.shared.rules.validation)
+            with_device(&body, &self.terms.rules.validation)
                 .map(|(body, device)| (body, Some(Box::new(device))))
         } else if command.kind() == Some(Kind::Append) {
             with_client_id(&body, head.header("idempotency-key")).map(|body| (body, None))

@@ -30,17 +30,16 @@ pub(super) fn request_id(value: &[u8]) -> Option<Box<str>> {
 }
 
 /// The address that a request comes from: the peer's, or behind trusted proxies what they say.
-pub(super) fn client(peer: Option<IpAddr>, head: &Head, trusted: &[Network]) -> Option<IpAddr> {
-    let peer = peer?;
+pub(super) fn client(peer: IpAddr, head: &Head, trusted: &[Network]) -> IpAddr {
     if !trusted.iter().any(|network| network.contains(peer)) {
-        return Some(peer);
+        return peer;
     }
     let header = if head.header("forwarded").is_some() {
         ForwardedHeader::Forwarded
     } else {
         ForwardedHeader::XForwardedFor
     };
-    Some(forwarded::client(peer, head, header, trusted))
+    forwarded::client(peer, head, header, trusted)
 }
 
 /// Whether a request may be looked at. The answer is the page of another origin that may read what is answered.

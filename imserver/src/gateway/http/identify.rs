@@ -60,11 +60,7 @@ impl Gateway {
         conn.session.begin_call(Caller::Token(CALL_SEQ), address);
         let now_us = self.now_us(cx.now());
         // A check costs what the resume of a native session costs.
-        if let Err(refusal) = cx
-            .conn()
-            .session
-            .charge(Charge::Hello, now_us, &self.shared.rules)
-        {
+        if let Err(refusal) = cx.conn().session.charge(Charge::Hello, now_us, &self.terms.rules) {
             self.not_authenticated(cx, CALL_SEQ, &refusal);
             return Flow::Continue;
         }

@@ -29,7 +29,10 @@ pub(super) use self::{
     socket::say_close,
 };
 use self::{identify::Known, route::Route, stream::Stream};
-use super::handler::{Cx, Gateway};
+use super::{
+    handler::{Cx, Gateway},
+    terms::Terms,
+};
 use crate::{principal::Principal, wire::Format};
 
 /// The number of the one request that is worked on, whatever the request.
@@ -101,16 +104,21 @@ impl Gateway {
     /// A whole request came.
     pub(super) fn request(&mut self, cx: &mut Cx<'_>, request: Request) -> Flow<Self> {
         let Request { head, body } = request;
-        let peer = cx.peer().address.ip();
+        let peer = cx.peer();
         let config = &self.shared.config;
-        let from = guard::client(peer, &head, &config.server.trusted_proxies);
+        let from = guard::client(Terms::source(&peer), &head, &config.server.trusted_proxies);
         let conn = cx.conn();
         conn.session.set_format(Format::Call);
         let http = conn.http.get_or_insert_with(Http::new);
         http.begin(&head);
-        http.from = from;
+        http.from = Some(from);
         let is_upgrade = head.path() == route::SOCKET;
-        match guard::admits(&head, from, &config.server.trusted_proxies, &config.http) {
+        match guard::admits(
+            &head,
+            peer.address.ip().map(|_| from),
+            &config.server.trusted_proxies,
+            &config.http,
+        ) {
             Ok(origin) => http.allowed_origin = origin,
             Err(refusal) => return self.refuse_request(cx, &refusal),
         }

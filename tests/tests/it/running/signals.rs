@@ -33,7 +33,7 @@ fn a_hang_up_reads_the_configuration_again_and_kills_nobody() {
     let mut ann = daemon.register("ann");
     let own = ann.own();
     hang_up(&daemon);
-    logged(&daemon, &["was read again", "nothing else has changed"]);
+    logged(&daemon, &["was read again", "nothing has changed"]);
     std::fs::write(
         daemon.config_file(),
         "[log]\nlevel = \"debug\"\n[limits]\ntext_bytes = 100\n[groups]\nmembers = 7\n",
@@ -44,7 +44,7 @@ fn a_hang_up_reads_the_configuration_again_and_kills_nobody() {
         &daemon,
         &[
             "WARN",
-            "wait for the next start: limits.text_bytes, groups.members",
+            "in force: log.level; these have changed and wait for the next start: limits.text_bytes, groups.members",
         ],
     );
     // What is wrong changes nothing.
