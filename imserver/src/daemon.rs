@@ -12,7 +12,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, bounded};
 use netcore::{
-    Address, Builder, DrainReport, Limits as ConnectionLimits, Listen, Outbound, Server, Timeouts, WorkerPool,
+    Address, Builder, DrainReport, Limits as ConnectionLimits, Listen, Observer, Outbound, Server, Timeouts,
+    WorkerPool,
 };
 use parking_lot::Mutex;
 use protocol::CAPABILITY_ANSWER_IS_EVENT;
@@ -33,6 +34,7 @@ use crate::{
     gateway::{Gateway, LOW_WATER, Shared, Terms, Tickets},
     lane::{LaneParts, Lanes, LazyWrites},
     message::ToLoop,
+    metrics::Metrics,
     observed::Observed,
     publish::{ChangeFeed, ChangeFeedParts, Consumer, Publisher, Publishing},
     service::{Attempts, Context, Hasher, SharedStore, Worker, WorkerContext, WorkerTask},
@@ -123,6 +125,7 @@ impl Daemon {
             |medium| Arc::clone(&medium.rates),
         );
         let cluster_handle = ClusterHandle::default();
+        let metrics = Arc::new(Metrics::new(loops, config.lanes().clamp(1, store.writers_max())));
         let parts = LaneParts {
             routes: Arc::clone(&routes),
             cache: Arc::clone(&cache),
@@ -131,6 +134,7 @@ impl Daemon {
             outboxes: Arc::clone(&outboxes),
             policy: config.device_policy(),
             epoch: store.epoch(),
+            metrics: Arc::clone(&metrics),
             batch_max: config.limits.lane_batch,
             fatal: fatal_sender,
         };
@@ -166,8 +170,9 @@ impl Daemon {
         };
         let (lanes, lane_handle) = Lanes::start(lanes, &parts, config.limits.lane_queue)
             .map_err(DaemonError::because("the lanes could not be started"))?;
-        let (hasher, hasher_handle) = Hasher::start(config.hashers(), config.limits.hash_queue)
-            .map_err(DaemonError::because("the password hashers could not be started"))?;
+        let (hasher, hasher_handle) =
+            Hasher::start(config.hashers(), config.limits.hash_queue, Arc::clone(&metrics))
+                .map_err(DaemonError::because("the password hashers could not be started"))?;
         let context = Arc::new(WorkerContext {
             service: Context {
                 config: Arc::clone(&config),
@@ -179,6 +184,7 @@ impl Daemon {
                 attempts: Attempts::new(rates, &config.limits),
             },
             store: SharedStore(Arc::clone(&store)),
+            metrics: Arc::clone(&metrics),
             outboxes: Arc::clone(&outboxes),
             lane: lane_handle.clone(),
             hasher: hasher_handle,
@@ -214,6 +220,7 @@ impl Daemon {
             connections_max,
             connections_present: Arc::default(),
             tickets: Tickets::default(),
+            metrics,
             workers: workers.clone(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -235,6 +242,7 @@ impl Daemon {
             workers: workers.clone(),
             hasher: context.hasher.clone(),
             store: SharedStore(Arc::clone(&store)),
+            caches: several_writers.then(|| Arc::clone(&cache)),
             addresses: server.addresses().iter().map(ToString::to_string).collect(),
             started_at_ms: clock::wall().0,
             started: Instant::now(),
@@ -538,6 +546,7 @@ fn start_server(
             ..Outbound::default()
         })
         .tick(Some(TICK))
+        .observer(Arc::clone(&shared.metrics) as Arc<dyn Observer>)
         .workers(workers.clone())
         .start(move |loop_id, remote| {
             made.outboxes.connect(remote);

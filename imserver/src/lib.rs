@@ -25,6 +25,7 @@ mod log_throttle;
 pub mod logging;
 pub mod memory;
 mod message;
+mod metrics;
 mod observed;
 mod principal;
 mod publish;

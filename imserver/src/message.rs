@@ -1,11 +1,16 @@
 //! What reaches an event loop from other threads: answers to requests, and the pushes of what was committed. A bottom
 //! module: values alone, which say nothing of who makes or who takes them.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use netcore::{ConnId, Permit};
 use storage::{ConversationId, CursorMove, Seq, Snapshot, Timestamp, TokenHash, User};
 
-use crate::principal::Principal;
+use crate::{
+    metrics::{Asked, Outcome},
+    principal::Principal,
+};
 
 /// What reaches a loop from other threads.
 #[derive(Debug)]
@@ -57,6 +62,10 @@ pub(crate) struct Answer {
     pub frame: Bytes,
     /// What it does to the session.
     pub effect: Effect,
+    /// What was asked, and when.
+    pub asked: Asked,
+    /// What became of it.
+    pub outcome: Outcome,
 }
 
 /// What an answer does to the session it goes to.
@@ -141,6 +150,8 @@ pub(crate) enum Entry {
 /// What one batch of commits means for one loop.
 #[derive(Debug, Default)]
 pub(crate) struct Delivery {
+    /// When it was begun; `None` for what is not stored.
+    pub begun_at: Option<Instant>,
     /// In commit order.
     pub entries: Vec<Entry>,
     /// To whom: the receivers of all items in one list, so that an item costs no allocation of its own.
@@ -151,8 +162,9 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     /// Nothing yet, with room for about so many events.
-    pub(crate) fn new(complete_to: Option<Snapshot>, events: usize) -> Self {
+    pub(crate) fn new(begun_at: Instant, complete_to: Option<Snapshot>, events: usize) -> Self {
         Self {
+            begun_at: Some(begun_at),
             entries: Vec::with_capacity(events.saturating_mul(2)),
             to: Vec::with_capacity(events.saturating_mul(2)),
             complete_to,

@@ -7,9 +7,11 @@ use std::{
 };
 
 use netcore::WorkerPool;
+use storage::cached::ReadCache;
 
 use crate::{
     gateway::Shared,
+    metrics::{Elsewhere, Present, Shown},
     service::{HasherHandle, SharedStore, WorkerTask},
     status::{Phase, Status},
 };
@@ -25,6 +27,8 @@ pub(crate) struct Observed {
     pub hasher: HasherHandle,
     /// What everything is stored in.
     pub store: SharedStore,
+    /// What is cached of it, where it is.
+    pub caches: Option<Arc<ReadCache>>,
     /// The addresses that are listened on.
     pub addresses: Vec<String>,
     /// Milliseconds since 1970.
@@ -53,6 +57,28 @@ impl Observed {
             store: (&self.store.status()).into(),
             redis: shared.cluster.status().as_ref().map(Into::into),
         }
+    }
+
+    /// All metrics at this moment.
+    pub(crate) fn metrics(&self) -> Shown {
+        let shared = &self.shared;
+        shared.metrics.show(&Elsewhere {
+            present: Present {
+                connections: shared.connections_present.load(Ordering::Relaxed),
+                sessions: shared.routes.count(),
+            },
+            writes_waiting: shared.lane.waiting().sum(),
+            workers: self.workers.stats(),
+            hashers: self.hasher.stats(),
+            store: self.store.status(),
+            caches: self
+                .caches
+                .iter()
+                .flat_map(|caches| caches.statistics())
+                .collect(),
+            redis: shared.cluster.status(),
+            started_at_ms: self.started_at_ms,
+        })
     }
 
     fn phase(&self) -> Phase {

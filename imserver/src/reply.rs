@@ -9,6 +9,7 @@ use protocol::{RawPage, Refusal, Reply, v1::ErrorCode};
 
 use crate::{
     message::{Answer, Authenticated, Effect, PlacedAnswer, ToLoop},
+    metrics::{Asked, Outcome},
     wire::{Format, frame},
 };
 
@@ -20,6 +21,7 @@ pub(crate) struct ReplyTo {
     seq: u16,
     format: Format,
     is_event: bool,
+    asked: Asked,
 }
 
 impl std::fmt::Debug for ReplyTo {
@@ -34,13 +36,20 @@ impl std::fmt::Debug for ReplyTo {
 
 impl ReplyTo {
     /// The obligation for request `seq` of a connection.
-    pub(crate) const fn new(permit: Permit<ToLoop>, conn: ConnId, seq: u16, format: Format) -> Self {
+    pub(crate) const fn new(
+        permit: Permit<ToLoop>,
+        conn: ConnId,
+        seq: u16,
+        format: Format,
+        asked: Asked,
+    ) -> Self {
         Self {
             permit: Some(permit),
             conn,
             seq,
             format,
             is_event: false,
+            asked,
         }
     }
 
@@ -68,30 +77,30 @@ impl ReplyTo {
     /// Answers, with a consequence.
     pub(crate) fn ok_and(mut self, reply: &Reply, effect: Effect) {
         let frame = frame::reply(reply, self.format, self.seq);
-        self.send(frame, effect);
+        self.send(frame, effect, Outcome::OK);
     }
 
     /// Answers with a page of history, whose bodies go out as they are.
     pub(crate) fn history(mut self, page: RawPage) {
         let frame = frame::history(page, self.format, self.seq);
-        self.send(frame, Effect::None);
+        self.send(frame, Effect::None, Outcome::OK);
     }
 
     /// The session was checked; the loop writes the answer once the route is made.
     pub(crate) fn authenticated(mut self, authenticated: Box<Authenticated>) {
-        self.send(Bytes::new(), Effect::Authenticated(authenticated));
+        self.send(Bytes::new(), Effect::Authenticated(authenticated), Outcome::OK);
     }
 
     /// Answers in a place among pushes; `None` where there is nobody to answer.
     pub(crate) fn placed(mut self, reply: &Reply) -> Option<PlacedAnswer> {
         let frame = frame::reply(reply, self.format, self.seq);
-        self.place(frame)
+        self.place(frame, Outcome::OK)
     }
 
     /// Refuses in a place among pushes.
     pub(crate) fn placed_refusal(mut self, refusal: &Refusal) -> Option<PlacedAnswer> {
         let frame = frame::refusal(refusal, self.format, self.seq);
-        self.place(frame)
+        self.place(frame, Outcome::refused(refusal))
     }
 
     /// Refuses.
@@ -102,7 +111,7 @@ impl ReplyTo {
     /// Refuses, with a consequence.
     pub(crate) fn refuse_and(mut self, refusal: &Refusal, effect: Effect) {
         let frame = frame::refusal(refusal, self.format, self.seq);
-        self.send(frame, effect);
+        self.send(frame, effect, Outcome::refused(refusal));
     }
 
     /// Gives the obligation up because the request goes back to its loop, which is on this thread.
@@ -110,17 +119,19 @@ impl ReplyTo {
         self.permit = None;
     }
 
-    fn place(&mut self, frame: Bytes) -> Option<PlacedAnswer> {
+    fn place(&mut self, frame: Bytes, outcome: Outcome) -> Option<PlacedAnswer> {
         let answer = Answer {
             conn: self.conn,
             seq: self.seq,
             frame,
             effect: Effect::None,
+            asked: self.asked,
+            outcome,
         };
         Some(PlacedAnswer::new(answer, self.permit.take()?))
     }
 
-    fn send(&mut self, frame: Bytes, effect: Effect) {
+    fn send(&mut self, frame: Bytes, effect: Effect, outcome: Outcome) {
         if let Some(permit) = self.permit.take() {
             // A loop that has stopped has no connection left to answer.
             let _ = permit.post(ToLoop::Answer(Answer {
@@ -128,6 +139,8 @@ impl ReplyTo {
                 seq: self.seq,
                 frame,
                 effect,
+                asked: self.asked,
+                outcome,
             }));
         }
     }
@@ -139,7 +152,7 @@ impl Drop for ReplyTo {
             log::error!("a request was dropped without an answer");
             let refusal = Refusal::new(ErrorCode::Internal, "the server failed on this request");
             let frame = frame::refusal(&refusal, self.format, self.seq);
-            self.send(frame, Effect::NotAuthenticated);
+            self.send(frame, Effect::NotAuthenticated, Outcome::refused(&refusal));
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Turn {
     pub messages: u64,
     /// Frames given to the handler.
     pub frames: u64,
+    /// Frames queued for peers.
+    pub sent_frames: u64,
     /// Read calls.
     pub reads: u64,
     /// Bytes received, before decryption.
@@ -127,6 +129,7 @@ struct Row {
     lag_max_nanos: AtomicU64,
     messages: AtomicU64,
     frames: AtomicU64,
+    sent_frames: AtomicU64,
     reads: AtomicU64,
     read_bytes: AtomicU64,
     writes: AtomicU64,
@@ -167,6 +170,8 @@ pub struct Totals {
     pub messages: u64,
     /// Frames given to handlers.
     pub frames: u64,
+    /// Frames queued for peers.
+    pub sent_frames: u64,
     /// Read calls.
     pub reads: u64,
     /// Bytes received.
@@ -232,7 +237,7 @@ impl Counters {
     /// client.read_exact(&mut [0; 6])?;
     /// server.shutdown();
     /// let totals = counters.snapshot();
-    /// assert_eq!((totals.opened, totals.frames, totals.written_bytes), (1, 1, 6));
+    /// assert_eq!((totals.opened, totals.frames, totals.sent_frames, totals.written_bytes), (1, 1, 1, 6));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -251,6 +256,7 @@ impl Counters {
             lag_max: max(|row| &row.lag_max_nanos),
             messages: sum(|row| &row.messages),
             frames: sum(|row| &row.frames),
+            sent_frames: sum(|row| &row.sent_frames),
             reads: sum(|row| &row.reads),
             read_bytes: sum(|row| &row.read_bytes),
             writes: sum(|row| &row.writes),
@@ -281,6 +287,7 @@ impl Observer for Counters {
         self.add(loop_id, |row| &row.work_nanos, work);
         self.add(loop_id, |row| &row.messages, turn.messages);
         self.add(loop_id, |row| &row.frames, turn.frames);
+        self.add(loop_id, |row| &row.sent_frames, turn.sent_frames);
         self.add(loop_id, |row| &row.reads, turn.reads);
         self.add(loop_id, |row| &row.read_bytes, turn.read_bytes);
         self.add(loop_id, |row| &row.writes, turn.writes);

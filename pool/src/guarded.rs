@@ -111,6 +111,11 @@ impl<M: ManageConnection, J: Judge<M>> Guarded<M, J> {
         self.breaker.state()
     }
 
+    /// How often the breaker has opened.
+    pub fn openings(&self) -> u64 {
+        self.breaker.openings()
+    }
+
     /// Makes a call on a leased connection, and repeats it on another one if the call may be made twice and the judge
     /// allows it. `now` is the breaker's time.
     ///

@@ -120,6 +120,11 @@ impl SharedBreaker {
         self.inner.lock().breaker.state()
     }
 
+    /// How often the breaker has opened.
+    pub fn openings(&self) -> u64 {
+        self.inner.lock().openings
+    }
+
     /// See [`Breaker::share`].
     pub fn share(&self, now: Instant) -> u32 {
         self.inner.lock().breaker.share(now)

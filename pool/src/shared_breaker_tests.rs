@@ -73,6 +73,7 @@ fn what_began_before_it_opened_says_nothing() {
     }
     assert_eq!(gate.state(), BreakerState::Recovering);
     assert_eq!(gate.enter(now).unwrap().openings(), 1, "it has opened once");
+    assert_eq!(gate.openings(), 1);
 }
 
 #[test]

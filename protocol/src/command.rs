@@ -72,6 +72,12 @@ macro_rules! commands {
             /// All of them, by number.
             pub const ALL: &[Self] = &[$($(Self::$name,)* $(Self::$push,)*)*];
 
+            /// Its place in [`ALL`](Self::ALL), for tables with a row for each.
+            pub const fn index(self) -> usize {
+                enum Place { $($($name,)* $($push,)*)* }
+                match self { $($(Self::$name => Place::$name as usize,)* $(Self::$push => Place::$push as usize,)*)* }
+            }
+
             /// The number in the header.
             pub const fn number(self) -> u16 { self as u16 }
 

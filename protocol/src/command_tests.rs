@@ -15,6 +15,13 @@ fn numbers_ascend_and_so_are_unique() {
 }
 
 #[test]
+fn each_has_its_place() {
+    for (place, command) in Command::ALL.iter().enumerate() {
+        assert_eq!(command.index(), place, "{}", command.name());
+    }
+}
+
+#[test]
 fn numbers_are_in_the_range_of_their_domain() {
     for command in Command::ALL {
         let first = command.domain().first();

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use netcore::ConnId;
@@ -96,9 +96,9 @@ impl Planner {
 
     /// An empty delivery for each loop, with room for the frames of about this many events.
     pub(crate) fn empty(&self, complete_to: Option<&Snapshot>, events: usize) -> Vec<Delivery> {
-        let loops = self.targets.0.len();
+        let (loops, now) = (self.targets.0.len(), Instant::now());
         (0..loops)
-            .map(|_| Delivery::new(complete_to.cloned(), events))
+            .map(|_| Delivery::new(now, complete_to.cloned(), events))
             .collect()
     }
 

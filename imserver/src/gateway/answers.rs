@@ -15,6 +15,7 @@ use crate::{
     clock,
     delivery::Route,
     message::{Answer, Authenticated, Effect, Reached},
+    metrics::Outcome,
     principal::Principal,
     reply::ReplyTo,
     service::{WorkerTask, worker::Doing},
@@ -61,6 +62,10 @@ impl Gateway {
     }
 
     pub(super) fn answer(&mut self, cx: &mut LoopCx<'_, Self>, answer: Answer) {
+        let now_us = self.now_us(cx.now());
+        if !matches!(answer.effect, Effect::Authenticated(_)) {
+            self.row().requests.answered(answer.asked, answer.outcome, now_us);
+        }
         let Some(mut cx) = cx.conn(answer.conn) else {
             return;
         };
@@ -173,6 +178,8 @@ impl Gateway {
         let limit = self.shared.config.limits.push_queue_bytes;
         cx.set_outbound_limit(LOW_WATER.min(limit / 4), limit / 2, limit);
         cx.established();
+        let asked = cx.conn().asked;
+        self.row().requests.answered(asked, Outcome::OK, now_us);
         let mut session = v1::Session {
             user: Some(wire::user(&user)),
             session_id: principal.session.0,
@@ -218,7 +225,7 @@ impl Gateway {
         let group = self.group(cx);
         match cx.loop_cx().remote().reserve(id.loop_id()) {
             Ok(permit) => {
-                let reply = ReplyTo::new(permit, id, seq, format);
+                let reply = ReplyTo::new(permit, id, seq, format, cx.conn().asked);
                 self.offload(
                     cx,
                     WorkerTask {
@@ -236,7 +243,17 @@ impl Gateway {
         }
     }
 
+    /// Counts the refusal of the newest request of a connection.
+    pub(super) fn refused(&self, cx: &mut Cx<'_>, refusal: &Refusal) {
+        let now_us = self.now_us(cx.now());
+        let asked = cx.conn().asked;
+        self.row()
+            .requests
+            .answered(asked, Outcome::refused(refusal), now_us);
+    }
+
     pub(super) fn not_authenticated(&self, cx: &mut Cx<'_>, seq: u16, refusal: &Refusal) {
+        self.refused(cx, refusal);
         send_refusal(cx, refusal, seq);
         let session = &mut cx.conn().session;
         session.answered(seq);

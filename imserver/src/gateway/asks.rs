@@ -85,7 +85,8 @@ impl Asks {
 
 impl Gateway {
     /// Queues an admitted query.
-    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, seq: u16, ask: Ask) {
+    pub(super) fn ask(&mut self, cx: &mut Cx<'_>, seq: u16, mut ask: Ask) {
+        ask.asked = cx.conn().asked;
         if ask.is_sync
             && let Some(backlog) = &mut cx.conn().backlog
         {
@@ -148,8 +149,8 @@ impl Gateway {
             let task = WorkerTask {
                 key,
                 group,
+                reply: ReplyTo::new(permit, id, seq, format, ask.asked),
                 doing: Doing::Ask(ask, manner),
-                reply: ReplyTo::new(permit, id, seq, format),
             };
             self.offload(cx, task);
         }
@@ -173,6 +174,7 @@ impl Gateway {
         let waiting = cx.conn().asks.as_mut().map(|asks| asks.give_up());
         for seq in waiting.unwrap_or_default() {
             let refusal = Refusal::new(ErrorCode::Draining, "this server is going away");
+            self.refused(cx, &refusal);
             send_refusal(cx, &refusal, seq);
             self.answered(cx, seq);
         }

@@ -9,6 +9,7 @@ fn ask(size: Size) -> Ask {
     Ask {
         size,
         is_sync: false,
+        asked: Default::default(),
         question: Box::new(|_| unreachable!("nobody asks it")),
     }
 }

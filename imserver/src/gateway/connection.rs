@@ -14,6 +14,7 @@ use storage::Snapshot;
 use super::{asks::Asks, http::Http, park::Parked};
 use crate::{
     delivery::Backlog,
+    metrics::{Asked, Door},
     session::{Allowance, Session},
     wire::Format,
 };
@@ -41,6 +42,8 @@ impl Drop for Present {
 pub(crate) struct Connection {
     /// The session machine.
     pub session: Session,
+    /// The newest request that was admitted.
+    pub(super) asked: Asked,
     /// The reason for which the connection is not served; the client is told and the connection is closed.
     pub(super) turned_away: Option<Box<Refusal>>,
     /// From this time on, the session is noted as connected once more.
@@ -69,6 +72,7 @@ impl Connection {
     pub(super) fn new(address: Option<Arc<Allowance>>, present: Present) -> Self {
         Self {
             session: Session::new(address),
+            asked: Asked::default(),
             turned_away: None,
             seen_due_us: u64::MAX,
             parked: None,
@@ -103,6 +107,17 @@ impl Connection {
         match (&self.backlog, &self.synced) {
             (Some(backlog), Some(_)) => Some(backlog.token().clone()),
             (_, synced) => synced.as_ref().map(|synced| synced.union(complete_to)),
+        }
+    }
+}
+
+/// The door that a connection with this format came through. One that has sent nothing counts as native.
+impl From<Format> for Door {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Protobuf | Format::Json => Self::Native,
+            Format::SocketProtobuf | Format::SocketJson | Format::SocketText => Self::WebSocket,
+            Format::Stream | Format::Call => Self::Http,
         }
     }
 }

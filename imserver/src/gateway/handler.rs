@@ -16,7 +16,7 @@ use netcore::{
 };
 use parking_lot::Mutex;
 use protocol::{
-    Frame, FrameError, Push, Refusal,
+    Command, Frame, FrameError, MessageType, Push, Refusal,
     text::TextError,
     v1::{self, ErrorCode, GoAwayReason},
 };
@@ -37,6 +37,7 @@ use crate::{
     delivery::{Kick, Outboxes, Routes},
     lane::{Collected, LaneHandle},
     message::ToLoop,
+    metrics::{self, Asked, Metrics, OfLoop, Outcome},
     principal::Principal,
     service::WorkerTask,
     session::{Allowance, Allowances, Verdict},
@@ -91,6 +92,8 @@ pub(crate) struct Shared {
     pub connections_present: Arc<AtomicUsize>,
     /// Tickets for streams of events.
     pub tickets: Tickets,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// They answer queries.
     pub workers: WorkerPool<WorkerTask>,
     /// The server is going away.
@@ -169,6 +172,7 @@ impl Handler for Gateway {
         }
         let limit = PUSH_QUEUE_UNAUTHENTICATED;
         cx.set_outbound_limit(limit / 4, limit / 2, limit);
+        self.row().connections.opened();
         if let Some(refusal) = cx.conn().turned_away.take() {
             send_refusal(cx, &refusal, 0);
             cx.close(code::REFUSED, CloseHow::Flush);
@@ -281,6 +285,8 @@ impl Handler for Gateway {
     }
 
     fn on_close(&mut self, _: &mut LoopCx<'_, Self>, id: ConnId, mut conn: Connection, why: &Reason) {
+        let door = metrics::Door::from(conn.session.format());
+        self.row().connections.closed(door, why);
         self.promised -= conn.asks.as_ref().map_or(0, |asks| asks.promised());
         if let Some(parked) = conn.parked.take() {
             parked.forget();
@@ -314,6 +320,22 @@ impl Gateway {
             owed: Vec::new(),
             kicks: Vec::new(),
         }
+    }
+
+    /// What this loop counts in.
+    pub(super) fn row(&self) -> &OfLoop {
+        self.shared.metrics.of_loop(self.loop_index)
+    }
+
+    /// Counts a request that is answered here and now.
+    fn count(&self, kind: MessageType, verdict: &Verdict) {
+        let outcome = match verdict {
+            Verdict::Go(_) => return,
+            Verdict::Pong | Verdict::Welcome => Outcome::OK,
+            Verdict::Refuse(refusal) | Verdict::Close(refusal) => Outcome::refused(refusal),
+        };
+        let command = Command::from_number(kind.command()).ok();
+        self.row().requests.answered_here(command, outcome);
     }
 
     /// A session is here that was last noted as connected at `seen_at`.
@@ -351,6 +373,7 @@ impl Gateway {
     pub(super) fn judged(&mut self, cx: &mut Cx<'_>, frame: &Frame) -> Flow<Self> {
         let now_us = self.now_us(cx.now());
         let verdict = cx.conn().session.judge(frame, now_us, &self.terms.rules);
+        self.count(frame.kind, &verdict);
         self.act(cx, frame.seq, verdict)
     }
 
@@ -358,7 +381,10 @@ impl Gateway {
         match verdict {
             Verdict::Pong => self.pong(cx, seq),
             Verdict::Welcome => self.welcome(cx, seq, None),
-            Verdict::Go(request) => return self.start(cx, seq, request),
+            Verdict::Go(request) => {
+                cx.conn().asked = Asked::new(request.command(), self.now_us(cx.now()));
+                return self.start(cx, seq, request);
+            }
             Verdict::Refuse(refusal) => send_refusal(cx, &refusal, seq),
             Verdict::Close(refusal) => {
                 send_refusal(cx, &refusal, seq);

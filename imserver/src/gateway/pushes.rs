@@ -30,6 +30,9 @@ impl Gateway {
                 Entry::Answer(answer) => self.answer(cx, answer.received()),
             }
         }
+        if let Some(begun_at) = delivery.begun_at {
+            self.row().deliveries.delay.record_time(begun_at.elapsed());
+        }
         if let Some(complete_to) = &delivery.complete_to {
             self.complete_to = self.complete_to.union(complete_to);
         }
@@ -40,6 +43,7 @@ impl Gateway {
         if !owes {
             match cx.send_encoded(item.frame.clone()) {
                 Ok(_) => {
+                    self.row().deliveries.pushes.add(1);
                     if cx.conn().http.is_some() {
                         Self::pushed_to_stream(cx);
                     }
@@ -52,6 +56,7 @@ impl Gateway {
         if item.owed == Owed::Nothing {
             return;
         }
+        self.row().deliveries.slow.add(u64::from(!owes));
         let token = cx.conn().token(&self.complete_to).unwrap_or_default();
         cx.conn()
             .backlog
@@ -71,6 +76,7 @@ impl Gateway {
             if cx.send_encoded(frame).is_err() {
                 return;
             }
+            self.row().deliveries.heads.add(1);
             let conn = cx.conn();
             if conn.backlog.as_mut().is_some_and(|backlog| backlog.sent()) {
                 conn.backlog = None;

@@ -38,6 +38,7 @@ impl Gateway {
         match plan(request, who, &planning) {
             Ok(work) => self.carry_out(cx, seq, work),
             Err(refusal) => {
+                self.refused(cx, &refusal);
                 send_refusal(cx, &refusal, seq);
                 cx.conn().session.answered(seq);
                 Flow::Continue
@@ -119,8 +120,8 @@ impl Gateway {
         let id = cx.id();
         let permit = cx.loop_cx().remote().reserve(id.loop_id())?;
         let conn = cx.conn();
-        let reply =
-            ReplyTo::new(permit, id, seq, conn.session.format()).with_event(conn.session.answer_is_event());
+        let reply = ReplyTo::new(permit, id, seq, conn.session.format(), conn.asked)
+            .with_event(conn.session.answer_is_event());
         if conn.session.must_wait(&self.terms.rules) {
             cx.pause_reading();
         }

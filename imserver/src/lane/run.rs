@@ -28,6 +28,7 @@ use crate::{
     clock,
     cluster::ClusterHandle,
     delivery::{Outboxes, Routes},
+    metrics::Metrics,
     publish::Publishing,
 };
 
@@ -60,6 +61,8 @@ pub(crate) struct LaneParts {
     pub policy: DevicePolicy,
     /// The store's epoch.
     pub epoch: u64,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Writes in one transaction, at most.
     pub batch_max: usize,
     /// Takes the reason for which the process must end.
@@ -67,8 +70,8 @@ pub(crate) struct LaneParts {
 }
 
 enum Order {
-    /// Each job holds a place in the lane's queue.
-    Jobs(Vec<Job>),
+    /// Each job holds a place in the lane's queue. With the time when they were handed over.
+    Jobs(Vec<Job>, Instant),
     /// Cursors wait.
     Lazy,
 }
@@ -202,7 +205,7 @@ impl Queue {
     /// ended, the jobs are dropped, which refuses them.
     fn send(&self, jobs: Vec<Job>) {
         let count = jobs.len();
-        match self.orders.try_send(Order::Jobs(jobs)) {
+        match self.orders.try_send(Order::Jobs(jobs, Instant::now())) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 log::error!("a lane's queue has fewer places than it gave out");
@@ -268,6 +271,9 @@ impl Lanes {
                 places,
                 given_up: Arc::clone(&given_up),
                 waiting: Turn::default(),
+                oldest: None,
+                metrics: Arc::clone(&parts.metrics),
+                index,
                 failing_since: None,
                 lazy_retry: LAZY_RETRY.0,
             };
@@ -319,6 +325,10 @@ struct Running {
     given_up: Arc<AtomicBool>,
     /// Jobs from the queue and follow-ups of the last batch; they go into the next one.
     waiting: Turn,
+    /// When the oldest of the jobs that came since the last batch was handed over.
+    oldest: Option<Instant>,
+    metrics: Arc<Metrics>,
+    index: usize,
     failing_since: Option<Instant>,
 }
 
@@ -378,8 +388,9 @@ impl Running {
     }
 
     fn take(&mut self, order: Order) {
-        if let Order::Jobs(jobs) = order {
+        if let Order::Jobs(jobs, handed_over_at) = order {
             self.places.give_back(jobs.len());
+            self.oldest.get_or_insert(handed_over_at);
             self.waiting.extend(jobs);
         }
     }
@@ -449,7 +460,16 @@ impl Running {
         thens.resize_with(writes.len(), || Completion::Nothing);
         // Read before the commit. A revocation of a session created by this batch then always has a larger count.
         let checked_at = self.completer.revocations();
-        match self.writer.commit(&writes) {
+        let began = Instant::now();
+        let row = self.metrics.of_lane(self.index);
+        let waited = self.oldest.take();
+        row.begins(
+            writes.len(),
+            waited.map(|since| began.saturating_duration_since(since)),
+        );
+        let committed = self.writer.commit(&writes);
+        row.ended(&committed, began.elapsed());
+        match committed {
             Ok(results) => {
                 self.recovered();
                 if writes.iter().any(erasing::is_recall) {

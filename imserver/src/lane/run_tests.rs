@@ -54,6 +54,7 @@ fn parts(fatal: Sender<String>) -> LaneParts {
             script: 1,
         },
         epoch: 1,
+        metrics: Arc::new(Metrics::new(1, 1)),
         batch_max: BATCH_MAX,
         fatal,
     }

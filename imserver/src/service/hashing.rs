@@ -24,6 +24,8 @@ use netcore::{PoolStats, SubmitError, Task, WorkerPool};
 use parking_lot::Mutex;
 use protocol::validate::canonical_password;
 
+use crate::metrics::Metrics;
+
 /// KiB of memory for one hash.
 const MEMORY_KIB: u32 = 19 * 1024;
 /// Passes over it.
@@ -105,6 +107,7 @@ struct Line {
     threads: usize,
     waiting: Mutex<HashMap<u64, usize>>,
     hash_nanos: AtomicU64,
+    metrics: Arc<Metrics>,
 }
 
 impl Line {
@@ -139,6 +142,12 @@ impl Line {
         // Those that are being hashed, and the password itself.
         let rounds = ahead.div_ceil(self.threads) + 2;
         self.hash_time() * u32::try_from(rounds).unwrap_or(u32::MAX)
+    }
+
+    /// There is no time for a password.
+    fn busy(&self, wait: Duration) -> Hashed {
+        self.metrics.tasks.passwords_refused.add_shared(1);
+        Hashed::Busy(wait)
     }
 
     fn enter(&self, source: u64) {
@@ -181,7 +190,7 @@ impl Task for Waiting {
             password, what, then, ..
         } = self.job;
         if began > self.job.until {
-            return then(Hashed::Busy(self.line.hash_time()));
+            return then(self.line.busy(self.line.hash_time()));
         }
         let hashed = match what {
             What::Hash => hashing
@@ -201,7 +210,9 @@ impl Task for Waiting {
                 }
             }
         };
-        self.line.measured(began.elapsed());
+        let took = began.elapsed();
+        self.line.measured(took);
+        self.line.metrics.tasks.password.record_time_shared(took);
         then(hashed);
     }
 }
@@ -232,7 +243,7 @@ impl HasherHandle {
         let source = job.source;
         let expected = self.line.expected(source);
         if Instant::now() + expected > job.until {
-            return (job.then)(Hashed::Busy(expected));
+            return (job.then)(self.line.busy(expected));
         }
         // Before it can begin, and leave.
         self.line.enter(source);
@@ -246,7 +257,7 @@ impl HasherHandle {
         ) = self.pool.try_submit(waiting)
         {
             self.line.leave(source);
-            (waiting.job.then)(Hashed::Busy(expected));
+            (waiting.job.then)(self.line.busy(expected));
         }
     }
 }
@@ -262,7 +273,11 @@ impl Hasher {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn start(threads: usize, queue_max: usize) -> std::io::Result<(Self, HasherHandle)> {
+    pub(crate) fn start(
+        threads: usize,
+        queue_max: usize,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<(Self, HasherHandle)> {
         let pool = WorkerPool::builder()
             .threads(threads)
             .queue(queue_max)
@@ -274,6 +289,7 @@ impl Hasher {
             threads: threads.max(1),
             waiting: Mutex::default(),
             hash_nanos: AtomicU64::new(HASH_TIME_GUESSED.as_nanos() as u64),
+            metrics,
         };
         let handle = HasherHandle {
             pool: pool.clone(),

@@ -54,7 +54,7 @@ fn submit(handle: &HasherHandle, source: u64, until: Instant) -> Receiver<Hashed
 
 #[test]
 fn an_unknown_user_never_matches() {
-    let (hasher, handle) = Hasher::start(1, 4).unwrap();
+    let (hasher, handle) = Hasher::start(1, 4, Arc::new(Metrics::new(1, 1))).unwrap();
     let hashed = submit(&handle, 1, Instant::now() + PATIENCE);
     assert!(matches!(hashed.recv().unwrap(), Hashed::Differs));
     drop(handle);
@@ -63,7 +63,7 @@ fn an_unknown_user_never_matches() {
 
 #[test]
 fn a_storm_from_one_place_leaves_room_for_others() {
-    let (hasher, handle) = Hasher::start(1, 8).unwrap();
+    let (hasher, handle) = Hasher::start(1, 8, Arc::new(Metrics::new(1, 1))).unwrap();
     let until = Instant::now() + PATIENCE;
     let storm: Vec<_> = (0..40).map(|_| submit(&handle, 1, until)).collect();
     let honest = submit(&handle, 2, until);
@@ -80,7 +80,7 @@ fn a_storm_from_one_place_leaves_room_for_others() {
 
 #[test]
 fn who_cannot_be_served_in_time_is_told_at_once() {
-    let (hasher, handle) = Hasher::start(1, 64).unwrap();
+    let (hasher, handle) = Hasher::start(1, 64, Arc::new(Metrics::new(1, 1))).unwrap();
     let hashed = submit(&handle, 1, Instant::now());
     assert!(matches!(hashed.try_recv().unwrap(), Hashed::Busy(wait) if wait > Duration::ZERO));
     hasher.end();
@@ -92,6 +92,7 @@ fn what_is_expected_counts_the_turns_of_others() {
         threads: 2,
         waiting: Mutex::default(),
         hash_nanos: AtomicU64::new(1_000_000),
+        metrics: Arc::new(Metrics::new(1, 1)),
     };
     let millis = |source| line.expected(source).as_millis();
     assert_eq!(millis(1), 2, "the one that may be under way, and its own");
@@ -112,7 +113,7 @@ fn what_is_expected_counts_the_turns_of_others() {
 
 #[test]
 fn the_end_waits_for_no_queue() {
-    let (hasher, handle) = Hasher::start(1, 64).unwrap();
+    let (hasher, handle) = Hasher::start(1, 64, Arc::new(Metrics::new(1, 1))).unwrap();
     let until = Instant::now() + PATIENCE;
     let outcomes: Vec<_> = (0..60).map(|source| submit(&handle, source, until)).collect();
     hasher.end();
@@ -125,7 +126,7 @@ fn the_end_waits_for_no_queue() {
 
 #[test]
 fn a_password_matches_however_its_letters_are_composed() {
-    let (hasher, handle) = Hasher::start(1, 4).unwrap();
+    let (hasher, handle) = Hasher::start(1, 4, Arc::new(Metrics::new(1, 1))).unwrap();
     let run = |password: &str, what: What| {
         let (sender, receiver) = bounded(1);
         handle.submit(HashJob {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     message::{Effect, Reached},
+    metrics::Asked,
     principal::Principal,
     token::Presented,
     wire,
@@ -24,6 +25,7 @@ pub(super) fn sync(who: Principal, sync: v1::SyncRequest) -> Work {
     Work::Ask(Ask {
         size: Size::Changes(sync.limit),
         is_sync: true,
+        asked: Asked::default(),
         question: Box::new(move |asking| answer(asking, who, &sync)),
     })
 }

@@ -11,6 +11,7 @@ use crate::{
     config::Limits,
     lane::{After, Aftermath, Done},
     message::Effect,
+    metrics::Asked,
     wire::PAGE_ENCODED_MAX,
 };
 
@@ -37,6 +38,7 @@ impl Work {
         Self::Ask(Ask {
             size,
             is_sync: false,
+            asked: Asked::default(),
             question: Box::new(question),
         })
     }
@@ -47,6 +49,7 @@ impl Work {
         Self::Relay(Ask {
             size: Size::Short,
             is_sync: false,
+            asked: Asked::default(),
             question: Box::new(question),
         })
     }
@@ -85,6 +88,8 @@ pub(crate) struct Ask {
     pub size: Size,
     /// Whether it brings the device in step.
     pub is_sync: bool,
+    /// The request that it answers, for counting.
+    pub asked: Asked,
     /// Reads and answers.
     pub question: Question,
 }

@@ -22,6 +22,7 @@ use crate::{
     lane::{self, Completion, Job, LaneHandle, Pending, SubmitError},
     log_throttle::LogThrottle,
     message::Effect,
+    metrics::Metrics,
     reply::ReplyTo,
 };
 
@@ -54,6 +55,8 @@ pub(crate) struct WorkerContext {
     pub store: SharedStore,
     /// The way to the loops for what is not stored.
     pub outboxes: Arc<Outboxes>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// The way to the writer.
     pub lane: LaneHandle,
     /// Passwords.
@@ -233,7 +236,10 @@ fn refusal(context: &WorkerContext, failure: Failure) -> (Refusal, Effect) {
     match failure {
         Failure::Refused(refusal) => (refusal, Effect::None),
         Failure::RefusedAnd(refusal, effect) => (refusal, effect),
-        Failure::Store(error) => (unavailable(&error), Effect::None),
+        Failure::Store(error) => {
+            context.metrics.tasks.questions_failed.add_shared(1);
+            (unavailable(&error), Effect::None)
+        }
         Failure::LostTail => {
             let why = "a device was told of commits that the store does not have";
             if let Err(error) = context.store.begin_past(why) {

@@ -171,6 +171,7 @@ impl From<&storage::Status> for Store {
                     statistics,
                     breaker,
                     writing,
+                    ..
                 } = &**status;
                 Self::Postgres {
                     reading: (*breaker).into(),
@@ -191,6 +192,7 @@ impl From<&LinkStatus> for Redis {
             calls,
             unanswered,
             refused,
+            ..
         } = status;
         Self {
             breaker: (*breaker).into(),

@@ -206,6 +206,8 @@ pub(crate) struct LoopState<H: Handler> {
     /// Bytes queued for all peers.
     pub(crate) queued_bytes: usize,
     pub(crate) queued_bytes_max: usize,
+    /// Frames queued in this turn.
+    pub(crate) sent_frames: u64,
     pub(crate) spare: Spare,
     pub(crate) pool: Option<WorkerPool<H::Task>>,
     /// Connections whose task the pool refused, in the order of refusal.
@@ -317,6 +319,8 @@ impl<H: Handler> LoopState<H> {
             core.give_back(spare);
             queued
         });
-        queued.unwrap_or(Err(SendError::Closing))
+        let queued = queued.unwrap_or(Err(SendError::Closing));
+        self.sent_frames += u64::from(queued.is_ok());
+        queued
     }
 }

@@ -160,6 +160,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
             draining: false,
             queued_bytes: 0,
             queued_bytes_max: parts.limits.queued_bytes,
+            sent_frames: 0,
             spare: Spare::default(),
             pool: parts.pool,
             waiting: VecDeque::new(),
@@ -258,6 +259,7 @@ impl<H: Handler, I: Io> Reactor<H, I> {
         self.meter.tasks_waiting = self.state.waiting.len();
         self.meter.undecoded_bytes = self.held_bytes;
         self.meter.queued_bytes = self.state.queued_bytes;
+        self.meter.sent_frames = std::mem::take(&mut self.state.sent_frames);
         observer.turn(self.state.loop_id, &self.meter);
     }
 

@@ -55,8 +55,12 @@ pub struct PostgresStatus {
     pub statistics: Statistics,
     /// The breaker of queries.
     pub breaker: BreakerState,
+    /// How often it has opened.
+    pub openings: u64,
     /// The breaker of writes.
     pub writing: BreakerState,
+    /// How often it has opened.
+    pub writing_openings: u64,
 }
 
 /// Answers queries, each on a leased connection. Shared between threads.
@@ -96,8 +100,8 @@ impl ReadConnections {
         (self.guarded.pool().status(), self.guarded.pool().statistics())
     }
 
-    pub(super) fn breaker(&self) -> BreakerState {
-        self.guarded.breaker()
+    pub(super) fn breaker(&self) -> (BreakerState, u64) {
+        (self.guarded.breaker(), self.guarded.openings())
     }
 
     /// Refuses queries from now on, and waits for those in progress.

@@ -124,11 +124,14 @@ impl PostgresStore {
     /// The state of the connections and of the breakers. For metrics.
     pub fn status(&self) -> PostgresStatus {
         let (pool, statistics) = self.readers.pool();
+        let (breaker, openings) = self.readers.breaker();
         PostgresStatus {
             pool,
             statistics,
-            breaker: self.readers.breaker(),
+            breaker,
+            openings,
             writing: self.writing.state(),
+            writing_openings: self.writing.openings(),
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) enum Repeatable {
 pub struct LinkStatus {
     /// Whether Redis is asked.
     pub breaker: BreakerState,
+    /// How often the breaker has opened.
+    pub openings: u64,
     /// The connections, at this moment.
     pub pool: Status,
     /// Their history so far.
@@ -100,6 +102,7 @@ impl Link {
     pub(super) fn status(&self) -> LinkStatus {
         LinkStatus {
             breaker: self.guarded.breaker(),
+            openings: self.guarded.openings(),
             pool: self.guarded.pool().status(),
             statistics: self.guarded.pool().statistics(),
             calls: self.calls.load(Ordering::Relaxed),
