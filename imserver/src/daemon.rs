@@ -28,6 +28,7 @@ use crate::{
     clock,
     cluster::{Cluster, ClusterHandle, Hearing},
     config::{Config, Encryption, Limits, ListenAddress},
+    control::Control,
     delivery::{Outboxes, Planner, Routes},
     ending::{Ending, Interrupters},
     error::DaemonError,
@@ -64,6 +65,7 @@ const QUESTIONS_PER_SESSION: usize = 1_024;
 /// A running daemon.
 pub struct Daemon {
     server: Server<ToLoop>,
+    control: Option<Control>,
     observed: Arc<Observed>,
     shared: Arc<Shared>,
     workers: WorkerPool<WorkerTask>,
@@ -247,8 +249,10 @@ impl Daemon {
             started_at_ms: clock::wall().0,
             started: Instant::now(),
         });
+        let control = start_control(&shared.config, &observed)?;
         Ok(Self {
             server,
+            control,
             observed,
             shared,
             workers,
@@ -362,6 +366,9 @@ impl Daemon {
         self.shared.cluster.leave();
         self.server.stop_accepting();
         let report = self.server.drain(self.shared.config.drain());
+        if let Some(control) = self.control {
+            control.end();
+        }
         // Nobody is connected any more, so nobody waits for answers.
         for question in self.workers.abandon() {
             question.reply.forget();
@@ -471,6 +478,22 @@ fn advertised(config: &Config, listening: Option<SocketAddr>) -> String {
         .filter(|address| !address.ip().is_unspecified())
         .map(|address| address.to_string())
         .unwrap_or_default()
+}
+
+/// Listens on the control socket. One that was configured must be there; without the one beside the store the daemon
+/// serves all the same.
+fn start_control(config: &Config, observed: &Arc<Observed>) -> Result<Option<Control>, DaemonError> {
+    let Some(socket) = config.control_socket() else {
+        return Ok(None);
+    };
+    match Control::start(&socket, observed) {
+        Ok(control) => Ok(Some(control)),
+        Err(error) if config.control.socket.as_os_str().is_empty() => {
+            log::warn!("{error}; set control.socket to have one");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn start_workers(

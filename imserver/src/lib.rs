@@ -15,6 +15,7 @@ mod clock;
 mod cluster;
 pub mod command;
 pub mod config;
+mod control;
 pub mod daemon;
 mod delivery;
 mod ending;

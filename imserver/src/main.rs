@@ -65,8 +65,13 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
     logging::start(&config.log).map_err(|error| error.to_string())?;
     if let Some(command) = &flags.command {
         let mut output = std::io::stdout().lock();
-        command::run(command, &config, &mut output).map_err(|error| error.to_string())?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(match command::run(command, &config, &mut output) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&error.to_string());
+                ExitCode::from(error.exit_code())
+            }
+        });
     }
     let asked = listen_to_signals()?;
     let mut configured = config.clone();

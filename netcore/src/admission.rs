@@ -62,6 +62,8 @@ pub enum Refused {
     Draining,
     /// The loop that should own it did not keep up.
     LoopBusy,
+    /// It comes from another user, and [`Listen::own_user_only`](crate::Listen::own_user_only) is set.
+    OtherUser,
     /// Its source has as many connections as [`Admission::per_source`] allows.
     PerSource,
     /// Its source connects faster than [`Admission::per_source_rate`] allows.

@@ -37,6 +37,7 @@ pub struct Listen {
     proxied_always: bool,
     tls: Option<TlsServer>,
     plain_too: bool,
+    own_user_only: bool,
     tag: u32,
 }
 
@@ -64,6 +65,7 @@ impl From<Source> for Listen {
             proxied_always: false,
             tls: None,
             plain_too: false,
+            own_user_only: false,
             tag: 0,
         }
     }
@@ -240,6 +242,20 @@ impl Listen {
         self
     }
 
+    /// Connections come from processes of the user that this process runs as, or of root; those of others are closed at
+    /// once. For a Unix socket on Linux, where the system knows the user (`SO_PEERCRED`); elsewhere it changes nothing,
+    /// and the mode of the socket's file decides.
+    ///
+    /// ```
+    /// let private = netcore::Listen::unix("/run/chat/control.sock", Some(0o600)).own_user_only();
+    /// ```
+    #[cfg(unix)]
+    #[must_use]
+    pub fn own_user_only(mut self) -> Self {
+        self.own_user_only = true;
+        self
+    }
+
     /// Connections speak TLS, after the PROXY header if there is one.
     ///
     /// ```
@@ -386,6 +402,7 @@ impl Listen {
                 proxied_always: self.proxied_always,
                 tls: self.tls,
                 plain_too: self.plain_too,
+                own_user_only: self.own_user_only,
                 tag: self.tag,
             },
             file,

@@ -105,6 +105,7 @@ impl<H: Handler> Simulation<H> {
             proxied_always: false,
             tls: None,
             plain_too: false,
+            own_user_only: false,
             tag: 0,
         };
         let mut builder = builder.loops(1);

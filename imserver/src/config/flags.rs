@@ -131,6 +131,8 @@ pub enum Command {
     Provision(Provision),
     /// Lists the nodes that share this store's Redis.
     Nodes,
+    /// Prints how the running daemon is. Exit code 3: none is running.
+    Status(ShowStatus),
     /// Copies a whole embedded store into an empty PostgreSQL database, and compares the two.
     Copy(Copy),
     /// Copies an embedded store into a file while it is being used.
@@ -171,6 +173,18 @@ pub struct NewPast {
     /// Whether to ask.
     #[command(flatten)]
     pub confirmed: Confirmed,
+}
+
+/// See [`Command::Status`].
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct ShowStatus {
+    /// As JSON.
+    #[arg(long, conflicts_with = "metrics")]
+    pub json: bool,
+
+    /// What it has counted since its start instead, as text for Prometheus.
+    #[arg(long)]
+    pub metrics: bool,
 }
 
 /// See [`Command::Provision`].

@@ -7,6 +7,7 @@
 mod accounts;
 mod addresses;
 mod cluster;
+mod control;
 mod devices;
 mod error;
 mod flags;
@@ -31,9 +32,10 @@ use section::sections;
 
 pub use accounts::Accounts;
 pub use cluster::Cluster;
+pub use control::Control;
 pub use devices::Devices;
 pub use error::ConfigError;
-pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore};
+pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore, ShowStatus};
 pub use groups::Groups;
 pub use http::Http;
 pub use limits::Limits;
@@ -64,6 +66,7 @@ sections! {
         devices: Devices,
         accounts: Accounts,
         timeouts: Timeouts,
+        control: Control,
         log: Log,
     }
     listen: Listeners,

@@ -12,12 +12,13 @@ use super::{
 };
 
 /// The reasons for which a connection is refused before it is opened.
-const REFUSED: [(Refused, &str); 7] = [
+const REFUSED: [(Refused, &str); 8] = [
     (Refused::Application, "application"),
     (Refused::Connections, "connections"),
     (Refused::Descriptors, "descriptors"),
     (Refused::Draining, "draining"),
     (Refused::LoopBusy, "loop_busy"),
+    (Refused::OtherUser, "other_user"),
     (Refused::PerSource, "per_source"),
     (Refused::PerSourceRate, "per_source_rate"),
 ];

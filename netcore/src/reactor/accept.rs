@@ -130,6 +130,13 @@ impl<H: Handler, I: Io> Reactor<H, I> {
                 Ok((stream, address)) => {
                     accepted += 1;
                     self.state.shared.note_accept(now);
+                    let listener = self.state.shared.listener(listening.origin);
+                    if listener.is_some_and(|listener| listener.own_user_only)
+                        && self.io.peer_is_other_user(&stream)
+                    {
+                        self.note_refused(Refused::OtherUser);
+                        continue;
+                    }
                     self.dispatch(stream, &address, listening.origin, keeps);
                     continue;
                 }

@@ -42,6 +42,10 @@ pub(crate) trait Io: 'static {
     fn listen(&mut self, listener: &mut Self::Listener, token: u64) -> io::Result<()>;
     fn unlisten(&mut self, listener: Self::Listener);
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, Address)>;
+    /// Whether the system says that the process at the other end belongs to another user, who is not root.
+    fn peer_is_other_user(&self, _: &Self::Stream) -> bool {
+        false
+    }
     /// Gives up the spare descriptor, so that one connection can be accepted when there are no others.
     fn release_spare(&mut self);
     /// Takes a spare descriptor again if there is one.
@@ -176,6 +180,15 @@ impl Io for MioIo {
                 Ok((Stream::Unix(stream), Address::Unix(None)))
             }
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn peer_is_other_user(&self, stream: &Stream) -> bool {
+        let Stream::Unix(stream) = stream else {
+            return false;
+        };
+        let own = rustix::process::geteuid();
+        rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid != own && !peer.uid.is_root())
     }
 
     fn release_spare(&mut self) {

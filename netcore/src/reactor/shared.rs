@@ -39,6 +39,8 @@ pub(crate) struct ListenerInfo {
     pub(crate) tls: Option<TlsServer>,
     /// Connections that do not begin as TLS does are welcome, too.
     pub(crate) plain_too: bool,
+    /// Peers of other users are turned away.
+    pub(crate) own_user_only: bool,
     /// The application's.
     pub(crate) tag: u32,
     /// Every connection of this listener has a header: it is a Unix socket of a trusted proxy.

@@ -106,3 +106,38 @@ fn a_path_that_is_reserved_is_taken_and_whoever_connects_waits() {
     drop(Listen::reserve_unix(&path, None).unwrap());
     assert!(!path.exists(), "what is not started leaves nothing");
 }
+
+/// Only root can ask as another user; whoever runs the tests as somebody else sees that the own user is served.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_private_socket_serves_its_own_user_and_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = directory.path().join("socket");
+    let running = start(|builder| builder.listen(Listen::unix(&path, Some(0o666)).own_user_only()));
+    echo(&path);
+    if rustix::process::geteuid().is_root() {
+        let ended = as_nobody(&path);
+        // The connection is made, and closed without an answer.
+        assert_eq!(ended, Some(0), "an answer came");
+    }
+    echo(&path);
+    running.server.shutdown();
+}
+
+/// Sends a frame as another user; the number of bytes that came back, `None` if it cannot be tried.
+#[cfg(target_os = "linux")]
+fn as_nobody(path: &Path) -> Option<usize> {
+    use std::os::unix::process::CommandExt;
+
+    const NOBODY: u32 = 65_534;
+    let script = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
+                  try:\n s.sendall(b'\\0\\0\\0\\5hello')\n n = len(s.recv(64))\nexcept OSError:\n n = 0\nsys.exit(n)";
+    let status = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(path)
+        .uid(NOBODY)
+        .status()
+        .unwrap();
+    status.code().and_then(|code| usize::try_from(code).ok())
+}

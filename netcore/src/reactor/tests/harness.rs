@@ -303,6 +303,7 @@ pub(super) fn harness(options: Options) -> Harness {
         proxied_always: false,
         tls: options.tls,
         plain_too: options.plain_too,
+        own_user_only: false,
         tag: 7,
     };
     let shared = Arc::new(Shared::new(

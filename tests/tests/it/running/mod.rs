@@ -8,6 +8,7 @@ mod pooler;
 mod redis;
 mod signals;
 mod start;
+mod status;
 
 use std::{
     ffi::OsString,

@@ -136,6 +136,7 @@ impl<const EXACT: bool> Simulation<EXACT> {
             proxied_always: false,
             tls: None,
             plain_too: rules.first_byte,
+            own_user_only: false,
             tag: 0,
         };
         let shared = Arc::new(Shared::new(
