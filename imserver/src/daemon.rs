@@ -540,12 +540,14 @@ fn start_server(
     let reply_reserve = usize::from(limits.requests_in_flight) * (limits.page_bytes + 64 * 1024);
     let push_queue = limits.push_queue_bytes;
     let made = Arc::clone(shared);
+    // Each loop takes the terms over when it starts, so they must not be locked meanwhile.
+    let admission = shared.terms.lock().admission();
     let builder = listeners
         .into_iter()
         .fold(Server::builder::<Gateway>(), Builder::listen);
     builder
         .loops(config.loops())
-        .admission(shared.terms.lock().admission())
+        .admission(admission)
         .limits(ConnectionLimits {
             connections: connections_max.saturating_add(CONNECTIONS_TURNED_AWAY),
             queued_bytes: limits.queued_bytes / config.loops(),
