@@ -1,4 +1,4 @@
-//! When to try again: exponential back-off with full jitter, as a value that is handed its randomness.
+//! Exponential back-off with full jitter, as a value that gets its randomness from the caller.
 //!
 //! It owns the arithmetic of waiting. It must never sleep, read a clock or draw randomness of its own.
 
@@ -40,7 +40,7 @@ impl Backoff {
         Duration::from_nanos(self.draw() % nanoseconds.saturating_add(1))
     }
 
-    /// The longest that [`next_delay`](Self::next_delay) can say now.
+    /// The longest delay that [`next_delay`](Self::next_delay) can return now.
     pub fn bound(&self) -> Duration {
         let factor = 1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX);
         self.base.saturating_mul(factor).min(self.cap)
@@ -51,7 +51,7 @@ impl Backoff {
         self.attempts = 0;
     }
 
-    /// One step of a splitmix64 generator: even enough for jitter, and nothing secret hangs on it.
+    /// One step of a splitmix64 generator: uniform enough for jitter, and no secret depends on it.
     const fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;

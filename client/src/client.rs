@@ -21,7 +21,7 @@ pub const EVENTS_MAX: usize = 64;
 /// One attempt of a request that is repeated.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whom to connect to, and as whom.
+/// The server to connect to, and the identity of this client.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `host:port`.
@@ -38,9 +38,9 @@ pub struct Client {
     seed: u64,
 }
 
-/// What happens without having been asked for, in the order of the wire. A program that does not want it
-/// drops it; one that keeps it must take what comes, because a full queue stops the reading of the
-/// socket, and with it the answers to calls.
+/// The events of a connection that answer no call, in the order of the wire. A program that does not want them drops
+/// the receiver; one that keeps it must take events, because a full queue stops the reading of the socket, and with it
+/// the answers to calls.
 #[derive(Debug)]
 pub struct Events(Receiver<Event>);
 
@@ -171,7 +171,7 @@ impl Client {
         self.ask(request, timeout)
     }
 
-    /// Gives the connection up and starts a new one, because what arrived on it makes no sense.
+    /// Closes the connection and starts a new one, because the server contradicted itself on it.
     pub fn reconnect(&self, reason: &str) {
         // A client that is closing needs no reconnect.
         let _ = self.orders.send(Order::Reconnect(reason.to_owned()));
@@ -202,7 +202,7 @@ fn response<C: Call>(reply: Reply) -> Result<C::Response, Error> {
         .map_err(|reply| Error::Protocol(format!("an unexpected answer: {}", reply.command().name())))
 }
 
-/// Keeps two calls of one client out of step with each other.
+/// A part of the seed of each call's back-off, so that the calls of one client do not repeat in step.
 fn clock_noise() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

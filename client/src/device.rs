@@ -1,7 +1,6 @@
 //! A device: a [`Client`] and a sync [`Machine`] driven together by the program's own thread.
 //!
-//! It owns the carrying back and forth between the two. It must never decide what is applied; the machine
-//! does.
+//! It passes events, answers and requests between the two. It must never decide what is applied; the machine does.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,10 +22,10 @@ use crate::{
 
 /// One request of the device's own.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Updates that wait while a call is under way; what passes and is not stored is dropped beyond it.
+/// Updates that wait during a call, at most; beyond it transient ones are dropped.
 const UPDATES_MAX: usize = 1_024;
 
-/// What a device has to tell. Asking for the next one says that this one is done.
+/// An update for the program. Asking for the next one confirms that this one is done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
     /// A connection stands.
@@ -36,26 +35,26 @@ pub enum Update {
         /// For people.
         reason: String,
     },
-    /// There will be no connection any more.
+    /// The session has ended: there will be no further connection.
     Ended(Ending),
     /// Apply this event; each comes once, in the order of its conversation.
     Event(Box<v1::Event>),
     /// Store [`Device::snapshot`]: its token has moved.
     Store,
-    /// A sync was answered to its end: where every conversation stands is known.
+    /// A sync is complete: the heads of all conversations are known.
     Synced,
     /// The store has another past: see [`Action::Restart`]. Store [`Device::snapshot`].
     Restarted,
     /// Drop what was applied of this conversation beyond a seq: see [`Action::Rewind`].
     Rewound {
-        /// Which.
+        /// The conversation.
         conversation: u64,
-        /// Last seq that still stands.
+        /// The last seq that is still valid.
         to: u64,
     },
     /// What is known about conversations has changed.
     Conversations(Vec<v1::Conversation>),
-    /// Members have got further.
+    /// Cursors of members have moved.
     Cursors(Vec<v1::Cursor>),
     /// A message that is not stored.
     Transient(Box<v1::TransientPush>),
@@ -63,7 +62,7 @@ pub enum Update {
     Typing(v1::TypingPush),
 }
 
-/// What a tag of a request under way stands for.
+/// The meaning of the tag of a pending request.
 #[derive(Debug)]
 enum Purpose {
     List(RequestId),
@@ -90,7 +89,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Follows the log from what was stored, or from `start` where nothing was.
+    /// Follows the log from the stored snapshot, or from `start` if there is none.
     pub fn new(client: Client, events: Events, snapshot: Snapshot, start: Start) -> Self {
         let seed = client.seed();
         Self {
@@ -111,12 +110,12 @@ impl Device {
         &self.client
     }
 
-    /// What has been applied: what to store.
+    /// The applied state, for the program to store.
     pub fn snapshot(&self) -> Snapshot {
         self.machine.snapshot()
     }
 
-    /// Connected, and everything that was heard of has been applied.
+    /// Whether the device is connected and has applied everything that it knows of.
     pub fn is_caught_up(&self) -> bool {
         self.machine.is_caught_up()
     }
@@ -152,8 +151,8 @@ impl Device {
         }
     }
 
-    /// Makes a request and waits for its answer, while what else arrives is fed to the machine. To be used
-    /// by the thread that takes the updates: it cannot be held up by events that nobody takes.
+    /// Makes a request and waits for its answer; meanwhile it passes everything else that arrives to the machine. For
+    /// the thread that takes the updates: without that it would wait for itself once the queue of events is full.
     ///
     /// # Errors
     /// See [`Error`].
@@ -314,7 +313,7 @@ impl Device {
         self.retry_at = Some(self.retry_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// What contradicts itself ends the connection: on the next one everything is asked for again.
+    /// A contradiction ends the connection: on the next one everything is requested again.
     fn check(&mut self, taken: Result<(), Malformed>) {
         match taken {
             Ok(()) => self.backoff.reset(),
@@ -345,7 +344,7 @@ impl Purpose {
     }
 }
 
-/// What a refusal means for what was asked for.
+/// The meaning of a refusal for the machine's request.
 fn refused(purpose: &Purpose, code: ErrorCode) -> Failure {
     #[expect(
         clippy::wildcard_enum_match_arm,

@@ -1,8 +1,8 @@
-//! What can go wrong with a call, told apart by what the caller may conclude from it.
+//! The errors of calls, classified by what the caller may conclude.
 
 use protocol::v1::{self, ErrorClass};
 
-/// Why a call brought no reply.
+/// The reason why a call has no reply.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -24,7 +24,7 @@ pub enum Error {
     /// The session is over and this client will not connect again by itself.
     #[error("the session has ended: {0}")]
     Ended(Ending),
-    /// The server said something that makes no sense. The connection was given up.
+    /// The server contradicted itself. The connection was closed.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
     /// The client was closed.
@@ -38,7 +38,7 @@ pub enum Ending {
     /// The same session connected again elsewhere.
     #[error("another program connected with this session")]
     Replaced,
-    /// The policy for devices gave this session's place to another one.
+    /// The device policy ended this session in favour of another one.
     #[error("another device took this session's place")]
     Displaced,
     /// Logged out, here or from another device.
@@ -47,7 +47,7 @@ pub enum Ending {
     /// The server does not know the session token.
     #[error("the server does not accept the session: log in again")]
     Unauthenticated,
-    /// The server speaks other versions of the protocol only.
+    /// The server speaks only other versions of the protocol.
     #[error("the server speaks protocol versions {min} to {max} only")]
     UnsupportedVersion {
         /// Its oldest version.
@@ -57,14 +57,14 @@ pub enum Ending {
     },
 }
 
-/// What an attempt to apply a request says about it.
+/// What an attempt shows about the outcome of its request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// This attempt and every later one under the same client id will be refused.
     Definite,
     /// It may have been applied, at most once: repeating it under the same client id finds out.
     Unknown,
-    /// Nothing will change by repeating it on this client.
+    /// Repeating it on this client is of no use.
     Over,
 }
 

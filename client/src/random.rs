@@ -1,4 +1,4 @@
-//! Randomness from the operating system, and what is made of it. Only shells call this.
+//! Randomness from the operating system, and the seeds and ids made from it. Only thin shells call this.
 
 use protocol::ClientMessageId;
 

@@ -1,5 +1,5 @@
-//! Which servers there are and which is tried next. It owns the reading of their addresses and who was out of reach; it must
-//! never connect, and is told the time.
+//! The list of servers, and the order in which they are tried. It owns the parsing of their addresses and the memory of
+//! unreachable servers. It must never connect or read a clock: the caller supplies the time.
 
 use std::{
     fmt,
@@ -8,11 +8,11 @@ use std::{
 
 use crate::error::Error;
 
-/// What the address of a server with TLS begins with.
+/// The prefix of the address of a server with TLS.
 const TLS: &str = "tls://";
 /// Servers in a list, at most.
 const SERVERS_MAX: usize = 64;
-/// A server that could not be reached is left out for so long, unless no other can be reached either.
+/// How long a server is left out after it could not be reached, unless no other can be reached either.
 pub const OUT_OF_REACH: Duration = Duration::from_secs(30);
 
 /// A server's address: `HOST:PORT`, or `tls://HOST:PORT` where connections are encrypted. An IPv6 address stands in brackets.
@@ -27,7 +27,7 @@ pub struct ServerAddress {
 }
 
 impl ServerAddress {
-    /// Reads one.
+    /// Parses an address.
     ///
     /// # Errors
     /// What is wrong, as the end of a sentence.
@@ -60,10 +60,10 @@ impl ServerAddress {
         }
     }
 
-    /// Reads a list with commas between them.
+    /// Parses a list of addresses that are separated by commas.
     ///
     /// # Errors
-    /// The first that is none, and what is wrong with it; or there are too many.
+    /// The first wrong address with the reason; or there are too many.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
         let parse = |one: &str| Self::parse(one).map_err(|why| format!("'{one}' is no server: {why}"));
         let servers = text.split(',').map(parse).collect::<Result<Vec<_>, _>>()?;
@@ -97,12 +97,12 @@ pub(crate) struct Servers {
 #[derive(Debug)]
 struct Known {
     address: ServerAddress,
-    /// It was out of reach lately, and is left out until then.
+    /// Until when it is left out, because it could not be reached.
     back_at: Option<Instant>,
 }
 
 impl Servers {
-    /// Those of a list, see [`ServerAddress::parse_list`].
+    /// The servers of a list, see [`ServerAddress::parse_list`].
     pub(crate) fn parse(list: &str) -> Result<Self, Error> {
         let addresses = ServerAddress::parse_list(list).map_err(Error::Unreachable)?;
         let known = |address| Known {
@@ -114,9 +114,9 @@ impl Servers {
         })
     }
 
-    /// Those to try now, in this order: first what a server has told, then those of the list that are not left out. If all of
-    /// the list are left out, all are tried. An address that was told is as encrypted as the list is: if one server of it
-    /// is, nothing is sent in the clear to one that nobody named.
+    /// The servers to try now, in order: first those that a server has named, then those of the list that are not left
+    /// out; if all of the list are left out, all of them. If any server of the list uses TLS, so do the named ones:
+    /// nothing is sent in the clear to a server that is not on the list.
     pub(crate) fn to_try(&self, told: &[String], now: Instant) -> Vec<ServerAddress> {
         let tls = self.known.iter().any(|known| known.address.tls);
         let told = told.iter().filter_map(|text| {

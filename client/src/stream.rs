@@ -1,5 +1,6 @@
-//! A connection's bytes, encrypted or not, for two threads: one writes, the other reads. It owns the sockets and how TLS is
-//! shared between the two; it must never wait for the peer while it holds what the other thread needs.
+//! The byte stream of a connection, encrypted or not, for two threads: one writes, the other reads. It owns the
+//! sockets, and the TLS state that both threads share. It must never wait for the peer while it holds a lock that the
+//! other thread needs.
 
 use std::{
     io::{self, Read, Write},
@@ -35,10 +36,10 @@ pub(crate) enum Stream {
 #[derive(Debug)]
 pub(crate) struct Sealed {
     socket: TcpStream,
-    /// Never locked while the socket is waited for.
+    /// Never locked while a thread waits for the socket.
     tls: Mutex<ClientConnection>,
-    /// Held from the making of encrypted bytes until they are written, so that they go out in the order of their making.
-    /// Taken before `tls`.
+    /// Held while bytes are encrypted and written, so that they are sent in the order of encryption. Locked before
+    /// `tls`.
     writing: Mutex<()>,
 }
 
@@ -96,7 +97,7 @@ impl Stream {
 #[derive(Debug)]
 pub(crate) struct Reader {
     stream: Stream,
-    /// Encrypted; TLS takes no more of it than it has room for.
+    /// Encrypted bytes; TLS takes only as many at a time as it has room for.
     received: Vec<u8>,
     used: usize,
 }
@@ -148,7 +149,7 @@ impl Sealed {
         (&self.socket).write_all(&sealed)
     }
 
-    /// Writes what TLS has to say by itself.
+    /// Writes the messages that TLS itself has to send.
     fn answer(&self) -> io::Result<()> {
         let _writing = self.writing.lock();
         let sealed = take_sealed(&mut self.tls.lock())?;
@@ -210,5 +211,5 @@ fn shake_hands(tls: &mut ClientConnection, socket: &TcpStream) -> io::Result<()>
     socket.set_read_timeout(None)
 }
 
-/// What a server that does not speak TLS, or wants none of ours, looks like.
+/// The explanation of a handshake that the server ended: it has no TLS, or refuses ours.
 const NO_TLS: &str = "the server ended the TLS handshake; perhaps it has no TLS there";

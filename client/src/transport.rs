@@ -20,7 +20,7 @@ use crate::{
     link::{Action, Event, Identity, Link},
 };
 
-/// Orders from callers that the driving thread has not looked at yet.
+/// Orders from callers that wait for the driving thread, at most.
 pub(crate) const ORDERS_MAX: usize = 64;
 /// Frames that were read and not yet handled.
 const FRAMES_MAX: usize = 16;
@@ -31,7 +31,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A write that makes no progress for this long means that the connection is dead.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where the result of a request goes.
+/// The receiver of a request's result.
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// To the thread that waits for it.
@@ -48,7 +48,7 @@ pub(crate) enum Order {
         request: Box<Request>,
         deadline: Instant,
     },
-    /// Drop the connection and come back: what it said makes no sense.
+    /// Close the connection and connect again: the server contradicted itself.
     Reconnect(String),
 }
 
@@ -61,7 +61,7 @@ enum Incoming {
     End(String),
 }
 
-/// Runs a link until every caller is gone.
+/// Drives a link until all callers are gone.
 #[derive(Debug)]
 pub(crate) struct Driver {
     link: Link,
@@ -154,8 +154,8 @@ impl Driver {
         }
     }
 
-    /// Waits for whatever the state allows: orders while there is room for one, frames while the program
-    /// takes the events that come of them.
+    /// Waits for the inputs that the state allows: orders while there is room for one, frames while the program takes
+    /// the resulting events.
     fn wait(&mut self) -> Wake {
         let mut select = Select::new();
         let orders = self.link.has_room().then(|| select.recv(&self.orders));
@@ -307,7 +307,7 @@ fn open(address: &str) -> std::io::Result<TcpStream> {
     Err(last)
 }
 
-/// Reads until the connection ends or nobody wants its frames any more.
+/// Reads until the connection ends or its frames have no receiver any more.
 fn read_frames(mut stream: TcpStream, generation: Generation, frames: &Sender<(Generation, Incoming)>) {
     let codec = FrameCodec::new(FRAME_BYTES_MAX);
     let mut chunk = vec![0; READ_BYTES];

@@ -1,6 +1,5 @@
-//! Which servers are believed to be who they say: by the authorities that the system knows, by authorities of one's own, or
-//! by a key that is known beforehand. It owns the checking of certificates; it must never let one pass that it was not told
-//! to trust.
+//! The verification of servers' certificates: by the authorities of the system, by authorities of one's own, or by a
+//! key that is known beforehand. It must never accept a certificate that the settings do not trust.
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 

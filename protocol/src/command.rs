@@ -59,7 +59,7 @@ macro_rules! commands {
 
         /// Everything a frame's type can name. Numbers are stable.
         ///
-        /// Whoever matches on it names every command: one that is added is then a compile error where it is forgotten.
+        /// Match on it without a default arm: a new command then does not compile where it is forgotten.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         pub enum Command {
             $(

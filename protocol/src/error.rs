@@ -8,7 +8,7 @@ use crate::{
 /// Bytes of an error's message, at most: some repeat a piece of what was refused, which may be long.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 256;
 
-/// Which side a refusal blames: what logs and metrics sort by.
+/// The side that a refusal blames; logs and metrics are grouped by it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Blame {
     /// The request could never succeed as it stands.
@@ -69,7 +69,7 @@ impl Refusal {
         self.0.code()
     }
 
-    /// Whose fault the code speaks of.
+    /// The side that the code blames.
     pub fn blame(&self) -> Blame {
         match self.code() {
             ErrorCode::Unspecified
@@ -101,7 +101,7 @@ impl Refusal {
     }
 }
 
-/// As it may stand on a screen.
+/// A text without characters that could change a screen.
 fn shown(text: String) -> String {
     if text.contains(is_control) {
         text.replace(is_control, "\u{FFFD}")

@@ -1,7 +1,7 @@
-//! How JSON says a value where the generated code does not follow the proto3 mapping. It owns enumerated fields, whose
-//! numbers that this release has no name for pass through as numbers; numbers, which may have a fraction of zeros or an
-//! exponent; and `null`, which is the default. It must never refuse an enumerated number, because whoever wrote it may
-//! simply be newer, and never read a number as another one.
+//! The JSON of values for which the generated code does not follow the proto3 mapping: enumerations, whose unknown
+//! numbers stay numbers; numbers, which may have a fraction of zeros or an exponent; and `null`, which is the default. It must
+//! never refuse an unknown number of an enumeration, because a newer program may have written it, and never read a
+//! number as another one.
 
 use std::{fmt, marker::PhantomData};
 
@@ -83,14 +83,14 @@ impl<'de, E: Deserialize<'de>> Visitor<'de> for NameOrNumber<E> {
     }
 }
 
-/// A number, or a text that says one.
+/// A number, or a text that holds one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Number<T>(pub(crate) T);
 
-/// Up to here every whole number has a floating-point number of its own.
+/// Up to here every whole number is exact in floating point.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// The whole number that a fraction or an exponent was written for, where there is no doubt which.
+/// The whole number that a number with a fraction or an exponent stands for, if it is unambiguous.
 fn whole(number: f64) -> Option<i64> {
     #[allow(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
     (number.fract() == 0.0 && number.abs() <= WHOLE_MAX).then_some(number as i64)
@@ -165,8 +165,8 @@ pub(crate) fn or_default<T: Default>(value: Option<T>) -> T {
     value.unwrap_or_default()
 }
 
-/// Where in a body the value stands that could not be read, as fields are named in the schema: without the places in
-/// lists. Empty where no field is to blame.
+/// The path of the field in a body that could not be read, as the schema names fields, without indexes in lists. Empty
+/// if no field is to blame.
 pub(crate) fn field_to_blame<M: de::DeserializeOwned>(body: &[u8]) -> String {
     let deserializer = &mut serde_json::Deserializer::from_slice(body);
     let Err(error) = serde_path_to_error::deserialize::<_, M>(deserializer) else {
@@ -194,7 +194,7 @@ pub(crate) fn field_to_blame<M: de::DeserializeOwned>(body: &[u8]) -> String {
     field
 }
 
-/// Bytes of a field's name with all that it stands in, at most.
+/// Bytes of a field's path, at most.
 const FIELD_BYTES_MAX: usize = 128;
 
 #[cfg(test)]

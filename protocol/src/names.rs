@@ -1,7 +1,7 @@
-//! Which characters names may have, and which names nobody may take: what people tell each other apart by.
+//! The characters that names may have, and the names that are reserved: people tell each other apart by names.
 //!
 //! It decides by properties of Unicode, not by lists of characters; where it must list, the lists are short and say why.
-//! It must never depend on where a name comes from: every way in asks here.
+//! It must never depend on where a name comes from: every entrance uses these checks.
 
 use icu_properties::{
     CodePointMapData, CodePointSetData,
@@ -70,7 +70,7 @@ pub const RESERVED: [&str; 48] = [
 /// Before the number of an account whose name a client does not know.
 const UNNAMED: &str = "user-";
 
-/// Whether nobody may register the name, as it is or as somebody could read it.
+/// Whether the name is reserved, as it is written or as a person may misread it.
 pub fn is_reserved(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
@@ -81,8 +81,8 @@ pub fn is_reserved(name: &str) -> bool {
     RESERVED.iter().any(|reserved| fold(reserved) == folded)
 }
 
-/// A name as it may be taken for: without dots and dashes, digits as the letters they look like, letters that look
-/// alike as one. Of what account names can have; Unicode's own table of confusables has little for that.
+/// A name as a person may misread it: without dots and dashes, digits as the letters they resemble, similar letters as
+/// one. It covers the characters of account names; Unicode's own table of confusables has few of these.
 fn fold(lower: &str) -> String {
     let mut folded = String::with_capacity(lower.len());
     for letter in lower.chars() {
@@ -101,22 +101,22 @@ fn fold(lower: &str) -> String {
     folded.replace("rn", "m").replace("vv", "w")
 }
 
-/// Why a name that people see may not be.
+/// The reason why a visible name is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Unfit {
-    /// It has nothing that leaves a mark.
+    /// It has no visible character.
     Blank,
-    /// A character that leaves no mark, or that the reader's Unicode may not know.
+    /// An invisible character, or one that the reader's version of Unicode may not have.
     Invisible(char),
-    /// A mark that combines with nothing before it.
+    /// A combining mark without a base character before it.
     Lone(char),
 }
 
-/// Checks a name that people see: every character leaves a mark or is a space, or belongs to a sequence of several that
-/// makes one sign, as an emoji does.
+/// Checks a visible name: every character is visible, or a space, or part of a sequence that shows one sign, such as an
+/// emoji.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first fault.
 pub fn check_visible(name: &str) -> Result<(), Unfit> {
     let letters: Vec<char> = name.chars().collect();
     let mut marked = false;
@@ -160,7 +160,7 @@ fn is_mark(letter: char) -> bool {
     )
 }
 
-/// It leaves no mark, ends or turns the line, or is nobody's yet.
+/// It is invisible, ends the line or changes its direction, or is not assigned.
 fn is_invisible(letter: char) -> bool {
     let without_mark = matches!(
         category(letter),
@@ -187,7 +187,7 @@ const EMOJI_STYLE: char = '\u{FE0F}';
 const JOINER: char = '\u{200D}';
 const NON_JOINER: char = '\u{200C}';
 
-/// Whether an invisible character makes one sign with those around it.
+/// Whether an invisible character forms one sign with its neighbours.
 fn belongs(letter: char, before: &[char], after: &[char]) -> bool {
     let emoji = CodePointSetData::new::<Emoji>();
     let pictures = CodePointSetData::new::<ExtendedPictographic>();
@@ -207,13 +207,13 @@ fn belongs(letter: char, before: &[char], after: &[char]) -> bool {
     }
 }
 
-/// RFC 5892, appendix A: in Indic scripts the two decide how a cluster is written.
+/// RFC 5892, appendix A: in Indic scripts the two joiners decide the form of a cluster.
 fn follows_virama(last: Option<char>) -> bool {
     let classes = CodePointMapData::<CanonicalCombiningClass>::new();
     last.is_some_and(|last| classes.get(last) == CanonicalCombiningClass::Virama)
 }
 
-/// The same, A.1: in Persian and others it keeps letters apart that would join.
+/// The same, A.1: in Persian and other scripts it separates letters that would join.
 fn stands_between_joining(before: &[char], after: &[char]) -> bool {
     let types = CodePointMapData::<JoiningType>::new();
     let skip = |letter: &&char| types.get(**letter) != JoiningType::Transparent;
@@ -232,7 +232,7 @@ fn stands_between_joining(before: &[char], after: &[char]) -> bool {
     before.iter().rev().find(skip).is_some_and(joins_left) && after.iter().find(skip).is_some_and(joins_right)
 }
 
-/// The flags of England, Scotland and Wales: a black flag and tags, which show nothing anywhere else.
+/// The flags of England, Scotland and Wales: a black flag with tags, which are invisible everywhere else.
 fn flag_tags(letter: char, after: &[char]) -> Option<usize> {
     const FLAGS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
     if letter != '\u{1F3F4}' {

@@ -1,5 +1,5 @@
-//! How messages that hold a secret are shown to developers. It owns the `Debug` of those four messages, so
-//! that no log line can ever print a password or a session token. It must never show one, nor its length.
+//! The `Debug` of the four messages that hold a secret, so that no log line can print a password or a session token. It
+//! must never show a secret or its length.
 
 use std::fmt::{Debug, Formatter, Result};
 

@@ -3,7 +3,7 @@
 //! A row is `Name = number, "name": Request => Response, Kind, Access;`, and of a push `Name = number, "name": Message;`.
 //! Messages are those of the schema. From the rows are made [`Command`](crate::Command) with everything it knows,
 //! [`Request`](crate::Request), [`Reply`](crate::Reply) and [`Push`](crate::Push) with their encoding and decoding, and
-//! [`Call`](crate::Call). Whoever must treat every command (validation, samples, tests, fuzzers) matches on those
+//! [`Call`](crate::Call). Code that must treat every command (validation, samples, tests, fuzzers) matches on those
 //! without a default arm, or walks [`Command::ALL`](crate::Command::ALL). Rows ascend by number.
 
 /// Hands the whole table to the macro `$make`.

@@ -1,4 +1,4 @@
-//! What is recalled or has expired: shown to nobody at once, and erased a slice at a time.
+//! Recalled and expired messages: hidden at once, and erased in slices.
 
 use super::{
     cases,
@@ -17,7 +17,7 @@ cases![
     what_was_recalled_and_has_expired_is_erased_once,
 ];
 
-/// Whether there was anything.
+/// Erases a slice. Whether it erased any body.
 fn slice(world: &mut World, now: u64) -> bool {
     match world.write(Write::Erase(Timestamp(now))) {
         Ok(Outcome::Erased(any)) => any,
@@ -96,7 +96,7 @@ fn is_hidden(world: &mut World, last: Seq, edits: usize, kept: &Event) {
     };
     let whole = edits + 4;
     for (from, direction) in [(Seq(1), Direction::Forward), (last, Direction::Backward)] {
-        // Bodies that nobody sees take no room in a page.
+        // Hidden bodies take no room in a page.
         let page = world.reader.events(BOB, PAIR, from, direction, usize::MAX, 64);
         let page = page.expect("an answer").expect("a page");
         assert_eq!(page.events.len(), whole);

@@ -165,7 +165,7 @@ fn others_do_not_use_up_ones_own_groups(world: &mut World) {
     world.refuse(group(3), ANN, create(&[BOB]), Refused::LimitReached);
     world.act(group(3), ANN, create(&[]));
     world.refuse(group(3), ANN, add(&[CAT, BOB]), Refused::LimitReached);
-    // What others did leaves these.
+    // After what the others did these are left.
     world.act(group(4), BOB, create(&[CAT]));
     world.refuse(group(5), BOB, create(&[]), Refused::LimitReached);
     world.act(group(2), BOB, Action::Leave);
@@ -178,7 +178,7 @@ fn who_left_is_not_put_back_at_once(world: &mut World) {
     world.group_of(&[BOB, CAT]);
     let left = world.act(GROUP, BOB, Action::Leave).at.0;
     world.act(GROUP, ANN, Action::RemoveMember { user: CAT });
-    // Who was removed is not who went.
+    // A removed user did not leave by themselves.
     world.act(GROUP, ANN, add(&[CAT]));
     let try_at = |world: &mut World, at: u64| {
         let mut append = world.request(GROUP, ANN, add(&[DAN, BOB]));
@@ -221,7 +221,7 @@ fn only_admins_add_where_the_rules_say_so(world: &mut World) {
     world.people();
     world.group_of(&[BOB]);
     world.refuse(GROUP, BOB, add(&[CAT]), Refused::Forbidden);
-    // Whether there is such a user is no business of someone who may not add.
+    // A user who may not add learns nothing about whether such a user exists.
     world.refuse(GROUP, BOB, add(&[NOBODY]), Refused::Forbidden);
     world.promote(BOB, Role::Admin);
     world.add(BOB, CAT);
@@ -341,7 +341,7 @@ fn every_setting_is_changed_alone(world: &mut World) {
     world.group_of(&[BOB]);
     let mut expected = world.view(BOB, GROUP).settings;
     for setting in GroupSetting::ALL {
-        // In the log and beside it, and what a text might not bear.
+        // In the log and in the state; also characters that a text could lose.
         for value in ["one", "two \"quoted\" \\ \u{0}\n", ""] {
             let event = world.act(GROUP, ANN, set(*setting, value));
             let settings = GroupSettings::of(*setting, value);

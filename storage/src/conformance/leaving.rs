@@ -1,4 +1,4 @@
-//! What somebody who went sees of a group: what it was then, in every answer, until they come back.
+//! Former members see a group as it was when they went, in every answer, until they come back.
 
 use super::{
     cases,
@@ -15,7 +15,7 @@ cases![
     reactions_stay_what_they_were_for_who_went,
 ];
 
-/// The same view from each question that has one.
+/// Bob's view, which must be the same in each answer that has it.
 fn seen_by_bob(world: &mut World) -> ConversationView {
     let view = world.view(BOB, GROUP);
     let listed = world.reader.conversations(BOB, None, 9).expect("a list");
@@ -24,7 +24,7 @@ fn seen_by_bob(world: &mut World) -> ConversationView {
     view
 }
 
-/// Everything about a group that can change, by others than Bob.
+/// Changes everything about the group that can change, without Bob.
 fn go_on(world: &mut World) {
     world.say(GROUP, CAT, "unseen");
     for setting in GroupSetting::ALL {
@@ -70,7 +70,7 @@ fn who_left_sees_the_group_as_it_was(world: &mut World) {
     let page = world.page(BOB, GROUP);
     assert!(page.events.iter().all(|view| view.event.seq <= then.head));
     assert_eq!(page.events[1].event.seq, said);
-    // What went with them stays as it was, but what is erased is erased for all.
+    // Their view stays as it was; but erased bodies are erased for all.
     assert!(!page.events[1].event.recalled);
 }
 
@@ -111,7 +111,7 @@ fn who_goes_again_sees_what_was_then(world: &mut World) {
     assert_eq!(seen_by_bob(world), then);
 }
 
-/// The reactions to a message that somebody sees, the newest first.
+/// The reactions to a message that this user sees, the newest first.
 fn reactions(world: &mut World, viewer: crate::UserId, message: Seq) -> Vec<String> {
     let page = world.page(viewer, GROUP);
     let view = page.events.iter().find(|view| view.event.seq == message);
@@ -129,7 +129,7 @@ fn reactions_stay_what_they_were_for_who_went(world: &mut World) {
     let said = world.say(GROUP, ANN, "seen");
     world.act(GROUP, ANN, react(said, "a1"));
     world.act(GROUP, CAT, react(said, "c1"));
-    // Nobody comes or goes in between, so nobody sees the first one alone.
+    // No member comes or goes between the two, so no user sees only the first one.
     world.act(GROUP, CAT, react(said, "c2"));
     world.remove(ANN, BOB);
     world.act(GROUP, ANN, react(said, "a2"));
@@ -139,7 +139,7 @@ fn reactions_stay_what_they_were_for_who_went(world: &mut World) {
     world.act(GROUP, ANN, react(said, "a3"));
     world.act(GROUP, CAT, react(said, "c3"));
     assert_eq!(reactions(world, BOB, said), ["c2", "a1"]);
-    // Back, he sees what is done from now on, and of the others what he saw.
+    // After his return he sees new changes, and of the earlier ones those that he saw before.
     world.add(ANN, BOB);
     assert_eq!(reactions(world, BOB, said), ["c2", "a1"]);
     world.act(GROUP, CAT, react(said, ""));

@@ -118,7 +118,7 @@ fn changes_are_cut_between_positions(world: &mut World) {
         (ids(&first), first.up_to.ceiling(), first.more),
         (vec![PAIR, direct(1, 3)], Position(2), true)
     );
-    // What moves on in the meantime comes later, and once.
+    // A conversation that moves meanwhile comes later, and only once.
     world.say(PAIR, BOB, "");
     let second = world.changes(ANN, first.up_to.ceiling(), 2);
     assert_eq!(
@@ -140,7 +140,7 @@ fn cursors_of_one_position_stay_together(world: &mut World) {
         cursor(PAIR, BOB, 1, 0),
     ]);
     world.act(PAIR, ANN, message(""));
-    // Whatever the limit: just too small for them, or far.
+    // With a limit that is just too small for them, and with a much smaller one.
     assert_eq!(world.changes(ANN, since, 1), world.changes(ANN, since, 2));
     let first = world.changes(ANN, since, 2);
     assert_eq!(
@@ -160,7 +160,7 @@ fn cursors_of_one_position_stay_together(world: &mut World) {
         (ids(&second), second.cursors.len(), second.more),
         (vec![PAIR], 0, false)
     );
-    // Not first in the answer: they wait for the next.
+    // They do not come first in this answer, so they wait for the next.
     let since = world.position();
     world.say(OWN, ANN, "");
     let first = world.position();
@@ -187,7 +187,7 @@ fn what_follows_a_large_position_is_not_skipped(world: &mut World) {
         (changes.cursors.len(), changes.up_to.ceiling(), changes.more),
         (2, second, true)
     );
-    // Nothing but cursors is behind these.
+    // Only cursors moved since then.
     let (_, pair) = world.cursors(&[cursor(GROUP, ANN, 2, 2), cursor(GROUP, BOB, 2, 2)]);
     let (_, end) = world.cursors(&[cursor(PAIR, BOB, 1, 1)]);
     let changes = world.changes(ANN, last, 1);
@@ -216,7 +216,7 @@ fn tail(world: &mut World, since: &Snapshot, limit: usize) -> Tail {
     world.reader.tail(since, limit).expect("a tail")
 }
 
-/// The seqs of a tail's events, and whose cursors it has.
+/// The seqs of a tail's events, and the users of its cursors.
 fn entries(tail: &Tail) -> (Vec<(ConversationId, u64)>, Vec<UserId>) {
     let events = tail.events.iter();
     (

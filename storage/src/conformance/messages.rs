@@ -1,4 +1,4 @@
-//! Messages: where they go, what they get, and requests that come again.
+//! Messages: permissions, seqs and ordinals, and repeated requests.
 
 use bytes::Bytes;
 
@@ -112,7 +112,7 @@ fn groups_take_messages_of_members(world: &mut World) {
     world.refuse(GROUP, BOB, message(""), Refused::Forbidden);
     world.act(GROUP, ANN, Action::Disband);
     world.refuse(GROUP, CAT, message(""), Refused::Gone);
-    // The end of the group is nobody's business who is not in it.
+    // Strangers and former members do not learn that the group has ended.
     world.refuse(GROUP, BOB, message(""), Refused::Forbidden);
     world.refuse(GROUP, DAN, message(""), Refused::NotFound);
 }
@@ -334,7 +334,7 @@ fn writes_see_those_before_them(world: &mut World) {
     ];
     let answers = world.commit(&batch);
     assert_eq!(answers[3], Err(Refused::Forbidden));
-    // Removing someone was sending, hence reading.
+    // Removing a member counts as sending, which implies reading.
     assert_eq!(
         answers[4],
         Ok(Outcome::Cursors(Vec::new(), Position(0), Vec::new()))
@@ -352,7 +352,7 @@ fn sending_is_reading(world: &mut World) {
     world.act(PAIR, BOB, react(Seq(1), "+"));
     let view = world.view(BOB, PAIR);
     assert_eq!((view.delivered, view.read, view.unread), (Seq(3), Seq(3), 0));
-    // Others know it from the event.
+    // Other devices infer it from the event.
     assert!(world.changes(ANN, since, 9).cursors.is_empty());
 }
 

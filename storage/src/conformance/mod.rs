@@ -1,7 +1,7 @@
 //! What every store must do, as small named cases over the traits alone. A case that fails panics; its name is
 //! the last one printed.
 //!
-//! It owns no store and knows none: whoever runs it says how to make one.
+//! It owns no store and knows none: the caller supplies a function that makes one.
 
 mod erasing;
 mod groups;
@@ -21,13 +21,13 @@ mod world;
 use crate::{Rules, Store};
 use world::World;
 
-/// A case starts with an empty store and the rules it was made with.
+/// A case. It starts with an empty store and the rules of that store.
 type Case = (&'static str, Rules, fn(&mut World));
 
-/// Runs every case, each on a new and empty store that `make` opens with the rules it is given.
+/// Runs every case, each on a new and empty store that `make` opens with the given rules.
 ///
 /// # Panics
-/// The store does not do what the traits say.
+/// The store breaks the contract of the traits.
 pub fn run(make: impl Fn(Rules) -> Box<dyn Store>) {
     let groups = [
         messages::CASES,
@@ -51,7 +51,7 @@ pub fn run(make: impl Fn(Rules) -> Box<dyn Store>) {
     }
 }
 
-/// The rules where they do not matter.
+/// The rules of cases that do not depend on them.
 const RULES: Rules = Rules {
     group_members_max: 2_000,
     groups_per_user_max: 2_000,

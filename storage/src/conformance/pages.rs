@@ -1,4 +1,4 @@
-//! Pages of events: what they list and what they speak for.
+//! Pages of events: their events, and the interval of seqs that they cover.
 
 use super::{
     cases,

@@ -33,7 +33,7 @@ fn cursors_move_forward_only(world: &mut World) {
     ] {
         assert_eq!(world.cursors(&[still]), (Vec::new(), Position(0)));
     }
-    // One goes on, the other keeps its place.
+    // One cursor moves, the other one stays.
     assert_eq!(
         world.cursors(&[cursor(PAIR, BOB, 1, 3)]).0,
         [cursor(PAIR, BOB, 4, 3)]
@@ -66,7 +66,7 @@ fn reports_beyond_the_visible_head_are_named(world: &mut World) {
         cursor(PAIR, BOB, 9, 0),
     ];
     assert_eq!(world.beyond(&up_to_head), [], "nor what they cannot see");
-    // Whether a cursor moves by it or not.
+    // Whether the report moves a cursor or not.
     for beyond in [cursor(GROUP, BOB, 3, 0), cursor(GROUP, BOB, 0, 3)] {
         assert_eq!(world.beyond(&[cursor(GROUP, ANN, 2, 0), beyond]), [(GROUP, BOB)]);
     }

@@ -1,4 +1,4 @@
-//! Who may do what in a group: every kind of person times every action.
+//! The rights of group members: every kind of person tries every action.
 
 use super::{
     cases,
@@ -17,7 +17,7 @@ const ADMIN: UserId = UserId(2);
 const MEMBER: UserId = UserId(3);
 const FORMER: UserId = UserId(4);
 const STRANGER: UserId = UserId(5);
-/// Plain members for others to do things to.
+/// Plain members on whom the others act.
 const OTHER: UserId = UserId(6);
 const SECOND_ADMIN: UserId = UserId(7);
 const SECOND_OWNER: UserId = UserId(8);
@@ -28,7 +28,7 @@ const OK: Result<(), Refused> = Ok(());
 const FORBIDDEN: Result<(), Refused> = Err(Refused::Forbidden);
 const NOT_FOUND: Result<(), Refused> = Err(Refused::NotFound);
 
-/// What owner, admin, plain member, former member and stranger get.
+/// The results for owner, admin, plain member, former member and stranger.
 type Row = (Action, [Result<(), Refused>; 5]);
 
 fn settle(world: &mut World) -> Seq {
@@ -67,7 +67,7 @@ fn matrix(seq: Seq) -> Vec<Row> {
     ]
 }
 
-/// What is refused is tried in one group, where it changes nothing; what is allowed each in a copy of it.
+/// Refused actions are all tried in one group, which they leave unchanged; allowed ones each in a copy of it.
 fn everyone_tries_everything(world: &mut World) {
     let seq = settle(world);
     let people = [OWNER, ADMIN, MEMBER, FORMER, STRANGER];
@@ -81,7 +81,7 @@ fn everyone_tries_everything(world: &mut World) {
     }
 }
 
-/// The same group once more under another id, for an action that is to succeed.
+/// Makes the same group again under another id, and performs an action there that must succeed.
 fn allowed(world: &mut World, person: UserId, action: &Action) {
     let number = 1_000 + world.position().0;
     let id = super::world::group(number);

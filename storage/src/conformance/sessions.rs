@@ -1,4 +1,4 @@
-//! Sessions: made, displaced, ended.
+//! Sessions: how they begin, are displaced and end.
 
 use super::{
     cases,
@@ -64,7 +64,7 @@ fn create(world: &mut World, new: NewSession) -> Result<SessionCreated, Refused>
 /// No sessions.
 const NONE: [u64; 0] = [];
 
-/// Those that one more session displaces.
+/// Creates a session and returns those that it displaces.
 fn displaced(world: &mut World, id: u64, class: DeviceClass, policy: DevicePolicy) -> Vec<u64> {
     let created = create(world, new(id, ANN, class, policy)).expect("a session");
     assert_eq!(created.replaced, None);
@@ -132,12 +132,12 @@ fn a_device_s_session_is_replaced(world: &mut World) {
         (Some(SessionId(1)), Vec::new())
     );
     assert_eq!(ids(world, ANN), [2]);
-    // Another user's device of that name is another device.
+    // Another user's device with that id is another device.
     let mut of_bob = new(3, BOB, DeviceClass::Mobile, WIDE);
     of_bob.session.device_id = "device 1".to_owned();
     assert_eq!(create(world, of_bob).expect("a session").replaced, None);
     assert_eq!(ids(world, ANN), [2]);
-    // The replaced one makes room: nothing else has to go.
+    // The replaced session makes room: no other is displaced.
     let mut narrow = new(4, ANN, DeviceClass::Mobile, DevicePolicy { total: 1, ..WIDE });
     narrow.session.device_id = "device 1".to_owned();
     let created = create(world, narrow).expect("a session");
@@ -243,7 +243,7 @@ fn who_is_online_goes_last(world: &mut World) {
     touch(world, &[(3, 50), (4, 40)]);
     let policy = DevicePolicy { desktop: 2, ..WIDE };
     let mut fifth = new(5, ANN, DeviceClass::Desktop, policy);
-    // 9 is nobody's.
+    // No session has the id 9.
     fifth.online = [4, 1, 9].map(SessionId).to_vec();
     let created = create(world, fifth).expect("a session");
     assert_eq!(created.displaced, [2, 3, 1].map(SessionId));

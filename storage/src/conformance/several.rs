@@ -1,4 +1,4 @@
-//! Appends that enter several logs: in all of them or in none.
+//! Appends that write several logs: all of them or none.
 
 use bytes::Bytes;
 
@@ -60,7 +60,7 @@ fn both_logs_go_on(world: &mut World) {
     assert_eq!(world.say(PAIR, ANN, "3"), Seq(3));
     assert_eq!(bodies(world, ANN, OWN), ["1", "2", "both", "4"]);
     assert_eq!(bodies(world, BOB, PAIR), ["1", "both", "3"]);
-    // Who sends has read what was there, in both.
+    // The sender has read everything before the message, in both.
     for (conversation, head) in [(OWN, Seq(4)), (PAIR, Seq(3))] {
         let view = world.reader.conversation(ANN, conversation).expect("a view");
         let view = view.expect("a conversation of Ann's");

@@ -1,4 +1,4 @@
-//! What concerns the store as a whole.
+//! The store as a whole.
 
 use super::{
     cases,

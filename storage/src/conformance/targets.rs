@@ -129,7 +129,7 @@ fn a_recalled_message_is_gone(world: &mut World) {
     world.refuse(PAIR, ANN, recall(Seq(1)), Refused::Gone);
     world.refuse(PAIR, ANN, edit(Seq(1), "two"), Refused::Gone);
     world.refuse(PAIR, BOB, react(Seq(1), "+"), Refused::Gone);
-    // Whose it is comes first.
+    // The sender is checked first.
     world.refuse(PAIR, BOB, edit(Seq(1), "two"), Refused::Forbidden);
     world.refuse(PAIR, BOB, recall(Seq(1)), Refused::Forbidden);
 }
@@ -208,7 +208,7 @@ fn expiring(world: &mut World, expires_at: u64) -> Seq {
     world.act(PAIR, ANN, action).seq
 }
 
-/// The same request at another time of the server's clock.
+/// The same request with another time of the server's clock.
 fn at(world: &mut World, sender: UserId, action: Action, time: u64) -> Result<Arc<Event>, Refused> {
     let mut request = world.request(PAIR, sender, action);
     request.at = Timestamp(time);
@@ -240,7 +240,7 @@ fn what_has_expired_is_gone(world: &mut World) {
             assert_eq!(at(world, ANN, action, time), Err(Refused::Gone));
         }
         assert_eq!(at(world, BOB, react(seq, "+"), time), Err(Refused::Gone));
-        // Whose it is comes first.
+        // The sender is checked first.
         assert_eq!(at(world, BOB, edit(seq, "mine"), time), Err(Refused::Forbidden));
     }
     at(world, ANN, recall(seq), 9_000).expect("it can be erased");
@@ -304,7 +304,7 @@ fn what_came_after_one_left_stays_hidden(world: &mut World) {
     let of_ann = first(world, ANN, Seq(2));
     assert_eq!(of_ann.revision.expect("a revision").body, "three");
     assert_eq!(of_ann.reactions_total, 1);
-    // Erased is erased, for all.
+    // An erased body is erased for all.
     world.act(GROUP, ANN, recall(Seq(2)));
     let of_bob = first(world, BOB, Seq(2));
     assert!(of_bob.event.recalled && of_bob.event.body.is_empty() && of_bob.revision.is_none());
@@ -344,7 +344,7 @@ fn who_was_away_counts_what_they_see(world: &mut World) {
     world.act(GROUP, ANN, react(Seq(2), "a"));
     world.act(GROUP, CAT, react(Seq(2), "c"));
     world.remove(ANN, BOB);
-    // While Bob is away one is new, and one takes the place of another that he saw.
+    // While Bob is away one reaction is new, and one replaces another that he saw.
     world.act(GROUP, DAN, react(Seq(2), "d"));
     world.act(GROUP, CAT, react(Seq(2), "away"));
     world.act(GROUP, ANN, edit(Seq(2), "away"));
@@ -373,7 +373,7 @@ fn a_message_is_edited_so_often(world: &mut World) {
     let request = world.request(PAIR, ANN, edit(Seq(1), "three"));
     world.append(request.clone()).expect("the last one");
     world.refuse(PAIR, ANN, edit(Seq(1), "four"), Refused::LimitReached);
-    // What was said before comes first.
+    // The earlier rules come first.
     world.refuse(PAIR, BOB, edit(Seq(1), ""), Refused::Forbidden);
     assert!(world.append(request).expect("the same").duplicate);
     world.act(PAIR, ANN, edit(Seq(2), "another's edits do not count"));

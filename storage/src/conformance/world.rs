@@ -1,4 +1,4 @@
-//! A store with what the cases do to it most often, in few words.
+//! A store with short methods for what the cases do most often.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ impl World {
         self.writer.commit(writes).expect("a commit")
     }
 
-    /// A request under a client id that no other has.
+    /// A request under a new client id.
     pub(super) fn request(&mut self, conversation: ConversationId, sender: UserId, action: Action) -> Append {
         self.requests += 1;
         let mut client_id = [0; 16];
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// Must succeed, as something new.
+    /// Appends; it must succeed, and not as a duplicate.
     pub(super) fn act(&mut self, conversation: ConversationId, sender: UserId, action: Action) -> Arc<Event> {
         let request = self.request(conversation, sender, action);
         let appended = self.append(request.clone());
@@ -115,7 +115,7 @@ impl World {
         appended.event
     }
 
-    /// Must be refused so, and change nothing.
+    /// Appends; it must be refused with this reason and change nothing.
     pub(super) fn refuse(
         &mut self,
         conversation: ConversationId,
@@ -133,7 +133,7 @@ impl World {
         self.act(conversation, sender, message(body)).seq
     }
 
-    /// Makes [`GROUP`], Ann its owner.
+    /// Makes [`GROUP`]; Ann is its owner.
     pub(super) fn group_of(&mut self, others: &[UserId]) -> Arc<Event> {
         let members = others.to_vec();
         let name = "group".to_owned();
@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    /// Whose device reports more than there is.
+    /// The users whose devices report more than there is.
     pub(super) fn beyond(&mut self, moves: &[CursorMove]) -> Vec<(ConversationId, UserId)> {
         match self.write(Write::Cursors(moves.to_vec())) {
             Ok(Outcome::Cursors(_, _, beyond)) => beyond,
@@ -186,7 +186,7 @@ impl World {
             .expect("changes")
     }
 
-    /// Forward, without limits.
+    /// Reads forward, without limits.
     pub(super) fn page_of(&mut self, viewer: UserId, id: ConversationId, from: u64) -> Option<EventPage> {
         let forward = Direction::Forward;
         let page = self
@@ -199,7 +199,7 @@ impl World {
         self.page_of(viewer, id, 1).expect("a page")
     }
 
-    /// The seqs that someone sees.
+    /// The seqs that this user sees.
     pub(super) fn seqs(&mut self, viewer: UserId, id: ConversationId) -> Vec<u64> {
         listed(&self.page(viewer, id))
     }

@@ -1,5 +1,5 @@
-//! The proof: both sides read back, a SHA-256 over all rows of each owner (a conversation, a user, a session), table by
-//! table; then the order of the log, and that every position that is repeated elsewhere is its event's.
+//! The comparison of both stores after a copy. Table by table it compares a SHA-256 of all rows of each owner (a
+//! conversation, a user, a session), then the order of the log, and then the copies of positions outside the log.
 
 use sha2::{Digest, Sha256};
 
@@ -14,7 +14,7 @@ use crate::{error::OpenError, postgres::filling::Filling, sqlite::whole::Whole};
 /// Rows between two reports.
 const REPORT_ROWS: u64 = 1_000;
 
-/// Where a position is repeated: the question for the first conversation where it is not its event's.
+/// Queries for the first conversation where a copy of an event's position differs from the event's own.
 const REPEATED: [(&str, &str); 2] = [
     (
         "the head of conversation",
@@ -29,7 +29,7 @@ const REPEATED: [(&str, &str); 2] = [
     ),
 ];
 
-/// Compares everything, in the transaction that the caller completes. `compared` is told the rows so far.
+/// Compares everything, in the transaction that the caller completes. `compared` is called with the rows so far.
 pub(super) fn all(
     source: &Whole,
     target: &mut Filling,
@@ -87,7 +87,7 @@ fn same(
             let owners = [expected, found].into_iter().flatten().map(|(owner, _)| owner);
             return Err(CopyError::Differs {
                 what: table.what,
-                // What one of them lacks, the other goes over later.
+                // A side that lacks rows is at a later owner already: the smaller id is the one that differs.
                 id: owners.min().unwrap_or(0).cast_unsigned(),
             });
         }
@@ -97,7 +97,7 @@ fn same(
     }
 }
 
-/// The digests of the rows that have one owner and follow each other.
+/// The digests of consecutive rows of one owner.
 struct Digests<'a, N> {
     table: &'a Table,
     read: N,

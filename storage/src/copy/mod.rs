@@ -1,12 +1,12 @@
 //! Moving up: a whole embedded store into an empty PostgreSQL database.
 //!
-//! It owns what a copy is made of, the batches it comes in, and the proof that nothing is missing or different. It
-//! must never write to the source, nor let anybody use the database before the proof.
+//! It owns the list of tables and columns, the batches, and the proof that nothing is missing or different. It must
+//! never write to the source, and no daemon may use the database before the proof.
 //!
-//! Everything stays as it is (ids, seqs, ordinals, client ids, times, the epoch) but the positions: those are the
-//! transactions of the other database. So the log id is a new one, sync tokens start over, and devices compare their
-//! cursors. The order of positions is kept among events; the cursors that users have moved come after all of them.
-//! Texts lose what PostgreSQL cannot keep: U+0000 becomes U+FFFD.
+//! Ids, seqs, ordinals, client ids, times and the epoch stay the same. Positions change, because they are the
+//! transactions of the new database. So the log id is new, sync tokens start over, and devices compare their cursors.
+//! Events keep the order of their positions; the cursors that users have moved come after all events. PostgreSQL
+//! cannot store U+0000 in texts: it becomes U+FFFD.
 //!
 //! Rows are streamed: memory does not grow with the store. The source is locked against every other process, and the
 //! database is marked until the end (`postgres/filling.rs`); a copy that ends early leaves the mark.
@@ -29,14 +29,14 @@ use crate::{
 };
 use tables::TABLES;
 
-/// How far a copy has got.
+/// The progress of a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Progress {
-    /// What is being done.
+    /// The step.
     pub step: Step,
-    /// Rows done in this step. At the beginning of each it is told with 0.
+    /// Rows done in this step; 0 at its beginning.
     pub rows: u64,
-    /// Rows to do in it.
+    /// Rows of this step in all.
     pub of: u64,
 }
 
@@ -49,7 +49,7 @@ pub enum Step {
     Comparing,
 }
 
-/// What was copied.
+/// The result of a copy.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Report {
     /// Accounts.
@@ -66,24 +66,24 @@ pub struct Report {
     pub comparing: Duration,
 }
 
-/// Why a store was not copied, in one sentence that says what to do.
+/// The reason why a store was not copied, in one sentence with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// It was not begun: the database is as it was.
+    /// The copy did not begin: the database is unchanged.
     #[error("{0}")]
     NotBegun(String),
-    /// The database is half filled, and opens for nobody.
+    /// The copy stopped half-way: no daemon opens the database.
     #[error("the copy was broken off: {0}; drop the database, create it again and copy again")]
     BrokenOff(String),
-    /// The database is not what it was filled with, and opens for nobody.
+    /// The database differs from the source: no daemon opens it.
     #[error(
         "the copy is not the same as its source: {what} {id} differs; drop the database, create it again and copy \
          again"
     )]
     Differs {
-        /// What differs, as in "an event of conversation"; of several, the first.
+        /// The kind of the first row that differs, as in "an event of conversation".
         what: &'static str,
-        /// Whose it is: the id of a conversation, a user or a session.
+        /// Its owner: the id of a conversation, a user or a session.
         id: u64,
     },
 }
@@ -94,14 +94,14 @@ impl CopyError {
     }
 }
 
-/// Copies the store in the file `from`, which nobody may use meanwhile, into the database of `to`, which must be empty:
-/// new, or made by a daemon that has had no account yet. Then reads both and compares them. `progress` is told after
-/// every batch.
+/// Copies the store in the file `from` into the database of `to`, then reads both and compares them. No other process
+/// may use the file meanwhile. The database must be empty: new, or made by a daemon that has had no account yet.
+/// `progress` is called after every batch.
 ///
-/// The statement timeout of `to` does not count, nor do its identity and its rules.
+/// The statement timeout, the identity and the rules of `to` are ignored.
 ///
 /// # Errors
-/// See [`CopyError`]. The source is as it was in any case.
+/// See [`CopyError`]. The source stays unchanged in any case.
 pub fn copy(
     from: &Path,
     to: PostgresOptions,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{error::OpenError, sqlite::whole::Whole};
 
-/// How many rows there are.
+/// The numbers of rows.
 pub(super) struct Counts(Vec<(&'static str, u64)>);
 
 impl Counts {
@@ -22,7 +22,7 @@ impl Counts {
         self.0.iter().map(|(_, rows)| rows).sum()
     }
 
-    /// Rows that are compared: the log for its content and for its order.
+    /// Rows that are compared: the log twice, for its content and for its order.
     pub(super) fn compared(&self) -> u64 {
         self.total() + self.of(EVENTS.name)
     }

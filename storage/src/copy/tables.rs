@@ -1,9 +1,9 @@
-//! What a store is made of, in both schemas: every table with its columns, and in which order it is read.
-//! What one schema derives and the other does not have (the ways to an event by seq and by client id) is not here.
+//! The tables of a store in both schemas: their columns, and the order in which they are read. It leaves out what only
+//! one schema has, such as SQLite's index of events by seq and by client id.
 
 use postgres::types::Type;
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Number,
@@ -11,11 +11,11 @@ pub(super) enum Kind {
     Flag,
     Text,
     Bytes,
-    /// Sixteen bytes there; the first sixteen of its column here, where a sum is behind them.
+    /// Sixteen bytes in PostgreSQL; in SQLite the first sixteen of a column that continues with a sum.
     Fingerprint,
-    /// Ids of users: four bytes each there, an array here.
+    /// Ids of users: an array in PostgreSQL, four bytes each in SQLite.
     Users,
-    /// A number that is another one in every store.
+    /// A position: another number in every store.
     Position,
 }
 
@@ -32,7 +32,7 @@ impl Kind {
     }
 }
 
-/// A column by its names in both.
+/// A column with its names in both schemas.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub(super) sqlite: &'static str,
@@ -40,26 +40,26 @@ pub(super) struct Column {
     pub(super) kind: Kind,
 }
 
-/// Where a copied row's positions come from.
+/// The source of a copied row's position.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Placing {
-    /// It has none.
+    /// It has no position.
     Nothing,
-    /// The row itself is placed in its transaction, unless it never was (0).
+    /// The row gets a position of its own in the copying transaction, unless it never had one (0).
     Own,
-    /// The position of an event, which was copied before: this statement sets what was copied as 0, for the rows
+    /// The position of an event that was copied before. It is copied as 0; this statement then sets it in the rows
     /// whose first columns are between `$1` and `$2`.
     Event(&'static str),
 }
 
-/// A table, the same in both stores but for names. Its first column is whose row it is.
+/// A table that both stores have, under other names of columns. Its first column is the owner of the row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
     pub(super) name: &'static str,
-    /// A row of it, for a message that ends with the first column.
+    /// A description of a row, for messages that end with the first column.
     pub(super) what: &'static str,
     pub(super) columns: &'static [Column],
-    /// The first so many columns are its key, by which the two are compared.
+    /// The number of columns of its key, which come first; rows are compared in the order of the key.
     pub(super) key: usize,
     pub(super) placing: Placing,
 }
@@ -86,7 +86,7 @@ const fn text(name: &'static str) -> Column {
 
 const USER: Column = renamed("user", "user_id", Kind::Number);
 
-/// In the order in which they are copied: events before what has their positions, cursors after everything.
+/// All tables in the order of copying: events before rows that repeat their positions, cursors last.
 pub(super) const TABLES: &[Table] = &[
     Table {
         name: "users",
@@ -277,7 +277,7 @@ pub(super) const EVENTS: Table = Table {
     placing: Placing::Own,
 };
 
-/// The log again, as no more than its order.
+/// The log once more, with the columns that show its order.
 pub(super) const ORDER: Table = Table {
     name: "events",
     what: "the place of an event of conversation",
@@ -286,10 +286,10 @@ pub(super) const ORDER: Table = Table {
     placing: Placing::Nothing,
 };
 
-/// Which way to read a table.
+/// The order in which a table is read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Order {
-    /// Events by position, everything else by its key: as it was written.
+    /// In the order of writing: events by position, all other tables by key.
     Written,
     /// By its key.
     Key,
@@ -300,7 +300,7 @@ impl Table {
         self.name == EVENTS.name
     }
 
-    /// The question for its rows in SQLite. Each order is that of a table or an index: nothing is sorted.
+    /// The query for its rows in SQLite. Each order is that of a table or an index, so nothing is sorted.
     pub(super) fn ask_sqlite(&self, order: Order) -> String {
         let columns = |prefix: &str, of: &[Column]| {
             let names: Vec<String> = of
@@ -327,7 +327,7 @@ impl Table {
         names.join(", ")
     }
 
-    /// The question for its rows in PostgreSQL.
+    /// The query for its rows in PostgreSQL.
     pub(super) fn ask_postgres(&self, order: Order) -> String {
         let listed = Self::postgres_columns(self.columns);
         let by = match (self.is_log(), order) {
@@ -337,7 +337,7 @@ impl Table {
         format!("SELECT {listed} FROM {} ORDER BY {by}", self.name)
     }
 
-    /// The command that takes its rows.
+    /// The command that receives its rows.
     pub(super) fn fill_postgres(&self) -> String {
         let listed = Self::postgres_columns(self.columns);
         format!("COPY {} ({listed}) FROM STDIN BINARY", self.name)

@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{error::OpenError, postgres::filling::Filling, sqlite::whole::Whole};
 
-/// Rows of one transaction. Whoever follows the log takes a transaction whole.
+/// Rows of one transaction, at most. Readers of the log's tail read a transaction as a whole.
 const BATCH_ROWS: i64 = 1_000;
 
-/// Copies a table. `copied` is told the number of rows after every transaction.
+/// Copies a table. `copied` is called with the number of rows after every transaction.
 pub(super) fn fill(
     target: &mut Filling,
     source: &Whole,
@@ -46,7 +46,7 @@ struct Batch {
     rows: i64,
     /// The smallest and the largest first column.
     owners: (i64, i64),
-    /// The row that did not belong to it any more.
+    /// The first row of the next batch.
     next: Option<Values>,
 }
 
@@ -97,7 +97,7 @@ fn owner(values: &[Value]) -> i64 {
     values.first().and_then(Value::number).unwrap_or(0)
 }
 
-/// Puts the row's own position in the place of the source's, or 0 for what is set later.
+/// Replaces the source's position by the row's new one, or by 0 if it is set later.
 fn place(values: &mut [Value], table: &Table, position: i64) {
     let new = if table.placing == Placing::Own {
         position
@@ -114,7 +114,7 @@ fn place(values: &mut [Value], table: &Table, position: i64) {
     }
 }
 
-/// Has the server look at what it has got, so that its first plans are good ones.
+/// Lets the server collect statistics, so that its first plans are good.
 pub(super) fn analyze(target: &mut Filling) -> Result<(), OpenError> {
     let names: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
     Ok(target

@@ -1,4 +1,4 @@
-//! A value on its way between the stores, and what it counts for in a digest.
+//! A value between the stores: its conversion, and its bytes in a digest.
 
 use std::{borrow::Cow, error::Error};
 
@@ -77,7 +77,7 @@ impl Value {
         }
     }
 
-    /// Adds it so that no two different rows of values add the same bytes.
+    /// Adds it to the digest. Different rows add different bytes.
     pub(super) fn digest(&self, kind: Kind, into: &mut Sha256) {
         let mut add = |tag: u8, bytes: &[u8]| {
             into.update([tag]);
@@ -86,7 +86,7 @@ impl Value {
         };
         match self {
             Self::Null => add(0, &[]),
-            // A position is another one in every store; whether there is one is not.
+            // Positions differ between stores; both must have one, or neither.
             Self::Number(number) if kind == Kind::Position => add(1, &[u8::from(*number != 0)]),
             Self::Number(number) => add(2, &number.to_be_bytes()),
             Self::Small(number) => add(3, &number.to_be_bytes()),

@@ -1,22 +1,23 @@
-//! The interfaces, in terms of the domain, with the limits that both implementations keep.
+//! The interfaces in terms of the domain, and the limits that both implementations respect.
 
 use std::time::{Duration, Instant};
 
 use super::queue::HintReceiver;
 use crate::{Claim, Session, SessionId, Timestamp, TokenHash, User, UserId};
 
-/// How much is kept, and for how long.
+/// How many entries are kept, and for how long.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// A found session is believed for so long, a tenth more or less.
+    /// How long a cached session counts, a tenth more or less.
     pub session_ttl: Duration,
-    /// That a token belongs to nobody is believed for so long.
+    /// How long it counts that a token has no session.
     pub absent_ttl: Duration,
-    /// A look into the database that took longer is not kept; what ended is remembered beyond all that could be.
+    /// The result of a database query that took longer is not cached. Ends of sessions are remembered for longer than
+    /// any entry that they may concern.
     pub lookup_max: Duration,
-    /// Sessions and absences, in this process.
+    /// Cached sessions and tokens without a session, in this process.
     pub sessions_max: usize,
-    /// A node that was not heard of for so long is gone.
+    /// A node without a heartbeat for this long is gone.
     pub node_ttl: Duration,
     /// Nodes at once.
     pub nodes_max: usize,
@@ -24,9 +25,9 @@ pub struct Limits {
     pub routed_users_max: usize,
     /// Routes of one user.
     pub routes_per_user_max: usize,
-    /// Routes are kept for so long without being announced again.
+    /// How long a route is kept without being announced again.
     pub route_ttl: Duration,
-    /// How long a code is good for.
+    /// How long a code is valid.
     pub code_ttl: Duration,
     /// How often a code may be tried.
     pub code_attempts_max: u32,
@@ -36,11 +37,11 @@ pub struct Limits {
     pub rates_max: usize,
     /// Hints that wait for a receiver.
     pub hints_max: usize,
-    /// And their bytes.
+    /// Bytes of hints that wait for a receiver.
     pub hints_bytes_max: usize,
     /// Bytes of one hint.
     pub hint_bytes_max: usize,
-    /// Hashed into codes, so that who reads a stored one cannot find it by trying a million. The same on every node.
+    /// Hashed into codes: a reader of the stored hash cannot find the code by trying all codes. The same on every node.
     pub code_secret: Secret,
 }
 
@@ -68,7 +69,7 @@ impl Default for Limits {
     }
 }
 
-/// Bytes that are never shown.
+/// Secret bytes; `Debug` does not show them.
 #[derive(Clone, Default)]
 pub struct Secret(pub Vec<u8>);
 
@@ -80,12 +81,13 @@ impl std::fmt::Debug for Secret {
 
 // ---- sessions -------------------------------------------------------------------------------------------------
 
-/// Which tokens are good, as the database said a short while ago.
+/// The sessions of tokens, as the database had them a short while ago.
 ///
 /// **An ended session does not come back.** A reader might find a session in the database, be overtaken by its end
-/// and by the removal of what is cached, and only then cache what it found. So every look-up that finds nothing
-/// gives a [`Ticket`] *before* the database is read: the number of ends so far. What is kept carries its ticket's
-/// number; every end takes the next number and notes it for what ended; an entry counts only if its number is at
+/// and by the removal of the cache entry, and only then write the entry. So every look-up that finds nothing
+/// gives a [`Ticket`] *before* the database is read: the number of ends so far. An entry carries its ticket's
+/// number; every end takes the next number and notes it for the session that ended; an entry counts only if its
+/// number is at
 /// least that of the newest end that concerns it. An end that commits before the database is read is seen there;
 /// one that commits later takes a higher number than the ticket, whenever the entry is written. Entries and notes of
 /// ends expire, the notes later than any entry that they could concern. Tickets of a cache that has since lost its
@@ -95,46 +97,47 @@ impl std::fmt::Debug for Secret {
 /// be told, until it can be or the entry expires. So live connections are ended by what the nodes tell each other,
 /// never by this cache, and [`Limits::session_ttl`] is short.
 pub trait SessionCache: Send + Sync {
-    /// What is known of a token.
+    /// Looks a token up.
     fn find(&self, token: &TokenHash, now: Instant) -> Lookup;
 
     /// Keeps what the database said to a question asked *after* the ticket was given: the session, or that there is
     /// none.
     fn keep(&self, token: &TokenHash, found: Option<(&Session, &User)>, ticket: Ticket, now: Instant);
 
-    /// What is cached of it counts no more. To be called after the commit that changed it, for each session that
-    /// ended; for a token whose session was created (it may be cached as nobody's); for a user whose profile changed.
+    /// Invalidates the entries that the commit concerns. Call it after the commit: for each session that ended, for
+    /// the token of each new session (it may be cached as one without a session), and for each user whose profile
+    /// changed.
     fn end(&self, ended: Ended, now: Instant);
 }
 
-/// What a session cache knows.
+/// A cache's answer about a token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Lookup {
-    /// A session and whose it is.
+    /// A session and its user.
     Found(Box<(Session, User)>),
     /// No session has this token.
     Absent,
-    /// Ask the database, and [keep](SessionCache::keep) what it says under this ticket, where there is one.
+    /// Not known: ask the database. If there is a ticket, [keep](SessionCache::keep) its answer under it.
     Unknown(Option<Ticket>),
 }
 
-/// When the database was asked, in ends of sessions.
+/// The number of ends of sessions when the database was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ticket {
-    /// Of which memory: a cache that lost it has another.
+    /// Names the cache's memory: a cache that lost its memory has another one.
     pub(super) generation: u64,
     pub(super) number: u64,
     pub(super) taken: Instant,
 }
 
-/// What [`SessionCache::end`] concerns.
+/// The entries that [`SessionCache::end`] invalidates.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Ended {
     /// All sessions of a user.
     User(UserId),
     /// One session.
     Session(SessionId),
-    /// Whatever the token leads to.
+    /// The entry of a token.
     Token([u8; 32]),
 }
 
@@ -145,7 +148,7 @@ pub enum Ended {
 pub struct Node {
     /// Unique among the nodes.
     pub name: String,
-    /// Where clients reach it.
+    /// The addresses at which clients reach it.
     pub address: String,
     /// When it started.
     pub since: Timestamp,
@@ -154,7 +157,7 @@ pub struct Node {
     pub generation: u64,
 }
 
-/// Where a session is connected.
+/// The node that a session is connected to.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Route {
     /// The node's name.
@@ -163,35 +166,36 @@ pub struct Route {
     pub session: SessionId,
 }
 
-/// What a heartbeat met.
+/// The answer to a heartbeat.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Heartbeat {
-    /// All that this node announced is there.
+    /// Everything that this node announced is stored.
     Kept,
-    /// Something of it was lost or could not be said: announce everything anew under a higher generation, spread over
-    /// some seconds, and then take it. Also the answer to the first heartbeat, and to all until then.
+    /// Some of it was lost or could not be sent: announce everything again under a higher generation, spread over some
+    /// seconds, then use that generation in heartbeats. Also the answer to the first heartbeat and to all before
+    /// the new generation.
     Repeat,
     /// Nobody answered.
     Unknown,
 }
 
-/// Who is connected, and to which node.
+/// The nodes, and the users that are connected to each.
 pub trait Presence: Send + Sync {
-    /// Says that this node lives; to be called every third of [`Limits::node_ttl`]. Its routes vanish with it.
+    /// The heartbeat of this node: call it every third of [`Limits::node_ttl`]. Without it the node's routes stop
+    /// counting.
     fn heartbeat(&self, node: &Node, now: Instant) -> Heartbeat;
 
-    /// Says that this node is going: its routes count no more.
+    /// This node leaves: its routes stop counting.
     fn leave(&self, node: &Node, now: Instant);
 
-    /// Says which sessions are connected to this node, in addition to those before. False: it could not be said, and
-    /// the next heartbeat that is answered asks for a repetition; or there was no room for all of them, and then it
-    /// does not.
+    /// Adds sessions that are connected to this node. False if they could not be sent, and then the next answered
+    /// heartbeat asks to announce everything again; or if there was no room for all of them, and then it does not.
     fn announce(&self, node: &Node, sessions: &[(UserId, SessionId)], now: Instant) -> bool;
 
-    /// Says that sessions are connected to this node no more.
+    /// Removes sessions that are no longer connected to this node.
     fn withdraw(&self, node: &Node, sessions: &[(UserId, SessionId)], now: Instant) -> bool;
 
-    /// Where each of these users is connected, ascending, in the order of the users. `None`: not known.
+    /// The routes of each of these users, ascending, in the order of the users. `None`: not known.
     fn routes(&self, users: &[UserId], now: Instant) -> Option<Vec<Vec<Route>>>;
 
     /// The nodes that live, by name. `None`: not known.
@@ -215,53 +219,53 @@ pub trait Presence: Send + Sync {
 
 // ---- pasts ----------------------------------------------------------------------------------------------------
 
-/// What nodes have told of a store's past, for nodes that were not there: one more witness where all nodes and the
-/// store were put back together.
+/// Reports of nodes about a store's past, for nodes that were not running then: one more witness if the store and all
+/// nodes were restored from a backup.
 pub trait Pasts: Send + Sync {
-    /// Remembers what was told in the past with this log id: of each generation the newest position. False: it could not
-    /// be said; the next time says it again.
+    /// Remembers a report about the past with this log id: the newest position of each generation. False: it could not
+    /// be stored; the next report repeats it.
     fn remember(&self, log_id: u64, claim: Claim, now: Instant) -> bool;
 
-    /// What is remembered of that past. `None`: not known.
+    /// The reports about that past. `None`: not known.
     fn remembered(&self, log_id: u64, now: Instant) -> Option<Vec<Claim>>;
 }
 
 // ---- codes ----------------------------------------------------------------------------------------------------
 
-/// What became of a try.
+/// The result of a try.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Checked {
-    /// It is the code, and is used up by this.
+    /// The code is right, and is used up now.
     Right,
-    /// It is not.
+    /// The code is wrong.
     Wrong {
-        /// So many tries are left; with none the code is gone.
+        /// The tries that are left; after the last one the code is gone.
         left: u32,
     },
-    /// There is none: never sent, too old, used up, tried too often.
+    /// There is no code: it was never sent, is too old, used up, or was tried too often.
     NoCode,
-    /// Nobody answered: say that it does not work just now. It may have counted as a try.
+    /// Redis did not answer: the user must try again later. It may have counted as a try.
     Unknown,
 }
 
-/// Verification codes: each good for a while, for a few tries, and once.
+/// Verification codes. Each is valid for a limited time, for a few tries, and only once.
 pub trait Codes: Send + Sync {
     /// Stores a hash of the code for this purpose, such as an address to be confirmed; an earlier one is replaced.
-    /// False: it was not stored, so do not send it.
+    /// False: it was not stored; do not send it.
     fn issue(&self, purpose: &str, code: &str, now: Instant) -> bool;
 
-    /// Tries a code. Of any number of tries at once with the right one, one is [`Checked::Right`].
+    /// Tries a code. Of several concurrent tries with the right code exactly one is [`Checked::Right`].
     fn check(&self, purpose: &str, code: &str, now: Instant) -> Checked;
 }
 
 // ---- rates ----------------------------------------------------------------------------------------------------
 
-/// How often something may happen: on average, and at once.
+/// How often something may happen: the average rate and the burst.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rate {
-    /// One each so often, on average; at least a microsecond counts.
+    /// The average distance between two; at least a microsecond.
     pub every: Duration,
-    /// So many at once after a pause; at least one.
+    /// The burst after a pause; at least one.
     pub burst: u32,
 }
 
@@ -272,7 +276,7 @@ pub enum Taken {
     Allowed,
     /// No, and it was not counted.
     Refused {
-        /// It may after so long, if nothing else happens meanwhile. [`Duration::MAX`]: never, it is more than a burst.
+        /// The wait until it may, if nothing else happens meanwhile. [`Duration::MAX`]: never, it exceeds the burst.
         retry_after: Duration,
     },
 }
@@ -280,7 +284,7 @@ pub enum Taken {
 /// Rates by key, by the generic cell rate algorithm: one number a key, the time at which everything taken so far
 /// would have been due at the average rate.
 pub trait RateLimits: Send + Sync {
-    /// Takes `count` at once, or nothing. Where the shared rate is not known, this node's own decides.
+    /// Takes all of `count`, or nothing. If the shared rate is not known, this node's own rate decides.
     fn take(&self, key: &str, rate: Rate, count: u32, now: Instant) -> Taken;
 }
 
@@ -315,7 +319,7 @@ pub(super) fn microseconds(rate: Rate) -> (u64, u64) {
 
 // ---- hints ----------------------------------------------------------------------------------------------------
 
-/// Whom a hint is for.
+/// The receivers of a hint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HintTarget<'a> {
     /// The node of this name.
@@ -324,12 +328,12 @@ pub enum HintTarget<'a> {
     All,
 }
 
-/// Wake-ups between nodes: heads of conversations, or frames that nobody misses. One that is lost costs latency.
+/// Wake-ups between nodes: heads of conversations, or frames that need not arrive. A lost hint costs only latency.
 pub trait Hints: Send + Sync {
-    /// Sends one. False: it was too large, or could not be sent.
+    /// Sends a hint. False: it was too large, or could not be sent.
     fn publish(&self, target: HintTarget<'_>, bytes: &[u8], now: Instant) -> bool;
 
-    /// What is sent to this node, or to all, from now on. With [`Remote`](super::Remote), from when its connection is
-    /// made, which the receiver shows by [`Hint::Lost`](super::Hint::Lost) first of all.
+    /// Receives the hints that are sent to this node, or to all, from now on. With [`Remote`](super::Remote) that is
+    /// from the moment the connection is made: the first thing received is [`Hint::Lost`](super::Hint::Lost).
     fn subscribe(&self, node: &str) -> HintReceiver;
 }

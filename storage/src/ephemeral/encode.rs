@@ -1,10 +1,10 @@
-//! How sessions and nodes are written into values that only nodes read. Every value begins with its
-//! version; what cannot be read is as good as absent.
+//! The encoding of sessions and nodes in values that only nodes read. Every value begins with its version; a value that
+//! cannot be read counts as absent.
 
 use super::contract::Node;
 use crate::{DeviceClass, Session, SessionId, Timestamp, User, UserId};
 
-/// Of all values. Another version's are not read.
+/// The version of all values. Values of other versions are not read.
 const VERSION: u8 = 1;
 
 /// Writes numbers and texts one after the other.

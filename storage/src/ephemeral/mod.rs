@@ -1,15 +1,15 @@
-//! What may vanish: cached sessions, who is connected where, verification codes, rates, and hints
-//! between nodes.
+//! State that may vanish at any time: cached sessions, the nodes that users are connected to, verification codes,
+//! rates, and hints between nodes.
 //!
-//! It owns nothing that a promise rests on. Every write here follows the commit of what it says, every answer may
-//! be "not known", and then the database is asked or the thing is done without. It must never make a request fail
-//! because another system did, never wait longer than its time-outs, and never hold anything without a limit.
+//! No promise depends on it. Every write here follows a commit in the database, and every answer may be "not known":
+//! the caller then asks the database, or does without. It must never make a request fail because another system
+//! failed, never wait longer than its time-outs, and never hold anything without a limit.
 //!
 //! [`Memory`] keeps all of it in this process, for a node that is alone. [`Remote`] keeps it in a Redis that several
 //! nodes share: one primary, not a Redis Cluster, because its scripts touch several keys. Both implement the same
 //! interfaces and pass the same tests.
 //!
-//! Every call takes the time from its caller, who gives times that do not go back. [`Memory`] expires by it;
+//! Every call takes the time from its caller; these times must not go back. [`Memory`] expires entries by it;
 //! [`Remote`] leaves expiry to Redis and uses it for its [breaker](pool::breaker). All of it may be called from any
 //! thread; [`Memory`] holds a lock for microseconds, [`Remote`] blocks for its time-outs at most. Calls to [`Remote`]
 //! belong on workers, never on an event loop.

@@ -1,4 +1,4 @@
-//! The bounded queue between whoever brings hints and who uses them.
+//! The bounded queue between a subscription and its receiver.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-/// What comes out.
+/// An entry of the queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Hint {
     /// A hint.
     Bytes(Bytes),
-    /// Some may have been lost here: look for yourself what is new.
+    /// Hints may have been lost here: read what is new from the store.
     Lost,
 }
 
-/// The sending end. It ends with its receiver.
+/// The sending end. It stops when its receiver is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct HintSender(Arc<Queue>);
 
-/// The receiving end. Dropped, the subscription ends.
+/// The receiving end. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct HintReceiver(Arc<Queue>);
 
@@ -39,7 +39,7 @@ struct State {
     closed: bool,
 }
 
-/// A queue for so many hints of so many bytes together, and one mark more.
+/// A queue for this many hints with this many bytes together, and one mark.
 pub(super) fn queue(hints_max: usize, bytes_max: usize) -> (HintSender, HintReceiver) {
     let queue = Arc::new(Queue {
         state: Mutex::default(),
@@ -51,7 +51,7 @@ pub(super) fn queue(hints_max: usize, bytes_max: usize) -> (HintSender, HintRece
 }
 
 impl HintSender {
-    /// Adds a hint, or where there is no room the mark that one is missing.
+    /// Adds a hint; if there is no room, the mark that one is missing.
     pub(super) fn send(&self, bytes: Bytes) {
         let mut state = self.0.state.lock();
         if state.hints.len() >= self.0.hints_max || state.bytes + bytes.len() > self.0.bytes_max {
@@ -64,7 +64,7 @@ impl HintSender {
         self.0.filled.notify_one();
     }
 
-    /// Adds the mark that some may be missing. Marks in a row are one.
+    /// Adds the mark that hints may be missing. Several marks in a row count as one.
     pub(super) fn lose(&self) {
         self.0.state.lock().mark_lost();
         self.0.filled.notify_one();

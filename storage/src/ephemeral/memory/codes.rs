@@ -16,7 +16,8 @@ struct Code {
     tries: u32,
 }
 
-/// What is stored instead of a code: each part with its length, so that no two differ only in where they part.
+/// The hash that is stored instead of a code. Each part is hashed with its length, so that the boundary between parts
+/// counts.
 pub(in crate::ephemeral) fn hash(limits: &Limits, purpose: &str, code: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in [
@@ -36,7 +37,7 @@ impl Issued {
     }
 
     pub(super) fn issue(&mut self, limits: &Limits, purpose: &str, code: &str, now: Instant) -> bool {
-        // Somebody else's code must not go for it.
+        // A code of another purpose must not be evicted for it.
         if self.0.is_full(&purpose.to_owned(), now) {
             return false;
         }

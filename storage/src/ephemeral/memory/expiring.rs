@@ -1,10 +1,10 @@
-//! A bounded map whose entries expire: the base of everything kept in this process.
+//! A bounded map whose entries expire: all state in this process is kept in such maps.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Instant;
 
-/// At most so many entries. Where there is no room, what expires first makes some.
+/// Entries, at most. If there is no room, the entry that expires first is evicted.
 #[derive(Debug)]
 pub(super) struct Expiring<K, V> {
     entries: HashMap<K, (Instant, V)>,
@@ -22,13 +22,13 @@ impl<K: Clone + Eq + Hash + Ord, V> Expiring<K, V> {
         }
     }
 
-    /// What is there and has not expired.
+    /// The value, if it has not expired.
     pub(super) fn get(&mut self, key: &K, now: Instant) -> Option<&mut V> {
         let (until, value) = self.entries.get_mut(key)?;
         (now < *until).then_some(value)
     }
 
-    /// Puts an entry and returns what had to go for it before its time.
+    /// Puts an entry, and returns the entry that was evicted for it.
     pub(super) fn put(&mut self, key: K, value: V, until: Instant, now: Instant) -> Option<(Instant, V)> {
         self.remove(&key);
         let mut evicted = None;
@@ -49,7 +49,7 @@ impl<K: Clone + Eq + Hash + Ord, V> Expiring<K, V> {
         Some((until, value))
     }
 
-    /// All entries that have not expired are in use and there is no room for another key.
+    /// There is no room for another key: the map is full of entries that have not expired.
     pub(super) fn is_full(&self, key: &K, now: Instant) -> bool {
         let is_expired = self.order.first().is_some_and(|(first, _)| *first <= now);
         self.entries.len() >= self.entries_max && !is_expired && !self.entries.contains_key(key)

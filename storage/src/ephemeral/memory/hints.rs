@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::ephemeral::contract::{HintTarget, Limits};
 use crate::ephemeral::queue::{self, HintReceiver, HintSender};
 
-/// One a node: who subscribes again takes the place.
+/// One subscription per node: a new one replaces the old one.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers(HashMap<String, HintSender>);
 
@@ -25,7 +25,7 @@ impl Subscribers {
 
     pub(super) fn subscribe(&mut self, limits: &Limits, node: &str) -> HintReceiver {
         let (sender, receiver) = queue::queue(limits.hints_max, limits.hints_bytes_max);
-        // As after every other beginning: what was sent before is not known.
+        // As after every start of a subscription: hints may have been sent before.
         sender.lose();
         self.0.insert(node.to_owned(), sender);
         receiver

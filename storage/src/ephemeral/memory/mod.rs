@@ -21,7 +21,7 @@ use super::contract::{
 use super::queue::HintReceiver;
 use crate::{Session, SessionId, TokenHash, User, UserId};
 
-/// All that may vanish, in this process: for a node that is alone.
+/// All ephemeral state, in this process: for a single node.
 #[derive(Debug)]
 pub struct Memory {
     limits: Limits,
@@ -33,7 +33,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Empty. `now` is before any time that calls will give.
+    /// Empty. `now` must not be after the time of any later call.
     pub fn new(limits: Limits, now: Instant) -> Self {
         Self {
             sessions: Mutex::new(sessions::Sessions::new(limits.sessions_max)),

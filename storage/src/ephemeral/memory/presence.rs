@@ -1,4 +1,4 @@
-//! Who is connected.
+//! Nodes and routes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -8,11 +8,11 @@ use crate::{SessionId, UserId};
 
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    /// By name, with the time at which it is gone unless it is heard of.
+    /// By name, with the time at which the node is gone without another heartbeat.
     nodes: BTreeMap<String, (Node, Instant)>,
-    /// With the generation that their node announced them under.
+    /// Routes, with the generation under which their node announced them.
     routes: HashMap<UserId, BTreeSet<(Route, u64)>>,
-    /// By node, the generation under which something is missing.
+    /// By node: the generation under which routes are missing.
     missed: BTreeMap<String, u64>,
 }
 
@@ -32,7 +32,7 @@ impl Routes {
         }
         let entry = (node.clone(), now + limits.node_ttl);
         let before = self.nodes.insert(node.name.clone(), entry);
-        // Unheard of: whatever it announced under this generation may be gone.
+        // Unknown, or gone meanwhile: the routes that it announced under this generation may be lost.
         let missed = before.is_none().then_some(node.generation);
         let missed = missed.max(self.missed.get(&node.name).copied());
         if let Some(missed) = missed.filter(|missed| *missed >= node.generation) {
@@ -52,7 +52,7 @@ impl Routes {
         self.drop_routes(&node.name, u64::MAX);
     }
 
-    /// Those of a node below this generation.
+    /// The routes of a node below this generation.
     fn drop_routes(&mut self, name: &str, below: u64) {
         self.routes.retain(|_, routes| {
             routes.retain(|(route, generation)| route.node != name || *generation >= below);

@@ -40,7 +40,7 @@ impl Rates {
         }
     }
 
-    /// What is due no more says nothing. Where that is not enough, who has used least is forgotten.
+    /// Entries that are no longer due carry no information and go first; then the key that has used least goes.
     fn make_room(&mut self, limits: &Limits, key: &str, now: u64) {
         while let Some((due, first)) = self.order.first()
             && (*due <= now || self.due.len() >= limits.rates_max && !self.due.contains_key(key))

@@ -13,7 +13,7 @@ pub(super) struct Sessions {
     ends: Expiring<Ended, u64>,
     /// Ends so far.
     number: u64,
-    /// Entries below it count no more: notes of ends had to go for want of room.
+    /// Entries below this number do not count: notes of ends were evicted.
     floor: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Verification codes: the hash of the code and how often it was tried. Neither the code nor whom it is for can be
-//! read there.
+//! Verification codes: the hash of the code and how often it was tried. Redis has neither the code nor its
+//! recipient in a readable form.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -11,8 +11,8 @@ use super::{Remote, hexadecimal, milliseconds};
 use crate::ephemeral::contract::{Checked, Codes};
 use crate::ephemeral::memory::code_hash;
 
-/// Key: the code. Arguments: the hash of what was tried, how many tries there are. Returns how many are left, or
-/// 'right', or 'none'.
+/// Key: the code. Arguments: the hash of what was tried, how many tries there are. Returns the tries
+/// that are left, or 'right', or 'none'.
 static CHECK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "

@@ -1,7 +1,7 @@
-//! Connections to Redis for a [pool](pool): how they are made, with their time-outs, and tested. It owns what
-//! ends a connection; it must never say more of an error than its kind: a message can hold what was sent.
+//! Connections to Redis for a [pool](pool): connecting, time-outs, tests. It decides which errors end a connection. It
+//! must never report more of an error than its kind: the message may contain what was sent.
 //!
-//! The `redis` crate's own manager connects without a time-out, and knows of no connection that was closed by a reset.
+//! The `redis` crate's own manager connects without a time-out, and does not notice a connection that was reset.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use redis::{Client, Connection, RedisError, RedisResult};
 use super::settings::{RemoteSettings, UrlError};
 use pool::{ConnectError, DriverTimeouts, PoolPolicy, PoolSettings, RETRY_FIRST};
 
-/// A peer that vanished without a word is noticed after about so long, on connections that only wait.
+/// How long until a peer that vanished silently is noticed, approximately, on connections that only wait.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// A connection that was not used for so long is tested before it is used again: not every call may be repeated.
+/// A connection that was idle for this long is tested before it is used again, because not every call may be repeated.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Makes and tests connections.
@@ -28,10 +28,10 @@ pub(super) struct RedisManager {
     write_timeout: Duration,
 }
 
-/// One of them.
+/// One connection.
 pub(super) struct Pooled {
     pub(super) connection: Connection,
-    /// The server has ended it.
+    /// The server has closed it.
     pub(super) gone: bool,
 }
 
@@ -49,7 +49,7 @@ impl RedisManager {
         })
     }
 
-    /// A connection of its own, logged in, that waits without end for answers.
+    /// A connection outside the pool, logged in, without a time limit for answers.
     pub(super) fn connect_alone(&self) -> RedisResult<Connection> {
         let connection = self.client.get_connection_with_timeout(self.connect_timeout)?;
         connection.set_write_timeout(Some(self.write_timeout))?;
@@ -81,8 +81,8 @@ impl ManageConnection for RedisManager {
     }
 }
 
-/// How a pool keeps them. It opens one only while a call waits for it, and no call waits that the breaker has not let
-/// through; so nothing goes around the breaker, and the pauses between attempts are the breaker's alone.
+/// The pool's settings. The pool connects only while a call waits for a connection, and a call waits only if the
+/// breaker has let it through. So no attempt bypasses the breaker, and it alone decides the pauses between attempts.
 pub(super) fn pool_settings(settings: &RemoteSettings) -> PoolSettings {
     PoolSettings {
         name: "redis".to_owned(),
@@ -97,7 +97,7 @@ pub(super) fn pool_settings(settings: &RemoteSettings) -> PoolSettings {
     }
 }
 
-/// What the pool has to know of them.
+/// What the pool needs to know of connections.
 pub(super) struct Policy {
     timeouts: DriverTimeouts,
 }
@@ -114,8 +114,7 @@ impl Policy {
 }
 
 impl PoolPolicy<RedisManager> for Policy {
-    /// Whoever waits is told of the first attempt that fails, and reports it: whether there is another one is for the
-    /// breaker to decide.
+    /// The first failed attempt is reported to the callers that wait; the breaker decides whether there is another.
     fn connect_error(&self, _: &NoRedis) -> ConnectError {
         ConnectError::Permanent
     }
@@ -148,7 +147,7 @@ impl fmt::Debug for NoRedis {
 
 impl std::error::Error for NoRedis {}
 
-/// What an error is, without its message.
+/// The kind of an error, without its message.
 pub(super) fn kind(error: &RedisError) -> impl fmt::Display {
     match error.code() {
         _ if error.is_timeout() => "timed out".to_owned(),

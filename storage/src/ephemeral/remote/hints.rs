@@ -12,14 +12,14 @@ use super::{HintsBy, Remote, STATE_TTL, milliseconds};
 use crate::ephemeral::contract::{HintTarget, Hints};
 use crate::ephemeral::queue::{self, HintReceiver, HintSender};
 
-/// How often a subscription looks whether anybody still wants it.
+/// How often a subscription checks whether its receiver still exists.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Pauses before connecting again, twice as long each time, with jitter.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Entries of a stream that are read at once.
+/// Entries of a stream in one read, at most.
 const BATCH_HINTS: usize = 128;
 
 /// Keys: the counter. Arguments: the channel, the hint, the counter's TTL.
@@ -110,7 +110,7 @@ impl Remote {
     }
 }
 
-/// The thread that brings hints.
+/// The thread that receives hints.
 struct Subscription {
     link: Arc<Link>,
     sender: HintSender,
@@ -135,13 +135,13 @@ impl Flow {
         }
     }
 
-    /// Takes a hint, and whether it follows the one before.
+    /// Takes a hint, and marks a loss if it does not follow the previous one.
     fn take(&mut self, value: &[u8], sender: &HintSender) {
         let Some((number, bytes)) = numbered(value) else {
             sender.lose();
             return;
         };
-        // Where nothing is known of those before, the beginning of the connection was marked.
+        // Without a previous hint there is no gap to detect: the start of the connection was marked as a loss.
         if self
             .number
             .is_some_and(|before| before.checked_add(1) != Some(number))
@@ -185,7 +185,7 @@ impl Subscription {
         }
     }
 
-    /// Until nobody wants it or the connection fails.
+    /// Runs until the receiver is gone or the connection fails.
     fn listen(&mut self) -> RedisResult<()> {
         let mut connection = self.link.connect()?;
         connection.set_read_timeout(Some(LOOK))?;
@@ -194,7 +194,7 @@ impl Subscription {
             channels.subscribe(&flow.place)?;
             flow.number = None;
         }
-        // Whatever was sent before is not known.
+        // Hints may have been sent before.
         self.sender.lose();
         while !self.sender.is_closed() {
             match channels.get_message() {
@@ -214,7 +214,7 @@ impl Subscription {
 
     fn read(&mut self) -> RedisResult<()> {
         let mut connection = self.link.connect()?;
-        // Longer than Redis waits.
+        // Longer than Redis itself waits in this call.
         connection.set_read_timeout(Some(LOOK * 3))?;
         if self.flows.iter().any(|flow| flow.entry.is_none()) {
             for flow in &mut self.flows {

@@ -1,5 +1,5 @@
-//! The connections to Redis: few, with time-outs, lent by a pool, behind a breaker. Whatever goes wrong, the caller gets
-//! `None`, within the time-outs.
+//! Calls to Redis: over a few connections of a pool, behind a breaker, with time-outs. After any failure the caller
+//! gets `None`, within the time-outs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,17 +40,17 @@ pub struct LinkStatus {
     pub pool: Status,
     /// Their history so far.
     pub statistics: Statistics,
-    /// Calls so far, those that were not made included.
+    /// Calls so far, including those that the breaker refused.
     pub calls: u64,
-    /// Calls without an answer, for whatever reason, and those whose answer was an error.
+    /// Calls without an answer, for any reason, and calls that were answered with an error.
     pub unanswered: u64,
-    /// Errors that Redis answered with, by kind.
+    /// Error answers of Redis, by kind.
     pub refused: Vec<(String, u64)>,
 }
 
 pub(super) struct Link {
     guarded: Guarded<RedisManager, Errors>,
-    /// Makes those that are not the pool's.
+    /// Makes the connections outside the pool.
     apart: RedisManager,
     connect_timeout: Duration,
     read_timeout: Duration,
@@ -62,7 +62,7 @@ pub(super) struct Link {
 /// Why a call has no answer.
 type NoAnswer = Trouble<NoRedis, NoRedis>;
 
-/// The error behind it, where Redis or the way to it made one.
+/// The error of Redis or of the connection, if there was one.
 fn error_of(trouble: &NoAnswer) -> Option<&RedisError> {
     match trouble {
         Trouble::Failed(error) => Some(&error.0),
@@ -73,7 +73,7 @@ fn error_of(trouble: &NoAnswer) -> Option<&RedisError> {
 }
 
 impl fmt::Debug for Link {
-    /// Without the managers, which know the password.
+    /// Without the managers, which hold the password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("Link").field(&self.status()).finish()
     }
@@ -111,7 +111,7 @@ impl Link {
         }
     }
 
-    /// Asks Redis. `None`: no answer, or one that is an error.
+    /// Asks Redis. `None`: no answer, or an error as the answer.
     pub(super) fn call<T>(
         &self,
         now: Instant,
@@ -129,7 +129,7 @@ impl Link {
         answer.ok()
     }
 
-    /// The same, for whoever wants to know why there is no answer: a sentence.
+    /// The same, with the reason for a missing answer as a sentence.
     pub(super) fn ask<T>(
         &self,
         now: Instant,
@@ -146,7 +146,7 @@ impl Link {
         })
     }
 
-    /// Where it failed outside of a call: an answer that is an error is counted and said.
+    /// Counts and logs an error answer that came outside of a call.
     pub(super) fn note(&self, error: &RedisError) {
         if let Some(refusal) = Refusal::of(error) {
             self.refusals.note(refusal, Instant::now());
@@ -168,8 +168,8 @@ impl Link {
         })
     }
 
-    /// How long a call waits for connections, a repetition included: for one that others have, as long as for an
-    /// answer; where there is room for one more, as long as that may take to be made.
+    /// How long a call waits for connections, including a repetition: for a connection in use, as long as for an
+    /// answer; if the pool has room for another, as long as connecting may take.
     fn wait(&self) -> Duration {
         let status = self.guarded.pool().status();
         let is_full = status.total.saturating_add(status.waiting) >= status.max && status.idle == 0;
@@ -181,19 +181,19 @@ impl Link {
         self.read_timeout + connecting
     }
 
-    /// A connection of its own, beside the pool's and the breaker, that waits without end for answers.
+    /// A connection outside the pool and the breaker, without a time limit for answers.
     pub(super) fn connect(&self) -> RedisResult<Connection> {
         self.apart.connect_alone()
     }
 }
 
-/// What errors of calls say.
+/// The meaning of errors of calls.
 struct Errors;
 
 impl Judge<RedisManager> for Errors {
     type Error = NoRedis;
 
-    /// A connection is used again only after an answer: after a time-out that answer is still to come. Where one was
+    /// A connection is used again only after an answer: after a time-out the answer may still come. If a connection was
     /// closed, the pool tests all others.
     fn spoil(&self, lease: &mut Lease<RedisManager>, error: &NoRedis) {
         if error.0.is_connection_dropped() {
@@ -203,12 +203,12 @@ impl Judge<RedisManager> for Errors {
         }
     }
 
-    /// It may have been closed while it was idle: that says nothing about the server.
+    /// It may have been closed while it was idle: that tells nothing about the server.
     fn is_worth_repeating(&self, error: &NoRedis) -> bool {
         error.0.is_connection_dropped()
     }
 
-    /// Nothing is said where one command was refused, which says nothing of others.
+    /// A refusal of one command tells nothing about others.
     fn reached(&self, error: &NoRedis) -> Option<bool> {
         match Refusal::of(&error.0) {
             Some(refusal) => is_useless(&refusal).then_some(false),
@@ -226,8 +226,8 @@ impl Judge<RedisManager> for Errors {
     }
 }
 
-/// Whether the error shows that a connection is of no use any more, or Redis not for now. An answer that refuses one
-/// command does not: while its memory is full, for example, it still answers questions.
+/// Whether the error shows that the connection is unusable, or Redis for now. The refusal of one command does not: with
+/// full memory, for example, Redis still answers reads.
 fn shows_failure(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_connection_dropped()
@@ -235,7 +235,7 @@ fn shows_failure(error: &RedisError) -> bool {
         || Refusal::of(error).is_some_and(|refusal| is_useless(&refusal))
 }
 
-/// Whoever is told this is told it for every command.
+/// Errors that Redis gives for every command.
 fn is_useless(refusal: &Refusal) -> bool {
     matches!(
         refusal.kind(),

@@ -1,5 +1,5 @@
-//! Everything in a Redis that several nodes share. It owns the keys, whose names all begin with the configured
-//! prefix and which all expire, and the scripts that change several of them as one step.
+//! Ephemeral state in a Redis that several nodes share. It owns the keys, which all begin with the configured prefix
+//! and all expire, and the scripts that change several keys in one step.
 
 mod codes;
 mod connect;
@@ -25,10 +25,10 @@ use link::Link;
 pub use link::LinkStatus;
 pub use settings::{HintsBy, RemoteError, RemoteSettings, UrlError};
 
-/// What the scripts count on lives for so long after its last use: longer than anything that rests on it.
+/// How long the scripts' own state lives after its last use: longer than any entry that depends on it.
 const STATE_TTL: Duration = Duration::from_hours(7 * 24);
 
-/// All that may vanish, in Redis.
+/// All ephemeral state, in Redis.
 #[derive(Debug)]
 pub struct Remote {
     link: Arc<Link>,
@@ -36,31 +36,31 @@ pub struct Remote {
     prefix: String,
     log_id: u64,
     hints_by: HintsBy,
-    /// Ends of sessions that could not be told yet.
+    /// Ends of sessions that Redis was not told yet.
     owed: Mutex<Owed>,
-    /// By node, what the newest answered heartbeat met.
+    /// By node, the result of the newest answered heartbeat.
     heard: Mutex<BTreeMap<String, presence::Heard>>,
-    /// Decides rates while Redis does not.
+    /// Decides rates while Redis does not answer.
     local: Memory,
 }
 
-/// Ends that could not be told, each with the version of its newest addition.
+/// Ends that Redis was not told, each with the version of its newest addition.
 #[derive(Clone, Debug, Default)]
 struct Owed {
     ends: BTreeMap<Ended, u64>,
-    /// There were too many: everything cached is to be forgotten.
+    /// There were too many: the whole cache must be invalidated.
     all: Option<u64>,
     version: u64,
 }
 
-/// Ends that are told one by one. It is cheaper to forget everything than to tell of more.
+/// Ends that are sent one by one, at most. For more it is cheaper to invalidate the whole cache.
 const OWED_MAX: usize = 100;
 
 impl Remote {
-    /// Does not connect yet; that is done by the first call, and again by later ones. Starts the pool's threads.
+    /// Starts the pool's threads. It does not connect: the first call does, and later calls do so again if necessary.
     ///
     /// # Errors
-    /// The URL is not one of Redis, or there can be no pool of connections.
+    /// The URL is not one of Redis, or the pool cannot be made.
     pub fn new(settings: RemoteSettings, now: Instant) -> Result<Self, RemoteError> {
         Ok(Self {
             link: Arc::new(Link::new(&settings, now)?),
@@ -74,17 +74,17 @@ impl Remote {
         })
     }
 
-    /// For metrics: how the connections and the breaker are.
+    /// For metrics: the state of the connections and of the breaker.
     pub fn status(&self) -> LinkStatus {
         self.link.status()
     }
 
-    /// Of what is true in one past only: in another one it is not found, and expires.
+    /// The key of state that belongs to one past of the store: other pasts do not find it, and it expires.
     fn key(&self, kind: &str, name: &str) -> String {
         format!("{}{:016x}:{kind}:{name}", self.prefix, self.log_id)
     }
 
-    /// Of what does not depend on the past.
+    /// The key of state that does not depend on the past.
     fn shared_key(&self, kind: &str, name: &str) -> String {
         format!("{}{kind}:{name}", self.prefix)
     }
@@ -94,7 +94,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-/// Up to a tenth less, so that what was written together does not expire together.
+/// Up to a tenth less, so that entries written together do not expire together.
 fn jittered(duration: Duration) -> u64 {
     let milliseconds = milliseconds(duration);
     milliseconds - u64::from(link::random()) % (milliseconds / 10 + 1)

@@ -1,5 +1,6 @@
-//! What nodes have told of a past: `past:<log id>` has, for each generation, the newest position that any node told.
-//! Numbers are written with all their digits, so that scripts compare them as text: to a script a number is less exact.
+//! Reports of nodes about a past: `past:<log id>` has, for each generation, the newest position that any node reported.
+//! Numbers have a fixed number of digits, so that scripts can compare them as text: scripts have only floating-point
+//! numbers.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use super::{Remote, milliseconds};
 use crate::ephemeral::contract::Pasts;
 use crate::{Claim, Generation, Position};
 
-/// Longer than any store stands still while those who use it are not asked for its past by hand.
+/// How long reports are kept: longer than a store may stand still without an operator who looks at its past.
 const TTL: Duration = Duration::from_hours(30 * 24);
 /// Generations of one past, at most: starts of the server within the time above. Beyond it all but the newest go.
 const GENERATIONS_MAX: usize = 256;

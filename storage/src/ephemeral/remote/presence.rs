@@ -1,9 +1,9 @@
-//! Who is connected to which node. The list of nodes is found without knowing the past.
+//! The nodes, and the users that are connected to each. The list of nodes does not depend on the past.
 //!
 //! `nodes:until` has every node's name with the time, by the clock of Redis, at which it is gone; `nodes:known` has
-//! `generation:` and what the node says of itself. `route:<user>` is a set of `generation:session:node`. What counts
-//! is decided by who reads: a route of a node that lives, under the generation that it has now. So nothing needs to
-//! be removed when a node dies, and a refresh costs one small call, not one for every session.
+//! `generation:` and the node's description of itself. `route:<user>` is a set of `generation:session:node`. The reader
+//! decides which routes count: those of a living node under its present generation. So nothing needs to be removed
+//! when a node dies, and a refresh costs one small call, not one for every session.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -20,19 +20,19 @@ use crate::{SessionId, UserId};
 /// Users in one round trip.
 const BATCH_USERS: usize = 500;
 
-/// A node that has another's name is complained of so often.
+/// How often a second node with the same name is logged.
 const NAMESAKE_AGAIN: Duration = Duration::from_mins(1);
 
-/// What the newest answered heartbeat of a node met, and whether something could not be said since.
+/// The result of a node's newest answered heartbeat, and whether an announcement failed since.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heard {
-    /// The server's memory, by its random name.
+    /// The random name of the server's memory: a server that lost its memory has another one.
     server: Option<String>,
-    /// Under this generation something is missing.
+    /// The generation under which announcements are missing.
     missed: Option<u64>,
-    /// The generations that this process has said, answered or not: the first and the last.
+    /// The first and the last generation that this process sent, answered or not.
     said: Option<(u64, u64)>,
-    /// When it was last said that another node has this name.
+    /// When a second node with this name was last logged.
     namesake_said_at: Option<Instant>,
 }
 
@@ -147,7 +147,7 @@ impl Presence for Remote {
         let mut heard = self.heard.lock();
         let heard = heard.entry(node.name.clone()).or_default();
         let lost = heard.server.as_ref() != Some(&server);
-        // Whoever is found where this node was before has its name, and lives: a predecessor says nothing any more.
+        // A node found in this node's place has its name and is alive: a predecessor would send nothing any more.
         let own = heard
             .said
             .is_some_and(|(first, last)| (first..=last).contains(&before));
@@ -156,7 +156,7 @@ impl Presence for Remote {
         }
         heard.server = Some(server);
         if lost {
-            // Whatever was announced under this generation may be gone.
+            // Everything that was announced under this generation may be lost.
             heard.missed = heard.missed.max(Some(node.generation));
         }
         if heard.missed.is_some_and(|missed| missed >= node.generation) {
@@ -193,7 +193,7 @@ impl Presence for Remote {
             }
             let unfit: Option<u64> = self.link.call(now, Repeatable::Yes, |link| call.invoke(link));
             let Some(unfit) = unfit else {
-                // The rest would most likely not be heard either, and takes its time.
+                // The rest would most likely fail too, and each attempt takes time.
                 self.note(node);
                 return false;
             };
@@ -258,10 +258,11 @@ impl Presence for Remote {
 }
 
 impl Remote {
-    /// The nodes that live, by name, where Redis lets them say so: an error that keeps them from it is no empty list.
+    /// The living nodes, by name. An error that keeps nodes from announcing themselves is an error here, and no empty
+    /// list.
     ///
     /// # Errors
-    /// A sentence: Redis does not answer, or with which error, and what to do.
+    /// A sentence: that Redis does not answer, or its error, and the remedy.
     pub fn list_nodes(&self, now: Instant) -> Result<Vec<Node>, String> {
         self.rehearse(now)?;
         let mut pipe = redis::pipe();
@@ -274,7 +275,7 @@ impl Remote {
         self.key("route", &user.0.to_string())
     }
 
-    /// Three questions; [`living`] understands the answers.
+    /// The three commands whose answers [`living`] reads.
     fn ask_nodes(&self, pipe: &mut redis::Pipeline) {
         pipe.cmd("TIME");
         pipe.cmd("ZRANGE")
@@ -285,7 +286,7 @@ impl Remote {
         pipe.cmd("HGETALL").arg(self.shared_key("nodes", "known"));
     }
 
-    /// Remembers that something could not be said.
+    /// Remembers that an announcement failed.
     fn note(&self, node: &Node) {
         let mut heard = self.heard.lock();
         let heard = heard.entry(node.name.clone()).or_default();
@@ -293,7 +294,7 @@ impl Remote {
     }
 }
 
-/// A session's place among a user's routes.
+/// A session's entry among a user's routes.
 fn member(node: &Node, session: SessionId) -> String {
     format!("{}:{}:{}", node.generation, session.0, node.name)
 }
@@ -306,7 +307,7 @@ fn route(member: &str) -> Option<(Route, u64)> {
     Some((Route { node, session }, generation))
 }
 
-/// The nodes that live, by name.
+/// The living nodes, by name.
 fn living(answers: &[redis::Value]) -> Option<Vec<Node>> {
     let [time, until, known] = answers else {
         return None;

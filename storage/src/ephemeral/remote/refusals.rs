@@ -1,7 +1,7 @@
-//! What Redis answers with errors: counted by kind, said once a kind, and again once in a while as long as it lasts.
-//! An error is an answer, so it is no silence; and nothing was done, so it is no health either.
+//! Error answers of Redis: counted by kind, and logged for each kind at first and then at intervals. An error answer
+//! proves neither that Redis is down nor that it is healthy.
 //!
-//! It must never repeat a message of the server: that can hold what was sent.
+//! It must never repeat a message of the server: the message may contain what was sent.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,19 +11,19 @@ use log::Level;
 use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError};
 
-/// A kind that goes on is said again after this.
+/// A kind that continues is logged again after this.
 const AGAIN: Duration = Duration::from_mins(5);
-/// Kinds that are told apart, at most; the server knows about twenty.
+/// Kinds that are distinguished, at most; the server has about twenty.
 const KINDS_MAX: usize = 32;
 /// Bytes of a kind's name, at most.
 const KIND_BYTES_MAX: usize = 32;
 
-/// An answer of Redis that is an error.
+/// An error answer of Redis.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Refusal(String);
 
 impl Refusal {
-    /// `None` where the error is none of the server's: silence, a lost connection.
+    /// `None` if the error is not an answer of the server: a time-out, a lost connection.
     pub(super) fn of(error: &RedisError) -> Option<Self> {
         if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
             return None;
@@ -32,7 +32,7 @@ impl Refusal {
         let first = of_several.as_ref().and_then(|errors| errors.first());
         let code = error.code().or_else(|| first.map(|(_, error)| error.code()));
         let kind = match (code, error.kind()) {
-            // A script that is not known there is sent again, and no error.
+            // An unknown script is sent again; that is no error.
             (Some("NOSCRIPT"), _) => return None,
             (_, ErrorKind::AuthenticationFailed) => "WRONGPASS",
             (Some(code), _) => code,
@@ -54,7 +54,7 @@ impl Refusal {
         &self.0
     }
 
-    /// How grave it is, what it means and what to do.
+    /// Its level in the log, its meaning and the remedy.
     fn meaning(&self) -> (Level, &'static str) {
         match self.kind() {
             "NOPERM" => (
@@ -116,14 +116,14 @@ struct Kind {
     unsaid: u64,
 }
 
-/// All of them so far. Shared by every thread.
+/// All refusals so far. Shared by every thread.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     kinds: Mutex<BTreeMap<Refusal, Kind>>,
 }
 
 impl Refusals {
-    /// Counts one, and says it if it is time.
+    /// Counts a refusal, and logs it if it is due.
     pub(super) fn note(&self, refusal: Refusal, now: Instant) {
         let (level, _) = refusal.meaning();
         let sentence = refusal.to_string();
@@ -135,7 +135,7 @@ impl Refusals {
         }
     }
 
-    /// How many were not said since, if it is to be said now.
+    /// If it is due in the log now: how many were not logged since the last time.
     fn to_say(&self, refusal: Refusal, now: Instant) -> Option<u64> {
         let mut kinds = self.kinds.lock();
         if let Some(kind) = kinds.get_mut(&refusal) {

@@ -1,4 +1,4 @@
-//! Whether Redis lets a node do what it has to: each kind of command is tried on a key of its own.
+//! Tests whether Redis permits every command that a node needs: each is tried on a key of its own.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -8,11 +8,11 @@ use redis::Script;
 use super::Remote;
 use super::link::random_long;
 
-/// What is left of a check that was broken off goes after this.
+/// The keys of an interrupted check expire after this.
 const MILLISECONDS: u64 = 10_000;
 
-/// Keys: three that nobody has. Arguments: a channel, and how long they may stay. Every command that the other scripts
-/// and calls use.
+/// Keys: three that are used for nothing else. Arguments: a channel, and the keys' TTL. It uses every command that the
+/// other scripts and calls use.
 static CHECK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "
@@ -49,10 +49,10 @@ return 1
 });
 
 impl Remote {
-    /// Tries what a node does with Redis.
+    /// Tries every command that a node needs.
     ///
     /// # Errors
-    /// A sentence: Redis does not answer, or with which error, and what to do.
+    /// A sentence: that Redis does not answer, or its error, and the remedy.
     pub fn rehearse(&self, now: Instant) -> Result<(), String> {
         let random = random_long();
         let key = |number: u8| self.shared_key("check", &format!("{random:016x}:{number}"));

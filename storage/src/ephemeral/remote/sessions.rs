@@ -1,9 +1,9 @@
-//! Cached sessions. [`SessionCache`] says why an ended one does not come back; finding and ending are scripts,
-//! so that neither is overtaken half-way.
+//! Cached sessions. [`SessionCache`] explains why an ended one does not come back. Finding and ending are scripts, so
+//! that each is one step.
 //!
-//! An entry is `generation:number:user:session:` and what is cached, which is empty for an absence. The number of
-//! ends is kept with a random generation: a server that lost its memory counts from the beginning, and must not
-//! mistake old numbers for its own.
+//! An entry is `generation:number:user:session:` and the session, or nothing if the token has none. The number of ends
+//! is stored with a random generation: a server that lost its memory counts from the beginning, and its numbers must
+//! differ from the old ones.
 
 use std::time::Instant;
 
@@ -115,7 +115,7 @@ impl SessionCache for Remote {
                 self.limits.absent_ttl,
             ),
         };
-        // Whether it counts is decided by who finds it.
+        // Whoever reads the entry decides whether it counts.
         let mut keep = redis::cmd("SET");
         keep.arg(self.key("session", &hexadecimal(&token.0)))
             .arg(entry)
@@ -125,7 +125,7 @@ impl SessionCache for Remote {
     }
 
     fn end(&self, ended: Ended, now: Instant) {
-        // Owed first: a look-up of this node that comes between does not get what has just ended.
+        // Noted as untold first: a look-up of this node in between must not find the session that has just ended.
         self.owed.lock().add(ended);
         self.pay(now);
     }
@@ -145,7 +145,7 @@ impl Owed {
         self.ends.is_empty() && self.all.is_none()
     }
 
-    /// Removes what was told, unless it was added again meanwhile.
+    /// Removes the ends that were told, unless they were added again meanwhile.
     fn remove(&mut self, told: &Self) {
         self.ends
             .retain(|ended, version| told.ends.get(ended) != Some(version));
@@ -156,7 +156,7 @@ impl Owed {
 }
 
 impl Remote {
-    /// Tells Redis of all ends that it has not been told of. False: some are still owed, so nothing cached counts.
+    /// Tells Redis all untold ends. False: some are still untold, so no cache entry may be used.
     fn pay(&self, now: Instant) -> bool {
         let owed = self.owed.lock().clone();
         if owed.is_empty() {
@@ -183,7 +183,7 @@ impl Remote {
         told.is_some()
     }
 
-    /// Without its state no entry counts, and no ticket.
+    /// Deletes the state: no entry and no ticket counts without it.
     fn forget_all(&self, now: Instant) -> bool {
         let mut forget = redis::cmd("DEL");
         forget.arg(self.sessions_state());

@@ -1,4 +1,4 @@
-//! How Redis is reached.
+//! The settings of the connection to Redis.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,20 +16,19 @@ pub struct RemoteSettings {
     pub url: String,
     /// What every key and channel begins with: two clusters may share a server.
     pub prefix: String,
-    /// Names the past of the store: what was kept under another one is not found.
+    /// Names the past of the store: state of another past is not found.
     pub log_id: u64,
     /// How long making a connection may take, logging in included. Looking a name up may take longer.
     pub connect_timeout: Duration,
-    /// How long Redis may say nothing while an answer is due; also how long a call waits for a connection that others
-    /// have.
+    /// How long Redis may take to answer; also how long a call waits for a connection in use.
     pub read_timeout: Duration,
-    /// How long the system may take no bytes.
+    /// How long sending may block.
     pub write_timeout: Duration,
     /// Connections at once, besides one for each subscription. At least 1, at most what a [pool](pool) can have.
     pub connections_max: usize,
-    /// When Redis is not asked at all.
+    /// The settings of the circuit breaker.
     pub breaker: BreakerSettings,
-    /// How hints travel.
+    /// The transport of hints.
     pub hints_by: HintsBy,
     /// How much is kept, and for how long.
     pub limits: Limits,
@@ -38,10 +37,10 @@ pub struct RemoteSettings {
 /// How hints travel.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum HintsBy {
-    /// By channels: nothing is kept, and what is sent while a node is not connected is lost to it.
+    /// By channels: nothing is stored, and a node loses the hints that are sent while it is not connected.
     #[default]
     PubSub,
-    /// By streams: a node that was away a short while gets what it missed.
+    /// By streams: a node that was disconnected for a short time gets the hints that it missed.
     Streams,
 }
 
@@ -63,7 +62,7 @@ impl RemoteSettings {
     }
 
     pub(super) fn info(&self) -> Result<ConnectionInfo, UrlError> {
-        // The parser's own complaint might repeat what it parsed, the password too.
+        // The parser's own message may repeat the URL, including the password.
         let info = self.url.as_str().into_connection_info().map_err(|_| UrlError)?;
         if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
             // Named, because a program in which several are compiled has no default. It fails where there is one.
