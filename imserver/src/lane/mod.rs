@@ -6,11 +6,13 @@
 
 mod complete;
 mod erasing;
+mod handle;
 mod job;
 mod lazy;
 mod run;
 mod turn;
 
+pub(crate) use handle::{Collected, LaneHandle, SubmitError};
 pub(crate) use job::{After, Aftermath, Completion, Done, Job, Pending, other_outcome};
 pub(crate) use lazy::LazyWrites;
-pub(crate) use run::{Collected, LaneHandle, LaneParts, Lanes, SubmitError, not_before};
+pub(crate) use run::{LaneParts, Lanes, not_before};

@@ -4,22 +4,23 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use protocol::{
     Refusal,
     v1::{ErrorClass, ErrorCode},
 };
-use storage::{CommitError, DevicePolicy, Outcome, Revoke, Write, Writer, cached::ReadCache};
+use storage::{CommitError, DevicePolicy, Outcome, Write, Writer, cached::ReadCache};
 
 use super::{
     complete::{Completer, refuse_all},
     erasing::{self, Erasing},
+    handle::{LaneHandle, Order, Places, Queue},
     job::{Completion, Job},
     lazy::LazyWrites,
     turn::Turn,
@@ -39,10 +40,6 @@ const LAZY_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::
 
 /// Minimum retry-after while the breaker is open, so that clients do not all return at the moment of its probe.
 const RETRY_AFTER_LEAST: Duration = Duration::from_millis(100);
-
-/// The number of collected jobs at which they are handed over before the turn ends, so that a long turn does not keep
-/// an idle lane waiting.
-const COLLECTED_MAX: usize = 64;
 
 /// What all lanes work with.
 #[derive(Clone, Debug)]
@@ -69,167 +66,6 @@ pub(crate) struct LaneParts {
     pub fatal: Sender<String>,
 }
 
-enum Order {
-    /// Each job holds a place in the lane's queue. With the time when they were handed over.
-    Jobs(Vec<Job>, Instant),
-    /// Cursors wait.
-    Lazy,
-}
-
-/// The sending end of one lane's queue.
-#[derive(Debug)]
-struct Queue {
-    orders: Sender<Order>,
-    places: Arc<Places>,
-}
-
-/// Counts the jobs that wait for a lane.
-#[derive(Debug)]
-struct Places {
-    taken: AtomicUsize,
-    max: usize,
-}
-
-impl Places {
-    fn take(&self) -> bool {
-        let taken = self.taken.fetch_add(1, Ordering::Relaxed);
-        if taken >= self.max {
-            self.give_back(1);
-        }
-        taken < self.max
-    }
-
-    fn give_back(&self, count: usize) {
-        self.taken.fetch_sub(count, Ordering::Relaxed);
-    }
-}
-
-/// The handle of all lanes. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct LaneHandle {
-    /// Never empty.
-    lanes: Arc<[Queue]>,
-    lazy: Arc<LazyWrites>,
-}
-
-/// Jobs of one turn of a loop: a lane that sleeps is woken once for all of them, and commits them together.
-#[derive(Debug, Default)]
-pub(crate) struct Collected {
-    /// By lane.
-    jobs: Vec<Vec<Job>>,
-}
-
-/// A job that was not queued, given back.
-#[derive(Debug)]
-pub(crate) enum SubmitError {
-    /// The queue is full: try again when there is room.
-    Full(Box<Job>),
-    /// The lane has ended.
-    Stopped(Box<Job>),
-}
-
-impl LaneHandle {
-    /// Queues a job with the lane of its conversation or user, so the jobs of one conversation or user are committed in
-    /// the order of submission. Never blocks.
-    ///
-    /// # Errors
-    /// Gives the job back.
-    pub(crate) fn submit(&self, job: Box<Job>) -> Result<(), SubmitError> {
-        let Some(lane) = self.lanes.get(lane_of(&job.write, self.lanes.len())) else {
-            return Err(SubmitError::Stopped(job));
-        };
-        if !lane.places.take() {
-            return Err(SubmitError::Full(job));
-        }
-        lane.send(vec![*job]);
-        Ok(())
-    }
-
-    /// Like [`submit`](Self::submit), but the lane sees the job only when the jobs are [handed over](Self::hand_over).
-    ///
-    /// # Errors
-    /// Gives the job back.
-    pub(crate) fn collect(&self, job: Box<Job>, collected: &mut Collected) -> Result<(), SubmitError> {
-        let index = lane_of(&job.write, self.lanes.len());
-        let Some(lane) = self.lanes.get(index) else {
-            return Err(SubmitError::Stopped(job));
-        };
-        if !lane.places.take() {
-            return Err(SubmitError::Full(job));
-        }
-        if collected.jobs.len() <= index {
-            collected.jobs.resize_with(self.lanes.len(), Vec::new);
-        }
-        if let Some(jobs) = collected.jobs.get_mut(index) {
-            jobs.push(*job);
-            if jobs.len() >= COLLECTED_MAX {
-                lane.send(std::mem::take(jobs));
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands the collected jobs to their lanes.
-    pub(crate) fn hand_over(&self, collected: &mut Collected) {
-        for (lane, jobs) in self.lanes.iter().zip(&mut collected.jobs) {
-            if !jobs.is_empty() {
-                lane.send(std::mem::take(jobs));
-            }
-        }
-    }
-
-    /// The jobs that wait for each lane.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = usize> {
-        self.lanes
-            .iter()
-            .map(|lane| lane.places.taken.load(Ordering::Relaxed))
-    }
-
-    /// The writes that may wait.
-    pub(crate) fn lazy(&self) -> &LazyWrites {
-        &self.lazy
-    }
-
-    /// Tells the first lane that lazy writes wait. If the queue is full, nothing is lost: the lane checks after every
-    /// batch.
-    pub(crate) fn wake_lazy(&self) {
-        let first = self.lanes.first().map(|lane| lane.orders.try_send(Order::Lazy));
-        if let Some(Err(TrySendError::Disconnected(_))) = first {
-            log::debug!("cursors came after the lane had ended");
-        }
-    }
-}
-
-impl Queue {
-    /// Sends jobs that hold places. Each job is in at most one order, so there is room for the order. If the lane has
-    /// ended, the jobs are dropped, which refuses them.
-    fn send(&self, jobs: Vec<Job>) {
-        let count = jobs.len();
-        match self.orders.try_send(Order::Jobs(jobs, Instant::now())) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                log::error!("a lane's queue has fewer places than it gave out");
-                self.places.give_back(count);
-            }
-            Err(TrySendError::Disconnected(_)) => self.places.give_back(count),
-        }
-    }
-}
-
-/// The lane that a write belongs to.
-fn lane_of(write: &Write, lanes: usize) -> usize {
-    let key = match write {
-        Write::Append(append) => append.conversation.0,
-        Write::UpdateProfile(change) => change.user.0,
-        Write::CreateSession(new) => new.session.user.0,
-        Write::RevokeSessions(Revoke::One(user, _) | Revoke::Others(user, _)) => user.0,
-        Write::Cursors(_) | Write::CreateUser(_) | Write::TouchSessions(_) | Write::Erase(_) => 0,
-    };
-    // Ids of 1:1 conversations differ in their high and in their low bits.
-    let mixed = (key ^ key >> 31).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    (mixed % lanes.max(1) as u64) as usize
-}
-
 /// The lanes' threads, to be joined.
 #[derive(Debug)]
 pub(crate) struct Lanes {
@@ -247,20 +83,12 @@ impl Lanes {
         parts: &LaneParts,
         queue_max: usize,
     ) -> std::io::Result<(Self, LaneHandle)> {
-        let mut senders = Vec::new();
+        let mut queues = Vec::new();
         let mut threads = Vec::new();
         let given_up = Arc::new(AtomicBool::new(false));
         for (index, (writer, publishing)) in lanes.into_iter().enumerate() {
-            // One place more, for the order that tells of lazy writes.
-            let (sender, orders) = bounded(queue_max.saturating_add(1));
-            let places = Arc::new(Places {
-                taken: AtomicUsize::new(0),
-                max: queue_max,
-            });
-            senders.push(Queue {
-                orders: sender,
-                places: Arc::clone(&places),
-            });
+            let (queue, orders, places) = Queue::new(queue_max);
+            queues.push(queue);
             let running = Running {
                 writer,
                 completer: Completer::new(publishing, parts.clone()),
@@ -288,10 +116,7 @@ impl Lanes {
                 })?;
             threads.push(thread);
         }
-        let handle = LaneHandle {
-            lanes: senders.into(),
-            lazy: Arc::clone(&parts.lazy),
-        };
+        let handle = LaneHandle::new(queues, Arc::clone(&parts.lazy));
         Ok((Self { threads, given_up }, handle))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 use storage::{NewUser, Outcome, Refused, Rules, Store, Timestamp, model::ModelStore};
 
