@@ -3,6 +3,7 @@
 
 use bytes::BytesMut;
 use netcore::codec::{Codec, LengthPrefixed};
+use netcore::websocket::{Opcode, encode, encode_masked};
 use protocol::{Command, Encoding, Frame, Push, Reply, Request, encode_error, samples};
 
 const ENCODINGS: [(Encoding, &str); 2] = [(Encoding::Protobuf, "protobuf"), (Encoding::Json, "json")];
@@ -26,6 +27,9 @@ pub fn all() -> Vec<Seed> {
     seeds.extend(length_prefixed());
     seeds.extend(bodies());
     seeds.extend(client_direction());
+    seeds.extend(http());
+    seeds.extend(websocket());
+    seeds.extend(events());
     seeds
 }
 
@@ -326,4 +330,211 @@ fn client_direction() -> Vec<Seed> {
     };
     seeds.push(seed("client_direction", "empty-events-push", bytes(&[page])));
     seeds
+}
+
+/// Limits, the number of cuts, cuts; then requests, right and wrong.
+fn http() -> Vec<Seed> {
+    let head = "POST /v1/call/send?a=b HTTP/1.1\r\nHost: chat.example:7400\r\n";
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n");
+    let tiny = "1\r\nx\r\n".repeat(300);
+    let streams = [
+        (
+            "get",
+            "GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n".to_owned(),
+        ),
+        (
+            "old",
+            "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".to_owned(),
+        ),
+        (
+            "absolute",
+            "GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        ),
+        ("options", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+        (
+            "length",
+            format!("{head}Content-Length: 13\r\n\r\n{{\"text\":\"hi\"}}"),
+        ),
+        (
+            "chunks",
+            format!("{chunked}\r\n3\r\nabc\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nT: x\r\n\r\n"),
+        ),
+        ("tiny-chunks", format!("{chunked}\r\n{tiny}0\r\n\r\n")),
+        (
+            "expects",
+            format!("{head}Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"),
+        ),
+        (
+            "pipelined",
+            format!(
+                "{head}Content-Length: 2\r\n\r\nhi\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n{chunked}\r\n0\r\n\r\n"
+            ),
+        ),
+        ("torn", format!("{head}Content-Length: 20\r\n\r\nnot all of it")),
+        (
+            "two-lengths",
+            format!("{head}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+        ),
+        ("both", format!("{chunked}Content-Length: 4\r\n\r\n0\r\n\r\nGET")),
+        (
+            "two-codings",
+            format!("{head}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        ),
+        (
+            "old-chunks",
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+        ),
+        ("folded", format!("{head}A: b\r\n c\r\n\r\n")),
+        (
+            "bare-line-feed",
+            format!("{head}A: b\nContent-Length: 3\r\n\r\nabc"),
+        ),
+        ("bare-return", format!("{head}A: b\rContent-Length: 3\r\n\r\nabc")),
+        (
+            "space-before-colon",
+            format!("{head}Content-Length : 3\r\n\r\nabc"),
+        ),
+        ("large-chunk", format!("{chunked}\r\nffffffffffffffff1\r\nabc")),
+        ("signed-chunk", format!("{chunked}\r\n+3\r\nabc\r\n0\r\n\r\n")),
+        ("http2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        ("no-host", "GET / HTTP/1.1\r\n\r\n".to_owned()),
+    ];
+    streams
+        .iter()
+        .enumerate()
+        .map(|(index, (name, stream))| {
+            let start = [vec![index as u8 & 1], vec![3, 7, 0, 30]].concat();
+            seed("http", name, [start, stream.as_bytes().to_vec()].concat())
+        })
+        .collect()
+}
+
+/// Limits and whose frames are read, the number of cuts, cuts; then frames, right and wrong.
+fn websocket() -> Vec<Seed> {
+    let key = [1, 2, 3, 4];
+    let masked = |first: u8, payload: &[u8]| {
+        let mut frame = encode_masked(Opcode::Binary, payload, key).to_vec();
+        if let Some(byte) = frame.first_mut() {
+            *byte = first;
+        }
+        frame
+    };
+    let text = "gr\u{fc}ezi".as_bytes();
+    let streams = [
+        ("text", 0, masked(0x81, text)),
+        ("binary", 0, masked(0x82, &[7; 300])),
+        ("empty", 0, masked(0x82, &[])),
+        (
+            "fragments",
+            0,
+            [
+                masked(0x01, &text[..3]),
+                masked(0x89, b"?"),
+                masked(0x80, &text[3..]),
+            ]
+            .concat(),
+        ),
+        (
+            "many-fragments",
+            2,
+            [masked(0x02, b"a"), masked(0x00, b"b").repeat(4)].concat(),
+        ),
+        (
+            "large",
+            2,
+            [masked(0x02, &[1; 10]), masked(0x80, &[2; 10])].concat(),
+        ),
+        ("ping", 0, [masked(0x89, &[9; 125]), masked(0x8a, b"")].concat()),
+        (
+            "close",
+            0,
+            [masked(0x88, b"\x03\xe8bye"), masked(0x81, b"late")].concat(),
+        ),
+        ("close-without-code", 0, masked(0x88, b"")),
+        ("close-with-half-a-code", 0, masked(0x88, b"\x03")),
+        ("close-with-a-reserved-code", 0, masked(0x88, b"\x03\xee")),
+        ("not-utf8", 0, masked(0x81, b"a\xff")),
+        (
+            "half-a-character",
+            0,
+            [masked(0x01, b"\xe2\x82"), masked(0x80, b"")].concat(),
+        ),
+        ("reserved-bit", 0, masked(0xc1, b"a")),
+        ("reserved-opcode", 0, masked(0x83, b"a")),
+        ("fragmented-ping", 0, masked(0x09, b"a")),
+        ("long-ping", 0, masked(0x89, &[0; 126])),
+        ("nothing-to-continue", 0, masked(0x80, b"a")),
+        (
+            "interrupted",
+            0,
+            [masked(0x01, b"a"), masked(0x81, b"b")].concat(),
+        ),
+        ("unmasked", 0, encode(Opcode::Text, text).to_vec()),
+        (
+            "longer-than-need-be",
+            0,
+            [&[0x82, 0xfe, 0, 5][..], &key, b"hello"].concat(),
+        ),
+        (
+            "highest-bit",
+            4,
+            [&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0][..], &key].concat(),
+        ),
+        (
+            "server",
+            1,
+            [
+                encode(Opcode::Text, text),
+                encode(Opcode::Ping, b""),
+                encode(Opcode::Binary, &[3; 200]),
+            ]
+            .concat(),
+        ),
+        ("server-masked", 1, masked(0x81, text)),
+    ];
+    streams
+        .iter()
+        .map(|(name, flags, stream)| seed("websocket", name, [&[*flags, 3, 1, 4, 9][..], stream].concat()))
+        .collect()
+}
+
+/// The number of cuts, cuts; then blocks: which fields, and each with its length. As a stream it is read as it is.
+fn events() -> Vec<Seed> {
+    let blocks: [(&str, &[u8]); 12] = [
+        ("data", b"\x04\x05hello"),
+        ("lines", b"\x04\x0ba\nb\r\nc\rd\n\n\r"),
+        ("all", b"\x0f\x04name\x0242\x04data"),
+        ("id-only", b"\x02\x0242\x04\x01a"),
+        ("empty", b"\x07\x00\x00\x00"),
+        ("nothing", b"\x00\x00\x00"),
+        ("retry", b"\x08\x18"),
+        ("spoilt-id", b"\x02\x03a\nb"),
+        ("spoilt-name", b"\x05\x03a\rb\x01x"),
+        ("zero", b"\x06\x02a\0\x01x"),
+        ("spaces", b"\x04\x04  a \x01\x01 "),
+        ("colons", b"\x07\x01:\x01:\x02::"),
+    ];
+    let streams: [(&str, &str); 10] = [
+        ("stream", "data: a\n\ndata: b\ndata: c\n\n"),
+        ("returns", "data: a\r\rdata: b\r\n\r\n"),
+        ("mark", "\u{feff}data: a\n\n"),
+        ("comment", ": still here\n\nevent: x\ndata\n\n"),
+        ("ids", "id: 1\ndata: a\n\nid\ndata: b\n\n"),
+        ("zero-id", "id: a\0b\ndata: a\n\n"),
+        ("retries", "retry: 10\nretry: x\nretry: 99999999999\n\n"),
+        ("no-colon", "data\n\nunknown\n\n"),
+        ("unfinished", "data: a\ndata: b"),
+        (
+            "long",
+            "data: 0123456789012345678901234567890123456789012345678901234567890123456789\n\n",
+        ),
+    ];
+    let written = blocks.into_iter().map(|(name, blocks)| (name, blocks.to_vec()));
+    let read = streams
+        .into_iter()
+        .map(|(name, stream)| (name, stream.as_bytes().to_vec()));
+    written
+        .chain(read)
+        .map(|(name, input)| seed("events", name, [vec![2, 0, 5], input].concat()))
+        .collect()
 }

@@ -179,7 +179,7 @@ where
     }
 }
 
-fn pieces<'a>(stream: &'a [u8], sizes: &[usize]) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn pieces<'a>(stream: &'a [u8], sizes: &[usize]) -> impl Iterator<Item = &'a [u8]> {
     let mut input = Input::new(stream);
     let mut sizes = sizes.iter().cycle();
     std::iter::from_fn(move || {

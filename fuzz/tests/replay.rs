@@ -16,11 +16,15 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use fuzz::{
     Beating, Bodies, Bounds, Driven, ORACLES, Real, client_direction_with, codec_with, conn_operations_with,
-    frames_with, length_prefixed_with, requests_with, round_trip_with, seeds, splits_with,
+    events_with, frames_with, http_with, length_prefixed_with, requests_with, round_trip_with, seeds,
+    splits_with, websocket_with,
 };
 use netcore::codec::{Codec, Decoded, FrameError as PrefixError, LengthPrefixed, Owned};
 use netcore::conn::{Core, Step};
+use netcore::http::events::Block;
+use netcore::http::{Incoming, Refused, RequestLimits, Requests};
 use netcore::time::Tick;
+use netcore::websocket::{Decoder, Message, MessageLimits, Opcode, encode_masked};
 use netcore::{CloseHow, CloseReason, Settings};
 use protocol::{
     Command, Decode, Encoding, Frame, FrameCodec, FrameError, Push, RawPage, Refusal, Request, samples,
@@ -533,5 +537,140 @@ fn the_client_oracle_can_fail() {
     assert!(
         objects(|| client_direction_with(&Wasteful, &data)),
         "waste is not seen"
+    );
+}
+
+/// netcore's reading of requests with one thing wrong.
+struct BrokenRequests {
+    real: Requests,
+    wrong: WrongRequests,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum WrongRequests {
+    Nothing,
+    LosesTheBody,
+    RefusesTornHeads,
+    WaitsForTheEnd,
+}
+
+impl Codec for BrokenRequests {
+    type In<'a> = Incoming;
+    type Out = [u8];
+    type Error = Refused;
+
+    fn decode(&mut self, source: &[u8]) -> Result<Decoded<Incoming>, Refused> {
+        match (self.wrong, self.real.decode(source)?) {
+            (
+                WrongRequests::LosesTheBody,
+                Decoded::Frame {
+                    frame: Incoming::Request(mut request),
+                    used,
+                },
+            ) => {
+                request.body = Bytes::new();
+                Ok(Decoded::Frame {
+                    frame: Incoming::Request(request),
+                    used,
+                })
+            }
+            (WrongRequests::RefusesTornHeads, Decoded::Need { .. }) => Err(Refused::Malformed),
+            (WrongRequests::WaitsForTheEnd, Decoded::Frame { .. }) => Ok(Decoded::Need {
+                total: NonZeroUsize::new(source.len() + 1).unwrap(),
+            }),
+            (_, other) => Ok(other),
+        }
+    }
+
+    fn encode(&self, out: &[u8], dst: &mut BytesMut) -> Result<(), Refused> {
+        self.real.encode(out, dst)
+    }
+}
+
+#[test]
+fn the_http_oracle_can_fail() {
+    let _turn = turn();
+    let stream = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    let limits = RequestLimits::default();
+    let run = |wrong| {
+        let make = || BrokenRequests {
+            real: Requests::new(limits),
+            wrong,
+        };
+        objects(|| http_with(make, limits, &[5], stream))
+    };
+    assert!(!run(WrongRequests::Nothing));
+    for wrong in [
+        WrongRequests::LosesTheBody,
+        WrongRequests::RefusesTornHeads,
+        WrongRequests::WaitsForTheEnd,
+    ] {
+        assert!(run(wrong), "{wrong:?} is not seen");
+    }
+}
+
+#[test]
+fn the_websocket_oracle_can_fail() {
+    let _turn = turn();
+    let limits = MessageLimits::default();
+    let stream = [
+        encode_masked(Opcode::Text, b"one", [1, 2, 3, 4]),
+        encode_masked(Opcode::Binary, b"two", [5, 6, 7, 8]),
+    ]
+    .concat();
+    let run = |change: fn(&[u8], Decoded<Message>) -> Decoded<Message>| {
+        let make = || {
+            let mut decoder = Decoder::server(limits);
+            move |bytes: &[u8]| decoder.decode(bytes).map(|decoded| change(bytes, decoded))
+        };
+        objects(|| websocket_with(make, tungstenite::protocol::Role::Server, limits, &[5], &stream))
+    };
+    assert!(!run(|_, decoded| decoded));
+    let another = run(|_, decoded| match decoded {
+        Decoded::Frame {
+            frame: Message::Text(text),
+            used,
+        } => Decoded::Frame {
+            frame: Message::Binary(text),
+            used,
+        },
+        other => other,
+    });
+    assert!(another, "another kind is not seen");
+    let waits = run(|bytes, decoded| match decoded {
+        Decoded::Frame {
+            frame: Message::Binary(_),
+            ..
+        } => Decoded::Need {
+            total: NonZeroUsize::new(bytes.len() + 1).unwrap(),
+        },
+        other => other,
+    });
+    assert!(waits, "a message that is waited for for ever is not seen");
+    let torn = run(|bytes, decoded| match decoded {
+        Decoded::Frame { used, .. } if bytes.len() == used.get() => Decoded::Frame {
+            frame: Message::Fragment,
+            used,
+        },
+        other => other,
+    });
+    assert!(torn, "a message that depends on the pieces is not seen");
+}
+
+#[test]
+fn the_events_oracle_can_fail() {
+    let _turn = turn();
+    let data = &corpus("events")["seed-all"];
+    assert!(!objects(|| events_with(|block, dst| block.encode(dst), data)));
+    let forgets = |block: &Block<'_>, dst: &mut BytesMut| Block { id: None, ..*block }.encode(dst);
+    assert!(objects(|| events_with(forgets, data)), "a lost id is not seen");
+    let spoilt = &corpus("events")["seed-spoilt-id"];
+    let injects = |block: &Block<'_>, dst: &mut BytesMut| {
+        dst.extend_from_slice(format!("id: {}\n\n", block.id.unwrap_or_default()).as_bytes());
+        Ok(())
+    };
+    assert!(
+        objects(|| events_with(injects, spoilt)),
+        "an id of two lines is not seen"
     );
 }
