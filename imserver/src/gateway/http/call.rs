@@ -111,24 +111,27 @@ fn with_client_id(body: &Bytes, key: Option<&[u8]>) -> Result<Bytes, Refusal> {
         return Ok(body.clone());
     };
     let given = CLIENT_ID.iter().find_map(|name| request.get(*name));
+    let key = key.map(key_of).transpose()?;
     let id = match (given, key) {
         (Some(Value::String(text)), _) if !text.is_empty() => match uuid(text) {
             Some(id) => id,
             // As the protocol has it, or wrong.
             None => return Ok(body.clone()),
         },
-        (Some(Value::String(_) | Value::Null) | None, Some(key)) => {
-            let text = std::str::from_utf8(key).unwrap_or_default().trim_matches('"');
-            uuid(text).ok_or_else(|| {
-                Refusal::invalid("client_msg_id", "Idempotency-Key is not the text of a UUID")
-            })?
-        }
+        (Some(Value::String(_) | Value::Null) | None, Some(key)) => key,
         (Some(Value::String(_) | Value::Null) | None, None) => random_id()?,
         (Some(_), _) => return Ok(body.clone()),
     };
     CLIENT_ID.iter().for_each(|name| drop(request.remove(*name)));
     request.insert(CLIENT_ID[0].to_owned(), Value::String(base64(&id)));
     Ok(written(&request))
+}
+
+/// The client id that an `Idempotency-Key` is. It is refused if it is none, even where the body's counts: whoever wrote it
+/// relies on it.
+fn key_of(key: &[u8]) -> Result<[u8; CLIENT_ID_BYTES], Refusal> {
+    let text = std::str::from_utf8(key).unwrap_or_default().trim_matches('"');
+    uuid(text).ok_or_else(|| Refusal::invalid("client_msg_id", "Idempotency-Key is not the text of a UUID"))
 }
 
 fn random_id() -> Result<[u8; CLIENT_ID_BYTES], Refusal> {
@@ -209,7 +212,10 @@ mod tests {
             let got = with_client_id(&body, Some(key.as_bytes())).expect("a body");
             assert_eq!(id_of(got), expected);
         }
-        assert!(with_client_id(&body, Some(b"again")).is_err());
+        let named: Bytes = format!(r#"{{"client_msg_id":"{TEXT}"}}"#).into();
+        for body in [&body, &named] {
+            assert!(with_client_id(body, Some(b"again")).is_err());
+        }
         let [one, other] = [(); 2].map(|()| id_of(with_client_id(&body, None).expect("a body")));
         assert!(one.len() == 16 && one != other);
     }
