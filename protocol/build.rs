@@ -1,5 +1,8 @@
 //! Compiles the schema in pure Rust: no `protoc` needs to be installed.
 
+#[path = "build/schema.rs"]
+mod schema;
+
 use std::{
     env,
     error::Error,
@@ -23,6 +26,8 @@ const FILES: [&str; 6] = [
 const SECRETIVE: [&str; 4] = ["Hello", "Session", "RegisterRequest", "LoginRequest"];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
 
@@ -37,6 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         json.register_file_descriptor(file.clone());
     }
     let directory = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(directory.join("schema.rs"), schema::tables(&descriptors)?)?;
     json.out_dir(&directory)
         .preserve_proto_field_names()
         .ignore_unknown_fields()

@@ -40,21 +40,29 @@ pub struct UnknownCommand(pub u16);
 
 macro_rules! commands {
     ($(
-        $(#[$domain_doc:meta])* $domain:ident = $first:literal {
+        $(#[doc = $domain_doc:literal])* $domain:ident = $first:literal {
             requests { $(
-                $(#[$doc:meta])* $name:ident = $number:literal, $text:literal:
+                $(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal:
                 $request:ident => $response:ident, $kind:ident, $access:ident;
             )* }
-            pushes { $($(#[$push_doc:meta])* $push:ident = $push_number:literal, $push_text:literal: $message:ident;)* }
+            pushes { $($(#[doc = $push_doc:literal])* $push:ident = $push_number:literal, $push_text:literal: $message:ident;)* }
         }
     )*) => {
         /// The range a command's number is in.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        pub enum Domain { $($(#[$domain_doc])* $domain = $first,)* }
+        pub enum Domain { $($(#[doc = $domain_doc])* $domain = $first,)* }
 
         impl Domain {
             /// The first number of the range, which has 1,000.
             pub const fn first(self) -> u16 { self as u16 }
+
+            /// All of them, by number.
+            pub const ALL: &[Self] = &[$(Self::$domain,)*];
+
+            /// What is in it, in a few words, as the table says.
+            pub fn summary(self) -> &'static str {
+                match self { $(Self::$domain => concat!($($domain_doc),*).trim(),)* }
+            }
         }
 
         /// Everything a frame's type can name. Numbers are stable.
@@ -63,8 +71,8 @@ macro_rules! commands {
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         pub enum Command {
             $(
-                $($(#[$doc])* $name = $number,)*
-                $($(#[$push_doc])* $push = $push_number,)*
+                $($(#[doc = $doc])* $name = $number,)*
+                $($(#[doc = $push_doc])* $push = $push_number,)*
             )*
         }
 
@@ -95,6 +103,16 @@ macro_rules! commands {
             /// Its name for scripts, paths and logs, as in `find_user`.
             pub const fn name(self) -> &'static str {
                 match self { $($(Self::$name => $text,)* $(Self::$push => $push_text,)*)* }
+            }
+
+            /// What it is for, in a sentence, as the table says.
+            pub fn summary(self) -> &'static str {
+                match self {
+                    $(
+                        $(Self::$name => concat!($($doc),*).trim(),)*
+                        $(Self::$push => concat!($($push_doc),*).trim(),)*
+                    )*
+                }
             }
 
             /// Whether it can be called by itself, without a connection that it belongs to: as `POST /v1/call/NAME`.

@@ -19,6 +19,7 @@ mod json;
 pub mod limits;
 mod message;
 pub mod names;
+pub mod openapi;
 mod redact;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;

@@ -1,14 +1,19 @@
 //! What is there for anybody: the pages, what probes ask, and the description of the calls. It must never tell anything
 //! of a user.
 
-use std::sync::atomic::Ordering;
+use std::{
+    hash::{DefaultHasher, Hasher},
+    io::Write,
+    sync::{LazyLock, atomic::Ordering},
+};
 
+use flate2::{Compression, write::GzEncoder};
 use netcore::{
     Flow,
     http::{Head, Status, field},
 };
 
-use super::answer::{Content, respond, respond_json};
+use super::answer::{Content, respond, respond_json, status_of};
 use crate::gateway::handler::{Cx, Gateway};
 
 /// One of them.
@@ -37,6 +42,31 @@ pub(super) struct File {
 
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
+/// Where the description of the calls is.
+const DESCRIPTION_PATH: &str = "/v1/openapi.json";
+
+/// The description of the calls. Made when somebody asks for it first, which takes some milliseconds.
+static DESCRIPTION: LazyLock<File> = LazyLock::new(|| {
+    let document = protocol::openapi::document(|code| status_of(code).code());
+    let plain = document.to_string().into_bytes().leak();
+    let mut hasher = DefaultHasher::new();
+    hasher.write(plain);
+    File {
+        path: DESCRIPTION_PATH,
+        content_type: "application/json",
+        gzip: compressed(plain).leak(),
+        etag: format!("\"{:016x}\"", hasher.finish()).leak(),
+        plain,
+    }
+});
+
+/// In gzip; empty if that fails, and then nobody gets it so.
+fn compressed(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let written = encoder.write_all(plain).and_then(|()| encoder.finish());
+    written.unwrap_or_default()
+}
+
 /// What the pages may do: nothing from elsewhere, no script within a page, no frame around it.
 const POLICY: (&str, &str) = (
     "Content-Security-Policy",
@@ -49,6 +79,7 @@ impl Page {
         match path {
             "/healthz" => Some(Self::Health),
             "/readyz" => Some(Self::Ready),
+            DESCRIPTION_PATH => Some(Self::File(&DESCRIPTION)),
             _ => FILES.iter().find(|file| file.path == path).map(Self::File),
         }
     }
