@@ -31,6 +31,7 @@ mod observed;
 mod principal;
 mod publish;
 mod reply;
+mod request_id;
 mod service;
 mod session;
 pub mod status;

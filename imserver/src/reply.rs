@@ -10,6 +10,7 @@ use protocol::{RawPage, Refusal, Reply, v1::ErrorCode};
 use crate::{
     message::{Answer, Authenticated, Effect, PlacedAnswer, ToLoop},
     metrics::{Asked, Outcome},
+    request_id,
     wire::{Format, frame},
 };
 
@@ -99,7 +100,7 @@ impl ReplyTo {
 
     /// Refuses in a place among pushes.
     pub(crate) fn placed_refusal(mut self, refusal: &Refusal) -> Option<PlacedAnswer> {
-        let frame = frame::refusal(refusal, self.format, self.seq);
+        let frame = self.refusal(refusal);
         self.place(frame, Outcome::refused(refusal))
     }
 
@@ -110,13 +111,18 @@ impl ReplyTo {
 
     /// Refuses, with a consequence.
     pub(crate) fn refuse_and(mut self, refusal: &Refusal, effect: Effect) {
-        let frame = frame::refusal(refusal, self.format, self.seq);
+        let frame = self.refusal(refusal);
         self.send(frame, effect, Outcome::refused(refusal));
     }
 
     /// Gives the obligation up because the request goes back to its loop, which is on this thread.
     pub(crate) fn forget(mut self) {
         self.permit = None;
+    }
+
+    fn refusal(&self, refusal: &Refusal) -> Bytes {
+        let refusal = request_id::named(refusal, self.conn, self.seq, self.asked.command());
+        frame::refusal(&refusal, self.format, self.seq)
     }
 
     fn place(&mut self, frame: Bytes, outcome: Outcome) -> Option<PlacedAnswer> {
@@ -151,7 +157,7 @@ impl Drop for ReplyTo {
         if self.permit.is_some() {
             log::error!("a request was dropped without an answer");
             let refusal = Refusal::new(ErrorCode::Internal, "the server failed on this request");
-            let frame = frame::refusal(&refusal, self.format, self.seq);
+            let frame = self.refusal(&refusal);
             self.send(frame, Effect::NotAuthenticated, Outcome::refused(&refusal));
         }
     }

@@ -88,6 +88,7 @@ pub fn refusal() -> Refusal {
         .with_retry_after_ms(1_000);
     refusal.0.version_min = VERSION;
     refusal.0.version_max = VERSION;
+    refusal.0.request_id = "5e1f00c80000002a".to_owned();
     refusal
 }
 

@@ -18,6 +18,7 @@ use crate::{
     metrics::Outcome,
     principal::Principal,
     reply::ReplyTo,
+    request_id,
     service::{WorkerTask, worker::Doing},
     session::{Charge, Opens, too_many},
     wire::{self, Format, frame},
@@ -275,9 +276,15 @@ pub(super) fn send(cx: &mut Cx<'_>, frame: bytes::Bytes) {
     }
 }
 
+/// A refusal with a request id, for what the loop refuses by itself.
+pub(super) fn named(cx: &Cx<'_>, refusal: &Refusal, seq: u16) -> Refusal {
+    request_id::named(refusal, cx.id(), seq, "answered by the loop")
+}
+
 pub(super) fn send_refusal(cx: &mut Cx<'_>, refusal: &Refusal, seq: u16) {
     let format = cx.conn().session.format();
-    send(cx, frame::refusal(refusal, format, seq));
+    let refusal = named(cx, refusal, seq);
+    send(cx, frame::refusal(&refusal, format, seq));
 }
 
 pub(super) fn send_go_away(cx: &mut Cx<'_>, reason: GoAwayReason, reconnect_in_ms: u32, message: &str) {

@@ -60,6 +60,12 @@ impl Asked {
             at_us: now_us as u32,
         }
     }
+
+    /// The command's name.
+    pub(crate) fn command(self) -> &'static str {
+        let command = Command::ALL.get(usize::from(self.row));
+        command.map_or("unknown", |command| command.name())
+    }
 }
 
 impl Default for Asked {

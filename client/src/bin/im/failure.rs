@@ -45,8 +45,15 @@ impl Failure {
                     "" => String::new(),
                     field => format!(" ({field})"),
                 };
+                // With these the person can do nothing, and whoever runs the server finds it in the log.
+                let id = match refusal.code() {
+                    ErrorCode::Internal | ErrorCode::Unavailable if !refusal.request_id.is_empty() => {
+                        format!(", request {}", refusal.request_id)
+                    }
+                    _ => String::new(),
+                };
                 format!(
-                    "refused: {}{field} [{}, {}]",
+                    "refused: {}{field} [{}, {}{id}]",
                     refusal.message,
                     code(refusal.code()),
                     class(refusal.class())
@@ -69,6 +76,7 @@ impl Failure {
                     "message": refusal.message,
                     "field": refusal.field,
                     "retry_after_ms": refusal.retry_after_ms,
+                    "request_id": refusal.request_id,
                 });
             }
             Self::Call(Error::Ended(ending)) => (ending_code(ending), "NOT_APPLIED"),

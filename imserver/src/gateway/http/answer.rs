@@ -12,7 +12,11 @@ use protocol::{
     v1::{self, ErrorCode},
 };
 
-use crate::gateway::handler::{Cx, Gateway, code};
+use super::CALL_SEQ;
+use crate::gateway::{
+    answers::named,
+    handler::{Cx, Gateway, code},
+};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 /// Whatever is personal is in no cache.
@@ -158,7 +162,7 @@ pub(in crate::gateway) fn respond_refused(cx: &mut Cx<'_>, refused: http::Refuse
     } else {
         ErrorCode::Protocol
     };
-    let refusal = Refusal::new(code, refused.to_string());
+    let refusal = named(cx, &Refusal::new(code, refused.to_string()), 0);
     let body = Encoding::Json.encode(&refusal.0);
     respond_refusal(cx, refused.status(), 0, &body);
 }
@@ -166,6 +170,7 @@ pub(in crate::gateway) fn respond_refused(cx: &mut Cx<'_>, refused: http::Refuse
 impl Gateway {
     /// Refuses a request before it has reached the session machine.
     pub(super) fn refuse_request(&self, cx: &mut Cx<'_>, refusal: &Refusal) -> Flow<Self> {
+        let refusal = named(cx, refusal, CALL_SEQ);
         let body = Encoding::Json.encode(&refusal.0);
         respond_refusal(cx, status_of(refusal.code()), refusal.0.retry_after_ms, &body);
         Flow::Continue
@@ -177,6 +182,7 @@ impl Gateway {
 
     pub(super) fn not_allowed(&self, cx: &mut Cx<'_>, allowed: &'static str) -> Flow<Self> {
         let refusal = Refusal::new(ErrorCode::Protocol, format!("only {allowed} is understood here"));
+        let refusal = named(cx, &refusal, CALL_SEQ);
         let body = Encoding::Json.encode(&refusal.0);
         respond_json(cx, Status::METHOD_NOT_ALLOWED, &[("Allow", allowed)], &body);
         Flow::Continue

@@ -107,11 +107,19 @@ impl Gateway {
         let peer = cx.peer();
         let config = &self.shared.config;
         let from = guard::client(Terms::source(&peer), &head, &config.server.trusted_proxies);
+        let id_of_connection = cx.id();
         let conn = cx.conn();
         conn.session.set_format(Format::Call);
         let http = conn.http.get_or_insert_with(Http::new);
         http.begin(&head);
         http.from = Some(from);
+        if let Some(id) = &http.request_id {
+            // What is logged of a request names its connection, and a connection has one at a time.
+            log::debug!(
+                "connection {:#x}: the client calls its request {id}",
+                id_of_connection.as_u64()
+            );
+        }
         let is_upgrade = head.path() == route::SOCKET;
         match guard::admits(
             &head,

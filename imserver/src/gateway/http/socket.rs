@@ -12,9 +12,10 @@ use netcore::{
 };
 use protocol::{Encoding, Refusal, v1::ErrorCode};
 
-use super::answer::respond_json;
+use super::{CALL_SEQ, answer::respond_json};
 use crate::{
     gateway::{
+        answers::named,
         door::Door,
         handler::{Cx, Gateway},
     },
@@ -47,6 +48,7 @@ impl Gateway {
 
 fn refuse_upgrade(cx: &mut Cx<'_>, refused: handshake::Refused) -> Flow<Gateway> {
     let refusal = Refusal::new(ErrorCode::Protocol, refused.to_string());
+    let refusal = named(cx, &refusal, CALL_SEQ);
     let body = Encoding::Json.encode(&refusal.0);
     let headers = if refused.status() == Status::UPGRADE_REQUIRED {
         UPGRADE_HEADERS
