@@ -24,6 +24,7 @@ use storage::{
 };
 
 use crate::{
+    admin::Admin,
     certificates::Certificates,
     clock,
     cluster::{Cluster, ClusterHandle, Hearing},
@@ -65,6 +66,7 @@ const QUESTIONS_PER_SESSION: usize = 1_024;
 /// A running daemon.
 pub struct Daemon {
     server: Server<ToLoop>,
+    admin: Option<Admin>,
     control: Option<Control>,
     observed: Arc<Observed>,
     shared: Arc<Shared>,
@@ -97,6 +99,7 @@ impl Daemon {
     pub fn start(mut config: Config) -> Result<Self, DaemonError> {
         // First: a start that is refused for its addresses makes no store.
         let (listeners, listening, certificates) = reserve(&config)?;
+        let admin = reserve_admin(&config)?;
         config.name_node(
             rustix::system::uname().nodename().to_str().unwrap_or_default(),
             listening,
@@ -239,7 +242,9 @@ impl Daemon {
             }
             _ => None,
         };
+        let admin_address = admin.as_ref().map(|(_, address, _)| address.to_string());
         let observed = Arc::new(Observed {
+            admin_address,
             shared: Arc::clone(&shared),
             workers: workers.clone(),
             hasher: context.hasher.clone(),
@@ -250,8 +255,14 @@ impl Daemon {
             started: Instant::now(),
         });
         let control = start_control(&shared.config, &observed)?;
+        let admin = admin.map(|(listener, _, token)| Admin::start(listener, token, &observed));
+        let admin = admin.transpose()?;
+        if let Some(address) = admin.as_ref().and_then(Admin::address) {
+            log::info!("metrics, status and health are at http://{address}");
+        }
         Ok(Self {
             server,
+            admin,
             control,
             observed,
             shared,
@@ -366,6 +377,9 @@ impl Daemon {
         self.shared.cluster.leave();
         self.server.stop_accepting();
         let report = self.server.drain(self.shared.config.drain());
+        if let Some(admin) = self.admin {
+            admin.end();
+        }
         if let Some(control) = self.control {
             control.end();
         }
@@ -478,6 +492,31 @@ fn advertised(config: &Config, listening: Option<SocketAddr>) -> String {
         .filter(|address| !address.ip().is_unspecified())
         .map(|address| address.to_string())
         .unwrap_or_default()
+}
+
+/// The address of the admin listener, held until it serves, and its token.
+#[expect(
+    clippy::type_complexity,
+    reason = "three things that are needed together, once"
+)]
+fn reserve_admin(config: &Config) -> Result<Option<(Listen, SocketAddr, Option<String>)>, DaemonError> {
+    let Some(address) = config.admin.address().map_err(DaemonError)? else {
+        return Ok(None);
+    };
+    let file = &config.admin.token_file;
+    let token = if file.as_os_str().is_empty() {
+        None
+    } else {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| DaemonError(format!("cannot read {}: {error}", file.display())))?;
+        let token = text.trim().to_owned();
+        if token.is_empty() {
+            return Err(DaemonError(format!("{} holds no token", file.display())));
+        }
+        Some(token)
+    };
+    let (listener, address) = Listen::reserve(address).map_err(|error| cannot_listen(&error))?;
+    Ok(Some((listener, address, token)))
 }
 
 /// Listens on the control socket. One that was configured must be there; without the one beside the store the daemon

@@ -29,6 +29,8 @@ pub(crate) struct Observed {
     pub store: SharedStore,
     /// What is cached of it, where it is.
     pub caches: Option<Arc<ReadCache>>,
+    /// The address of the admin listener, if there is one.
+    pub admin_address: Option<String>,
     /// The addresses that are listened on.
     pub addresses: Vec<String>,
     /// Milliseconds since 1970.
@@ -49,6 +51,7 @@ impl Observed {
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             phase: self.phase(),
             addresses: self.addresses.clone(),
+            admin_address: self.admin_address.clone(),
             connections: shared.connections_present.load(Ordering::Relaxed) as u64,
             sessions: shared.routes.count() as u64,
             questions: self.workers.stats().into(),
@@ -81,7 +84,8 @@ impl Observed {
         })
     }
 
-    fn phase(&self) -> Phase {
+    /// What it does now.
+    pub(crate) fn phase(&self) -> Phase {
         if self.store.fate().reason().is_some() {
             Phase::Failed
         } else if self.shared.draining.load(Ordering::Relaxed) {

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod addresses;
+mod admin;
 mod cluster;
 mod control;
 mod devices;
@@ -31,6 +32,7 @@ use std::{fs::File, io::Read, path::Path};
 use section::sections;
 
 pub use accounts::Accounts;
+pub use admin::Admin;
 pub use cluster::Cluster;
 pub use control::Control;
 pub use devices::Devices;
@@ -67,6 +69,7 @@ sections! {
         accounts: Accounts,
         timeouts: Timeouts,
         control: Control,
+        admin: Admin,
         log: Log,
     }
     listen: Listeners,
@@ -131,6 +134,7 @@ impl Config {
         self.timeouts.check()?;
         self.tls.check()?;
         self.listen.check(self)?;
+        self.admin.check()?;
         addresses::check_node(&self.server.node)?;
         addresses::check_advertised(&self.cluster.advertise)?;
         self.redis.check()

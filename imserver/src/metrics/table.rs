@@ -36,6 +36,7 @@ macro_rules! table {
         )+
 
         /// All of them, in the order in which they are shown.
+        #[cfg(test)]
         pub(super) const ALL: &[&Metric] = &[$(&$metric),+];
     };
 }

@@ -28,6 +28,9 @@ pub struct Status {
     pub phase: Phase,
     /// The addresses it listens on.
     pub addresses: Vec<String>,
+    /// The address of the admin listener, if there is one.
+    #[serde(default)]
+    pub admin_address: Option<String>,
     /// Connections, with those that have no session.
     pub connections: u64,
     /// Sessions that are connected.

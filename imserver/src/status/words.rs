@@ -167,6 +167,7 @@ mod tests {
             uptime_ms: 61_500,
             phase: Phase::Serving,
             addresses: vec!["127.0.0.1:7400".to_owned()],
+            admin_address: None,
             connections: 13,
             sessions: 12,
             questions: Tasks {
