@@ -21,7 +21,7 @@ use super::{
     complete::{Completer, refuse_all},
     erasing::{self, Erasing},
     handle::{LaneHandle, Order, Places, Queue},
-    job::{Completion, Job},
+    job::Completion,
     lazy::LazyWrites,
     turn::Turn,
 };
