@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use storage::{NewUser, Outcome, Refused, Rules, Store, Timestamp, model::ModelStore};
 
 use super::*;
-use crate::{delivery::Planner, publish::Publisher};
+use crate::{delivery::Planner, lane::Job, publish::Publisher};
 
 const BATCH_MAX: usize = 8;
 const JOBS: usize = 20;
