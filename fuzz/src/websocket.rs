@@ -19,8 +19,9 @@ const LIMITS: [MessageLimits; 3] = [
         message_bytes: 16,
         fragments: 3,
     },
+    // Little enough that tungstenite, which reserves what a header declares, costs no more than the machine has.
     MessageLimits {
-        message_bytes: u32::MAX,
+        message_bytes: 64 * 1024,
         fragments: u32::MAX,
     },
 ];

@@ -34,6 +34,11 @@ fn a_stream_is_read_as_the_standard_says() {
             vec![event("message", "a", ""), event("message", "b", "")],
             "",
         ),
+        (
+            "data: a\r\ndata: b\r\n\r\n",
+            vec![event("message", "a\nb", "")],
+            "",
+        ),
         ("\u{feff}data: a\n\n", vec![event("message", "a", "")], ""),
         (
             "data\n\ndata\ndata\n\ndata:",

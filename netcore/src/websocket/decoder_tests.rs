@@ -72,6 +72,23 @@ fn a_message_of_one_frame_has_any_length() {
 }
 
 #[test]
+fn a_mask_is_that_of_the_standard() {
+    // RFC 6455, section 5.7.
+    let hello = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+    assert_eq!(messages(hello), [Message::Text("Hello".into())]);
+    assert_eq!(
+        encode_masked(Opcode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d]),
+        &hello[..]
+    );
+    for length in 0..40 {
+        let payload: Vec<u8> = (0..length).collect();
+        let masked = encode_masked(Opcode::Binary, &payload, KEY);
+        let expected: Vec<u8> = (0..length).map(|at| at ^ KEY[usize::from(at) % 4]).collect();
+        assert_eq!(&masked[6..], expected);
+    }
+}
+
+#[test]
 fn a_message_is_put_together_and_controls_come_between() {
     let stream = [
         frame(0x01, "gr\u{fc}".as_bytes().split_at(3).0),
