@@ -39,13 +39,14 @@ const INSTALLERS: [(&str, &[&[&str]]); 3] = [
 
 /// Programs of others that single tests try the product with, each with its package where apt-get finds it. Without
 /// one its test fails, and says so.
-const CLIENTS: [(&str, &str); 7] = [
+const CLIENTS: [(&str, &str); 8] = [
     ("pgbouncer", "pgbouncer"),
     ("redis-benchmark", "redis-tools"),
     ("curl", "curl"),
     ("ab", "apache2-utils"),
     ("wrk", "wrk"),
     ("h2load", "nghttp2-client"),
+    ("promtool", "prometheus"),
     (REDIS_PY, "python3-redis"),
 ];
 

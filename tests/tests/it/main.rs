@@ -12,6 +12,7 @@ mod document;
 mod errors;
 mod hostile;
 mod im;
+mod metrics;
 mod past;
 mod pipelined;
 mod restart;
