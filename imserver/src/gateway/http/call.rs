@@ -9,6 +9,7 @@ use protocol::{
     validate,
 };
 use serde_json::{Map, Value};
+use storage::TokenHash;
 
 use super::{CALL_SEQ, Pending};
 use crate::{
@@ -24,15 +25,7 @@ const CLIENT_ID: [&str; 2] = ["client_msg_id", "clientMsgId"];
 
 impl Gateway {
     pub(super) fn call(&mut self, cx: &mut Cx<'_>, command: Command, head: &Head, body: Bytes) -> Flow<Self> {
-        let prepared = if command.kind() == Some(Kind::Open) {
-            with_device(&body, &self.terms.rules.validation)
-                .map(|(body, device)| (body, Some(Box::new(device))))
-        } else if command.kind() == Some(Kind::Append) {
-            with_client_id(&body, head.header("idempotency-key")).map(|body| (body, None))
-        } else {
-            Ok((body, None))
-        };
-        let (body, device) = match prepared {
+        let (caller, body) = match prepare(command, head, body, &self.terms.rules.validation) {
             Ok(prepared) => prepared,
             Err(refusal) => return self.refuse_request(cx, &refusal),
         };
@@ -41,15 +34,14 @@ impl Gateway {
             seq: CALL_SEQ,
             body,
         };
-        if let Some(device) = device {
-            let address = self.allowance_of_request(cx);
-            let session = &mut cx.conn().session;
-            session.begin_call(Caller::Unknown(device), address);
-            return self.judged(cx, &frame);
-        }
-        match Self::token_of(head) {
-            Ok(token) => self.identify(cx, token, Pending::Call(frame)),
-            Err(refusal) => self.refuse_request(cx, &refusal),
+        match caller {
+            By::Token(token) => self.identify(cx, token, Pending::Call(frame)),
+            By::Device(device) => {
+                let address = self.allowance_of_request(cx);
+                let session = &mut cx.conn().session;
+                session.begin_call(Caller::Unknown(device), address);
+                self.judged(cx, &frame)
+            }
         }
     }
 
@@ -61,6 +53,34 @@ impl Gateway {
         };
         self.refuse_request(cx, &Refusal::new(ErrorCode::UnknownCommand, message))
     }
+}
+
+/// Who calls.
+enum By {
+    /// The owner of this token.
+    Token(TokenHash),
+    /// Nobody known yet, on this device.
+    Device(Box<Device>),
+}
+
+/// Who calls, and the body as the protocol has it. Whoever should have said who they are hears that first of all.
+fn prepare(
+    command: Command,
+    head: &Head,
+    body: Bytes,
+    limits: &validate::Limits,
+) -> Result<(By, Bytes), Refusal> {
+    if command.kind() == Some(Kind::Open) {
+        let (body, device) = with_device(&body, limits)?;
+        return Ok((By::Device(Box::new(device)), body));
+    }
+    let token = Gateway::token_of(head)?;
+    let body = if command.kind() == Some(Kind::Append) {
+        with_client_id(&body, head.header("idempotency-key"))?
+    } else {
+        body
+    };
+    Ok((By::Token(token), body))
 }
 
 /// An object that is not too deep for the parser; `None` for anything else, which is refused where it is decoded.
