@@ -39,7 +39,7 @@ const INSTALLERS: [(&str, &[&[&str]]); 3] = [
 
 /// Programs of others that single tests try the product with, each with its package where apt-get finds it. Without
 /// one its test fails, and says so.
-const CLIENTS: [(&str, &str); 8] = [
+const CLIENTS: [(&str, &str); 10] = [
     ("pgbouncer", "pgbouncer"),
     ("redis-benchmark", "redis-tools"),
     ("curl", "curl"),
@@ -47,6 +47,8 @@ const CLIENTS: [(&str, &str); 8] = [
     ("wrk", "wrk"),
     ("h2load", "nghttp2-client"),
     ("promtool", "prometheus"),
+    ("pip3", "python3-pip"),
+    ("systemd-analyze", "systemd"),
     (REDIS_PY, "python3-redis"),
 ];
 

@@ -15,11 +15,13 @@ mod pgbouncer;
 mod postgres;
 mod process;
 mod programs;
+mod python;
 mod redis;
 mod shared;
 
 pub use pgbouncer::PgBouncer;
 pub use postgres::{DataCopy, Postgres, PostgresSetup, dump_database, load_database};
+pub use python::Python;
 pub use redis::{Redis, RedisSetup};
 pub use shared::{POSTGRES_VARIABLE, REDIS_VARIABLE, fresh_database, shared_postgres, shared_redis};
 

@@ -13,6 +13,7 @@ mod errors;
 mod hostile;
 mod im;
 mod metrics;
+mod openapi;
 mod past;
 mod pipelined;
 mod restart;

@@ -18,6 +18,7 @@ const IN_FULL: Tier = Tier {
         ("CHAOS_USERS", "100"),
         ("CHAOS_EVERY_SECONDS", "20"),
         ("CHAOS_PAUSE_MS", "3000"),
+        ("SCHEMATHESIS_EXAMPLES", "1000"),
     ],
     filters: &[],
 };
