@@ -37,6 +37,7 @@ mod service;
 mod session;
 pub mod status;
 pub mod stores;
+pub mod systemd;
 pub mod terminal;
 mod token;
 mod wire;

@@ -12,7 +12,9 @@ use imserver::{
     certificates, command,
     config::{Config, Flags},
     daemon::Daemon,
-    logging, memory, stores, terminal,
+    logging, memory, stores,
+    systemd::Supervisor,
+    terminal,
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
@@ -77,13 +79,20 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
     let mut configured = config.clone();
     let mut daemon = Daemon::start(config).map_err(|error| error.to_string())?;
     say(&greeting(&daemon, &configured));
+    let supervisor = Supervisor::of_this_process();
+    let serving = daemon.listening().join("; ");
+    supervisor.ready(&serving);
     let look_at_certificate = tick(LOOK_AT_CERTIFICATE_EVERY);
     let fatal = daemon.fatal().clone();
     loop {
         select! {
             recv(asked.stop) -> _ => break,
             recv(asked.status) -> _ => log::info!("{}", daemon.status().line()),
-            recv(asked.reload) -> _ => reload(flags, &mut configured, &mut daemon),
+            recv(asked.reload) -> _ => {
+                supervisor.reloading();
+                reload(flags, &mut configured, &mut daemon);
+                supervisor.ready(&serving);
+            }
             recv(look_at_certificate) -> _ => daemon.look_at_certificate(&configured),
             recv(fatal) -> reason => {
                 // No drain: nothing more may be acknowledged. A restart recovers what was.
@@ -96,6 +105,7 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
             }
         }
     }
+    supervisor.stopping();
     log::info!("draining");
     let drained = daemon.drain();
     if let Ok(reason) = fatal.try_recv() {

@@ -9,6 +9,7 @@ mod redis;
 mod signals;
 mod start;
 mod status;
+mod supervised;
 
 use std::{
     ffi::OsString,
