@@ -10,7 +10,8 @@ use clap::ValueEnum;
 use crate::{
     BenchError, accounts,
     dialect::{
-        Account, Dialect, Follow, imserver::Imserver, mqtt::Mqtt, nats::Nats, relay::Relay, xmpp::Xmpp,
+        Account, Dialect, Follow, imserver::Imserver, mqtt::Mqtt, nats::Nats, relay::Relay,
+        websocket::WebSocket, xmpp::Xmpp,
     },
     driver::Driver,
     pace::Dice,
@@ -33,6 +34,16 @@ pub(crate) enum Spoken {
     Nats,
     /// XMPP with stream management; no groups.
     Xmpp,
+}
+
+/// The way to the server.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Door {
+    /// What is spoken, and nothing around it.
+    #[default]
+    Native,
+    /// The same as messages of a WebSocket; imserver alone.
+    Websocket,
 }
 
 /// Which of several processes this is.
@@ -93,6 +104,7 @@ impl Run {
 pub(crate) struct Load<'a> {
     pub(crate) server: SocketAddr,
     pub(crate) spoken: Spoken,
+    pub(crate) door: Door,
     pub(crate) part: Part,
     pub(crate) run: Run,
     /// Those of this part.
@@ -128,7 +140,7 @@ impl Load<'_> {
 
     /// One client's side of what is spoken.
     pub(crate) fn device(&self, account: &Account, follow: Follow) -> Box<dyn Dialect> {
-        match self.spoken {
+        let device: Box<dyn Dialect> = match self.spoken {
             Spoken::Imserver => Box::new(Imserver::new(
                 account.clone(),
                 follow,
@@ -139,6 +151,10 @@ impl Load<'_> {
             Spoken::Mqtt => Box::new(Mqtt::new(account)),
             Spoken::Nats => Box::new(Nats::new(account)),
             Spoken::Xmpp => Box::new(Xmpp::new(account)),
+        };
+        match self.door {
+            Door::Native => device,
+            Door::Websocket => Box::new(WebSocket::new(device, self.server.to_string())),
         }
     }
 }

@@ -27,7 +27,7 @@ use clap::Parser;
 
 use crate::{
     dialect::Account,
-    load::{Load, Part, Run, Spoken},
+    load::{Door, Load, Part, Run, Spoken},
     report::Report,
     spread::Reporting,
     watch::Local,
@@ -61,6 +61,9 @@ struct Arguments {
     /// What the server speaks. Only imserver has accounts of its own; elsewhere they are numbers.
     #[arg(long, global = true, value_enum, default_value_t)]
     dialect: Spoken,
+    /// The way to the server.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    door: Door,
     /// One JSON object instead of text.
     #[arg(long, global = true)]
     json: bool,
@@ -101,6 +104,10 @@ fn main() -> ExitCode {
 
 /// The load as a whole: in this process, or over as many as it takes.
 fn run(arguments: &Arguments) -> Result<Report, BenchError> {
+    if arguments.door != Door::Native && arguments.dialect != Spoken::Imserver {
+        let message = "only imserver's protocol is spoken over another door";
+        return Err(BenchError::Other(message.to_owned()));
+    }
     let (accounts, needs) = (obtain(arguments)?, arguments.work.needs());
     let units = accounts.len() / needs.accounts.max(1);
     let processes = processes(arguments, units, needs.accounts)?;
@@ -109,6 +116,7 @@ fn run(arguments: &Arguments) -> Result<Report, BenchError> {
         let mut load = Load {
             server: arguments.server,
             spoken: arguments.dialect,
+            door: arguments.door,
             part: Part::WHOLE,
             run: Run::new()?,
             accounts,
@@ -135,6 +143,7 @@ fn run_part(arguments: &Arguments, part: Part) -> Result<(), BenchError> {
     let mut load = Load {
         server: arguments.server,
         spoken: arguments.dialect,
+        door: arguments.door,
         part,
         run: Run::new()?,
         accounts: Reporting::accounts(),

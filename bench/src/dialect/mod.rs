@@ -10,6 +10,7 @@ pub(crate) mod nats;
 pub(crate) mod relay;
 #[cfg(test)]
 mod transcript;
+pub(crate) mod websocket;
 pub(crate) mod xmpp;
 
 use std::{sync::Arc, time::Duration};
