@@ -397,6 +397,7 @@ fn http() -> Vec<Seed> {
         ("large-chunk", format!("{chunked}\r\nffffffffffffffff1\r\nabc")),
         ("signed-chunk", format!("{chunked}\r\n+3\r\nabc\r\n0\r\n\r\n")),
         ("http2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        ("many", "GET / HTTP/1.0\r\n\r\n".repeat(200)),
         ("no-host", "GET / HTTP/1.1\r\n\r\n".to_owned()),
     ];
     streams
@@ -491,6 +492,7 @@ fn websocket() -> Vec<Seed> {
             .concat(),
         ),
         ("server-masked", 1, masked(0x81, text)),
+        ("server-many", 1, encode(Opcode::Ping, b"").repeat(1000)),
     ];
     streams
         .iter()
