@@ -39,7 +39,7 @@ pub use devices::Devices;
 pub use error::ConfigError;
 pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore, ShowStatus};
 pub use groups::Groups;
-pub use http::Http;
+pub use http::{Http, ToldBy};
 pub use limits::Limits;
 pub use listen::{Door, Encryption, ListenAddress, Listener, Listeners};
 pub use log::{Level, Log, LogFormat};

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 
 use netcore::Network;
 
-use super::{ConfigError, Failover, HintsBy, Level, LogFormat, SecretUrl, StoreUrl};
+use super::{ConfigError, Failover, HintsBy, Level, LogFormat, SecretUrl, StoreUrl, ToldBy};
 
 /// A section with the keys that are in it.
 #[derive(Clone, Debug)]
@@ -102,6 +102,7 @@ words! {
     Vec<Network>: value => value.iter().map(ToString::to_string).collect::<Vec<_>>();
     // Each word in the file is the variant's name in lower case.
     Failover: value => format!("{value:?}").to_lowercase();
+    ToldBy: value => value.word();
     HintsBy: value => format!("{value:?}").to_lowercase();
     Level: value => format!("{value:?}").to_lowercase();
     LogFormat: value => format!("{value:?}").to_lowercase();

@@ -29,16 +29,11 @@ pub(super) fn request_id(value: &[u8]) -> Option<Box<str>> {
     good.then(|| text.into())
 }
 
-/// The address that a request comes from: the peer's, or behind trusted proxies what they say.
-pub(super) fn client(peer: IpAddr, head: &Head, trusted: &[Network]) -> IpAddr {
+/// The address that a request comes from: the peer's, or behind trusted proxies what they say in this header.
+pub(super) fn client(peer: IpAddr, head: &Head, header: ForwardedHeader, trusted: &[Network]) -> IpAddr {
     if !trusted.iter().any(|network| network.contains(peer)) {
         return peer;
     }
-    let header = if head.header("forwarded").is_some() {
-        ForwardedHeader::Forwarded
-    } else {
-        ForwardedHeader::XForwardedFor
-    };
     forwarded::client(peer, head, header, trusted)
 }
 

@@ -106,7 +106,9 @@ impl Gateway {
         let Request { head, body } = request;
         let peer = cx.peer();
         let config = &self.shared.config;
-        let from = guard::client(Terms::source(&peer), &head, &config.server.trusted_proxies);
+        let header = config.http.told_by.header();
+        let proxies = &config.server.trusted_proxies;
+        let from = guard::client(Terms::source(&peer), &head, header, proxies);
         let id_of_connection = cx.id();
         let conn = cx.conn();
         conn.session.set_format(Format::Call);
