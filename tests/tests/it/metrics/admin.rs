@@ -110,8 +110,8 @@ fn a_refusal_names_the_line_of_the_log() {
         daemon.log().iter().any(|other| other.contains(&line))
     });
     let mut stranger = daemon.connect();
-    stranger.write(b"\0\0\0\0\x03\xea\0\x05");
-    let refused = stranger.refusal();
+    stranger.write(b"\0\0\0\0\x0b\xb9\0\x05");
+    let refused = stranger.refusal_of(5);
     let line = format!("request {} (answered by the loop, number 5 ", refused.request_id);
     until("it is logged, too", || {
         daemon.log().iter().any(|other| other.contains(&line))

@@ -128,7 +128,7 @@ fn shared(seen: &mut Seen) {
     let mut cluster = ClusterSetup::nodes(1)
         .config(
             "[admin]\nlisten = \"127.0.0.1:0\"\n[server]\nworkers = 2\n\
-             [store]\nconnections = 1\nlanes = 1\nacquire_ms = 300\n",
+             [store]\nconnections = 1\nacquire_ms = 300\n",
         )
         .allow_errors()
         .start();
