@@ -89,7 +89,40 @@ impl ReadError {
     }
 }
 
-/// The store cannot be opened; the text names the remedy, in one sentence.
+/// A store cannot be opened, closed, or changed by an operator. The text names the remedy, in one sentence.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(pub String);
+pub enum OpenError {
+    /// Another process uses the store, or is making it: stop it, or try again when it has ended.
+    #[error("{0}")]
+    InUse(String),
+    /// There is no store there.
+    #[error("{0}")]
+    Missing(String),
+    /// A newer version of this program wrote the store.
+    #[error("{0}")]
+    Newer(String),
+    /// The store is damaged: restore a backup, or have an operator check it.
+    #[error("{0}")]
+    Damaged(String),
+    /// The system, the disk or the server failed. The same may succeed later.
+    #[error("{text}")]
+    Failed {
+        /// What was tried, the cause, and the remedy.
+        text: String,
+        /// The cause.
+        #[source]
+        cause: Cause,
+    },
+    /// The place, the settings or the order is wrong; only an operator can change that.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl OpenError {
+    pub(crate) fn failed(text: String, cause: impl Into<Cause>) -> Self {
+        Self::Failed {
+            text,
+            cause: cause.into(),
+        }
+    }
+}

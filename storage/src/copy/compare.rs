@@ -35,7 +35,7 @@ pub(super) fn all(
     target: &mut Filling,
     compared: &mut dyn FnMut(u64),
 ) -> Result<(), CopyError> {
-    target.begin_comparing().map_err(CopyError::broken_off)?;
+    target.begin_comparing().map_err(CopyError::BrokenOff)?;
     let mut done = 0;
     let mut count = || {
         done += 1;
@@ -51,11 +51,11 @@ pub(super) fn all(
         let row = target
             .client()
             .query_opt(question, &[])
-            .map_err(|error| CopyError::broken_off(error.into()))?;
+            .map_err(|error| CopyError::BrokenOff(error.into()))?;
         if let Some(row) = row {
             let id: i64 = row
                 .try_get(0)
-                .map_err(|error| CopyError::broken_off(error.into()))?;
+                .map_err(|error| CopyError::BrokenOff(error.into()))?;
             return Err(CopyError::Differs {
                 what,
                 id: id.cast_unsigned(),
@@ -72,17 +72,17 @@ fn same(
     order: Order,
     count: &mut dyn FnMut(),
 ) -> Result<(), CopyError> {
-    let mut statement = source::ask(source, table, order).map_err(CopyError::broken_off)?;
-    let mut left = source::Rows::new(&mut statement, table).map_err(CopyError::broken_off)?;
-    let mut right = target::Rows::new(target, table, order).map_err(CopyError::broken_off)?;
+    let mut statement = source::ask(source, table, order).map_err(CopyError::BrokenOff)?;
+    let mut left = source::Rows::new(&mut statement, table).map_err(CopyError::BrokenOff)?;
+    let mut right = target::Rows::new(target, table, order).map_err(CopyError::BrokenOff)?;
     let mut expected = Digests::new(table, || {
         count();
         left.next()
     });
     let mut found = Digests::new(table, || right.next());
     loop {
-        let expected = expected.next().map_err(CopyError::broken_off)?;
-        let found = found.next().map_err(CopyError::broken_off)?;
+        let expected = expected.next().map_err(CopyError::BrokenOff)?;
+        let found = found.next().map_err(CopyError::BrokenOff)?;
         if expected != found {
             let owners = [expected, found].into_iter().flatten().map(|(owner, _)| owner);
             return Err(CopyError::Differs {

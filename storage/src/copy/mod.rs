@@ -71,10 +71,10 @@ pub struct Report {
 pub enum CopyError {
     /// The copy did not begin: the database is unchanged.
     #[error("{0}")]
-    NotBegun(String),
+    NotBegun(#[source] OpenError),
     /// The copy stopped half-way: no daemon opens the database.
     #[error("the copy was broken off: {0}; drop the database, create it again and copy again")]
-    BrokenOff(String),
+    BrokenOff(#[source] OpenError),
     /// The database differs from the source: no daemon opens it.
     #[error(
         "the copy is not the same as its source: {what} {id} differs; drop the database, create it again and copy \
@@ -86,12 +86,6 @@ pub enum CopyError {
         /// Its owner: the id of a conversation, a user or a session.
         id: u64,
     },
-}
-
-impl CopyError {
-    fn broken_off(error: OpenError) -> Self {
-        Self::BrokenOff(error.0)
-    }
 }
 
 /// Copies the store in the file `from` into the database of `to`, then reads both and compares them. No other process
@@ -107,14 +101,13 @@ pub fn copy(
     to: PostgresOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, CopyError> {
-    let not_begun = |error: OpenError| CopyError::NotBegun(error.0);
-    let source = Whole::open(from).map_err(not_begun)?;
-    let counts = source::count(&source).map_err(not_begun)?;
+    let source = Whole::open(from).map_err(CopyError::NotBegun)?;
+    let counts = source::count(&source).map_err(CopyError::NotBegun)?;
     let identity = Identity {
         epoch: source.epoch(),
-        ..Identity::random().map_err(not_begun)?
+        ..Identity::random().map_err(CopyError::NotBegun)?
     };
-    let mut target = Filling::begin(to, identity).map_err(not_begun)?;
+    let mut target = Filling::begin(to, identity).map_err(CopyError::NotBegun)?;
     let began = Instant::now();
     let of = counts.total();
     let mut rows = 0;
@@ -128,9 +121,9 @@ pub fn copy(
     };
     copied(0);
     for table in TABLES {
-        target::fill(&mut target, &source, table, &mut copied).map_err(CopyError::broken_off)?;
+        target::fill(&mut target, &source, table, &mut copied).map_err(CopyError::BrokenOff)?;
     }
-    target::analyze(&mut target).map_err(CopyError::broken_off)?;
+    target::analyze(&mut target).map_err(CopyError::BrokenOff)?;
     let copying = began.elapsed();
     // Before the snapshot that is compared.
     progress(Progress {
@@ -145,7 +138,7 @@ pub fn copy(
             of: counts.compared(),
         });
     })?;
-    target.complete().map_err(CopyError::broken_off)?;
+    target.complete().map_err(CopyError::BrokenOff)?;
     Ok(Report {
         users: counts.of("users"),
         sessions: counts.of("sessions"),

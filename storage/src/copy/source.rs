@@ -74,5 +74,5 @@ impl<'a> Rows<'a> {
 }
 
 fn cannot_read(error: rusqlite::Error) -> OpenError {
-    OpenError(format!("the source cannot be read: {error}"))
+    OpenError::failed(format!("the source cannot be read: {error}"), error)
 }

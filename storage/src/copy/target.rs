@@ -86,7 +86,7 @@ fn fill_batch(
     if written == batch.rows.cast_unsigned() {
         Ok(batch)
     } else {
-        Err(OpenError(format!(
+        Err(OpenError::Refused(format!(
             "of {} rows the server took {written}",
             batch.rows
         )))

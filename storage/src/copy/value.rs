@@ -28,7 +28,7 @@ pub(super) type Values = Vec<Value>;
 impl Value {
     /// The value of a column in SQLite.
     pub(super) fn from_sqlite(value: ValueRef<'_>, kind: Kind) -> Result<Self, OpenError> {
-        let wrong = || OpenError(format!("the source is damaged: a {kind:?} is {value:?}"));
+        let wrong = || OpenError::Damaged(format!("the source is damaged: a {kind:?} is {value:?}"));
         Ok(match (kind, value) {
             (_, ValueRef::Null) => Self::Null,
             (Kind::Number | Kind::Position, ValueRef::Integer(number)) => Self::Number(number),

@@ -103,7 +103,7 @@ impl Store for ModelStore {
 
     fn writer(&self) -> Result<Box<dyn Writer>, OpenError> {
         if self.writer_taken.swap(true, Ordering::Relaxed) {
-            return Err(OpenError(
+            return Err(OpenError::Refused(
                 "this store has one writer, and it was handed out before".to_owned(),
             ));
         }

@@ -59,15 +59,11 @@ impl Connector {
     /// Connects once, creates or migrates the schema, and finds the past in which this process will live.
     pub(super) fn open(options: &PostgresOptions) -> Result<Self, OpenError> {
         let connector = Self::new(options)?;
-        let (mut client, rights) = connector.unsettled().map_err(|failure| cannot_open(&failure))?;
-        connector
-            .refuse_shared(&mut client)
-            .map_err(|failure| cannot_open(&failure))?;
+        let (mut client, rights) = connector.unsettled().map_err(cannot_open)?;
+        connector.refuse_shared(&mut client).map_err(cannot_open)?;
         schema::prepare(&mut client, rights, options.identity)?;
-        warn_without_checksums(&mut client).map_err(|failure| cannot_open(&failure))?;
-        connector
-            .settle(&mut client, rights)
-            .map_err(|failure| cannot_open(&failure))?;
+        warn_without_checksums(&mut client).map_err(cannot_open)?;
+        connector.settle(&mut client, rights).map_err(cannot_open)?;
         Ok(connector)
     }
 
@@ -76,13 +72,13 @@ impl Connector {
         let config = options.config()?;
         let local = options::is_local(&config);
         if config.get_ssl_mode() == SslMode::Disable && !local {
-            return Err(OpenError(
+            return Err(OpenError::Refused(
                 "without encryption PostgreSQL may be on this machine only: use sslmode=require".to_owned(),
             ));
         }
         let tls = Tls::new(options.root_certificates.as_deref())?;
         if tls.is_plain() && (!local || config.get_ssl_mode() == SslMode::Require) {
-            return Err(OpenError(
+            return Err(OpenError::Refused(
                 "an encrypted connection to PostgreSQL needs certificates to trust: name a file of root certificates"
                     .to_owned(),
             ));
@@ -137,7 +133,8 @@ impl Connector {
     fn client(&self) -> Result<(Client, Arc<AtomicBool>), Failure> {
         let mut config = self.config.clone();
         if let Some(path) = &self.password_file {
-            let password = options::read_password(path).map_err(|error| Failure::Unreachable(error.0))?;
+            let password =
+                options::read_password(path).map_err(|error| Failure::Unreachable(error.to_string()))?;
             config.password(password);
         }
         let warned = Arc::new(AtomicBool::new(false));
@@ -270,8 +267,11 @@ fn is_unreplicated(notice: &DbError) -> bool {
     notice.routine() == Some("SyncRepWaitForLSN")
 }
 
-pub(super) fn cannot_open(failure: &Failure) -> OpenError {
-    OpenError(format!("the PostgreSQL database cannot be opened: {failure}"))
+pub(super) fn cannot_open(failure: Failure) -> OpenError {
+    OpenError::failed(
+        format!("the PostgreSQL database cannot be opened: {failure}"),
+        failure,
+    )
 }
 
 /// The source of a writer's connection: one connection is kept, and made again when it is lost.

@@ -30,8 +30,8 @@ impl Filling {
         options.statement_timeout = STATEMENT_TIMEOUT;
         options.identity = identity;
         let connector = Arc::new(Connector::open(&options)?);
-        let (_, rights) = connector.unsettled().map_err(|failure| cannot_open(&failure))?;
-        let mut session = connector.connect().map_err(|failure| cannot_open(&failure))?;
+        let (_, rights) = connector.unsettled().map_err(cannot_open)?;
+        let mut session = connector.connect().map_err(cannot_open)?;
         mark(&mut session, rights, identity)?;
         Ok(Self { session })
     }
@@ -51,7 +51,7 @@ impl Filling {
     pub(crate) fn commit_batch(&mut self, base: i64) -> Result<(), OpenError> {
         // The server would accept the COMMIT of a failed transaction silently, but not this.
         if self.transaction()? << Snapshot::COMMIT_BITS != base {
-            return Err(OpenError("a transaction became another one".to_owned()));
+            return Err(OpenError::Refused("a transaction became another one".to_owned()));
         }
         Ok(self.session.commit()?)
     }
@@ -72,7 +72,9 @@ impl Filling {
             &[],
         )?;
         if marked != 1 {
-            return Err(OpenError("somebody else has taken the mark away".to_owned()));
+            return Err(OpenError::Refused(
+                "somebody else has taken the mark away".to_owned(),
+            ));
         }
         Ok(self.session.commit()?)
     }
@@ -102,7 +104,7 @@ fn mark(session: &mut Session, rights: Rights, identity: Identity) -> Result<(),
     let row = session.first("SELECT filling FROM store FOR UPDATE", &[])?;
     let row = row.ok_or_else(|| Failure::damaged("the table `store` is empty"))?;
     if get::<bool>(&row, 0)? {
-        return Err(cannot_open(&half_filled()));
+        return Err(cannot_open(half_filled()));
     }
     // A connected node would go on under the identity that it knows.
     let row = session.first(
@@ -116,12 +118,12 @@ fn mark(session: &mut Session, rights: Rights, identity: Identity) -> Result<(),
     )?;
     let row = row.ok_or_else(|| Failure::damaged("no answer about the tables"))?;
     if get::<bool>(&row, 0)? {
-        return Err(OpenError(
+        return Err(OpenError::Refused(
             "the PostgreSQL database is not empty: copy into a new one".to_owned(),
         ));
     }
     if get::<bool>(&row, 1)? {
-        return Err(OpenError(
+        return Err(OpenError::InUse(
             "an imserver is connected to the PostgreSQL database: stop it first".to_owned(),
         ));
     }

@@ -87,7 +87,9 @@ impl ReadConnections {
                 within: options.connect_timeout.max(options.deadline),
             })
             .build()
-            .map_err(|error| OpenError(format!("the connections to PostgreSQL that read: {error}")))?;
+            .map_err(|error| {
+                OpenError::failed(format!("the connections to PostgreSQL that read: {error}"), error)
+            })?;
         let breaker = SharedBreaker::new(WORDS, SlowStart::Fewer, BREAKER, Instant::now());
         Ok(Self {
             guarded: Guarded::new(pool, Arc::new(breaker), Errors),
@@ -108,7 +110,7 @@ impl ReadConnections {
     pub(super) fn close(&self, within: Duration) -> Result<(), OpenError> {
         let left = self.guarded.pool().close(within);
         if left.leased > 0 {
-            return Err(OpenError(format!(
+            return Err(OpenError::Refused(format!(
                 "questions to PostgreSQL are still under way on {} connections",
                 left.leased
             )));

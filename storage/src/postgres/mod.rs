@@ -113,7 +113,7 @@ impl PostgresStore {
         let lived = connector.node().lived();
         Ok(Self {
             options,
-            lived: lived.ok_or_else(|| OpenError("the store has no past".to_owned()))?,
+            lived: lived.ok_or_else(|| OpenError::Refused("the store has no past".to_owned()))?,
             connector,
             readers,
             writers: AtomicUsize::new(0),
@@ -202,7 +202,7 @@ impl Store for PostgresStore {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_err()
         {
-            return Err(OpenError(format!(
+            return Err(OpenError::Refused(format!(
                 "this store has {} writers, and they were handed out before",
                 self.options.writers_max
             )));

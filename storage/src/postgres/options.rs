@@ -102,13 +102,13 @@ impl PostgresOptions {
         let url = self.url.replace("sslmode=verify-full", "sslmode=require");
         // The driver's error may repeat parts of the URL.
         let mut config: Config = url.parse().map_err(|_| {
-            OpenError(
+            OpenError::Refused(
                 "the PostgreSQL address cannot be read: write postgresql://user@host:5432/database"
                     .to_owned(),
             )
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(OpenError(
+            return Err(OpenError::Refused(
                 "the PostgreSQL address names no host: write postgresql://user@host:5432/database".to_owned(),
             ));
         }
@@ -213,10 +213,10 @@ pub(super) fn is_local(config: &Config) -> bool {
 /// The password in a file, without the line's end.
 pub(super) fn read_password(path: &Path) -> Result<String, OpenError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        OpenError(format!(
-            "the password file {} cannot be read: {error}",
-            path.display()
-        ))
+        OpenError::failed(
+            format!("the password file {} cannot be read: {error}", path.display()),
+            error,
+        )
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -22,7 +22,7 @@ pub(super) fn prepare(client: &mut Client, rights: Rights, at_creation: Identity
         return Ok(());
     }
     // Nodes that start together: one migrates, the others wait for it and find it done.
-    let fail = |error: postgres::Error| cannot_prepare(&Failure::from(error));
+    let fail = |error: postgres::Error| cannot_prepare(Failure::from(error));
     client
         .batch_execute("SET statement_timeout = 0; SET lock_timeout = '60s'")
         .map_err(fail)?;
@@ -33,23 +33,24 @@ pub(super) fn prepare(client: &mut Client, rights: Rights, at_creation: Identity
         return Ok(());
     }
     embedded::migrations::runner().run(client).map_err(|error| {
-        OpenError(format!(
-            "the schema of the PostgreSQL database cannot be brought up to date: {error}"
-        ))
+        OpenError::failed(
+            format!("the schema of the PostgreSQL database cannot be brought up to date: {error}"),
+            error,
+        )
     })?;
     let new = if at_creation.epoch == 0 {
         Identity::random()?
     } else {
         at_creation
     };
-    past::create(client, rights, new).map_err(|failure| cannot_prepare(&failure))?;
+    past::create(client, rights, new).map_err(cannot_prepare)?;
     // The lock goes with the connection.
     Ok(())
 }
 
 /// Refuses databases of other programs and of newer versions.
 pub(super) fn is_current(client: &mut Client) -> Result<bool, OpenError> {
-    let fail = |error: postgres::Error| cannot_prepare(&Failure::from(error));
+    let fail = |error: postgres::Error| cannot_prepare(Failure::from(error));
     let row = client
         .query_one(
             "SELECT current_schema() IS NOT NULL, to_regclass('refinery_schema_history') IS NOT NULL,
@@ -64,7 +65,7 @@ pub(super) fn is_current(client: &mut Client) -> Result<bool, OpenError> {
         row.try_get(2).map_err(fail)?,
     );
     if !has_schema {
-        return Err(OpenError(
+        return Err(OpenError::Refused(
             "the PostgreSQL database has no schema to use: create the first one of its search_path"
                 .to_owned(),
         ));
@@ -73,7 +74,7 @@ pub(super) fn is_current(client: &mut Client) -> Result<bool, OpenError> {
         if tables == 0 {
             return Ok(false);
         }
-        return Err(OpenError(
+        return Err(OpenError::Refused(
             "the PostgreSQL database is another program's: name another database".to_owned(),
         ));
     }
@@ -86,7 +87,7 @@ pub(super) fn is_current(client: &mut Client) -> Result<bool, OpenError> {
     let found: i64 = row.try_get(0).map_err(fail)?;
     let known = newest_known();
     if found > known {
-        return Err(OpenError(format!(
+        return Err(OpenError::Newer(format!(
             "the PostgreSQL database was written by a newer version (schema {found}, this one knows {known}): use \
              that version, or restore a backup from before it"
         )));
@@ -109,8 +110,11 @@ pub(super) fn newest_known() -> i64 {
         .unwrap_or(0)
 }
 
-fn cannot_prepare(failure: &Failure) -> OpenError {
-    OpenError(format!("the PostgreSQL database cannot be used: {failure}"))
+fn cannot_prepare(failure: Failure) -> OpenError {
+    OpenError::failed(
+        format!("the PostgreSQL database cannot be used: {failure}"),
+        failure,
+    )
 }
 
 #[cfg(test)]

@@ -25,10 +25,13 @@ impl Tls {
             return Ok(Self::Plain);
         };
         let cannot = |error: &dyn std::fmt::Display| {
-            OpenError(format!(
-                "the root certificates in {} cannot be used: {error}",
-                path.display()
-            ))
+            OpenError::failed(
+                format!(
+                    "the root certificates in {} cannot be used: {error}",
+                    path.display()
+                ),
+                error.to_string(),
+            )
         };
         let mut store = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(path).map_err(|error| cannot(&error))? {

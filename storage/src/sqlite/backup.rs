@@ -47,7 +47,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Contents, OpenError> {
     for suffix in names::OF_SQLITE.iter().chain(&[WITNESS, DAMAGED]) {
         let beside = names::beside(to, suffix);
         if beside.symlink_metadata().is_ok() {
-            return Err(OpenError(format!(
+            return Err(OpenError::Refused(format!(
                 "{} belongs to a store: move it away first, with all files beside it",
                 beside.display()
             )));
@@ -60,7 +60,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Contents, OpenError> {
 
 fn open(path: &Path) -> Result<Connection, OpenError> {
     if names::examine(path)? == Found::Nothing {
-        return Err(OpenError(format!(
+        return Err(OpenError::Missing(format!(
             "{} cannot be opened: there is no such file",
             path.display()
         )));
@@ -68,7 +68,7 @@ fn open(path: &Path) -> Result<Connection, OpenError> {
     let connection = connect_raw(path)?;
     schema::check_owner(&connection, path)?;
     if contents(&connection, path).is_err() {
-        return Err(OpenError(format!("{} holds no store", path.display())));
+        return Err(OpenError::Refused(format!("{} holds no store", path.display())));
     }
     Ok(connection)
 }
@@ -76,20 +76,26 @@ fn open(path: &Path) -> Result<Connection, OpenError> {
 /// Copies a store, with a new past if there is a reason for one.
 fn copy(source: &Connection, from: &Path, to: &Path, new_past: Option<&str>) -> Result<Contents, OpenError> {
     if to.symlink_metadata().is_ok() {
-        return Err(OpenError(format!("{} cannot be made: it exists", to.display())));
+        return Err(OpenError::Refused(format!(
+            "{} cannot be made: it exists",
+            to.display()
+        )));
     }
     let unnamed = Unnamed::copy(to)?;
     let partial = unnamed.path();
     let name = partial
         .to_str()
-        .ok_or_else(|| OpenError(format!("{} is no UTF-8", partial.display())))?;
-    source
-        .execute("VACUUM INTO ?1", [name])
-        .map_err(|error| OpenError(format!("{} cannot be copied to {name} ({error})", from.display())))?;
+        .ok_or_else(|| OpenError::Refused(format!("{} is no UTF-8", partial.display())))?;
+    source.execute("VACUUM INTO ?1", [name]).map_err(|error| {
+        OpenError::failed(
+            format!("{} cannot be copied to {name} ({error})", from.display()),
+            error,
+        )
+    })?;
     let made = connect_raw(partial)?;
     if let Some(why) = new_past {
         let file = FileIdentity::of(unnamed.file())
-            .map_err(|error| OpenError(format!("{name} cannot be looked at: {error}")))?;
+            .map_err(|error| OpenError::failed(format!("{name} cannot be looked at: {error}"), error))?;
         past::begin_anew(&made, file, why)?;
     }
     // A store in use is behind its log; a copy need not be.
@@ -116,5 +122,5 @@ fn contents(connection: &Connection, path: &Path) -> Result<Contents, OpenError>
             })
         },
     );
-    found.map_err(|error| cannot_open(path, &error))
+    found.map_err(|error| cannot_open(path, error))
 }

@@ -80,7 +80,7 @@ pub(super) fn whole(connection: &Connection, path: &Path) -> Result<(), OpenErro
 fn file(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let verdict: String = connection
         .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(|error| cannot_open(path, &error))?;
+        .map_err(|error| cannot_open(path, error))?;
     if verdict == "ok" {
         Ok(())
     } else {
@@ -102,7 +102,7 @@ fn in_one_moment(
 }
 
 fn refused(path: &Path, failure: &Failure) -> OpenError {
-    OpenError(format!(
+    OpenError::Damaged(format!(
         "{} cannot be used: {failure}; restore it from a backup",
         path.display()
     ))

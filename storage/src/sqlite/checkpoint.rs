@@ -209,7 +209,7 @@ impl Checkpointer {
                 let signal = Arc::clone(&signal);
                 move || run(connection, &signal, &files)
             })
-            .map_err(|error| OpenError(format!("no thread could be started: {error}")))?;
+            .map_err(|error| OpenError::failed(format!("no thread could be started: {error}"), error))?;
         Ok(Self {
             signal,
             thread: Some(thread),
@@ -227,18 +227,19 @@ impl Checkpointer {
         };
         // The thread may have found a failure last.
         if let Some(doom) = files.fate.reason() {
-            return Err(OpenError(doom.to_string()));
+            return Err(OpenError::failed(doom.to_string(), doom.clone()));
         }
         let done = checkpoint(&connection, Mode::Truncate).map_err(|failure| {
             if !failure.passes() {
                 files.judge(&failed(&failure));
             }
-            OpenError(format!(
-                "the last checkpoint failed, nothing is lost, the next start makes it: {failure}"
-            ))
+            OpenError::failed(
+                format!("the last checkpoint failed, nothing is lost, the next start makes it: {failure}"),
+                failure,
+            )
         })?;
         if done.busy {
-            return Err(OpenError(
+            return Err(OpenError::Refused(
                 "the last checkpoint was kept from finishing by a reader, nothing is lost".to_owned(),
             ));
         }
@@ -246,7 +247,7 @@ impl Checkpointer {
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
             .map(drop)
-            .map_err(|error| OpenError(error.to_string()))
+            .map_err(|error| OpenError::failed(error.to_string(), error))
     }
 
     fn stop(&mut self) -> Option<Connection> {

@@ -111,7 +111,10 @@ impl From<Failure> for ReadError {
 
 impl From<Failure> for OpenError {
     fn from(failure: Failure) -> Self {
-        Self(failure.to_string())
+        if matches!(failure, Failure::Damaged(_)) {
+            return Self::Damaged(failure.to_string());
+        }
+        Self::failed(failure.to_string(), failure)
     }
 }
 

@@ -66,10 +66,13 @@ impl Lock {
         let path = names::resolved(path)?;
         let name = names::beside(&path, LOCK);
         let cannot = |error: Error| {
-            OpenError(format!(
-                "the lock file {} cannot be opened ({error}): check that its directory exists and may be written",
-                name.display()
-            ))
+            OpenError::failed(
+                format!(
+                    "the lock file {} cannot be opened ({error}): check that its directory exists and may be written",
+                    name.display()
+                ),
+                error,
+            )
         };
         names::make_private(&name).map_err(cannot)?;
         let mut file = match names::create_private(&name) {
@@ -86,7 +89,7 @@ impl Lock {
                 let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut process);
                 return Err(in_use(&path, process.trim()));
             }
-            Err(TryLockError::Error(error)) => return Err(cannot_lock(&name, &error)),
+            Err(TryLockError::Error(error)) => return Err(cannot_lock(&name, error)),
         }
         // Informational: a full disk must not prevent a start.
         let _ = file
@@ -108,17 +111,20 @@ fn in_use(path: &Path, process: &str) -> OpenError {
     } else {
         format!(" (process {process})")
     };
-    OpenError(format!(
+    OpenError::InUse(format!(
         "another imserver uses {}{process}: stop it first, or name another data directory",
         path.display()
     ))
 }
 
-fn cannot_lock(path: &Path, error: &Error) -> OpenError {
-    OpenError(format!(
-        "{} cannot be locked ({error}): its file system must support locks",
-        path.display()
-    ))
+fn cannot_lock(path: &Path, error: Error) -> OpenError {
+    OpenError::failed(
+        format!(
+            "{} cannot be locked ({error}): its file system must support locks",
+            path.display()
+        ),
+        error,
+    )
 }
 
 /// A store's files, locked for this process as long as this lives, and the trust in them. Drop it after the last
@@ -140,13 +146,16 @@ impl Files {
     pub(super) fn open(lock: Lock) -> Result<Self, OpenError> {
         let path = lock.path();
         let cannot = |error: Error| {
-            OpenError(format!(
-                "{} cannot be opened ({error}): check who owns it",
-                path.display()
-            ))
+            OpenError::failed(
+                format!("{} cannot be opened ({error}): check who owns it", path.display()),
+                error,
+            )
         };
         if names::examine(path)? == Found::Nothing {
-            return Err(OpenError(format!("there is no store at {}", path.display())));
+            return Err(OpenError::Missing(format!(
+                "there is no store at {}",
+                path.display()
+            )));
         }
         let database = File::options()
             .read(true)
@@ -156,7 +165,7 @@ impl Files {
         match database.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(in_use(path, "")),
-            Err(TryLockError::Error(error)) => return Err(cannot_lock(path, &error)),
+            Err(TryLockError::Error(error)) => return Err(cannot_lock(path, error)),
         }
         // The first connection to a file of this program, and the first change.
         schema::check_owner(&profile::connect_raw(path)?, path)?;
@@ -173,7 +182,7 @@ impl Files {
             lock,
             fate: Fate::default(),
         };
-        files.check_name().map_err(OpenError)?;
+        files.check_name().map_err(OpenError::Refused)?;
         Ok(files)
     }
 
@@ -188,7 +197,7 @@ impl Files {
     /// Remembers the files of the write-ahead log. A connection must be open, and stay open as long as
     /// [`Files::check_name`] is called.
     pub(super) fn note_log(&self) -> Result<(), OpenError> {
-        let found = self.find_log().map_err(OpenError)?;
+        let found = self.find_log().map_err(OpenError::Refused)?;
         self.log.get_or_init(|| found);
         Ok(())
     }
@@ -289,7 +298,7 @@ pub(super) fn refuse_damaged(path: &Path) -> Result<(), OpenError> {
     let mark = names::beside(path, DAMAGED);
     match std::fs::read_to_string(&mark) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        found => Err(OpenError(format!(
+        found => Err(OpenError::Damaged(format!(
             "{} was found damaged ({}): restore a backup; or let `imserver past keep` check all of it, which allows \
              it again if it is sound",
             path.display(),
@@ -302,10 +311,10 @@ pub(super) fn refuse_damaged(path: &Path) -> Result<(), OpenError> {
 pub(super) fn unmark_damaged(path: &Path) -> Result<(), OpenError> {
     let mark = names::beside(path, DAMAGED);
     match std::fs::remove_file(&mark) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(OpenError(format!(
-            "{} cannot be removed: {error}",
-            mark.display()
-        ))),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(OpenError::failed(
+            format!("{} cannot be removed: {error}", mark.display()),
+            error,
+        )),
         _ => Ok(()),
     }
 }

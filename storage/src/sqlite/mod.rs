@@ -95,7 +95,12 @@ impl Identity {
         let draw = || {
             getrandom::u64()
                 .map(|number| (number >> 1).max(1))
-                .map_err(|error| OpenError(format!("the system gives no random numbers: {error}")))
+                .map_err(|error| {
+                    OpenError::failed(
+                        format!("the system gives no random numbers: {error}"),
+                        error.to_string(),
+                    )
+                })
         };
         Ok(Self {
             epoch: draw()?,
@@ -202,7 +207,7 @@ impl SqliteStore {
 
     fn open_writer(&self) -> Result<SqliteWriter, OpenError> {
         if self.writer_taken.swap(true, Ordering::Relaxed) {
-            return Err(OpenError(
+            return Err(OpenError::Refused(
                 "this store has one writer, and it was handed out before".to_owned(),
             ));
         }
@@ -293,7 +298,7 @@ impl Store for SqliteStore {
         let options = &self.options;
         if let Some(doom) = self.files.fate.reason() {
             // The write-ahead log stays as it is: a new process replays all of it.
-            return Err(OpenError(doom.to_string()));
+            return Err(OpenError::failed(doom.to_string(), doom.clone()));
         }
         let connection = profile::connect(&options.path, Use::Write, options.writer_cache_kib)?;
         catch_up(&connection, &options.path)?;
@@ -314,8 +319,12 @@ fn open_files(lock: Lock, cache_kib: u32) -> Result<(Files, Connection), OpenErr
 /// Creates a store. It gets its name when it is whole.
 fn make(path: &Path, identity: Identity) -> Result<(), OpenError> {
     let new = Unnamed::store(path)?;
-    let file = files::FileIdentity::of(new.file())
-        .map_err(|error| OpenError(format!("{} cannot be looked at: {error}", new.path().display())))?;
+    let file = files::FileIdentity::of(new.file()).map_err(|error| {
+        OpenError::failed(
+            format!("{} cannot be looked at: {error}", new.path().display()),
+            error,
+        )
+    })?;
     let mut connection = profile::connect_raw(new.path())?;
     schema::migrate(&mut connection, new.path())?;
     let identity = if identity.epoch == 0 {
@@ -331,7 +340,7 @@ fn make(path: &Path, identity: Identity) -> Result<(), OpenError> {
 /// Writes the missing part of the index.
 fn catch_up(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     rebuild::catch_up(connection, path).map_err(|failure| {
-        OpenError(format!(
+        OpenError::Damaged(format!(
             "{} cannot be used: {failure}; restore it from a backup",
             path.display()
         ))

@@ -50,10 +50,13 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 pub(super) fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
     match path.symlink_metadata() {
         Ok(found) if found.is_symlink() => path.canonicalize().map_err(|error| {
-            OpenError(format!(
-                "{} leads nowhere ({error}): restore what it led to, or remove the link",
-                path.display()
-            ))
+            OpenError::failed(
+                format!(
+                    "{} leads nowhere ({error}): restore what it led to, or remove the link",
+                    path.display()
+                ),
+                error,
+            )
         }),
         _ => Ok(path.to_owned()),
     }
@@ -65,19 +68,26 @@ pub(super) fn examine(path: &Path) -> Result<Found, OpenError> {
     let found = match path.metadata() {
         Ok(found) => found,
         Err(error) if error.kind() == ErrorKind::NotFound => return nothing_at(path),
-        Err(error) => return Err(OpenError(format!("{shown} cannot be looked at: {error}"))),
+        Err(error) => {
+            return Err(OpenError::failed(
+                format!("{shown} cannot be looked at: {error}"),
+                error,
+            ));
+        }
     };
     if !found.is_file() {
-        return Err(OpenError(format!("{shown} is no file: name another one")));
+        return Err(OpenError::Refused(format!(
+            "{shown} is no file: name another one"
+        )));
     }
     if found.len() == 0 {
-        return Err(OpenError(format!(
+        return Err(OpenError::Refused(format!(
             "{shown} is empty, so it is not a store any more: restore a backup, or, if there never was a store, \
              remove it"
         )));
     }
     if found.nlink() != 1 {
-        return Err(OpenError(format!(
+        return Err(OpenError::Refused(format!(
             "{shown} has {} names (hard links), and SQLite must know one only: remove the others",
             found.nlink()
         )));
@@ -90,7 +100,7 @@ fn nothing_at(path: &Path) -> Result<Found, OpenError> {
     for suffix in OF_SQLITE {
         let orphan = beside(path, suffix);
         if exists(&orphan) {
-            return Err(OpenError(format!(
+            return Err(OpenError::Refused(format!(
                 "{} is there and its database {} is not: put the database back, or restore a backup, and only if \
                  nothing of it is needed remove this file",
                 orphan.display(),
@@ -100,7 +110,7 @@ fn nothing_at(path: &Path) -> Result<Found, OpenError> {
     }
     let partial = beside(path, PARTIAL);
     if exists(&partial) {
-        return Err(OpenError(format!(
+        return Err(OpenError::Refused(format!(
             "{} is what is left of a restore that was broken off: restore again, or remove it to begin with an \
              empty store",
             partial.display()
@@ -109,7 +119,7 @@ fn nothing_at(path: &Path) -> Result<Found, OpenError> {
     for suffix in [WITNESS, DAMAGED] {
         let trace = beside(path, suffix);
         if exists(&trace) {
-            return Err(OpenError(format!(
+            return Err(OpenError::Refused(format!(
                 "{} says that there was a store at {}: put it back, or restore a backup, and only to begin with an \
                  empty store remove this file",
                 trace.display(),
@@ -148,20 +158,25 @@ impl Unnamed {
     fn create(name: &Path, suffix: &str) -> Result<Self, OpenError> {
         let path = beside(name, suffix);
         let cannot = |error: Error| {
-            OpenError(format!(
-                "{} cannot be made ({error}): check that its directory exists and may be written",
-                path.display()
-            ))
+            OpenError::failed(
+                format!(
+                    "{} cannot be made ({error}): check that its directory exists and may be written",
+                    path.display()
+                ),
+                error,
+            )
         };
         if let Ok(left) = File::open(&path) {
-            left.try_lock()
-                .map_err(|_| OpenError(format!("{} is being made by another process", path.display())))?;
+            left.try_lock().map_err(|_| {
+                OpenError::InUse(format!("{} is being made by another process", path.display()))
+            })?;
             // No user was ever told of it: it never had its name.
             remove(&path).map_err(cannot)?;
         }
         let file = create_private(&path).map_err(cannot)?;
-        file.try_lock()
-            .map_err(|error| OpenError(format!("{} cannot be locked: {error}", path.display())))?;
+        file.try_lock().map_err(|error| {
+            OpenError::failed(format!("{} cannot be locked: {error}", path.display()), error)
+        })?;
         Ok(Self {
             path,
             name: name.to_owned(),
@@ -181,11 +196,14 @@ impl Unnamed {
     /// Gives the file its name, unless the name is taken. Its connections must be closed, and its journal empty.
     pub(super) fn publish(mut self) -> Result<(), OpenError> {
         let cannot = |error: Error| {
-            OpenError(format!(
-                "{} cannot be made out of {}: {error}",
-                self.name.display(),
-                self.path.display()
-            ))
+            OpenError::failed(
+                format!(
+                    "{} cannot be made out of {}: {error}",
+                    self.name.display(),
+                    self.path.display()
+                ),
+                error,
+            )
         };
         self.file.sync_all().map_err(cannot)?;
         rename_to_nothing(&self.path, &self.name).map_err(cannot)?;

@@ -19,7 +19,7 @@ use crate::{error::OpenError, past::PastReport};
 const CACHE_KIB: u32 = 8 << 10;
 
 fn refused(path: &Path) -> impl Fn(Failure) -> OpenError + '_ {
-    |failure| OpenError(format!("{}: {failure}", path.display()))
+    |failure| OpenError::failed(format!("{}: {failure}", path.display()), failure)
 }
 
 /// The past of the store at `path`, which a daemon may be using.
@@ -35,10 +35,10 @@ pub fn report(path: &Path) -> Result<PastReport, OpenError> {
     schema::check_owner(&connection, path)?;
     let transaction = connection
         .unchecked_transaction()
-        .map_err(|error| profile::cannot_open(path, &error))?;
+        .map_err(|error| profile::cannot_open(path, error))?;
     let mut report = past::report(&transaction).map_err(refused(path))?;
-    if let Err(OpenError(remark)) = files::refuse_damaged(path) {
-        report.remarks.push(remark);
+    if let Err(remark) = files::refuse_damaged(path) {
+        report.remarks.push(remark.to_string());
     }
     Ok(report)
 }
@@ -55,10 +55,10 @@ pub fn begin_past(path: &Path, why: &str) -> Result<PastReport, OpenError> {
     past::begin_anew(&connection, files.identity(), why)?;
     let standing = standing::read(&connection).map_err(refused(path))?;
     files.witness.begin(&standing).map_err(|error| {
-        OpenError(format!(
-            "the witness of {} cannot be written: {error}",
-            path.display()
-        ))
+        OpenError::failed(
+            format!("the witness of {} cannot be written: {error}", path.display()),
+            error,
+        )
     })?;
     past::report(&connection).map_err(refused(path))
 }
@@ -85,12 +85,12 @@ fn open(lock: Lock) -> Result<(Files, Connection), OpenError> {
     if schema::is_current(&connection, files.path())? {
         return Ok((files, connection));
     }
-    Err(OpenError(format!(
+    Err(OpenError::Refused(format!(
         "{} is of an older version: start this version of imserver on it once",
         files.path().display()
     )))
 }
 
 fn no_store(path: &Path) -> OpenError {
-    OpenError(format!("there is no store at {}", path.display()))
+    OpenError::Missing(format!("there is no store at {}", path.display()))
 }

@@ -51,8 +51,12 @@ impl Drawn {
 
 fn draw_key() -> Result<TokenKey, OpenError> {
     let mut key = [0; 32];
-    getrandom::fill(&mut key)
-        .map_err(|error| OpenError(format!("the system gives no random numbers: {error}")))?;
+    getrandom::fill(&mut key).map_err(|error| {
+        OpenError::failed(
+            format!("the system gives no random numbers: {error}"),
+            error.to_string(),
+        )
+    })?;
     Ok(TokenKey(key))
 }
 
@@ -173,7 +177,7 @@ fn check_newest(past: &Past, newest: &Newest) -> Result<(), Failure> {
 pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, OpenError> {
     let path = files.path().display();
     let refuse = |failure: Failure| {
-        OpenError(format!(
+        OpenError::Damaged(format!(
             "{path} cannot be used: {failure}; restore it from a backup"
         ))
     };
@@ -224,10 +228,9 @@ pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, 
         (Finding::Sound(Some(silent)), None) if past.standing.commits > 2 => log::info!("{path}: {silent}"),
         _ => {}
     }
-    files
-        .witness
-        .begin(&past.standing)
-        .map_err(|error| OpenError(format!("the witness of {path} cannot be written: {error}")))?;
+    files.witness.begin(&past.standing).map_err(|error| {
+        OpenError::failed(format!("the witness of {path} cannot be written: {error}"), error)
+    })?;
     Ok(past)
 }
 

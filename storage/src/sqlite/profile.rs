@@ -27,7 +27,7 @@ pub(super) enum Use {
 /// Opens a connection to an existing file, and changes nothing.
 pub(super) fn connect_raw(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let fail = |error: rusqlite::Error| cannot_open(path, error);
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
     // Without this the last connection would copy the write-ahead log and remove it, even after a failed copy: see
@@ -45,12 +45,12 @@ pub(super) fn connect_raw(path: &Path) -> Result<Connection, OpenError> {
 
 /// Closes the only connection to a file that was made with [`connect_raw`]; afterwards all data is in that file.
 pub(super) fn close(connection: Connection, path: &Path) -> Result<(), OpenError> {
-    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let fail = |error: rusqlite::Error| cannot_open(path, error);
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))
         .map_err(fail)?;
     if mode != "delete" {
-        return Err(OpenError(format!(
+        return Err(OpenError::Refused(format!(
             "{} keeps its journal ({mode})",
             path.display()
         )));
@@ -60,7 +60,7 @@ pub(super) fn close(connection: Connection, path: &Path) -> Result<(), OpenError
 
 /// Opens a connection with all settings.
 pub(super) fn connect(path: &Path, what_for: Use, cache_kib: u32) -> Result<Connection, OpenError> {
-    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let fail = |error: rusqlite::Error| cannot_open(path, error);
     let connection = connect_raw(path)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection
@@ -70,7 +70,7 @@ pub(super) fn connect(path: &Path, what_for: Use, cache_kib: u32) -> Result<Conn
         setting.apply(&connection).map_err(fail)?;
         let found = setting.read_back(&connection).map_err(fail)?;
         if found != setting.read_back {
-            return Err(OpenError(format!(
+            return Err(OpenError::Refused(format!(
                 "SQLite keeps {} at {found:?} where {:?} is needed for {}: its file system does not give what \
                  this store needs",
                 setting.name,
@@ -161,7 +161,7 @@ pub(super) fn settings(what_for: Use, cache_kib: u32) -> Vec<Setting> {
 /// Checks that the library is new enough.
 pub(super) fn check_version() -> Result<(), OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
-        return Err(OpenError(format!(
+        return Err(OpenError::Refused(format!(
             "SQLite {} is too old for this store: 3.51.3 or newer is needed",
             rusqlite::version()
         )));
@@ -170,19 +170,22 @@ pub(super) fn check_version() -> Result<(), OpenError> {
 }
 
 /// An error of opening, in words for the operator.
-pub(super) fn cannot_open(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn cannot_open(path: &Path, error: rusqlite::Error) -> OpenError {
     let path = path.display();
-    OpenError(match error.sqlite_error_code() {
+    let text = match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => {
-            format!("{path} is not a database: name another file, or move this one away")
+            return OpenError::Refused(format!(
+                "{path} is not a database: name another file, or move this one away"
+            ));
         }
         Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
-            format!("{path} is damaged ({error}): restore it from a backup")
+            return OpenError::Damaged(format!("{path} is damaged ({error}): restore it from a backup"));
         }
         Some(rusqlite::ErrorCode::CannotOpen) => {
             format!("{path} cannot be opened ({error}): check that its directory exists and may be written")
         }
         Some(rusqlite::ErrorCode::DiskFull) => format!("{path} cannot be opened: the disk is full"),
         _ => format!("{path} cannot be opened: {error}"),
-    })
+    };
+    OpenError::failed(text, error)
 }

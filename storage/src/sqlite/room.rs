@@ -24,10 +24,13 @@ pub(super) fn explained(error: OpenError, path: &Path) -> OpenError {
     }
     let out_of_room = said.contains("No space left") || said.contains("quota exceeded");
     match free(path) {
-        Some(bytes) if bytes < ROOM_NEEDED || out_of_room => OpenError(format!(
-            "the disk of {} is full ({bytes} bytes are free): make room, then start again ({said})",
-            path.display()
-        )),
+        Some(bytes) if bytes < ROOM_NEEDED || out_of_room => OpenError::failed(
+            format!(
+                "the disk of {} is full ({bytes} bytes are free): make room, then start again ({said})",
+                path.display()
+            ),
+            error,
+        ),
         _ => error,
     }
 }
@@ -50,7 +53,7 @@ mod tests {
     fn only_what_may_come_of_a_full_disk_is_explained() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("imserver.db");
-        let explain = |said: &str| explained(OpenError(said.to_owned()), &path).to_string();
+        let explain = |said: &str| explained(OpenError::Refused(said.to_owned()), &path).to_string();
         let full = explain("x cannot be made: No space left on device (os error 28)");
         assert!(
             full.starts_with("the disk of ") && full.contains("make room"),

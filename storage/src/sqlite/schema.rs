@@ -17,7 +17,7 @@ pub(super) const APPLICATION_ID: i32 = 0x696d_7376;
 
 /// Refuses files of other programs and of newer versions, before anything is written to them.
 pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let fail = |error: rusqlite::Error| cannot_open(path, error);
     let application: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(fail)?;
@@ -25,14 +25,14 @@ pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), Op
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(fail)?;
     if tables == 0 && (application == 0 || application == APPLICATION_ID) {
-        return Err(OpenError(format!(
+        return Err(OpenError::Refused(format!(
             "{} is a database without tables, so it is not a store any more: restore a backup, or, if there never was \
              a store, remove it",
             path.display()
         )));
     }
     if application != APPLICATION_ID {
-        return Err(OpenError(format!(
+        return Err(OpenError::Refused(format!(
             "{} is another program's database: name another file",
             path.display()
         )));
@@ -40,7 +40,7 @@ pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), Op
     let found = version(connection).map_err(fail)?;
     let known = newest_known();
     if found > known {
-        return Err(OpenError(format!(
+        return Err(OpenError::Newer(format!(
             "{} was written by a newer version (schema {found}, this one knows {known}): use that version, or \
              restore a backup from before it",
             path.display()
@@ -50,7 +50,7 @@ pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), Op
         .query_row("SELECT EXISTS (SELECT 1 FROM store)", [], |row| row.get(0))
         .map_err(fail)?;
     if !founded {
-        return Err(OpenError(format!(
+        return Err(OpenError::Damaged(format!(
             "{} has lost what it is called, so it is not a store any more: restore a backup",
             path.display()
         )));
@@ -62,24 +62,27 @@ pub(super) fn check_owner(connection: &Connection, path: &Path) -> Result<(), Op
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     connection
         .pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(|error| cannot_open(path, &error))?;
+        .map_err(|error| cannot_open(path, error))?;
     // The migrations' own history is read only if there is a migration to do: a damaged row of it makes the library
     // panic.
     if is_current(connection, path)? {
         return Ok(());
     }
     embedded::migrations::runner().run(connection).map_err(|error| {
-        OpenError(format!(
-            "the schema of {} cannot be brought up to date: {error}",
-            path.display()
-        ))
+        OpenError::failed(
+            format!(
+                "the schema of {} cannot be brought up to date: {error}",
+                path.display()
+            ),
+            error,
+        )
     })?;
     Ok(())
 }
 
 /// Whether it has the tables of this version.
 pub(super) fn is_current(connection: &Connection, path: &Path) -> Result<bool, OpenError> {
-    let fail = |error: rusqlite::Error| cannot_open(path, &error);
+    let fail = |error: rusqlite::Error| cannot_open(path, error);
     Ok(version(connection).map_err(fail)? == newest_known())
 }
 

@@ -28,14 +28,17 @@ impl Whole {
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         profile::check_version()?;
         if !path.is_file() {
-            return Err(OpenError(format!("there is no store at {}", path.display())));
+            return Err(OpenError::Missing(format!(
+                "there is no store at {}",
+                path.display()
+            )));
         }
         let lock = Lock::take(path)?;
         files::refuse_damaged(lock.path())?;
         let files = Files::open(lock)?;
         let connection = profile::connect(files.path(), Use::Read, CACHE_KIB)?;
         if !schema::is_current(&connection, path)? {
-            return Err(OpenError(format!(
+            return Err(OpenError::Refused(format!(
                 "{} holds no store, or one of an older version: start this version of imserver on it once",
                 path.display()
             )));
@@ -66,11 +69,11 @@ fn epoch(connection: &Connection, path: &Path) -> Result<u64, OpenError> {
             [],
             |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, bool>(1)?)),
         )
-        .map_err(|error| cannot_open(path, &error))?;
+        .map_err(|error| cannot_open(path, error))?;
     if complete {
         return Ok(epoch);
     }
-    Err(OpenError(format!(
+    Err(OpenError::Refused(format!(
         "{} is behind its own log: start imserver on it once",
         path.display()
     )))

@@ -45,7 +45,9 @@ pub(super) struct Witness {
 impl Witness {
     /// Opens the file, or creates an empty one.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let cannot = |error: std::io::Error| OpenError(format!("{} cannot be used: {error}", path.display()));
+        let cannot = |error: std::io::Error| {
+            OpenError::failed(format!("{} cannot be used: {error}", path.display()), error)
+        };
         let (file, said) = match File::options().read(true).write(true).open(path) {
             Ok(mut file) => {
                 let mut bytes = Vec::new();

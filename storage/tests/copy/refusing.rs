@@ -14,7 +14,7 @@ use crate::{Source, a_bit_of_everything, copied, target};
 #[track_caller]
 fn refused(from: &Path, to: &PostgresOptions) -> String {
     match copy(from, to.clone(), &mut |_| {}) {
-        Err(CopyError::NotBegun(why)) => why,
+        Err(CopyError::NotBegun(why)) => why.to_string(),
         other => panic!("{other:?}"),
     }
 }

@@ -292,5 +292,5 @@ fn a_move_is_kept_by_hand() {
         .batch_execute("UPDATE store SET written_by = written_by + 1")
         .unwrap();
     let refused = past::keep(&options).unwrap_err();
-    assert!(refused.0.contains("written again"), "{refused}");
+    assert!(refused.to_string().contains("written again"), "{refused}");
 }

@@ -78,10 +78,10 @@ fn only_the_right_server_is_talked_to() {
     // Another's certificate, and a certificate for another name.
     for (url, roots) in [(&named, &other_root), (&unnamed, &own_root)] {
         let refused = PostgresStore::open(options(url, roots)).unwrap_err();
-        assert!(refused.0.contains("certificate"), "{refused}");
+        assert!(refused.to_string().contains("certificate"), "{refused}");
     }
     let refused = PostgresStore::open(options(&named, &directory.path().join("none.pem"))).unwrap_err();
-    assert!(refused.0.contains("none.pem"), "{refused}");
+    assert!(refused.to_string().contains("none.pem"), "{refused}");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn passwords_come_from_where_they_are_kept() {
     std::fs::write(&file, "wrong").unwrap();
     let refused = store.writer().err().unwrap();
     assert!(
-        !refused.0.contains("wrong") && refused.0.contains("password"),
+        !refused.to_string().contains("wrong") && refused.to_string().contains("password"),
         "{refused}"
     );
 }

@@ -143,7 +143,7 @@ impl Store for Ranked {
 
     fn writer(&self) -> Result<Box<dyn Writer>, OpenError> {
         if self.writer_taken.swap(true, Ordering::Relaxed) {
-            return Err(OpenError("ranks are given by one writer".to_owned()));
+            return Err(OpenError::Refused("ranks are given by one writer".to_owned()));
         }
         Ok(Box::new(RankedWriter {
             writer: self.store.writer()?,

@@ -76,7 +76,7 @@ pub fn open(options: &SqliteOptions) -> Result<SqliteStore, OpenError> {
     let until = Instant::now() + PATIENCE;
     loop {
         match SqliteStore::open(options.clone()) {
-            Err(OpenError(why)) if why.contains("another imserver uses") && Instant::now() < until => {
+            Err(OpenError::InUse(_)) if Instant::now() < until => {
                 std::thread::yield_now();
             }
             opened => return opened,

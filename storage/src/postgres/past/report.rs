@@ -26,7 +26,7 @@ use crate::{
 /// The database cannot be reached or used, or has another version.
 pub fn show(options: &PostgresOptions) -> Result<PastReport, OpenError> {
     let (mut client, rights) = connect(options)?;
-    report(&mut client, rights).map_err(|failure| cannot_open(&failure))
+    report(&mut client, rights).map_err(cannot_open)
 }
 
 /// Makes a new past by hand, with a reason: for all users of the store, including running nodes, which end and start
@@ -37,7 +37,7 @@ pub fn show(options: &PostgresOptions) -> Result<PastReport, OpenError> {
 pub fn new(options: &PostgresOptions, why: &str) -> Result<PastReport, OpenError> {
     let (mut client, rights) = connect(options)?;
     settle::end_past(&mut client, rights, None, why)?;
-    report(&mut client, rights).map_err(|failure| cannot_open(&failure))
+    report(&mut client, rights).map_err(cannot_open)
 }
 
 /// Declares that the store was moved without losses, for example by `pg_upgrade`: confirms its present server. No node
@@ -48,17 +48,17 @@ pub fn new(options: &PostgresOptions, why: &str) -> Result<PastReport, OpenError
 /// the positions in the store.
 pub fn keep(options: &PostgresOptions) -> Result<PastReport, OpenError> {
     let (mut client, rights) = connect(options)?;
-    confirm(&mut client, rights).map_err(|failure| cannot_open(&failure))?;
-    report(&mut client, rights).map_err(|failure| cannot_open(&failure))
+    confirm(&mut client, rights).map_err(cannot_open)?;
+    report(&mut client, rights).map_err(cannot_open)
 }
 
 fn connect(options: &PostgresOptions) -> Result<(Client, Rights), OpenError> {
     let connector = Connector::new(options)?;
-    let (mut client, rights) = connector.unsettled().map_err(|failure| cannot_open(&failure))?;
+    let (mut client, rights) = connector.unsettled().map_err(cannot_open)?;
     if schema::is_current(&mut client)? {
         return Ok((client, rights));
     }
-    Err(OpenError(
+    Err(OpenError::Refused(
         "the PostgreSQL database has no store of this version: start a node first".to_owned(),
     ))
 }

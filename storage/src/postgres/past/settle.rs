@@ -359,7 +359,7 @@ pub(super) fn begin_past(
     begin_past_as(
         client,
         rights,
-        Identity::random().map_err(|error| Failure::Unreachable(error.0))?,
+        Identity::random().map_err(|error| Failure::Unreachable(error.to_string()))?,
         why,
     )?;
     log::error!(

@@ -195,3 +195,43 @@ fn a_missing_directory_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn the_error_tells_what_is_in_the_way() {
+    use crate::OpenError;
+
+    let place = Place::new();
+    let opened = || SqliteStore::open(SqliteOptions::new(place.path())).map(drop);
+    let missing = crate::sqlite::operator::report(&place.path());
+    assert!(matches!(missing, Err(OpenError::Missing(_))), "{missing:?}");
+    let store = place.with_messages(1);
+    let found = opened();
+    assert!(matches!(found, Err(OpenError::InUse(_))), "{found:?}");
+    drop(store);
+    std::fs::write(place.beside(".damaged"), "a flipped bit").unwrap();
+    let found = opened();
+    assert!(matches!(found, Err(OpenError::Damaged(_))), "{found:?}");
+    std::fs::remove_file(place.beside(".damaged")).unwrap();
+    place
+        .stranger()
+        .execute("UPDATE refinery_schema_history SET version = 99", [])
+        .unwrap();
+    let found = opened();
+    assert!(matches!(found, Err(OpenError::Newer(_))), "{found:?}");
+    std::fs::write(
+        place.path(),
+        "no database, but a text that is long enough to be read",
+    )
+    .unwrap();
+    let found = opened();
+    assert!(matches!(found, Err(OpenError::Refused(_))), "{found:?}");
+    // What the system said comes along.
+    let nowhere = SqliteStore::open(SqliteOptions::new(place.directory.path().join("none/test.db")));
+    let error = nowhere.map(drop).unwrap_err();
+    let source = std::error::Error::source(&error);
+    assert!(
+        matches!(error, OpenError::Failed { .. })
+            && source.is_some_and(|source| source.is::<std::io::Error>()),
+        "{error:?}"
+    );
+}
