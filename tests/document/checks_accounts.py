@@ -68,11 +68,11 @@ def section_9_session(t):
             del fields["device"]
             client.ask("hello", fields)
             ends(client, "INVALID")
-        for number in (0, 1, 2, 3):
-            with says("9", "`UNSPECIFIED` (0), `MOBILE` (1), `DESKTOP` (2) or `WEB` (3)", f"{number}, {encoding}"):
+        for number in (0, 1, 2, 3, 4):
+            with says("9", "`UNSPECIFIED` (0), `MOBILE` (1), `DESKTOP` (2), `WEB` (3) or `SCRIPT` (4)", f"{number}, {encoding}"):
                 hello(device={"device_id": "d", "class": number})
-        with says("9", "`UNSPECIFIED` (0), `MOBILE` (1), `DESKTOP` (2) or `WEB` (3)", f"4, {encoding}"):
-            hello("INVALID", "device.class", device={"device_id": "d", "class": 4})
+        with says("9", "`UNSPECIFIED` (0), `MOBILE` (1), `DESKTOP` (2), `WEB` (3) or `SCRIPT` (4)", f"5, {encoding}"):
+            hello("INVALID", "device.class", device={"device_id": "d", "class": 5})
         with says("9", "| `device.name` | empty, or a name for people", encoding):
             hello(device={"device_id": "d", "name": fill("ü", 64)})
             hello("INVALID", "device.name", device={"device_id": "d", "name": fill("ü", 65)})

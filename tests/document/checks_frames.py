@@ -146,7 +146,7 @@ def section_2(t):
         for changed in ({"kind": 99}, {"kind": 9}, {"quality": 3}, {"content": {"body": b"x", "priority": 3}}):
             anna.refused("INVALID", "send", **text_request(chat, **changed))
         client = t.connect()
-        client.ask("hello", client.hello(device={"device_id": "d", "class": 4}))
+        client.ask("hello", client.hello(device={"device_id": "d", "class": 5}))
         ends(client, "INVALID")
     with says("2", "Text is UTF-8 in both.", "protobuf"):
         anna.refused("INVALID", "find_user", body=b"\x0a\x02\xff\xfe")
