@@ -106,12 +106,14 @@ async fn send(
     let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
 
     let mut transaction = store.writer.begin_with("BEGIN IMMEDIATE").await.map_err(broken)?;
-    let before = sqlx::query("SELECT conversation_id, seq, sent_at_ms FROM events WHERE sender_id = ? AND client_id = ?")
-        .bind(user)
-        .bind(&send.client_msg_id.as_bytes()[..])
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(broken)?;
+    let before = sqlx::query(
+        "SELECT conversation_id, seq, sent_at_ms FROM events WHERE sender_id = ? AND client_id = ?",
+    )
+    .bind(user)
+    .bind(&send.client_msg_id.as_bytes()[..])
+    .fetch_optional(&mut *transaction)
+    .await
+    .map_err(broken)?;
     if let Some(row) = before {
         return Ok(Json(sent(row.get(0), row.get(1), row.get(2), true)));
     }
@@ -163,13 +165,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let writer = pool(1).connect_with(options.clone()).await?;
     sqlx::raw_sql(SCHEMA).execute(&writer).await?;
     let hash = Sha256::digest(TOKEN);
-    sqlx::query("INSERT INTO sessions VALUES (?, ?)").bind(&hash[..]).bind(USER).execute(&writer).await?;
-    sqlx::query("INSERT INTO conversations VALUES (?, 0)").bind(CONVERSATION).execute(&writer).await?;
-    sqlx::query("INSERT INTO members VALUES (?, ?)").bind(CONVERSATION).bind(USER).execute(&writer).await?;
+    sqlx::query("INSERT INTO sessions VALUES (?, ?)")
+        .bind(&hash[..])
+        .bind(USER)
+        .execute(&writer)
+        .await?;
+    sqlx::query("INSERT INTO conversations VALUES (?, 0)")
+        .bind(CONVERSATION)
+        .execute(&writer)
+        .await?;
+    sqlx::query("INSERT INTO members VALUES (?, ?)")
+        .bind(CONVERSATION)
+        .bind(USER)
+        .execute(&writer)
+        .await?;
     let readers = pool(4).connect_with(options).await?;
     let listener = tokio::net::TcpListener::bind(&address).await?;
     println!("{} {TOKEN} {CONVERSATION}", listener.local_addr()?);
-    let router = Router::new().route("/v1/call/send", post(send)).with_state(Store { readers, writer });
+    let router = Router::new()
+        .route("/v1/call/send", post(send))
+        .with_state(Store { readers, writer });
     axum::serve(listener, router).await?;
     Ok(())
 }
