@@ -10,7 +10,10 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use netcore::{
     Flow,
-    http::{Head, Status, field},
+    http::{
+        Head, Status,
+        field::{self, Host},
+    },
 };
 
 use super::answer::{Content, respond, respond_json, status_of};
@@ -97,10 +100,30 @@ impl Gateway {
                 };
                 respond_json(cx, status, &[], body);
             }
+            // A page that came in the clear could be anybody's, and would ask for passwords.
+            Page::File(_) if !self.terms.takes_passwords(&cx.peer(), cx.is_encrypted()) => {
+                respond_elsewhere(cx, head);
+            }
             Page::File(file) => respond_file(cx, file, head),
         }
         Flow::Continue
     }
+}
+
+/// Sends a browser to the same place behind TLS: one port takes both.
+fn respond_elsewhere(cx: &mut Cx<'_>, head: &Head) {
+    let host = head.header("host").and_then(Host::parse);
+    let Some(Host { name, port }) = host else {
+        let body = b"{\"status\":\"connect with https\"}";
+        return respond_json(cx, Status::BAD_REQUEST, &[], body);
+    };
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let location = format!("https://{name}{port}{}", head.path());
+    let content = Content {
+        headers: &[("Location", location.as_str()), ("Cache-Control", "no-store")],
+        body: b"",
+    };
+    respond(cx, Status::PERMANENT_REDIRECT, &content);
 }
 
 fn respond_file(cx: &mut Cx<'_>, file: &File, head: &Head) {
