@@ -13,7 +13,9 @@ use crate::{
     error::Error,
     link::{Event, Identity},
     retry::{Attempts, Next},
+    servers::Servers,
     transport::{Driver, ORDERS_MAX, Order, Sink},
+    trust::Trust,
 };
 
 /// Events that were not yet taken by the program. While the queue is full nothing is read from the socket.
@@ -24,8 +26,11 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server to connect to, and the identity of this client.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `host:port`.
+    /// `HOST:PORT`, or `tls://HOST:PORT`; several with commas between them, which are tried in turn. See
+    /// [`ServerAddress`](crate::ServerAddress).
     pub server: String,
+    /// What the certificate of a server with TLS must be.
+    pub trust: Trust,
     /// Device id, program and session.
     pub identity: Identity,
 }
@@ -66,13 +71,21 @@ impl Client {
     /// request, and comes back by itself whenever the connection is lost.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when the machine gives no thread or no randomness.
+    /// [`Error::Unreachable`] when the servers' addresses make no sense, or the machine gives no thread or no randomness.
     pub fn connect(options: Options) -> Result<(Self, Events), Error> {
+        let servers = Servers::parse(&options.server)?;
         let seed = crate::random::seed()?;
         let (orders, order_queue) = bounded(ORDERS_MAX);
         let (event_queue, events) = bounded(EVENTS_MAX);
-        Driver::spawn(options.server, options.identity, seed, order_queue, event_queue)
-            .map_err(|error| Error::Unreachable(error.to_string()))?;
+        Driver::spawn(
+            servers,
+            options.trust,
+            options.identity,
+            seed,
+            order_queue,
+            event_queue,
+        )
+        .map_err(|error| Error::Unreachable(error.to_string()))?;
         Ok((Self { orders, seed }, Events(events)))
     }
 

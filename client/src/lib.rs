@@ -11,7 +11,8 @@
 //! | [`sync`] | cursors, gaps, tokens: what to apply, pull and store | none |
 //! | [`unread`] | messages that were not read, by the formula of the protocol | none |
 //! | [`backoff`], [`retry`] | when to try again | none |
-//! | [`Client`] | the above over a TCP socket, with threads of its own | socket, threads |
+//! | [`ServerAddress`], [`Trust`] | which servers there are, and how they prove who they are | none |
+//! | [`Client`] | the above over a TCP socket, with TLS if asked for, and threads of its own | socket, threads |
 //! | [`Device`] | a client and a sync machine, driven by the program's thread | through `Client` |
 //! | [`store`] | a profile directory: session, cursors, cached names | files |
 #![forbid(unsafe_code)]
@@ -24,15 +25,20 @@ mod error;
 pub mod link;
 mod random;
 pub mod retry;
+mod servers;
 pub mod store;
+mod stream;
 pub mod sync;
 mod transport;
+mod trust;
 pub mod unread;
 
 pub use client::{ATTEMPT_TIMEOUT, Client, EVENTS_MAX, Events, Options};
 pub use device::{Device, Update};
 pub use error::{Ending, Error, Outcome};
 pub use random::new_client_id;
+pub use servers::{OUT_OF_REACH, ServerAddress};
+pub use trust::{Pin, Trust};
 
 /// The examples of the readme compile.
 #[cfg(doctest)]

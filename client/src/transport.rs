@@ -5,10 +5,9 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    io::{Read, Write},
-    net::{Shutdown, TcpStream, ToSocketAddrs},
+    sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::BytesMut;
@@ -18,6 +17,9 @@ use protocol::{Frame, FrameCodec, HEADER_BYTES, Reply, Request, Split, limits::F
 use crate::{
     error::Error,
     link::{Action, Event, Identity, Link},
+    servers::{ServerAddress, Servers},
+    stream::{Reader, Stream},
+    trust::Trust,
 };
 
 /// Orders from callers that wait for the driving thread, at most.
@@ -26,10 +28,6 @@ pub(crate) const ORDERS_MAX: usize = 64;
 const FRAMES_MAX: usize = 16;
 /// Bytes asked of the socket at once.
 const READ_BYTES: usize = 64 * 1024;
-/// An attempt to connect to one address.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A write that makes no progress for this long means that the connection is dead.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The receiver of a request's result.
 #[derive(Debug)]
@@ -65,7 +63,10 @@ enum Incoming {
 #[derive(Debug)]
 pub(crate) struct Driver {
     link: Link,
-    server: String,
+    servers: Servers,
+    trust: Trust,
+    /// Made when it is needed first: to read the system's authorities takes a while.
+    tls: Option<Arc<rustls::ClientConfig>>,
     orders: Receiver<Order>,
     events: Option<Sender<Event>>,
     /// Events that found the queue full. While there is one, nothing is read.
@@ -74,7 +75,7 @@ pub(crate) struct Driver {
     /// Given to each connection's reader.
     frame_queue: Sender<(Generation, Incoming)>,
     generation: Generation,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     sinks: HashMap<u64, Sink>,
     last_ticket: u64,
 }
@@ -95,7 +96,8 @@ impl Driver {
     /// # Errors
     /// The operating system allows no more threads.
     pub(crate) fn spawn(
-        server: String,
+        servers: Servers,
+        trust: Trust,
         identity: Identity,
         seed: u64,
         orders: Receiver<Order>,
@@ -104,7 +106,9 @@ impl Driver {
         let (frame_queue, frames) = bounded(FRAMES_MAX);
         let mut driver = Self {
             link: Link::new(identity, seed, Instant::now()),
-            server,
+            servers,
+            trust,
+            tls: None,
             orders,
             events: Some(events),
             pending: VecDeque::new(),
@@ -226,28 +230,37 @@ impl Driver {
     }
 
     fn connect(&mut self, preferred: &[String]) {
-        let server = self.server.clone();
         let mut reason = String::new();
-        for address in preferred.iter().chain([&server]) {
-            match open(address) {
-                Ok(stream) => match self.read_from(&stream) {
-                    Ok(()) => {
-                        self.stream = Some(stream);
-                        return self.link.handle_connected(Instant::now());
-                    }
-                    Err(error) => reason = format!("{address}: {error}"),
-                },
-                Err(error) => reason = format!("{address}: {error}"),
+        for address in self.servers.to_try(preferred, Instant::now()) {
+            match self.open(&address) {
+                Ok(stream) => {
+                    self.servers.reached(&address);
+                    self.stream = Some(stream);
+                    return self.link.handle_connected(Instant::now());
+                }
+                Err(error) => {
+                    self.servers.failed(&address, Instant::now());
+                    reason = format!("{address}: {error}");
+                }
             }
         }
         self.link.handle_closed(&reason, Instant::now());
     }
 
-    fn read_from(&mut self, stream: &TcpStream) -> std::io::Result<()> {
+    fn open(&mut self, address: &ServerAddress) -> std::io::Result<Stream> {
+        if address.tls && self.tls.is_none() {
+            self.tls = Some(self.trust.config().map_err(std::io::Error::other)?);
+        }
+        let stream = Stream::open(address, self.tls.as_ref())?;
+        self.read_from(&stream)?;
+        Ok(stream)
+    }
+
+    fn read_from(&mut self, stream: &Stream) -> std::io::Result<()> {
         self.generation += 1;
         let generation = self.generation;
         let frames = self.frame_queue.clone();
-        let stream = stream.try_clone()?;
+        let stream = stream.reader();
         thread::Builder::new()
             .name("im-client-read".to_owned())
             .spawn(move || read_frames(stream, generation, &frames))
@@ -255,7 +268,7 @@ impl Driver {
     }
 
     fn send(&mut self, frame: &Frame) {
-        let Some(stream) = &mut self.stream else { return };
+        let Some(stream) = &self.stream else { return };
         let mut bytes = BytesMut::with_capacity(HEADER_BYTES + frame.body.len());
         let written = frame
             .encode(&mut bytes)
@@ -271,8 +284,7 @@ impl Driver {
         // Whatever its reader still has to say is of an old generation from here on.
         self.generation += 1;
         if let Some(stream) = self.stream.take() {
-            // It may be closed already; there is nothing to do about it either way.
-            let _ = stream.shutdown(Shutdown::Both);
+            stream.shut_down();
         }
     }
 
@@ -292,23 +304,8 @@ impl Driver {
     }
 }
 
-fn open(address: &str) -> std::io::Result<TcpStream> {
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "no such address");
-    for socket_address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&socket_address, CONNECT_TIMEOUT) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
 /// Reads until the connection ends or its frames have no receiver any more.
-fn read_frames(mut stream: TcpStream, generation: Generation, frames: &Sender<(Generation, Incoming)>) {
+fn read_frames(mut stream: Reader, generation: Generation, frames: &Sender<(Generation, Incoming)>) {
     let codec = FrameCodec::new(FRAME_BYTES_MAX);
     let mut chunk = vec![0; READ_BYTES];
     let mut buffer = BytesMut::new();

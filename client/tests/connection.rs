@@ -10,7 +10,9 @@ use std::{
 };
 
 use bytes::BytesMut;
-use client::{Client, Device, EVENTS_MAX, Error, Events, Options, Update, link::Event, link::Identity, sync};
+use client::{
+    Client, Device, EVENTS_MAX, Error, Events, Options, Trust, Update, link::Event, link::Identity, sync,
+};
 use protocol::{
     Command, Decode, Encoding, Frame, FrameCodec, HEADER_BYTES, Push, Refusal, Reply, Request, Split,
     encode_error,
@@ -101,7 +103,13 @@ fn connect(server: String) -> (Client, Events) {
         program: "test".to_owned(),
         token: Some("token".to_owned()),
     };
-    Client::connect(Options { server, identity }).unwrap()
+    let trust = Trust::System;
+    Client::connect(Options {
+        server,
+        trust,
+        identity,
+    })
+    .unwrap()
 }
 
 fn message(id: u8) -> v1::SendRequest {

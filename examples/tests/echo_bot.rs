@@ -101,6 +101,7 @@ impl Person {
         };
         let options = Options {
             server: server.to_owned(),
+            trust: client::Trust::default(),
             identity,
         };
         let (client, events) = Client::connect(options).expect("a client");

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-pub use profile::{Account, Names, Profile, SessionRecord};
+pub use profile::{Account, Names, Profile, SessionRecord, TrustRecord};
 
 /// Client ids remembered as sent by this device.
 pub const SENT_MAX: usize = 2_000;

@@ -17,7 +17,10 @@ use super::{
     files::{self, Durability},
     from_hex, lock, to_hex,
 };
-use crate::sync::{Author, Mark, Snapshot};
+use crate::{
+    sync::{Author, Mark, Snapshot},
+    trust::Trust,
+};
 
 const ACCOUNT: &str = "account.json";
 const SYNC: &str = "sync.json";
@@ -30,10 +33,42 @@ const NAMES: &str = "names.json";
 pub struct Account {
     /// Chosen once, for as long as the profile lives.
     pub device_id: String,
-    /// `host:port` of the last login.
+    /// The server of the last login, as [`Options::server`](crate::Options::server).
     pub server: Option<String>,
+    /// What its certificate must be, if there was more to say than that the system knows who signed it.
+    #[serde(default)]
+    pub trust: Option<TrustRecord>,
     /// Present while logged in.
     pub session: Option<SessionRecord>,
+}
+
+/// A [`Trust`] in the file.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrustRecord {
+    /// A file of authorities.
+    Authorities(PathBuf),
+    /// The pin of a key.
+    Pin(String),
+}
+
+impl TrustRecord {
+    /// What is to be kept of this.
+    pub fn of(trust: &Trust) -> Option<Self> {
+        match trust {
+            Trust::System => None,
+            Trust::Authorities(path) => Some(Self::Authorities(path.clone())),
+            Trust::Pin(pin) => Some(Self::Pin(pin.to_string())),
+        }
+    }
+
+    /// What was kept; `None` if the file was changed into nonsense.
+    pub fn read(&self) -> Option<Trust> {
+        match self {
+            Self::Authorities(path) => Some(Trust::Authorities(path.clone())),
+            Self::Pin(pin) => pin.parse().ok().map(Trust::Pin),
+        }
+    }
 }
 
 /// A session that can be resumed.
@@ -161,6 +196,7 @@ impl Profile {
                 let account = Account {
                     device_id: Uuid::now_v7().to_string(),
                     server: None,
+                    trust: None,
                     session: None,
                 };
                 files::replace(&path, &account, Durability::Machine)?;
@@ -186,7 +222,7 @@ impl Profile {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn log_in(&mut self, server: &str, session: &v1::Session) -> Result<(), StoreError> {
+    pub fn log_in(&mut self, server: &str, trust: &Trust, session: &v1::Session) -> Result<(), StoreError> {
         let user = session.user.clone().unwrap_or_default();
         let record = SessionRecord {
             token: session.token.clone(),
@@ -201,6 +237,7 @@ impl Profile {
         }
         self.save_account(Account {
             server: Some(server.to_owned()),
+            trust: TrustRecord::of(trust),
             session: Some(record),
             ..self.account.clone()
         })

@@ -7,6 +7,7 @@ use super::{Profile, SENT_MAX, StoreError, applied::LINES_MAX};
 use crate::{
     new_client_id,
     sync::{Mark, Snapshot},
+    trust::Trust,
 };
 
 fn open(directory: &tempfile::TempDir) -> Result<Profile, StoreError> {
@@ -53,7 +54,9 @@ fn what_is_stored_is_there_the_next_time() {
     let mut profile = open(&directory).unwrap();
     let device = profile.account().device_id.clone();
     assert_eq!(profile.sync().unwrap(), None);
-    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    profile
+        .log_in("localhost:1", &Trust::System, &session(7, "anna"))
+        .unwrap();
     profile.save_sync(&snapshot()).unwrap();
     drop(profile);
 
@@ -67,7 +70,9 @@ fn what_is_stored_is_there_the_next_time() {
 fn single_events_are_noted_between_snapshots_and_a_torn_note_is_not_believed() {
     let directory = tempfile::tempdir().unwrap();
     let mut profile = open(&directory).unwrap();
-    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    profile
+        .log_in("localhost:1", &Trust::System, &session(7, "anna"))
+        .unwrap();
     let marks = |seqs: &[(u64, u64)]| {
         let of = |(id, seq): &(u64, u64)| (*id, Mark::of(&event(*id, *seq)));
         seqs.iter().map(of).collect()
@@ -124,7 +129,9 @@ fn single_events_are_noted_between_snapshots_and_a_torn_note_is_not_believed() {
 fn notes_are_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let mut profile = open(&directory).unwrap();
-    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    profile
+        .log_in("localhost:1", &Trust::System, &session(7, "anna"))
+        .unwrap();
     profile.save_sync(&snapshot()).unwrap();
     let mut asked = 0;
     for seq in 1..=LINES_MAX as u64 + 1 {
@@ -149,15 +156,23 @@ fn notes_are_bounded() {
 fn the_same_user_goes_on_and_another_one_starts_afresh() {
     let directory = tempfile::tempdir().unwrap();
     let mut profile = open(&directory).unwrap();
-    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    profile
+        .log_in("localhost:1", &Trust::System, &session(7, "anna"))
+        .unwrap();
     profile.save_sync(&snapshot()).unwrap();
-    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    profile
+        .log_in("localhost:1", &Trust::System, &session(7, "anna"))
+        .unwrap();
     assert!(profile.sync().unwrap().is_some());
-    profile.log_in("localhost:1", &session(8, "bert")).unwrap();
+    profile
+        .log_in("localhost:1", &Trust::System, &session(8, "bert"))
+        .unwrap();
     assert!(profile.sync().unwrap().is_none());
 
     profile.save_sync(&snapshot()).unwrap();
-    profile.log_in("localhost:2", &session(8, "bert")).unwrap();
+    profile
+        .log_in("localhost:2", &Trust::System, &session(8, "bert"))
+        .unwrap();
     assert!(profile.sync().unwrap().is_none(), "another server has other logs");
 
     profile.save_sync(&snapshot()).unwrap();
@@ -232,7 +247,9 @@ fn only_its_owner_reads_a_profile() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("profile");
     let mut profile = Profile::open(&directory, "im test", Duration::ZERO).unwrap();
-    profile.log_in("localhost:1", &session(7, "anna")).unwrap();
+    profile
+        .log_in("localhost:1", &Trust::System, &session(7, "anna"))
+        .unwrap();
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&directory), 0o700);
     assert_eq!(mode(&directory.join("account.json")), 0o600);

@@ -11,7 +11,7 @@ use clap::Parser;
 use client::link::Identity;
 use client::store::{Profile, StoreError};
 use client::sync::Start;
-use client::{Client, Device, Error, Events, Options, Outcome, Update};
+use client::{Client, Device, Error, Events, Options, Outcome, Trust, Update};
 use protocol::Request;
 use protocol::v1::{self, ErrorCode, EventKind};
 use std::path::PathBuf;
@@ -133,11 +133,12 @@ fn log_in(arguments: &Arguments, profile: &mut Profile) -> Result<(Client, Event
     };
     let (client, events) = Client::connect(Options {
         server: arguments.server.clone(),
+        trust: Trust::System,
         identity,
     })?;
     if !known {
         let session = register_or_log_in(&client, arguments)?;
-        profile.log_in(&arguments.server, &session)?;
+        profile.log_in(&arguments.server, &Trust::System, &session)?;
     }
     Ok((client, events))
 }

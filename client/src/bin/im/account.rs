@@ -31,7 +31,9 @@ pub(crate) fn register(context: &mut Context, name: String, display_name: String
         display_name,
     };
     let session = client.register(request, PASSWORD_TIMEOUT)?;
-    context.profile.log_in(&context.server, &session)?;
+    context
+        .profile
+        .log_in(&context.server, &context.trust, &session)?;
     // For a new account everything there will ever be is new: an empty token asks for all of it.
     context.profile.save_sync(&Snapshot {
         epoch: session.epoch,
@@ -45,7 +47,9 @@ pub(crate) fn login(context: &mut Context, name: String) -> Result<(), Failure> 
     let password = password()?;
     let (client, events) = context.connect(None)?;
     let session = client.login(v1::LoginRequest { name, password }, PASSWORD_TIMEOUT)?;
-    context.profile.log_in(&context.server, &session)?;
+    context
+        .profile
+        .log_in(&context.server, &context.trust, &session)?;
     if context.profile.sync()?.is_none() {
         let device = Device::new(client, events, Snapshot::default(), Start::Heads);
         begin_at_heads(context, device)?;

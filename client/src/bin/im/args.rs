@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use client::Pin;
 use uuid::Uuid;
 
 use crate::group::Group;
@@ -28,9 +29,16 @@ pub(crate) struct Arguments {
 /// Accepted before and after the command.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
-    /// host:port of the server; otherwise IM_SERVER, or the one the profile knows, or 127.0.0.1:7400
+    /// host:port of the server, or tls://host:port; several with commas between them; otherwise IM_SERVER, or what the
+    /// profile knows, or 127.0.0.1:7400
     #[arg(long, global = true, value_name = "ADDR")]
     pub(crate) server: Option<String>,
+    /// With tls://: believe the authorities of this PEM file, and not the system's
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "pin")]
+    pub(crate) ca: Option<PathBuf>,
+    /// With tls://: believe the server that has this key, whatever its certificate says; SHA-256 in hexadecimal
+    #[arg(long, global = true, value_name = "SHA256")]
+    pub(crate) pin: Option<Pin>,
     /// Directory of the profile; otherwise IM_PROFILE, or $XDG_DATA_HOME/im, or ~/.local/share/im
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) profile: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use client::{Client, Error, Events, Options, link::Identity, store::Profile};
+use client::{Client, Error, Events, Options, ServerAddress, Trust, link::Identity, store::Profile};
 use protocol::{Call, v1};
 
 use crate::{args::Common, failure::Failure, output::Output};
@@ -20,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) profile: Profile,
     pub(crate) output: Output,
     pub(crate) server: String,
+    pub(crate) trust: Trust,
 }
 
 impl Context {
@@ -46,10 +47,12 @@ impl Context {
         let known = profile.account().server.as_deref();
         let server = given.as_deref().or(known).unwrap_or(SERVER_DEFAULT);
         let server = server.to_owned();
+        let trust = trust(common, &profile, &server)?;
         Ok(Self {
             profile,
             output,
             server,
+            trust,
         })
     }
 
@@ -92,8 +95,11 @@ impl Context {
             program: concat!("im ", env!("CARGO_PKG_VERSION")).to_owned(),
             token,
         };
-        let server = self.server.clone();
-        Ok(Client::connect(Options { server, identity })?)
+        Ok(Client::connect(Options {
+            server: self.server.clone(),
+            trust: self.trust.clone(),
+            identity,
+        })?)
     }
 }
 
@@ -103,35 +109,33 @@ pub(crate) fn expect<C: Call, T>(part: Option<T>) -> Result<T, Failure> {
     part.ok_or_else(|| Error::Protocol(format!("an unexpected answer: {name}")).into())
 }
 
-/// `host:port`, before anything is asked of a network.
-fn check_server(server: &str) -> Result<(), Failure> {
-    let wrong = |why: &str| {
-        let server = crate::text::line(server);
-        Err(Failure::Usage(format!(
-            "'{server}' is no server: {why}; write host:port, as in 127.0.0.1:7400"
-        )))
-    };
-    if server.contains("://") || server.contains('/') {
-        return wrong("it is an address of something else");
+/// What is no server, before anything is asked of a network.
+fn check_server(servers: &str) -> Result<(), Failure> {
+    let form = "write host:port, as in 127.0.0.1:7400, or tls://host:port";
+    match ServerAddress::parse_list(servers) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Failure::Usage(format!("{}; {form}", crate::text::line(&why)))),
     }
-    let Some((host, port)) = server.rsplit_once(':') else {
-        return wrong("the port is missing");
-    };
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    if host.contains(':') && !bracketed {
-        return wrong("an IPv6 address stands in brackets, as in [::1]:7400");
+}
+
+/// What is said of the server's certificate; else what the profile knows, if it is of the same server.
+fn trust(common: &Common, profile: &Profile, server: &str) -> Result<Trust, Failure> {
+    if let Some(pin) = common.pin {
+        return Ok(Trust::Pin(pin));
     }
-    if host.is_empty()
-        || host
-            .chars()
-            .any(|character| character.is_whitespace() || character.is_control())
-    {
-        return wrong("the host is missing");
+    if let Some(path) = &common.ca {
+        // It is kept, and must be found from elsewhere.
+        let path = std::path::absolute(path).map_err(|error| Failure::Usage(format!("--ca: {error}")))?;
+        return Ok(Trust::Authorities(path));
     }
-    match port.parse::<u16>() {
-        Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
-        _ => wrong("the port is a number from 1 to 65535"),
-    }
+    let account = profile.account();
+    let known = account
+        .trust
+        .as_ref()
+        .filter(|_| account.server.as_deref() == Some(server));
+    let damaged =
+        || Failure::Profile("account.json has a pin that is none: log in again with --pin".to_owned());
+    known.map_or(Ok(Trust::System), |known| known.read().ok_or_else(damaged))
 }
 
 fn default_directory() -> Result<PathBuf, Failure> {
@@ -158,6 +162,8 @@ mod tests {
             "127.0.0.1:1",
             "[::1]:65535",
             "im.example.org:7400",
+            "tls://im.example.org:7400",
+            "a:1,tls://b:2",
         ] {
             assert!(check_server(right).is_ok(), "{right}");
         }

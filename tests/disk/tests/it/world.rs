@@ -425,6 +425,7 @@ impl Follower {
         };
         let options = Options {
             server: address.to_string(),
+            trust: client::Trust::default(),
             identity,
         };
         let (client, events) = Client::connect(options).expect("a client");

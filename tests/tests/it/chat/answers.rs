@@ -167,6 +167,7 @@ fn a_client_makes_of_the_answer_the_event_that_others_are_pushed() {
     let conversation = ada.direct(bob.id);
     let options = Options {
         server: daemon.address().to_string(),
+        trust: client::Trust::default(),
         identity: identity(&ada),
     };
     drop(ada);

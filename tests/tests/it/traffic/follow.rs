@@ -39,6 +39,7 @@ pub(super) fn follow(
 ) -> (Client, thread::JoinHandle<Applied>) {
     let options = Options {
         server: server.to_string(),
+        trust: client::Trust::default(),
         identity,
     };
     let (client, events) = Client::connect(options).expect("a client");

@@ -286,6 +286,7 @@ impl Writer {
         note(None);
         let options = Options {
             server: server.to_string(),
+            trust: client::Trust::default(),
             identity: Identity {
                 device: hello(LOGIN_DEVICE).device.unwrap(),
                 program: "traffic".to_owned(),
