@@ -39,10 +39,14 @@ const INSTALLERS: [(&str, &[&[&str]]); 3] = [
 
 /// Programs of others that single tests try the product with, each with its package where apt-get finds it. Without
 /// one its test fails, and says so.
-const CLIENTS: [(&str, &str); 10] = [
+const CLIENTS: [(&str, &str); 14] = [
     ("pgbouncer", "pgbouncer"),
     ("redis-benchmark", "redis-tools"),
     ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("haproxy", "haproxy"),
+    ("nginx", "nginx-light"),
+    (NGINX_STREAM, "libnginx-mod-stream"),
     ("ab", "apache2-utils"),
     ("wrk", "wrk"),
     ("h2load", "nghttp2-client"),
@@ -54,6 +58,11 @@ const CLIENTS: [(&str, &str); 10] = [
 
 /// A module of Python, which no search path has.
 const REDIS_PY: &str = "redis-py";
+
+/// A module of nginx, which is no program.
+const NGINX_STREAM: &str = "nginx-stream";
+/// Where Debian and its kin keep it.
+const NGINX_STREAM_FILE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /// Where programs are that are not for everybody's search path.
 const SYSTEM_PROGRAMS: &str = "/usr/sbin";
@@ -104,6 +113,7 @@ fn provide_clients(workspace: &Workspace) {
     let absent = || -> Vec<&(&str, &str)> {
         let has = |program: &str| match program {
             REDIS_PY => process::answer(workspace.command("python3").args(["-c", "import redis"])).is_some(),
+            NGINX_STREAM => std::path::Path::new(NGINX_STREAM_FILE).is_file(),
             _ => is_there(program),
         };
         CLIENTS.iter().filter(|(program, _)| !has(program)).collect()

@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,8 @@ use protocol::{
     Call, Command, Decode, Encoding, Frame, FrameCodec, MessageType, Push, Reply, Split,
     limits::FRAME_BYTES_MAX, v1,
 };
+
+use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 
 use super::PATIENCE;
 
@@ -38,6 +41,8 @@ pub enum Incoming {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    /// Over it, if it is encrypted.
+    tls: Option<Box<ClientConnection>>,
     /// How bodies are written; a JSON hello sets it.
     pub encoding: Encoding,
     next_seq: u16,
@@ -61,17 +66,46 @@ impl Connection {
     /// # Errors
     /// Nobody does.
     pub fn try_to(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::on(TcpStream::connect(address)?)
+    }
+
+    /// Goes on with a socket.
+    ///
+    /// # Errors
+    /// It takes no options.
+    pub fn on(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self {
             stream,
+            tls: None,
             encoding: Encoding::Protobuf,
             next_seq: 1,
             unread: BytesMut::new(),
             ended: false,
             kept: VecDeque::new(),
         })
+    }
+
+    /// The same, encrypted from here on, to a server called `localhost`.
+    ///
+    /// # Errors
+    /// The handshake fails.
+    pub fn encrypted(mut self, config: &Arc<ClientConfig>) -> std::io::Result<Self> {
+        let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
+        let mut tls = ClientConnection::new(Arc::clone(config), name).map_err(std::io::Error::other)?;
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.stream)?;
+        }
+        self.tls = Some(Box::new(tls));
+        Ok(self)
+    }
+
+    /// The certificate that the server has shown, in DER.
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        let certificates = self.tls.as_ref()?.peer_certificates()?;
+        Some(certificates.first()?.to_vec())
     }
 
     /// The socket itself.
@@ -96,7 +130,13 @@ impl Connection {
     /// # Errors
     /// It is not.
     pub fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+        match &mut self.tls {
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(tls.as_mut(), &mut self.stream);
+                stream.write_all(bytes).and_then(|()| stream.flush())
+            }
+            None => self.stream.write_all(bytes),
+        }
     }
 
     /// Writes a request under the next seq, and returns that.
@@ -290,14 +330,18 @@ impl Connection {
             let left = left.max(Duration::from_millis(1));
             self.stream.set_read_timeout(Some(left)).expect("a read timeout");
             let mut buffer = [0; 64 * 1024];
-            match self.stream.read(&mut buffer) {
+            let read = match &mut self.tls {
+                Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.stream).read(&mut buffer),
+                None => self.stream.read(&mut buffer),
+            };
+            match read {
                 Ok(0) => self.ended = true,
                 Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => return None,
                     ErrorKind::Interrupted => {}
                     // The process was killed, or closed with our bytes unread.
-                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
                         self.unread.clear();
                         self.ended = true;
                     }

@@ -37,6 +37,8 @@ pub struct Setup {
     pub store: Option<String>,
     /// The URL of its Redis, if it has one.
     pub redis: Option<String>,
+    /// Its configuration says where it listens, and not the harness.
+    pub listens_itself: bool,
     /// Its name among the nodes.
     pub node: Option<String>,
     /// Variables of its environment beyond the test's own.
@@ -234,6 +236,11 @@ impl Daemon {
         self.signal(Signal::USR1);
     }
 
+    /// Asks it to read its configuration again (SIGHUP).
+    pub fn ask_to_reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// By the system call: the program `kill` is not installed everywhere.
     fn signal(&self, signal: Signal) {
         let running = self.running.as_ref().expect("it runs");
@@ -301,10 +308,10 @@ impl Daemon {
             }
             None => Command::new(binary),
         };
-        command
-            .arg("--config")
-            .arg(self.config_file())
-            .args(["--listen", &self.address.to_string()]);
+        command.arg("--config").arg(self.config_file());
+        if !self.setup.listens_itself {
+            command.args(["--listen", &self.address.to_string()]);
+        }
         match &self.setup.store {
             // Nothing is to be written to: its directory is one it could not make.
             Some(store) => command.args(["--store", store, "--data-dir", "/proc/imserver"]),
@@ -322,7 +329,9 @@ impl Daemon {
         let logged = self.log().len();
         let (mut running, line) = self.spawn();
         if let Some(address) = line.trim().strip_prefix("listening on ") {
-            self.address = parsed(address);
+            // Behind it stands whether it encrypts. A Unix socket is none of ours.
+            let address = address.split_whitespace().next().unwrap_or_default();
+            self.address = address.parse().unwrap_or(self.address);
             self.running = Some(running);
             return Ok(());
         }
@@ -362,10 +371,6 @@ impl Daemon {
         };
         (running, line)
     }
-}
-
-fn parsed(address: &str) -> SocketAddr {
-    address.parse().expect("its address")
 }
 
 fn joined(thread: JoinHandle<()>) {

@@ -21,5 +21,6 @@ mod running;
 mod session;
 mod starting;
 mod terminal;
+mod tls;
 mod torture;
 mod traffic;
