@@ -106,11 +106,13 @@ impl Gateway {
                 }
             }
             Effect::LoggedOut => {
-                // A call over HTTP has no route.
-                if let Some(Principal { user, .. }) = conn.session.principal()
-                    && let Some(session) = self.shared.routes.remove(user, answer.conn)
-                {
-                    self.shared.cluster.disconnected(user, session);
+                if let Some(Principal { user, session }) = conn.session.principal() {
+                    // A call over HTTP has no route.
+                    if self.shared.routes.remove(user, answer.conn).is_some() {
+                        self.shared.cluster.disconnected(user, session);
+                    }
+                    // What else the session has open, a stream or its live connection, ends with it.
+                    self.shared.routes.revoke(user, &[session], GoAwayReason::Revoked);
                 }
                 say_close(cx, CloseCode::NORMAL, "logged out");
                 cx.close(code::LOGGED_OUT, CloseHow::Flush);

@@ -50,8 +50,10 @@ pub(crate) struct Limits {
 /// What a client sent.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// A frame, natively or as a binary message.
+    /// A frame, natively.
     Frame(Frame),
+    /// A frame that is a binary message.
+    Binary(Frame),
     /// A frame that was written as a text.
     Text(Frame),
     /// A text that is no frame.
@@ -174,6 +176,7 @@ impl Codec for Door {
     fn beat(&self, incoming: &Incoming) -> Beat {
         match incoming {
             Incoming::Frame(_)
+            | Incoming::Binary(_)
             | Incoming::Text(_)
             | Incoming::NoFrame(_)
             | Incoming::Request(_)
@@ -211,7 +214,7 @@ fn mapped<A, B>(decoded: Decoded<A>, map: impl FnOnce(A) -> B) -> Decoded<B> {
 
 fn message(message: Message) -> Result<Incoming, DoorError> {
     Ok(match message {
-        Message::Binary(bytes) => Incoming::Frame(one_frame(&bytes)?),
+        Message::Binary(bytes) => Incoming::Binary(one_frame(&bytes)?),
         Message::Text(bytes) => {
             // The library has checked that it is UTF-8.
             match text::frame_of_text(std::str::from_utf8(&bytes).unwrap_or_default()) {
@@ -285,7 +288,7 @@ mod tests {
         let ping = Request::Ping(v1::Ping {}).to_bytes(Encoding::Protobuf, 7);
         let mut door = Door::socket(100);
         let mut sent = |opcode, payload: &[u8]| one(&mut door, &encode_masked(opcode, payload, [1, 2, 3, 4]));
-        assert!(matches!(sent(Opcode::Binary, &ping), Ok(Incoming::Frame(frame)) if frame.seq == 7));
+        assert!(matches!(sent(Opcode::Binary, &ping), Ok(Incoming::Binary(frame)) if frame.seq == 7));
         let text = sent(Opcode::Text, br#"{"type":"ping","seq":8}"#);
         assert!(matches!(text, Ok(Incoming::Text(frame)) if frame.seq == 8));
         assert!(matches!(sent(Opcode::Text, b"hello"), Ok(Incoming::NoFrame(_))));

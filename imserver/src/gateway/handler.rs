@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use netcore::{
@@ -26,7 +26,7 @@ use super::{
     answers::{close_if_finished, send, send_go_away, send_refusal},
     connection::{Connection, Present},
     door::{self, Door, DoorError, Incoming},
-    http::{Tickets, respond_refused, say_close},
+    http::{Tickets, respond_last, respond_refused, respond_too_slow, say_close},
     park::Waiting,
     terms::Terms,
 };
@@ -60,6 +60,10 @@ const PUSH_QUEUE_UNAUTHENTICATED: usize = 16 * 1024;
 
 /// The retry-after of a connection that is turned away because there are too many.
 const TURNED_AWAY_RETRY_MS: u32 = 1_000;
+/// The timer of a connection that is turned away; those of streams have other keys.
+const TURN_AWAY: u32 = 0;
+/// Its first bytes say in which words it is to be told. One that sends nothing for so long is told natively.
+const TURN_AWAY_AFTER: Duration = Duration::from_millis(500);
 
 /// What the loops share.
 #[derive(Debug)]
@@ -173,16 +177,21 @@ impl Handler for Gateway {
         let limit = PUSH_QUEUE_UNAUTHENTICATED;
         cx.set_outbound_limit(limit / 4, limit / 2, limit);
         self.row().connections.opened();
-        if let Some(refusal) = cx.conn().turned_away.take() {
-            send_refusal(cx, &refusal, 0);
-            cx.close(code::REFUSED, CloseHow::Flush);
+        if cx.conn().turned_away.is_some() {
+            // A connection has room for this timer: it has none yet.
+            let _ = cx.set_timer(TURN_AWAY, TURN_AWAY_AFTER);
         }
     }
 
     fn on_frame(&mut self, cx: &mut Cx<'_>, incoming: Incoming) -> Flow<Self> {
+        if cx.conn().turned_away.is_some() {
+            turn_away(cx);
+            return Flow::Continue;
+        }
         let flow = match incoming {
             Incoming::Frame(frame) => self.frame(cx, &frame),
-            other @ (Incoming::Text(_)
+            other @ (Incoming::Binary(_)
+            | Incoming::Text(_)
             | Incoming::NoFrame(_)
             | Incoming::Request(_)
             | Incoming::Expectation
@@ -197,7 +206,10 @@ impl Handler for Gateway {
     }
 
     fn on_timer(&mut self, cx: &mut Cx<'_>, key: u32) {
-        self.stream_timer(cx, key);
+        match key {
+            TURN_AWAY => turn_away(cx),
+            _ => self.stream_timer(cx, key),
+        }
     }
 
     fn on_writable(&mut self, cx: &mut Cx<'_>) {
@@ -271,10 +283,7 @@ impl Handler for Gateway {
     fn on_closing(&mut self, cx: &mut Cx<'_>, why: &Reason) {
         match why {
             CloseReason::Protocol(error) => say_broken(cx, error),
-            CloseReason::HandshakeTimeout | CloseReason::FrameTimeout => {
-                send_refusal(cx, &Refusal::new(ErrorCode::Timeout, "this took too long"), 0);
-                say_close(cx, CloseCode::POLICY, "this took too long");
-            }
+            CloseReason::HandshakeTimeout | CloseReason::FrameTimeout => say_too_slow(cx),
             CloseReason::IdleTimeout => {
                 let message = "nothing was heard for too long";
                 send_go_away(cx, GoAwayReason::Idle, 0, message);
@@ -399,6 +408,14 @@ impl Gateway {
     fn not_native(&mut self, cx: &mut Cx<'_>, incoming: Incoming) -> Flow<Self> {
         match incoming {
             Incoming::Frame(frame) => self.frame(cx, &frame),
+            Incoming::Binary(frame) => {
+                if cx.conn().session.format() == Format::SocketText {
+                    let message = "this session said hello in a text";
+                    send_refusal(cx, &Refusal::new(ErrorCode::Protocol, message), frame.seq);
+                    return Flow::Close(code::REFUSED);
+                }
+                self.frame(cx, &frame)
+            }
             Incoming::Text(frame) => {
                 if let Err(refusal) = speaks_texts(cx) {
                     send_refusal(cx, &refusal, frame.seq);
@@ -449,6 +466,9 @@ impl Gateway {
     /// The allowance of whoever sent the request that is worked on; `None` if exempt from rates.
     pub(super) fn allowance_of_request(&self, cx: &mut Cx<'_>) -> Option<Arc<Allowance>> {
         let source = Self::source(cx);
+        if cx.conn().http.as_ref().is_some_and(|http| http.is_of_stranger) {
+            return Some(self.allowance_whoever(source));
+        }
         self.allowance_of(source)
     }
 
@@ -457,8 +477,13 @@ impl Gateway {
         if self.terms.is_exempt(address) {
             return None;
         }
+        Some(self.allowance_whoever(address))
+    }
+
+    /// The allowance of an address, whether exempt or not.
+    fn allowance_whoever(&self, address: IpAddr) -> Arc<Allowance> {
         let now_us = self.now_us(Instant::now());
-        Some(self.shared.allowances.of_address(address, now_us))
+        self.shared.allowances.of_address(address, now_us)
     }
 
     pub(super) fn now_us(&self, now: Instant) -> u64 {
@@ -495,6 +520,29 @@ fn say_broken(cx: &mut Cx<'_>, error: &DoorError) {
         DoorError::Socket(broken) => say_close(cx, broken.close_code(), &error.to_string()),
         DoorError::NotOneFrame => say_close(cx, CloseCode::INVALID_DATA, &error.to_string()),
     }
+}
+
+/// Tells a client why it is turned away, and closes.
+fn turn_away(cx: &mut Cx<'_>) {
+    let Some(refusal) = cx.conn().turned_away.take() else {
+        return;
+    };
+    if matches!(cx.codec(), Door::Http(_)) {
+        return respond_last(cx, &refusal);
+    }
+    send_refusal(cx, &refusal, 0);
+    cx.close(code::REFUSED, CloseHow::Flush);
+}
+
+/// Tells a client that the connection ends because it took too long.
+fn say_too_slow(cx: &mut Cx<'_>) {
+    let message = "this took too long";
+    let refusal = Refusal::new(ErrorCode::Timeout, message);
+    if matches!(cx.codec(), Door::Http(_)) {
+        return respond_too_slow(cx, &refusal);
+    }
+    send_refusal(cx, &refusal, 0);
+    say_close(cx, CloseCode::POLICY, message);
 }
 
 /// Says on a WebSocket why the gateway closes it.

@@ -13,9 +13,12 @@ use protocol::{
 };
 
 use super::CALL_SEQ;
-use crate::gateway::{
-    answers::named,
-    handler::{Cx, Gateway, code},
+use crate::{
+    gateway::{
+        answers::named,
+        handler::{Cx, Gateway, code},
+    },
+    wire::Format,
 };
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -154,17 +157,37 @@ fn respond_refusal(cx: &mut Cx<'_>, status: Status, retry_after_ms: u32, body: &
 
 /// Answers what is no request: nothing more can be read.
 pub(in crate::gateway) fn respond_refused(cx: &mut Cx<'_>, refused: http::Refused) {
-    let http = cx.conn().http.get_or_insert_with(super::Http::new);
-    http.persistence = Persistence::Close;
-    (http.is_head, http.request_id, http.allowed_origin) = (false, None, None);
     let code = if refused.status() == Status::CONTENT_TOO_LARGE {
         ErrorCode::FrameTooLarge
     } else {
         ErrorCode::Protocol
     };
-    let refusal = named(cx, &Refusal::new(code, refused.to_string()), 0);
+    respond_unread(cx, refused.status(), &Refusal::new(code, refused.to_string()));
+}
+
+/// Answers a request that does not become whole. While another one is worked on or a stream is written, nothing is
+/// said: it would be taken for a part of that.
+pub(in crate::gateway) fn respond_too_slow(cx: &mut Cx<'_>, refusal: &Refusal) {
+    if !cx.conn().is_stream_or_calls() {
+        respond_last(cx, refusal);
+    }
+}
+
+/// Refuses whatever was sent, and closes.
+pub(in crate::gateway) fn respond_last(cx: &mut Cx<'_>, refusal: &Refusal) {
+    respond_unread(cx, status_of(refusal.code()), refusal);
+}
+
+/// Refuses what has no head that was read, and closes.
+fn respond_unread(cx: &mut Cx<'_>, status: Status, refusal: &Refusal) {
+    let conn = cx.conn();
+    conn.session.set_format(Format::Call);
+    let http = conn.http.get_or_insert_with(super::Http::new);
+    http.persistence = Persistence::Close;
+    (http.is_head, http.request_id, http.allowed_origin) = (false, None, None);
+    let refusal = named(cx, refusal, 0);
     let body = Encoding::Json.encode(&refusal.0);
-    respond_refusal(cx, refused.status(), 0, &body);
+    respond_refusal(cx, status, refusal.0.retry_after_ms, &body);
 }
 
 impl Gateway {

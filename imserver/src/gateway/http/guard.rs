@@ -37,6 +37,12 @@ pub(super) fn client(peer: IpAddr, head: &Head, header: ForwardedHeader, trusted
     forwarded::client(peer, head, header, trusted)
 }
 
+/// Whether a request was forwarded by somebody whom nobody trusts: then it may come from anywhere, however near the peer
+/// is.
+pub(super) fn is_of_stranger(peer: IpAddr, head: &Head, trusted: &[Network]) -> bool {
+    !trusted.iter().any(|network| network.contains(peer)) && forwarded::is_forwarded(head)
+}
+
 /// Whether a request may be looked at. The answer is the page of another origin that may read what is answered.
 ///
 /// A page of somebody else's can make a browser send requests anywhere, and can give its own name the address of this

@@ -25,7 +25,7 @@ use storage::TokenHash;
 
 pub(crate) use self::tickets::Tickets;
 pub(super) use self::{
-    answer::{respond_frame, respond_refused},
+    answer::{respond_frame, respond_last, respond_refused, respond_too_slow},
     socket::say_close,
 };
 use self::{identify::Known, route::Route, stream::Stream};
@@ -55,6 +55,8 @@ pub(super) struct Http {
     allowed_origin: Option<Box<str>>,
     /// Where the request comes from; `None` if that is no address.
     pub(super) from: Option<IpAddr>,
+    /// Somebody whom nobody trusts to say so says that it was forwarded: no rule for near addresses applies to it.
+    pub(super) is_of_stranger: bool,
     /// What is kept of a stream of events.
     stream: Option<Stream>,
 }
@@ -80,6 +82,7 @@ impl Http {
             request_id: None,
             allowed_origin: None,
             from: None,
+            is_of_stranger: false,
             stream: None,
         })
     }
@@ -109,12 +112,13 @@ impl Gateway {
         let header = config.http.told_by.header();
         let proxies = &config.server.trusted_proxies;
         let from = guard::client(Terms::source(&peer), &head, header, proxies);
+        let is_of_stranger = guard::is_of_stranger(Terms::source(&peer), &head, proxies);
         let id_of_connection = cx.id();
         let conn = cx.conn();
         conn.session.set_format(Format::Call);
         let http = conn.http.get_or_insert_with(Http::new);
         http.begin(&head);
-        http.from = Some(from);
+        (http.from, http.is_of_stranger) = (Some(from), is_of_stranger);
         if let Some(id) = &http.request_id {
             // What is logged of a request names its connection, and a connection has one at a time.
             log::debug!(
@@ -136,7 +140,7 @@ impl Gateway {
             // The time for a handshake is over; from here on only silence ends the connection.
             cx.established();
         }
-        match Route::of(head.method(), head.path()) {
+        let flow = match Route::of(head.method(), head.path()) {
             Route::Call(command) => self.call(cx, command, &head, body),
             Route::Socket => self.upgrade(cx, &head),
             Route::Events => self.events(cx, &head),
@@ -146,6 +150,11 @@ impl Gateway {
             Route::NotAllowed(allowed) => self.not_allowed(cx, allowed),
             Route::UnknownCommand => self.unknown_command(cx, head.path()),
             Route::Nothing => self.nothing_there(cx),
+        };
+        if cx.conn().is_stream_or_calls() {
+            // What was sent ahead waits for the answer to this.
+            cx.pause_reading();
         }
+        flow
     }
 }

@@ -1,7 +1,10 @@
 //! Tickets for streams of events: a page shows one in a URL, where a session's token must never stand. Each is good once,
-//! for a short time, on this node.
+//! for a short time, in the process that gave it: no other knows whether it was used.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+};
 
 use parking_lot::Mutex;
 use storage::{Timestamp, TokenHash};
@@ -13,12 +16,26 @@ const GOOD_FOR_MS: u64 = 30_000;
 /// Tickets that were used and would still be good, at most. Beyond these none is redeemed.
 const USED_MAX: usize = 65_536;
 
-/// The tickets of this node that were used up, with the time until which they would have been good.
-#[derive(Debug, Default)]
-pub(crate) struct Tickets(Mutex<HashMap<u64, u64>>);
+/// The tickets of this process.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    /// Names the process.
+    process: u64,
+    /// Those that were used up, with the time until which they would have been good.
+    used: Mutex<HashMap<u64, u64>>,
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        Self {
+            process: RandomState::new().hash_one("tickets"),
+            used: Mutex::default(),
+        }
+    }
+}
 
 impl Tickets {
-    /// A ticket that stands for this token: the token's hash, until when it is good, a random number, signed.
+    /// A ticket that stands for this token: the token's hash, until when it is good, a random number, the process, signed.
     ///
     /// # Errors
     /// The system has no randomness to give.
@@ -31,6 +48,7 @@ impl Tickets {
         let mut bytes = owner.0.to_vec();
         bytes.extend((now.0 + GOOD_FOR_MS).to_be_bytes());
         bytes.extend(token::random_u63()?.to_be_bytes());
+        bytes.extend(self.process.to_be_bytes());
         tokens.sign_ticket(&mut bytes);
         Ok(bytes)
     }
@@ -41,13 +59,18 @@ impl Tickets {
         let (numbers, []) = rest.as_chunks::<8>() else {
             return None;
         };
-        let [until, number] = numbers else { return None };
-        let (until, number) = (u64::from_be_bytes(*until), u64::from_be_bytes(*number));
+        let [until, number, process] = numbers else {
+            return None;
+        };
+        let [until, number, process] = [until, number, process].map(|bytes| u64::from_be_bytes(*bytes));
+        if process != self.process {
+            return None;
+        }
         // A clock that was set back makes no ticket live longer than it was to.
         if until < now.0 || until > now.0 + GOOD_FOR_MS {
             return None;
         }
-        let mut used = self.0.lock();
+        let mut used = self.used.lock();
         if used.len() >= USED_MAX {
             used.retain(|_, until| *until >= now.0);
         }
@@ -77,6 +100,12 @@ mod tests {
         assert_eq!(at(&issue(), 1_000 + GOOD_FOR_MS), Some(owner));
         assert_eq!(at(&issue(), 1_001 + GOOD_FOR_MS), None, "too old");
         assert_eq!(at(&issue(), 999), None, "of the future");
+        let of_another = Tickets::default().issue(&tokens, owner, Timestamp(1_000));
+        assert_eq!(
+            at(&of_another.expect("a ticket"), 1_000),
+            None,
+            "of another process"
+        );
         let mut forged = issue();
         forged[40] ^= 1;
         assert_eq!(at(&forged, 1_000), None);

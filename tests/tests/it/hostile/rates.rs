@@ -185,8 +185,12 @@ fn whoever_comes_to_a_full_server_hears_so() {
     for conn in &mut others {
         conn.ask(hello("stranger")).unwrap();
     }
-    for _ in 0..40 {
+    for number in 0..40 {
         let mut turned_away = daemon.connect();
+        if number > 0 {
+            // Whoever says something first is told at once.
+            turned_away.submit(hello("stranger"));
+        }
         let refusal = turned_away.refusal();
         assert_eq!(refusal.code(), ErrorCode::Overloaded);
         assert!(refusal.retry_after_ms > 0);
