@@ -9,6 +9,7 @@ mod cluster;
 mod delivery;
 mod disaster;
 mod document;
+mod doors;
 mod errors;
 mod hostile;
 mod im;
