@@ -21,10 +21,6 @@ use super::PATIENCE;
 
 /// What came in.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "few are kept, and each is taken apart at once"
-)]
 pub enum Incoming {
     /// The answer to a request.
     Reply(u16, Box<Reply>),

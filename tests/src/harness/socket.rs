@@ -1,6 +1,11 @@
 //! A client of the WebSocket, written for these tests alone: what it makes of bytes is checked by nobody's library but
 //! RFC 6455. It must never answer on its own.
 
+#![expect(
+    clippy::unwrap_in_result,
+    reason = "what is not as it should be fails the test; an error is what the daemon refused"
+)]
+
 use std::{
     collections::VecDeque,
     net::{SocketAddr, TcpStream},
