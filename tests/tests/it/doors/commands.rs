@@ -135,7 +135,7 @@ impl World {
                 conversation_ids: vec![conversation_id, group],
             }),
             Command::Delivered => Request::Delivered(v1::DeliveredRequest {
-                up_to: vec![v1::Head { conversation_id, seq: 1, ..v1::Head::default() }],
+                up_to: vec![v1::Head { conversation_id, seq: 1 }],
             }),
             Command::Read => Request::Read(v1::ReadRequest { conversation_id, seq: 1 }),
             Command::CreateGroup => Request::CreateGroup(v1::CreateGroupRequest {
