@@ -495,10 +495,6 @@ fn advertised(config: &Config, listening: Option<SocketAddr>) -> String {
 }
 
 /// The address of the admin listener, held until it serves, and its token.
-#[expect(
-    clippy::type_complexity,
-    reason = "three things that are needed together, once"
-)]
 fn reserve_admin(config: &Config) -> Result<Option<(Listen, SocketAddr, Option<String>)>, DaemonError> {
     let Some(address) = config.admin.address().map_err(DaemonError)? else {
         return Ok(None);

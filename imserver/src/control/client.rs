@@ -33,9 +33,13 @@ pub(crate) enum AskError {
 /// # Errors
 /// See [`AskError`].
 pub(crate) fn ask(path: &Path, request: &Request) -> Result<Value, AskError> {
-    let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning,
-        _ => AskError::NoAnswer(error),
+    let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    let mut stream = UnixStream::connect(path).map_err(|error| {
+        if nobody.contains(&error.kind()) {
+            AskError::NotRunning
+        } else {
+            AskError::NoAnswer(error)
+        }
     })?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -63,7 +63,8 @@ impl Commits {
 
 /// Shows those of all lanes together, and the writes that wait for any.
 pub(super) fn show<'a>(shown: &mut Shown, waiting: usize, lanes: impl Iterator<Item = &'a Commits> + Clone) {
-    let outcomes: [(&str, fn(&Commits) -> &Tally); 4] = [
+    type Of = fn(&Commits) -> &Tally;
+    let outcomes: [(&str, Of); 4] = [
         ("committed", |lane| &lane.committed),
         ("not_applied", |lane| &lane.not_applied),
         ("unknown", |lane| &lane.unknown),

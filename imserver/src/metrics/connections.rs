@@ -81,9 +81,10 @@ impl Connections {
 
     /// One that was opened has ended.
     pub(crate) fn closed<E>(&self, door: Door, why: &CloseReason<E>) {
-        let place = match why {
-            CloseReason::Local(code @ 1..) => Some(FIRST_CODE + usize::from(*code) - 1),
-            other => REASONS.iter().position(|name| *name == other.name()),
+        let place = if let CloseReason::Local(code @ 1..) = why {
+            Some(FIRST_CODE + usize::from(*code) - 1)
+        } else {
+            REASONS.iter().position(|name| *name == why.name())
         };
         let place = place.filter(|place| *place < OTHER).unwrap_or(OTHER);
         if let Some(closed) = self

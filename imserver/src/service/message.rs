@@ -87,7 +87,7 @@ fn answer_history(
     if request.from_seq > page.head.0.saturating_add(1) {
         // Whoever asks for what follows a seq says that it has that.
         let refusal = Refusal::new(ErrorCode::OutOfRange, "beyond the head").with_field("from_seq");
-        return Err(Failure::RefusedAnd(refusal, Effect::StartOver));
+        return Err(Failure::RefusedAnd(refusal, Box::new(Effect::StartOver)));
     }
     let mut raw = wire::page(&page, request.conversation_id, epoch, asking.now);
     wire::fit(&mut raw, forward);

@@ -176,7 +176,7 @@ pub(crate) enum Failure {
     /// A rule.
     Refused(Refusal),
     /// A rule, and what that does to the session.
-    RefusedAnd(Refusal, Effect),
+    RefusedAnd(Refusal, Box<Effect>),
     /// The store did not answer.
     Store(ReadError),
     /// The device has a token of this past about something that the store does not have: its tail was lost, and nothing

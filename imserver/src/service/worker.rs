@@ -235,7 +235,7 @@ fn submit(lane: &LaneHandle, job: Job) {
 fn refusal(context: &WorkerContext, failure: Failure) -> (Refusal, Effect) {
     match failure {
         Failure::Refused(refusal) => (refusal, Effect::None),
-        Failure::RefusedAnd(refusal, effect) => (refusal, effect),
+        Failure::RefusedAnd(refusal, effect) => (refusal, *effect),
         Failure::Store(error) => {
             context.metrics.tasks.questions_failed.add_shared(1);
             (unavailable(&error), Effect::None)

@@ -46,11 +46,11 @@ impl Failure {
                     field => format!(" ({field})"),
                 };
                 // With these the person can do nothing, and whoever runs the server finds it in the log.
-                let id = match refusal.code() {
-                    ErrorCode::Internal | ErrorCode::Unavailable if !refusal.request_id.is_empty() => {
-                        format!(", request {}", refusal.request_id)
-                    }
-                    _ => String::new(),
+                let is_servers = [ErrorCode::Internal, ErrorCode::Unavailable].contains(&refusal.code());
+                let id = if is_servers && !refusal.request_id.is_empty() {
+                    format!(", request {}", refusal.request_id)
+                } else {
+                    String::new()
                 };
                 format!(
                     "refused: {}{field} [{}, {}{id}]",

@@ -344,7 +344,7 @@ fn history_of_another_epoch_and_beyond_the_head_is_refused() {
     assert!(matches!(next.effect, Effect::None));
     let beyond = requests::history(id, head + 2).into_request();
     match group.fixture.ask(member, beyond) {
-        Err(Failure::RefusedAnd(refusal, Effect::StartOver)) => {
+        Err(Failure::RefusedAnd(refusal, effect)) if matches!(*effect, Effect::StartOver) => {
             assert_eq!(refusal.code(), ErrorCode::OutOfRange);
             assert_eq!(refusal.0.field, "from_seq");
         }

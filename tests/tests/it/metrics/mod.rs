@@ -18,10 +18,10 @@ fn admin_of(daemon: &Daemon) -> SocketAddr {
     let until = Instant::now() + PATIENCE;
     loop {
         let log = daemon.log();
-        let lines = log
+        let mut lines = log
             .iter()
             .filter(|line| line.contains("metrics, status and health are at"));
-        if let Some(address) = lines.filter_map(address).last() {
+        if let Some(address) = lines.rfind(|line| address(line).is_some()).and_then(address) {
             return address;
         }
         assert!(Instant::now() < until, "{log:#?}");

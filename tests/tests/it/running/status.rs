@@ -61,7 +61,7 @@ fn a_socket_that_is_configured_must_be_there_and_the_other_need_not() {
     // Longer than the path of a socket can be.
     let deep = place.path().join("d".repeat(120));
     let daemon = Setup {
-        data_dir: Some(deep.clone()),
+        data_dir: Some(deep),
         ..Setup::default()
     }
     .start();

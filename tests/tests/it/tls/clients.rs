@@ -66,24 +66,25 @@ fn named(daemon: &Daemon) -> String {
 
 /// The pin of a certificate's key, as the manual says it is made.
 fn pin(certificate: &Path) -> String {
-    let key = program("openssl")
+    let mut key = program("openssl")
         .args(["x509", "-pubkey", "-noout", "-in"])
         .arg(certificate)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let der = program("openssl")
+    let mut der = program("openssl")
         .args(["pkey", "-pubin", "-outform", "DER"])
-        .stdin(key.stdout.unwrap())
+        .stdin(key.stdout.take().unwrap())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let digest = program("openssl")
         .args(["dgst", "-sha256", "-r"])
-        .stdin(der.stdout.unwrap())
+        .stdin(der.stdout.take().unwrap())
         .stdout(Stdio::piped())
         .output()
         .unwrap();
+    assert!(key.wait().unwrap().success() && der.wait().unwrap().success());
     let text = String::from_utf8(digest.stdout).unwrap();
     text.split_whitespace().next().unwrap().to_owned()
 }
