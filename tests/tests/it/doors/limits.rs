@@ -97,7 +97,11 @@ const BEHIND_A_PROXY: &str = "[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n[li
 #[test]
 fn behind_a_proxy_passwords_are_limited_by_the_address_it_tells() {
     for header in ["X-Forwarded-For", "Forwarded"] {
-        let daemon = with_ann(BEHIND_A_PROXY);
+        let told_by = format!(
+            "{BEHIND_A_PROXY}[http]\ntold_by = \"{}\"\n",
+            header.to_lowercase()
+        );
+        let daemon = with_ann(&told_by);
         let value = |address: &str| match header {
             "Forwarded" => format!("for={address};proto=https"),
             _ => address.to_owned(),
