@@ -589,7 +589,7 @@ fn bytes_by_chance_harm_nobody() {
             match random.below(3) {
                 0 => bytes[at] = random.next() as u8,
                 1 => drop(bytes.remove(at)),
-                _ => bytes.truncate(at.max(1)),
+                _ => bytes.truncate(at.max(4)),
             }
         }
         let mut web = Web::to(stage.daemon.address());
