@@ -8,7 +8,7 @@ use super::section::section;
 section! {
     /// browsers and scripts: calls, streams of events, WebSockets
     pub struct Http in [http] {
-        /// pages of these origins may use the server, as in "https://chat.example.org"; its own pages always may
+        /// pages of these origins (scheme, name and port) may use the server; its own pages always may
         origins: Vec<String> = Vec::new();
         /// the header in which server.trusted_proxies tell the addresses of their clients: "x-forwarded-for" or
         /// "forwarded"; they must remove or extend the one that a client sends

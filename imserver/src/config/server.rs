@@ -14,7 +14,7 @@ section! {
         #[serde(deserialize_with = "address")]
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7400));
         /// networks of HTTP proxies that tell the addresses of their clients (Forwarded, X-Forwarded-For); for PROXY headers
-        /// see [[listen]]. With any here or there, limits apply to connections from this machine too
+        /// see the listeners below. With any here or there, limits apply to connections from this machine too
         #[serde(deserialize_with = "networks")]
         trusted_proxies: Vec<Network> = Vec::new();
         /// this node's name, shown to clients; empty: "imserver", over PostgreSQL MACHINE:PORT
