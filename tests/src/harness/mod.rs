@@ -19,7 +19,7 @@ pub use connection::{Connection, Incoming};
 pub use daemon::{Daemon, Ended, Setup};
 pub use events::{Event, Events};
 pub use protocol::Call;
-pub use user::{PASSWORD, User, body, hello, login, message_id, refused, text};
+pub use user::{PASSWORD, User, body, hello, login, message_id, refused, text, unnamed};
 pub use web::{Account, Response, Web};
 
 /// How long anything awaited may take before the test fails: long enough for a machine that is busy otherwise.

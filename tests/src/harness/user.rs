@@ -43,6 +43,14 @@ pub fn login(name: &str) -> v1::LoginRequest {
     }
 }
 
+/// A refusal without its own name, which tells nothing but that it is another one.
+pub fn unnamed(refusal: v1::Error) -> v1::Error {
+    v1::Error {
+        request_id: String::new(),
+        ..refusal
+    }
+}
+
 /// A new client message id.
 pub fn message_id() -> Bytes {
     Bytes::copy_from_slice(uuid::Uuid::now_v7().as_bytes())

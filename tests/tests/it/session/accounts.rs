@@ -1,7 +1,7 @@
 //! Registering and logging in.
 
 use protocol::v1::{self, ErrorClass, ErrorCode};
-use tests::harness::{Connection, Daemon, PASSWORD, Setup, User, hello, login, refused, text};
+use tests::harness::{Connection, Daemon, PASSWORD, Setup, User, hello, login, refused, text, unnamed};
 
 fn register(conn: &mut Connection, name: &str, password: &str) -> Result<v1::Session, v1::Error> {
     conn.ask(v1::RegisterRequest {
@@ -157,7 +157,7 @@ fn a_wrong_password_and_an_unknown_name_are_refused_alike() {
                 name: name.to_owned(),
                 password: password.to_owned(),
             };
-            greeted(&daemon).ask(request).unwrap_err()
+            unnamed(greeted(&daemon).ask(request).unwrap_err())
         })
         .collect();
     assert_eq!(answers[0].code(), ErrorCode::BadCredentials);

@@ -1,7 +1,7 @@
 //! Tokens that are not, or no longer, good.
 
 use protocol::v1::{self, ErrorCode};
-use tests::harness::{Daemon, hello, refused};
+use tests::harness::{Daemon, hello, refused, unnamed};
 
 #[test]
 fn a_bad_token_is_refused_however_it_is_bad() {
@@ -29,7 +29,7 @@ fn a_bad_token_is_refused_however_it_is_bad() {
             session_token: token,
             ..hello("first")
         };
-        answers.push(conn.ask(hello).unwrap_err());
+        answers.push(unnamed(conn.ask(hello).unwrap_err()));
         // The connection may go on to log in.
         conn.ask(v1::Ping {}).unwrap();
     }
