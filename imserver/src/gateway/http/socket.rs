@@ -35,6 +35,8 @@ impl Gateway {
         let address = self.allowance_of_request(cx);
         let conn = cx.conn();
         conn.from = conn.http.take().and_then(|http| http.from).map(Box::new);
+        // What calls on this connection have synced, this session has not.
+        (conn.synced, conn.backlog, conn.starts_over) = (None, None, false);
         conn.session.greet(address);
         // Until the first message tells whether messages are texts.
         conn.session.set_format(Format::SocketProtobuf);
