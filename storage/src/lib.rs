@@ -52,6 +52,7 @@ mod status;
 mod tests;
 mod types;
 mod visible;
+mod words;
 mod write;
 
 pub use error::{Cause, CommitError, OpenError, ReadError, Refused};
@@ -70,6 +71,7 @@ pub use types::{
     ClientId, ConversationId, ConversationKind, Credentials, DeviceClass, Event, EventKind, Fingerprint,
     GroupChange, Position, Role, Seq, Session, SessionId, Timestamp, TokenHash, User, UserId,
 };
+pub use words::{FoundPeople, PeopleQuery};
 pub use write::{
     Action, Append, Appended, CursorMove, DevicePolicy, ERASED_BODIES_MAX, ERASED_BYTES_MAX, MessageKinds,
     NewSession, NewUser, Outcome, ProfileChange, Revoke, Rules, SessionCreated, Write, Writer,

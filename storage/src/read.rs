@@ -16,6 +16,7 @@ use crate::{
         ClientId, ConversationId, ConversationKind, Credentials, Event, Fingerprint, Position, Role, Seq,
         Session, SessionId, Timestamp, TokenHash, User, UserId,
     },
+    words::{FoundPeople, PeopleQuery},
     write::Writer,
 };
 
@@ -121,6 +122,13 @@ pub trait Reader: Send {
     /// # Errors
     /// See [`Reader::snapshot`].
     fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError>;
+
+    /// At most `limit` of the users whom a query fits, by id. It looks at the users of a bounded number of words that
+    /// begin as the query's longest one; if there are more of those, the answer says that there may be more.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError>;
 
     /// The data that a login is checked against.
     ///

@@ -24,6 +24,7 @@ use crate::{
         ClientId, ConversationId, Credentials, Event, Fingerprint, Position, Seq, Session, TokenHash, User,
         UserId,
     },
+    words::{FoundPeople, PeopleQuery},
 };
 use cache::{Bounds, Cache, Lookup, Ticket};
 
@@ -202,6 +203,10 @@ impl Reader for CachedReader {
             (_, Some(user)) => Ok(Some(user)),
             (Some(id), None) => Ok(self.users(&[id])?.pop()),
         }
+    }
+
+    fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError> {
+        self.inner.people(query, limit)
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {

@@ -30,6 +30,7 @@ counted! {
     testimony(&mut self, claim: Claim) -> Testimony;
     users(&mut self, ids: &[UserId]) -> Vec<User>;
     user_by_name(&mut self, name: &str) -> Option<User>;
+    people(&mut self, query: &PeopleQuery, limit: usize) -> FoundPeople;
     credentials(&mut self, name: &str) -> Option<Credentials>;
     session_by_token(&mut self, token: &TokenHash) -> Option<(Session, User)>;
     sessions(&mut self, user: UserId) -> Vec<Session>;

@@ -4,13 +4,15 @@ use super::{
     cases,
     world::{ANN, BOB, CAT, NOBODY, World},
 };
-use crate::{Outcome, ProfileChange, Refused, Timestamp, User, UserId, Write};
+use crate::{FoundPeople, Outcome, PeopleQuery, ProfileChange, Refused, Timestamp, User, UserId, Write};
 
 cases![
     accounts_are_numbered,
     names_are_taken_once,
     people_are_found,
     profiles_change,
+    people_are_found_by_words,
+    a_search_that_finds_many_says_so,
 ];
 
 fn profile(user: UserId) -> ProfileChange {
@@ -115,4 +117,57 @@ fn profiles_change(world: &mut World) {
     );
     assert_eq!(world.reader.users(&[ANN]).expect("users"), [user]);
     assert_eq!(update(world, profile(NOBODY)), Err(Refused::NotFound));
+}
+
+fn found(world: &mut World, query: &str, limit: usize) -> (Vec<u64>, bool) {
+    let query = PeopleQuery::new(query).expect("a query");
+    let found = world.reader.people(&query, limit).expect("an answer");
+    (found.users.iter().map(|user| user.id.0).collect(), found.more)
+}
+
+fn people_are_found_by_words(world: &mut World) {
+    world.people();
+    let mut change = profile(BOB);
+    change.display_name = Some("Robert 王小明 O'Neil".to_owned());
+    let bob = update(world, change).expect("changed");
+    for query in ["ROB", "oneil", "neil", "小明", "王 robert", "user2"] {
+        let expected = if query == "oneil" { vec![] } else { vec![BOB.0] };
+        assert_eq!(found(world, query, 9), (expected, false), "{query}");
+    }
+    let all = found(world, "user", 9).0;
+    assert_eq!(all.first_chunk(), Some(&[ANN.0, BOB.0, CAT.0]));
+    assert_eq!(found(world, "user", 2), (vec![ANN.0, BOB.0], true));
+    assert_eq!(found(world, "user", 0), (vec![ANN.0], true), "0 counts as 1");
+    for query in ["obert", "user2!9", "%%", "__", "us%x", "明小"] {
+        if let Some(query) = PeopleQuery::new(query) {
+            assert_eq!(
+                world.reader.people(&query, 9).expect("an answer"),
+                FoundPeople::default()
+            );
+        }
+    }
+    let query = PeopleQuery::new("robert").expect("a query");
+    assert_eq!(
+        world.reader.people(&query, 9).expect("an answer").users,
+        [bob],
+        "all of it"
+    );
+    // The words of a name that was changed lead nowhere, those that are still there do.
+    let mut change = profile(BOB);
+    change.display_name = Some("robert".to_owned());
+    update(world, change).expect("changed");
+    assert_eq!(found(world, "neil", 9), (vec![], false));
+    assert_eq!(found(world, "小", 9), (vec![], false));
+    assert_eq!(found(world, "robert", 9), (vec![BOB.0], false));
+    assert_eq!(found(world, "user2", 9), (vec![BOB.0], false));
+}
+
+fn a_search_that_finds_many_says_so(world: &mut World) {
+    for number in 0..30 {
+        world.create(&format!("many{number}")).expect("an account");
+    }
+    let (first, more) = found(world, "many", 20);
+    assert_eq!((first.len(), more), (20, true));
+    assert!(!found(world, "many", 30).1);
+    assert_eq!(found(world, "many29", 20), (vec![30], false));
 }

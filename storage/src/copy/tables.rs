@@ -105,6 +105,13 @@ pub(super) const TABLES: &[Table] = &[
         placing: Placing::Nothing,
     },
     Table {
+        name: "user_words",
+        what: "a word of the name of user",
+        columns: &[USER, text("word")],
+        key: 2,
+        placing: Placing::Nothing,
+    },
+    Table {
         name: "sessions",
         what: "session",
         columns: &[

@@ -20,6 +20,7 @@ use crate::{
         ClientId, ConversationId, Credentials, Event, EventKind, Fingerprint, Position, Seq, Session,
         TokenHash, User, UserId,
     },
+    words::{FoundPeople, PeopleQuery},
 };
 
 impl Reader for ModelReader {
@@ -44,6 +45,17 @@ impl Reader for ModelReader {
 
     fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError> {
         Ok(self.credentials(name)?.map(|account| account.user))
+    }
+
+    fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError> {
+        let state = self.state.lock();
+        let all = state.accounts.values().map(|account| &account.user);
+        let fitting: Vec<User> = all.filter(|user| query.fits(user)).cloned().collect();
+        let limit = limit.max(1);
+        Ok(FoundPeople {
+            more: fitting.len() > limit,
+            users: fitting.into_iter().take(limit).collect(),
+        })
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {

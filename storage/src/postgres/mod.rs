@@ -56,6 +56,7 @@ mod stays;
 mod tail;
 mod tls;
 mod views;
+mod words;
 mod writer;
 
 use std::{

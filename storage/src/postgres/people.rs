@@ -6,6 +6,7 @@ use super::{
     failure::{Failure, Stop},
     lookup,
     row::{self, sql},
+    words,
 };
 use crate::{
     error::Refused,
@@ -43,6 +44,7 @@ pub(super) fn create_user(batch: &mut Batch<'_>, new: &NewUser) -> Result<Outcom
             &sql(user.created_at.0),
         ],
     )?;
+    words::write(batch.session, None, &user)?;
     Ok(Outcome::User(user))
 }
 
@@ -61,6 +63,7 @@ pub(super) fn update_profile(batch: &mut Batch<'_>, change: &ProfileChange) -> R
             &sql(user.version),
         ],
     )?;
+    words::write(batch.session, Some(&before), &user)?;
     notify(batch, PROFILE_CHANGED, user.id, &[SessionId(0)])?;
     Ok(Outcome::User(user))
 }

@@ -9,7 +9,7 @@ use super::{
     lending::ReadConnections,
     lookup, page,
     row::{self, SESSION_COLUMNS, USER_COLUMNS, get, session_columns, sql, user_columns},
-    seen, tail, views,
+    seen, tail, views, words,
 };
 use crate::{
     error::ReadError,
@@ -20,6 +20,7 @@ use crate::{
         ClientId, ConversationId, Credentials, Event, Fingerprint, Position, Seq, Session, TokenHash, User,
         UserId,
     },
+    words::{FoundPeople, PeopleQuery},
 };
 
 pub(super) struct PostgresReader {
@@ -103,6 +104,10 @@ impl Reader for PostgresReader {
 
     fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError> {
         Ok(self.credentials(name)?.map(|account| account.user))
+    }
+
+    fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError> {
+        self.ask(|session| words::search(session, query, limit))
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {

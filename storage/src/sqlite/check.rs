@@ -13,7 +13,7 @@ use super::{
     row::{self, LogEntry, event_columns, session_columns, sql, user_columns},
     standing,
     state::{self, cursor_columns, head_columns},
-    sum,
+    sum, words,
 };
 use crate::{error::OpenError, types::Position};
 
@@ -154,10 +154,11 @@ fn people_are_whole(connection: &Connection) -> Result<(), Failure> {
     let mut rows = statement.query([])?;
     let mut next = 1;
     while let Some(row) = rows.next()? {
-        let id = row::user(row, 0)?.id.0;
-        if id != next {
+        let user = row::user(row, 0)?;
+        if user.id.0 != next {
             return Err(Failure::damaged(format!("the user {next} is missing")));
         }
+        words::are_whole(connection, &user)?;
         next += 1;
     }
     let mut statement = connection.prepare(concat!("SELECT ", session_columns!(), " FROM sessions s"))?;

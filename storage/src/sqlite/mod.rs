@@ -44,6 +44,7 @@ mod tests;
 mod views;
 pub(crate) mod whole;
 mod witness;
+mod words;
 mod writer;
 
 use std::{

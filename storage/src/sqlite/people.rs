@@ -7,7 +7,7 @@ use super::{
     lookup,
     row::{self, first, session_columns, sql},
     state::prove_absence,
-    sum,
+    sum, words,
 };
 use crate::{
     error::Refused,
@@ -51,6 +51,7 @@ pub(super) fn create_user(connection: &Connection, new: &NewUser) -> Result<Outc
             sql(user.created_at.0),
             sql(sum::of_user(&user, &new.password_hash)),
         ))?;
+    words::write(connection, None, &user)?;
     Ok(Outcome::User(user))
 }
 
@@ -74,6 +75,7 @@ pub(super) fn update_profile(connection: &Connection, change: &ProfileChange) ->
             sql(user.version),
             sql(sum::of_user(&user, &password_hash)),
         ))?;
+    words::write(connection, Some(&before), &user)?;
     Ok(Outcome::User(user))
 }
 

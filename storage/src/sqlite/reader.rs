@@ -11,7 +11,7 @@ use super::{
     lookup, members, page, past,
     recent::{Question, Recent},
     row::{self, SESSION_COLUMNS, USER_COLUMNS, first, session_columns, user_columns},
-    state, tail, views,
+    state, tail, views, words,
 };
 use crate::{
     error::ReadError,
@@ -24,6 +24,7 @@ use crate::{
         ClientId, ConversationId, Credentials, Event, Fingerprint, Position, Seq, Session, TokenHash, User,
         UserId,
     },
+    words::{FoundPeople, PeopleQuery},
 };
 
 pub(super) struct SqliteReader {
@@ -83,6 +84,13 @@ impl Reader for SqliteReader {
 
     fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError> {
         Ok(self.credentials(name)?.map(|account| account.user))
+    }
+
+    fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError> {
+        self.answer(|reader| {
+            let snapshot = reader.connection.transaction()?;
+            words::search(&snapshot, query, limit)
+        })
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {

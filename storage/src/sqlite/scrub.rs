@@ -10,7 +10,7 @@ use super::{
     check, erase,
     failure::Failure,
     row::{self, LogEntry, first, session_columns, sql, user_columns},
-    standing, state, sum,
+    standing, state, sum, words,
 };
 use crate::{
     kind::Effect,
@@ -79,7 +79,8 @@ impl Scrub {
                     user_columns!(),
                     " FROM users u WHERE u.id > ?1 ORDER BY u.id LIMIT ?2"
                 );
-                match each(&transaction, sql, after, rows, |row| row::user(row, 0).map(drop))? {
+                let check = |row: &rusqlite::Row<'_>| words::are_whole(&transaction, &row::user(row, 0)?);
+                match each(&transaction, sql, after, rows, check)? {
                     Some(after) => Stage::Users { after },
                     None => Stage::Sessions { after: i64::MIN },
                 }
@@ -308,6 +309,8 @@ mod tests {
             "DELETE FROM requests WHERE position = 7",
             "UPDATE users SET password_hash = 'x' WHERE id = 2",
             "UPDATE users SET id = 9 WHERE id = 3",
+            "DELETE FROM user_words WHERE user = 2",
+            "UPDATE user_words SET word = 'x' WHERE user = 2",
             "UPDATE cursors SET read = read - 1 WHERE user = 1",
             "DELETE FROM cursors WHERE user = 1",
             "UPDATE conversations SET head_at = head_at + 1",

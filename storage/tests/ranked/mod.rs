@@ -16,9 +16,9 @@ use std::{
 use parking_lot::Mutex;
 use storage::{
     Changes, Claim, ClientId, CommitError, ConversationId, ConversationView, Credentials, CursorView,
-    Direction, Event, EventPage, Fate, Fingerprint, Generation, Interval, MemberView, OpenError, Outcome,
-    Position, ReadError, Reader, Refused, Seq, Session, Snapshot, Status, Store, Tail, Testimony, TokenHash,
-    TokenKey, User, UserId, Write, Writer,
+    Direction, Event, EventPage, Fate, Fingerprint, FoundPeople, Generation, Interval, MemberView, OpenError,
+    Outcome, PeopleQuery, Position, ReadError, Reader, Refused, Seq, Session, Snapshot, Status, Store, Tail,
+    Testimony, TokenHash, TokenKey, User, UserId, Write, Writer,
 };
 
 /// See the module.
@@ -323,6 +323,10 @@ impl Reader for RankedReader {
 
     fn user_by_name(&mut self, name: &str) -> Result<Option<User>, ReadError> {
         self.reader.user_by_name(name)
+    }
+
+    fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError> {
+        self.reader.people(query, limit)
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {

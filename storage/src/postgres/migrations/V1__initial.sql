@@ -95,6 +95,15 @@ CREATE TABLE users (
     created_at    bigint NOT NULL
 );
 
+-- The words of people's names, see `words.rs`, in the order of their bytes.
+CREATE TABLE user_words (
+    user_id bigint           NOT NULL,
+    word    text COLLATE "C" NOT NULL,
+    PRIMARY KEY (user_id, word)
+);
+
+CREATE INDEX user_words_by_word ON user_words (word, user_id);
+
 CREATE TABLE sessions (
     id           bigint   PRIMARY KEY,
     user_id      bigint   NOT NULL,

@@ -67,6 +67,16 @@ CREATE TABLE users (
 CREATE INDEX users_again_by_id ON users (id);
 CREATE INDEX users_again_by_name ON users (name);
 
+-- The words of people's names, see `words.rs`. A row that is not found proves nothing by that, so a damaged one can hide
+-- somebody from a search; it shows nobody whom the search does not fit.
+CREATE TABLE user_words (
+    user INTEGER NOT NULL,
+    word TEXT    NOT NULL,
+    PRIMARY KEY (user, word)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX user_words_by_word ON user_words (word, user);
+
 CREATE TABLE sessions (
     id           INTEGER PRIMARY KEY,
     user         INTEGER NOT NULL REFERENCES users (id),
