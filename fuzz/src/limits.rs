@@ -30,6 +30,9 @@ pub(crate) fn respects(request: &Request, limits: &Limits) -> bool {
         Request::Login(it) => name(&it.name) && it.password.len() <= PASSWORD_BYTES_MAX,
         Request::GetUsers(it) => users(&it.user_ids, 1, PROFILES_MAX),
         Request::FindUser(it) => name(&it.name),
+        Request::SearchUsers(it) => {
+            !it.query.is_empty() && it.query.chars().count() <= QUERY_CHARS_MAX && it.limit > 0
+        }
         Request::UpdateProfile(it) => {
             it.display_name.as_ref().is_none_or(|text| title(text))
                 && it

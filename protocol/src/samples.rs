@@ -307,6 +307,10 @@ fn session_requests() -> Vec<Request> {
         Request::FindUser(v1::FindUserRequest {
             name: "bert".to_owned(),
         }),
+        Request::SearchUsers(v1::SearchUsersRequest {
+            query: "anna k".to_owned(),
+            limit: 20,
+        }),
         Request::UpdateProfile(v1::UpdateProfileRequest {
             display_name: Some("Anna".to_owned()),
             avatar: Some("blob:2c26b46b".to_owned()),
@@ -445,6 +449,10 @@ fn session_replies() -> Vec<Reply> {
         }),
         Reply::GetUsers(v1::GetUsersResponse { users: vec![user()] }),
         Reply::FindUser(v1::FindUserResponse { user: Some(user()) }),
+        Reply::SearchUsers(v1::SearchUsersResponse {
+            users: vec![user()],
+            more: true,
+        }),
         Reply::UpdateProfile(v1::UpdateProfileResponse { user: Some(user()) }),
     ]
 }

@@ -42,6 +42,8 @@ macro_rules! table {
                     FindUser = 2002, "find_user": FindUserRequest => FindUserResponse, Ask, User;
                     /// Changes one's own profile.
                     UpdateProfile = 2003, "update_profile": UpdateProfileRequest => UpdateProfileResponse, Write, User;
+                    /// Profiles by the words of names.
+                    SearchUsers = 2004, "search_users": SearchUsersRequest => SearchUsersResponse, Ask, User;
                 }
                 pushes {}
             }

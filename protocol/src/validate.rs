@@ -38,6 +38,10 @@ named_limits! {
     /// Users whose profiles one request may ask for: the answer, in JSON and with everything at its longest, still
     /// fits the largest frame.
     pub const PROFILES_MAX: usize = 500;
+    /// Characters of what is searched for, at most.
+    pub const QUERY_CHARS_MAX: usize = 64;
+    /// Users that one search finds, at most.
+    pub const FOUND_USERS_MAX: usize = 20;
     /// Conversations that one `get_conversations` may ask for.
     pub const CONVERSATIONS_MAX: usize = 200;
     /// Mentions in one message, at most.
@@ -89,6 +93,12 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
         Request::GetUsers(get) => user_list("user_ids", &get.user_ids, 1, PROFILES_MAX),
         Request::FindUser(find) => account_name("name", &find.name),
         Request::UpdateProfile(update) => check_profile(update),
+        Request::SearchUsers(search) => {
+            let length = search.query.chars().take(QUERY_CHARS_MAX + 1).count();
+            let fits = (1..=QUERY_CHARS_MAX).contains(&length);
+            refuse_if(!fits, "query", "must have 1 to 64 characters")?;
+            page_limit(search.limit)
+        }
         Request::Send(send) => check_send(send, limits),
         Request::History(history) => {
             conversation(history.conversation_id)?;

@@ -228,6 +228,15 @@ fn people() {
         (|it| it.name = "Bert".to_owned(), ""),
     ];
     check!(FindUser, cases);
+    let cases: [Case<v1::SearchUsersRequest>; 6] = [
+        (|it| it.query.clear(), "query"),
+        (|it| it.query = "\u{1D504}".repeat(QUERY_CHARS_MAX), ""),
+        (|it| it.query = "a".repeat(QUERY_CHARS_MAX + 1), "query"),
+        (|it| it.query = "%_\0'\"".to_owned(), ""),
+        (|it| it.limit = 0, "limit"),
+        (|it| it.limit = u32::MAX, ""),
+    ];
+    check!(SearchUsers, cases);
     let cases: [Case<v1::UpdateProfileRequest>; 10] = [
         (|it| *it = v1::UpdateProfileRequest::default(), ""),
         (|it| it.display_name = Some(String::new()), "display_name"),

@@ -52,6 +52,14 @@ section! {
         receipts_per_second: u32 = 500, in 1..=MILLION, taken by SIGHUP;
         /// at once beyond that
         receipts_burst: u32 = 5_000, in 1..=MILLION, taken by SIGHUP;
+        /// profiles that a user asks for by id or name, on average: bounds how fast all accounts can be listed
+        profiles_per_minute: u32 = 120, in 1..=MILLION, taken by SIGHUP;
+        /// at once beyond that; at least 500, what one request may ask for
+        profiles_burst: u32 = 2_000, in 500..=MILLION, taken by SIGHUP;
+        /// searches for people, on average
+        searches_per_minute: u32 = 30, in 1..=MILLION, taken by SIGHUP;
+        /// at once beyond that
+        searches_burst: u32 = 30, in 1..=MILLION, taken by SIGHUP;
         /// at a time; 0: an eighth of all, but at least 32
         connections_per_address: usize = 0, in 0..=16 * MILLION, taken by SIGHUP;
         /// in a minute from one address, on average and at once; 0: any number

@@ -1,9 +1,9 @@
 //! Accounts and profiles.
 
-use protocol::{Reply, v1, validate};
-use storage::{Outcome, ProfileChange, UserId, Write, ephemeral::Ended};
+use protocol::{Refusal, Reply, v1, validate};
+use storage::{Outcome, PeopleQuery, ProfileChange, UserId, Write, ephemeral::Ended};
 
-use super::work::{Failure, Size, Work};
+use super::work::{Failure, Size, Work, at_most};
 use crate::{
     lane::{Done, other_outcome},
     message::Effect,
@@ -33,6 +33,32 @@ pub(super) fn find_user(find: v1::FindUserRequest) -> Work {
         let user = Some(wire::user(&user));
         Ok(Reply::FindUser(v1::FindUserResponse { user }).into())
     })
+}
+
+pub(super) fn search_users(search: &v1::SearchUsersRequest) -> Result<Work, Refusal> {
+    let query = PeopleQuery::new(&search.query)
+        .ok_or_else(|| Refusal::invalid("query", "needs a word of two letters, or of one that is a word"))?;
+    let limit = at_most(search.limit, validate::FOUND_USERS_MAX);
+    // A name is more than its words: exactly this one is wanted first.
+    let name =
+        validate::account_name("query", &search.query).map(|()| validate::canonical_name(&search.query));
+    Ok(Work::ask(Size::List(search.limit), move |asking| {
+        let limit = limit.min(asking.page.entries);
+        let exact = match &name {
+            Ok(name) => asking.reader.user_by_name(name)?,
+            Err(_) => None,
+        };
+        let found = asking.reader.people(&query, limit)?;
+        let mut users: Vec<v1::User> = exact.iter().map(wire::user).collect();
+        let others = found
+            .users
+            .iter()
+            .filter(|user| exact.as_ref().is_none_or(|exact| exact.id != user.id));
+        users.extend(others.map(wire::user));
+        let more = found.more || users.len() > limit;
+        users.truncate(limit);
+        Ok(Reply::SearchUsers(v1::SearchUsersResponse { users, more }).into())
+    }))
 }
 
 pub(super) fn update_profile(who: Principal, update: v1::UpdateProfileRequest) -> Work {

@@ -80,6 +80,7 @@ pub(crate) fn plan(request: Request, who: Principal, planning: &Planning<'_>) ->
         Request::ListMembers(list) => group::list_members(who, list),
         Request::GetUsers(get) => account::get_users(get),
         Request::FindUser(find) => account::find_user(find),
+        Request::SearchUsers(search) => account::search_users(&search)?,
         Request::UpdateProfile(update) => account::update_profile(who, update),
         Request::ListDevices(_) => device::list_devices(who),
         Request::Logout(_) => device::logout(who),

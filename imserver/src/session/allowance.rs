@@ -40,6 +40,10 @@ pub(crate) enum Charge {
     People(usize),
     /// Conversations reported as delivered, each counted.
     Receipts(usize),
+    /// Profiles asked for by id or name, each counted.
+    Profiles(usize),
+    /// A search for people.
+    Search,
 }
 
 /// One user's or one address' allowance.
@@ -56,6 +60,8 @@ struct Rates {
     hellos: Rate,
     people: Rate,
     receipts: Rate,
+    profiles: Rate,
+    searches: Rate,
 }
 
 impl Allowance {
@@ -107,6 +113,18 @@ impl Allowance {
                 rules.receipts_burst,
                 count(of, rules.receipts_burst),
             ),
+            Charge::Profiles(of) => (
+                &mut rates.profiles,
+                a_minute(rules.profiles_per_minute),
+                rules.profiles_burst,
+                count(of, rules.profiles_burst),
+            ),
+            Charge::Search => (
+                &mut rates.searches,
+                a_minute(rules.searches_per_minute),
+                rules.searches_burst,
+                1,
+            ),
         };
         rate.take(now_us, each_us, burst, count)
     }
@@ -119,10 +137,14 @@ impl Allowance {
             hellos,
             people,
             receipts,
+            profiles,
+            searches,
         } = *self.rates.lock();
-        [sends, requests, pings, hellos, people, receipts]
-            .iter()
-            .all(|rate| rate.is_full(now_us))
+        [
+            sends, requests, pings, hellos, people, receipts, profiles, searches,
+        ]
+        .iter()
+        .all(|rate| rate.is_full(now_us))
     }
 }
 

@@ -457,6 +457,7 @@ impl Session {
             Command::Hello => Charge::Hello,
             Command::Ping => Charge::Ping,
             Command::Send => Charge::Send,
+            Command::SearchUsers => Charge::Search,
             _ => Charge::Request,
         };
         self.charge(charge, now_us, rules)
@@ -472,6 +473,8 @@ impl Session {
             Request::CreateGroup(create) => Charge::People(create.user_ids.len()),
             Request::AddMembers(add) => Charge::People(add.user_ids.len()),
             Request::Delivered(delivered) => Charge::Receipts(delivered.up_to.len()),
+            Request::GetUsers(get) => Charge::Profiles(get.user_ids.len()),
+            Request::FindUser(_) => Charge::Profiles(1),
             _ => return Ok(()),
         };
         self.charge(charge, now_us, rules)
@@ -494,6 +497,8 @@ pub(crate) fn too_many(charge: Charge, wait_us: u64) -> Refusal {
     let message = match charge {
         Charge::People(_) => "too many people were named",
         Charge::Receipts(_) => "too many conversations were reported",
+        Charge::Profiles(_) => "too many profiles were asked for",
+        Charge::Search => "too many searches",
         Charge::Hello => "too many connections begin",
         Charge::Send | Charge::Request | Charge::Ping => "too many requests",
     };

@@ -25,6 +25,14 @@ pub(crate) struct Rules {
     pub receipts_per_second: u32,
     /// Conversations reported at once.
     pub receipts_burst: u32,
+    /// Profiles asked for in a minute, on average.
+    pub profiles_per_minute: u32,
+    /// Profiles asked for at once.
+    pub profiles_burst: u32,
+    /// Searches for people in a minute, on average.
+    pub searches_per_minute: u32,
+    /// Searches at once.
+    pub searches_burst: u32,
     /// Hellos from one address in a minute, on average and at once. 0: any number.
     pub hellos_per_minute: u32,
     /// Unknown commands a minute.
@@ -49,6 +57,10 @@ impl Rules {
             people_burst: limits.people_burst,
             receipts_per_second: limits.receipts_per_second,
             receipts_burst: limits.receipts_burst,
+            profiles_per_minute: limits.profiles_per_minute,
+            profiles_burst: limits.profiles_burst,
+            searches_per_minute: limits.searches_per_minute,
+            searches_burst: limits.searches_burst,
             hellos_per_minute: limits.hellos_per_address,
             unknown_per_minute: limits.unknown_commands_per_minute,
             capabilities,

@@ -90,6 +90,11 @@ pub(crate) enum Command {
     },
     /// List conversations, newest first, with what is unread
     List,
+    /// Find people by words of their names, or by the beginnings of them
+    Find {
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
     /// Everything about groups
     #[command(subcommand)]
     Group(Group),
@@ -151,6 +156,7 @@ impl Command {
             Self::Recv { .. } => "im recv",
             Self::History { .. } => "im history",
             Self::List => "im list",
+            Self::Find { .. } => "im find",
             Self::Group(_) => "im group",
             Self::Read { .. } => "im read",
             Self::Call { .. } => "im call",

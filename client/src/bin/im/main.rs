@@ -9,6 +9,7 @@ mod args;
 mod chat;
 mod context;
 mod failure;
+mod find;
 mod group;
 mod history;
 mod list;
@@ -66,6 +67,7 @@ fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
             before,
         } => history::run(&context, &target, limit, before),
         Command::List => list::run(&context),
+        Command::Find { words } => find::run(&context, &words),
         Command::Group(command) => group::run(&context, &command),
         Command::Read { target } => list::mark_read(&context, &target),
         Command::Call { request, body } => raw::run(&context, &request, &body),

@@ -69,6 +69,7 @@ impl Reader for MembersReader {
         testimony(Claim) -> Testimony;
         users(&[UserId]) -> Vec<User>;
         user_by_name(&str) -> Option<User>;
+    people(&storage::PeopleQuery, usize) -> storage::FoundPeople;
         credentials(&str) -> Option<Credentials>;
         session_by_token(&TokenHash) -> Option<(Session, User)>;
         sessions(UserId) -> Vec<Session>;

@@ -63,6 +63,7 @@ impl Reader for Faulty {
         snapshot() -> storage::Snapshot;
         users(ids: &[UserId]) -> Vec<storage::User>;
         user_by_name(name: &str) -> Option<storage::User>;
+        people(query: &storage::PeopleQuery, limit: usize) -> storage::FoundPeople;
         credentials(name: &str) -> Option<storage::Credentials>;
         session_by_token(token: &storage::TokenHash) -> Option<(storage::Session, storage::User)>;
         sessions(user: UserId) -> Vec<storage::Session>;

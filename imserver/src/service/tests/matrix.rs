@@ -49,6 +49,7 @@ const LIVES: &[Row] = &[
     ("list_devices",        [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
     ("get_users",           [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
     ("find_user",           [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
+    ("search_users",        [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
     ("update_profile",      [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
     ("send",                [UNKNOWN,   FORBIDDEN, Yes,       Yes,       Yes,       Yes]),
     ("send: edit other's",  [UNKNOWN,   FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN]),
@@ -112,6 +113,10 @@ pub(super) fn one_request(command: Command, group: &Group) -> Option<Request> {
         }),
         Command::FindUser => Request::FindUser(v1::FindUserRequest {
             name: "Bystander".into(),
+        }),
+        Command::SearchUsers => Request::SearchUsers(v1::SearchUsersRequest {
+            query: "bystan".into(),
+            limit: 9,
         }),
         Command::UpdateProfile => Request::UpdateProfile(v1::UpdateProfileRequest {
             status: Some("away".into()),

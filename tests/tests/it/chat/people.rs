@@ -108,3 +108,36 @@ fn a_profile_survives_a_restart() {
     let welcome = daemon.connect().ask(ada.hello_again()).unwrap();
     assert_eq!(welcome.session.unwrap().user.unwrap(), user);
 }
+
+#[test]
+fn people_are_found_by_words_of_their_names_and_exactly_this_name_first() {
+    let daemon = Daemon::start();
+    let [mut ada, bobby, mut bob] = daemon.register_all(["ada", "bobby", "bob"]);
+    bob.get(v1::UpdateProfileRequest {
+        display_name: Some("王小明 Lee".to_owned()),
+        ..v1::UpdateProfileRequest::default()
+    });
+    let mut search = |query: &str, limit| {
+        let found = ada.get(v1::SearchUsersRequest {
+            query: query.to_owned(),
+            limit,
+        });
+        let ids: Vec<u64> = found.users.iter().map(|user| user.user_id).collect();
+        (ids, found.more)
+    };
+    assert_eq!(search("BOB", 9), (vec![bob.id, bobby.id], false));
+    assert_eq!(search("bob", 1), (vec![bob.id], true));
+    assert_eq!(search("bobb", 9), (vec![bobby.id], false));
+    assert_eq!(search("lee 小明", 9), (vec![bob.id], false));
+    assert_eq!(search("明", 9), (vec![bob.id], false));
+    for nobody in ["obby", "b%b", "%bx%", "__", "bob x", "*"] {
+        let asked = v1::SearchUsersRequest {
+            query: nobody.to_owned(),
+            limit: 9,
+        };
+        match ada.ask(asked) {
+            Ok(found) => assert_eq!(found, v1::SearchUsersResponse::default(), "{nobody}"),
+            Err(refusal) => assert_eq!(refusal.code(), ErrorCode::Invalid, "{nobody}"),
+        }
+    }
+}

@@ -120,6 +120,10 @@ impl World {
         Some(match command {
             Command::GetUsers => Request::GetUsers(v1::GetUsersRequest { user_ids: vec![ada, bob] }),
             Command::FindUser => Request::FindUser(v1::FindUserRequest { name: "bob".to_owned() }),
+            Command::SearchUsers => Request::SearchUsers(v1::SearchUsersRequest {
+                query: "bob".to_owned(),
+                limit: 5,
+            }),
             Command::UpdateProfile => Request::UpdateProfile(v1::UpdateProfileRequest {
                 display_name: Some("Ada".to_owned()),
                 ..v1::UpdateProfileRequest::default()

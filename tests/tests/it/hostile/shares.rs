@@ -420,3 +420,40 @@ fn who_is_closed_for_not_reading_is_reset() {
     assert!(broken);
     stage.still_serves();
 }
+
+#[test]
+fn all_accounts_cannot_be_listed_quickly() {
+    let daemon = Setup::config(
+        "[limits]\nexempt = []\nprofiles_per_minute = 1\nsearches_per_minute = 1\nsearches_burst = 3\n",
+    )
+    .start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    let mut listed = 0;
+    for first in (1..100_000).step_by(500) {
+        let user_ids: Vec<u64> = (first..first + 500).collect();
+        match ada.ask(v1::GetUsersRequest { user_ids }) {
+            Ok(_) => listed += 500,
+            Err(refusal) => {
+                assert_eq!(refusal.code(), ErrorCode::RateLimited);
+                break;
+            }
+        }
+    }
+    assert_eq!(listed, 2_000);
+    let name = "bob".to_owned();
+    assert_eq!(
+        ada.refused(v1::FindUserRequest { name: name.clone() }),
+        ErrorCode::RateLimited
+    );
+    let search = v1::SearchUsersRequest {
+        query: name,
+        limit: 20,
+    };
+    for _ in 0..3 {
+        ada.get(search.clone());
+    }
+    assert_eq!(ada.refused(search.clone()), ErrorCode::RateLimited);
+    let mut elsewhere = daemon.login("ada", "second");
+    assert_eq!(elsewhere.refused(search.clone()), ErrorCode::RateLimited);
+    bob.get(search);
+}
