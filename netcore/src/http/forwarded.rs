@@ -88,9 +88,38 @@ fn last_untrusted(peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>, trus
     client.unwrap_or(peer)
 }
 
-/// The elements of a `Forwarded` header: what is between the commas outside of quotes.
+/// The elements of a `Forwarded` header: what is between the commas outside of quotes. A header whose quotes are wrong is
+/// one element, in which nothing is found.
 fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    split_unquoted(value, b',')
+    let is_readable = has_whole_quotes(value);
+    let all = (!is_readable).then_some(&b""[..]);
+    let elements = is_readable.then(|| split_unquoted(value, b','));
+    elements.into_iter().flatten().chain(all)
+}
+
+/// Whether every quoted text of a header begins as a value, ends, and is followed by nothing of that value. A client whose
+/// quote does not end could otherwise hide in it what the proxy adds behind.
+fn has_whole_quotes(value: &[u8]) -> bool {
+    let (mut quoted, mut escaped, mut before) = (false, false, b',');
+    for byte in value {
+        let begins = !quoted && *byte == b'"';
+        let is_wrong = match (quoted, before) {
+            (true, _) => false,
+            (false, b'"') => !matches!(byte, b';' | b',' | b' ' | b'\t'),
+            (false, before) => begins && before != b'=' || *byte == b'\\',
+        };
+        if is_wrong {
+            return false;
+        }
+        match (escaped, *byte) {
+            (true, _) => escaped = false,
+            (false, b'\\') => escaped = true,
+            (false, b'"') => quoted = !quoted,
+            (false, _) => {}
+        }
+        before = if begins { b' ' } else { *byte };
+    }
+    !quoted
 }
 
 /// The address in the `for` of an element; `None` if there is none, or several.

@@ -110,6 +110,22 @@ fn the_client_is_the_last_that_only_trusted_proxies_have_named() {
         (Forwarded, "Forwarded: for=1.1.1.1;for=6.6.6.6\r\n", "10.0.0.1"),
         (Forwarded, "Forwarded: for=\"6.6.6.6, for=1.1.1.1\r\n", "10.0.0.1"),
         (Forwarded, "Forwarded: for=\"1.1.1.1\r\n", "10.0.0.1"),
+        // A quote that a client has not ended swallows what the proxy adds: nothing of the line counts.
+        (
+            Forwarded,
+            "Forwarded: for=6.6.6.6;by=\", for=1.1.1.1\r\n",
+            "10.0.0.1",
+        ),
+        (
+            Forwarded,
+            "Forwarded: for=6.6.6.6;by=\", for=\"[2001:db8::1]\";host=\"\\\"\"\r\n",
+            "10.0.0.1",
+        ),
+        (
+            Forwarded,
+            "Forwarded: for=6.6.6.6;by=\"\r\nForwarded: for=1.1.1.1\r\n",
+            "1.1.1.1",
+        ),
     ] {
         assert_eq!(address_of(header, fields, "10.0.0.1"), expected, "{fields}");
     }
@@ -143,12 +159,20 @@ proptest! {
     /// However a client begins the headers, what the proxy added decides, or the request counts as the proxy's.
     #[test]
     fn nothing_that_a_client_writes_makes_it_another_client(
-        forged in "[ -~]{0,60}",
+        forged in prop_oneof![
+            "[ -~]{0,60}",
+            r#"(for=6\.6\.6\.6|6\.6\.6\.6|for=|by=|host=|[;,"\\ x]){0,12}"#,
+        ],
+        host in r#"(, ?for=6\.6\.6\.6|;|=|[",\\ x]){0,8}"#,
         own_line in any::<bool>(),
     ) {
+        // A proxy that tells the name that was asked for writes it as the client did, in quotes.
+        let host = host.replace('\\', r"\\").replace('"', r#"\""#);
+        let with_host = format!("for=192.0.2.7;host=\"{host}\"");
         for (header, name, added) in [
             (ForwardedHeader::XForwardedFor, "X-Forwarded-For", "192.0.2.7"),
             (ForwardedHeader::Forwarded, "Forwarded", "for=192.0.2.7"),
+            (ForwardedHeader::Forwarded, "Forwarded", &with_host),
         ] {
             let fields = if own_line {
                 format!("{name}: {forged}\r\n{name}: {added}\r\n")
