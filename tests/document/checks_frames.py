@@ -566,10 +566,14 @@ def section_3(t):
 
 
 def deadline_greeting(t):
-    client = t.connect()
+    client, silent = t.connect(), t.connect()
     begun = time.monotonic()
     with t.says("3", "| Greeting | `hello`; `ping`, empty until a `hello` came | 5 s after connecting |"):
+        client.write(b"\0")
         ends(client, "TIMEOUT")
+        t.true(4.5 <= time.monotonic() - begun < 15, f"it took {time.monotonic() - begun:.1f} s")
+    with t.says("3", "A client that has sent nothing is told nothing"):
+        t.equal(silent.closes(15), [])
         t.true(4.5 <= time.monotonic() - begun < 15, f"it took {time.monotonic() - begun:.1f} s")
 
 

@@ -62,7 +62,8 @@ const PUSH_QUEUE_UNAUTHENTICATED: usize = 16 * 1024;
 const TURNED_AWAY_RETRY_MS: u32 = 1_000;
 /// The timer of a connection that is turned away; those of streams have other keys.
 const TURN_AWAY: u32 = 0;
-/// Its first bytes say in which words it is to be told. One that sends nothing for so long is told natively.
+/// Its first bytes say in which words it is to be told. One that sends nothing for so long is told nothing, unless there
+/// is only one door.
 const TURN_AWAY_AFTER: Duration = Duration::from_millis(500);
 
 /// What the loops share.
@@ -253,8 +254,21 @@ impl Handler for Gateway {
             message: "this server is going away".to_owned(),
             addresses: self.shared.cluster.addresses_of_others(),
         };
-        let format = cx.conn().session.format();
-        send(cx, frame::push(&Push::GoAway(farewell), format));
+        let is_calling = cx.conn().is_stream_or_calls();
+        match cx.codec() {
+            // It is not known which words would be understood.
+            Door::Unknown(_) => {}
+            Door::Http(requests) if requests.is_partial() && !is_calling => {
+                return respond_last(
+                    cx,
+                    &Refusal::new(ErrorCode::Draining, "this server is going away"),
+                );
+            }
+            Door::Native(_) | Door::Http(_) | Door::Socket(_) => {
+                let format = cx.conn().session.format();
+                send(cx, frame::push(&Push::GoAway(farewell), format));
+            }
+        }
         self.give_up_asking(cx);
         let conn = cx.conn();
         conn.session.drain();
@@ -527,10 +541,11 @@ fn turn_away(cx: &mut Cx<'_>) {
     let Some(refusal) = cx.conn().turned_away.take() else {
         return;
     };
-    if matches!(cx.codec(), Door::Http(_)) {
-        return respond_last(cx, &refusal);
+    match cx.codec() {
+        Door::Unknown(_) => {}
+        Door::Http(_) => return respond_last(cx, &refusal),
+        Door::Native(_) | Door::Socket(_) => send_refusal(cx, &refusal, 0),
     }
-    send_refusal(cx, &refusal, 0);
     cx.close(code::REFUSED, CloseHow::Flush);
 }
 
@@ -538,11 +553,14 @@ fn turn_away(cx: &mut Cx<'_>) {
 fn say_too_slow(cx: &mut Cx<'_>) {
     let message = "this took too long";
     let refusal = Refusal::new(ErrorCode::Timeout, message);
-    if matches!(cx.codec(), Door::Http(_)) {
-        return respond_too_slow(cx, &refusal);
+    match cx.codec() {
+        Door::Unknown(_) => {}
+        Door::Http(_) => respond_too_slow(cx, &refusal),
+        Door::Native(_) | Door::Socket(_) => {
+            send_refusal(cx, &refusal, 0);
+            say_close(cx, CloseCode::POLICY, message);
+        }
     }
-    send_refusal(cx, &refusal, 0);
-    say_close(cx, CloseCode::POLICY, message);
 }
 
 /// Says on a WebSocket why the gateway closes it.

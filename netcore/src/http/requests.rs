@@ -103,6 +103,25 @@ impl Requests {
         }
     }
 
+    /// Whether some of a request has come and not all: its client waits for an answer.
+    ///
+    /// ```
+    /// use netcore::codec::Codec;
+    /// use netcore::http::{RequestLimits, Requests};
+    ///
+    /// let mut requests = Requests::new(RequestLimits::default());
+    /// assert!(!requests.is_partial());
+    /// requests.decode(b"GET / HT")?;
+    /// assert!(requests.is_partial());
+    /// requests.decode(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    /// assert!(!requests.is_partial());
+    /// # Ok::<_, netcore::http::Refused>(())
+    /// ```
+    #[must_use]
+    pub const fn is_partial(&self) -> bool {
+        self.scan.has_begun() || self.partial.is_some()
+    }
+
     /// Decodes a head, and all of the request if its body has come with it.
     fn head(&mut self, src: &[u8]) -> Result<Decoded<Incoming>, Refused> {
         let Some(end) = self.scan.end(src, &self.limits)? else {

@@ -26,6 +26,11 @@ impl HeadScan {
         }
     }
 
+    /// Whether a head has begun, and its end has not come.
+    pub(super) const fn has_begun(self) -> bool {
+        self.seen > 0
+    }
+
     /// Bytes of the head at the beginning of `src`, once all of it is there. `src` begins with what the call before saw.
     pub(super) fn end(&mut self, src: &[u8], limits: &RequestLimits) -> Result<Option<usize>, Refused> {
         let before = if src.starts_with(EMPTY_LINE) {

@@ -228,7 +228,9 @@ fn too_many() -> v1::Error {
 
 fn timeout() -> v1::Error {
     let daemon = Setup::config("[timeouts]\nhandshake_ms = 200\n").start();
-    daemon.connect().refusal()
+    let mut conn = daemon.connect();
+    conn.write(&[0]);
+    conn.refusal()
 }
 
 fn unauthenticated() -> v1::Error {

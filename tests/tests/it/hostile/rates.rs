@@ -165,6 +165,7 @@ fn an_address_has_a_share_of_the_connections_and_hears_so() {
     let mut ada = daemon.register("ada");
     let others = [daemon.connect(), daemon.connect()];
     let mut turned_away = daemon.connect();
+    turned_away.submit(hello("stranger"));
     let refusal = turned_away.refusal();
     assert_eq!(refusal.code(), ErrorCode::Overloaded);
     assert!(refusal.retry_after_ms > 0);
@@ -185,17 +186,20 @@ fn whoever_comes_to_a_full_server_hears_so() {
     for conn in &mut others {
         conn.ask(hello("stranger")).unwrap();
     }
-    for number in 0..40 {
+    for _ in 0..40 {
         let mut turned_away = daemon.connect();
-        if number > 0 {
-            // Whoever says something first is told at once.
-            turned_away.submit(hello("stranger"));
-        }
+        turned_away.submit(hello("stranger"));
         let refusal = turned_away.refusal();
         assert_eq!(refusal.code(), ErrorCode::Overloaded);
         assert!(refusal.retry_after_ms > 0);
         turned_away.end();
     }
+    // Whoever says nothing for a while is told nothing; half a frame is enough to be told.
+    daemon.connect().end();
+    let mut begun = daemon.connect();
+    begun.write(&[0]);
+    assert_eq!(begun.refusal().code(), ErrorCode::Overloaded);
+    begun.end();
     ada.get(v1::Ping {});
     drop(others);
     let until = Instant::now() + PATIENCE;

@@ -11,6 +11,23 @@ const TRICKLE: Duration = Duration::from_millis(20);
 #[test]
 fn a_connection_that_says_nothing_is_closed_at_the_handshake_deadline() {
     let daemon = Setup::config("[timeouts]\nhandshake_ms = 300\n").start();
+    let mut begun = daemon.connect();
+    begun.write(&[0]);
+    assert_eq!(begun.refusal().code(), ErrorCode::Timeout);
+    begun.end();
+    // What would be understood is not known of whoever has sent nothing.
+    daemon.connect().end();
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_told_where_one_protocol_is_spoken() {
+    let config =
+        "[timeouts]\nhandshake_ms = 300\n[[listen]]\naddress = \"127.0.0.1:0\"\ndoors = [\"native\"]\n";
+    let daemon = Setup {
+        listens_itself: true,
+        ..Setup::config(config)
+    }
+    .start();
     let mut conn = daemon.connect();
     assert_eq!(conn.refusal().code(), ErrorCode::Timeout);
     conn.end();

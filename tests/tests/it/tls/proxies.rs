@@ -42,6 +42,7 @@ fn limits_hold_by_the_clients_address(pki: &Pki, proxy: SocketAddr) {
         conn.ask(hello("one")).unwrap();
     }
     let mut beyond = connect(1);
+    beyond.submit(hello("beyond"));
     assert_eq!(beyond.refusal().code(), ErrorCode::Overloaded);
     beyond.end();
     let mut other = connect(2);
