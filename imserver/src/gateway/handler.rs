@@ -139,19 +139,19 @@ impl Handler for Gateway {
     fn on_accept(&mut self, peer: &Peer) -> Result<(Door, Connection), NotAccepted> {
         let limits = &self.shared.config.limits;
         let address = self.allowance_of(Terms::source(peer));
-        // The table holds one of the references.
-        let of_address = address
-            .as_ref()
-            .map_or(0, |address| Arc::strong_count(address) - 1);
+        let of_address = if self.terms.is_proxy(Terms::source(peer)) {
+            // Each of its clients has a share, which is asked for when it is known who that is.
+            0
+        } else {
+            address.as_ref().map_or(0, connections_of)
+        };
         let (present, count) = Present::enter(&self.shared.connections_present);
         let mut conn = Connection::new(address, present);
         if self.shared.draining.load(Ordering::Relaxed) {
             let refusal = Refusal::new(ErrorCode::Draining, "this server is going away");
             conn.turned_away = Some(Box::new(refusal));
         } else if of_address > self.terms.connections_per_address {
-            let refusal = Refusal::new(ErrorCode::Overloaded, "too many connections from this address")
-                .with_retry_after_ms(TURNED_AWAY_RETRY_MS);
-            conn.turned_away = Some(Box::new(refusal));
+            conn.turned_away = Some(Box::new(too_many_of_address()));
         } else if count > self.shared.connections_max {
             let refusal = Refusal::new(
                 ErrorCode::Overloaded,
@@ -486,6 +486,25 @@ impl Gateway {
         self.allowance_of(source)
     }
 
+    /// Whether the client of a proxy may have one more connection for itself, if it is not a proxy's client that is asked
+    /// about: others were counted when they came. The connection must hold the client's allowance already.
+    ///
+    /// # Errors
+    /// It has its share.
+    pub(super) fn share_of_client(&self, cx: &mut Cx<'_>) -> Result<(), Refusal> {
+        if !self.terms.is_proxy(Terms::source(&cx.peer())) {
+            return Ok(());
+        }
+        // It holds one reference more.
+        let held = self
+            .allowance_of_request(cx)
+            .map_or(0, |address| connections_of(&address).saturating_sub(1));
+        if held > self.terms.connections_per_address {
+            return Err(too_many_of_address());
+        }
+        Ok(())
+    }
+
     /// The allowance of an address; `None` if it is exempt from rates.
     fn allowance_of(&self, address: IpAddr) -> Option<Arc<Allowance>> {
         if self.terms.is_exempt(address) {
@@ -504,6 +523,16 @@ impl Gateway {
         let since = now.saturating_duration_since(self.shared.started);
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
+}
+
+/// The connections that hold an address' allowance. The table of allowances holds it, too.
+fn connections_of(address: &Arc<Allowance>) -> usize {
+    Arc::strong_count(address).saturating_sub(1)
+}
+
+fn too_many_of_address() -> Refusal {
+    Refusal::new(ErrorCode::Overloaded, "too many connections from this address")
+        .with_retry_after_ms(TURNED_AWAY_RETRY_MS)
 }
 
 /// Whether the messages of a WebSocket may be texts: the first one decides.

@@ -24,6 +24,8 @@ pub(crate) struct Terms {
     /// Connections of one address at a time.
     pub connections_per_address: usize,
     exempt: Vec<Network>,
+    /// They tell for whom each request is.
+    proxies: Vec<Network>,
     /// A connection from this machine may be a proxy's, and so anybody's.
     trusts_proxies: bool,
     cleartext_passwords: bool,
@@ -48,6 +50,7 @@ impl Terms {
             rules,
             connections_per_address,
             exempt: config.limits.exempt.clone(),
+            proxies: config.server.trusted_proxies.clone(),
             trusts_proxies: config.trusts_proxies(),
             cleartext_passwords: config.tls.cleartext_passwords,
             entrances: config.listeners().into_iter().map(entrance).collect(),
@@ -63,6 +66,11 @@ impl Terms {
     pub(crate) fn is_exempt(&self, address: IpAddr) -> bool {
         let listed = self.exempt.iter().any(|network| network.contains(address));
         listed && !(self.trusts_proxies && address.to_canonical().is_loopback())
+    }
+
+    /// Whether this address is a proxy's that is trusted to tell for whom each request is. Its connections are nobody's.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(address))
     }
 
     /// What may be spoken with the peer.
@@ -86,6 +94,7 @@ impl Terms {
             let near = Network::loopback();
             exempt.retain(|network| !near.contains(network));
         }
+        exempt.extend(&self.proxies);
         Admission {
             per_source: Some(
                 self.connections_per_address
@@ -176,10 +185,32 @@ mod tests {
             assert!(!terms.is_exempt(ip("127.0.0.1")) && !terms.is_exempt(ip("::1")));
             assert!(!terms.is_exempt(Terms::source(&peer("unix", 0))));
             assert!(terms.is_exempt(ip("10.0.0.1")));
-            assert_eq!(terms.admission().exempt, ["::/0".parse().unwrap()]);
+            let all: Network = "::/0".parse().unwrap();
+            let expected = [&[all][..], &terms.proxies].concat();
+            assert_eq!(terms.admission().exempt, expected);
         }
         let terms = terms(&format!("{proxies}{CHOICE}"));
         assert!(!terms.takes_passwords(&peer("127.0.0.1", 0), false));
+    }
+
+    #[test]
+    fn a_proxy_has_connections_for_all_its_clients() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let terms = terms("[server]\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n");
+        for (address, is_proxy) in [
+            ("127.0.0.1", true),
+            ("::ffff:10.1.2.3", true),
+            ("127.0.0.2", false),
+            ("192.0.2.1", false),
+        ] {
+            assert_eq!(terms.is_proxy(ip(address)), is_proxy, "{address}");
+            let admitted = terms.admission().exempt;
+            assert_eq!(
+                admitted.iter().any(|network| network.contains(ip(address))),
+                is_proxy
+            );
+            assert!(!terms.is_exempt(ip(address)), "{address}: its rates");
+        }
     }
 
     #[test]

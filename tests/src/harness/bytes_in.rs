@@ -18,7 +18,10 @@ pub(super) struct BytesIn {
 
 impl BytesIn {
     pub(super) fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the daemon accepts connections");
+        Self::on(TcpStream::connect(address).expect("the daemon accepts connections"))
+    }
+
+    pub(super) fn on(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("an option");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         Self {

@@ -63,7 +63,12 @@ impl Events {
     /// Opens one at this target, with these headers beside that of the token; an empty token is none.
     #[track_caller]
     pub fn open_at(address: SocketAddr, token: &str, target: &str, headers: &[(&str, &str)]) -> Self {
-        let mut web = Web::to(address);
+        Self::over(Web::to(address), token, target, headers)
+    }
+
+    /// The same over this connection.
+    #[track_caller]
+    pub fn over(mut web: Web, token: &str, target: &str, headers: &[(&str, &str)]) -> Self {
         let bearer = format!("Bearer {token}");
         let mut all = vec![("Accept", "text/event-stream")];
         if !token.is_empty() {

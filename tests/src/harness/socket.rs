@@ -84,7 +84,15 @@ impl Socket {
     /// It is refused with this response.
     #[track_caller]
     pub fn try_open(address: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, Box<Response>> {
-        let mut web = Web::to(address);
+        Self::upgrade(Web::to(address), headers)
+    }
+
+    /// Makes one of a connection over HTTP, with further headers.
+    ///
+    /// # Errors
+    /// It is refused with this response.
+    #[track_caller]
+    pub fn upgrade(mut web: Web, headers: &[(&str, &str)]) -> Result<Self, Box<Response>> {
         let mut all = vec![
             ("Connection", "Upgrade"),
             ("Upgrade", "websocket"),

@@ -53,6 +53,15 @@ impl Web {
         }
     }
 
+    /// Goes on with a socket that is connected.
+    pub fn on(stream: TcpStream) -> Self {
+        let address = stream.peer_addr().expect("it is connected");
+        Self {
+            bytes: BytesIn::on(stream),
+            address,
+        }
+    }
+
     /// The socket itself.
     pub const fn stream(&self) -> &TcpStream {
         self.bytes.stream()

@@ -33,11 +33,14 @@ impl Gateway {
         };
         let response = accepted.response(Some(Date::new(SystemTime::now())));
         let address = self.allowance_of_request(cx);
+        cx.conn().session.greet(address);
+        if let Err(refusal) = self.share_of_client(cx) {
+            return self.refuse_request(cx, &refusal);
+        }
         let conn = cx.conn();
         conn.from = conn.http.take().and_then(|http| http.from).map(Box::new);
         // What calls on this connection have synced, this session has not.
         (conn.synced, conn.backlog, conn.starts_over) = (None, None, false);
-        conn.session.greet(address);
         // Until the first message tells whether messages are texts.
         conn.session.set_format(Format::SocketProtobuf);
         if cx.send_reply(response).is_err() {

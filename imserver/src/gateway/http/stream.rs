@@ -91,6 +91,9 @@ impl Gateway {
         else {
             return Flow::Continue;
         };
+        if let Err(refusal) = self.share_of_client(cx) {
+            return self.refuse_request(cx, &refusal);
+        }
         let route = Route {
             conn: id,
             session: principal.session,

@@ -9,6 +9,7 @@ mod guard;
 mod hostile;
 mod http11;
 mod limits;
+mod nginx;
 mod resume;
 mod sockets;
 mod streams;

@@ -7,7 +7,7 @@ mod programs;
 mod proxies;
 
 use std::{
-    net::TcpStream,
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -146,8 +146,27 @@ fn through(daemon: &Daemon, client: &str) -> Connection {
     Connection::on(stream).unwrap()
 }
 
+/// An address that is free now.
+pub(crate) fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Connects to a proxy from one of this machine's own addresses.
+pub(crate) fn from(source: [u8; 4], proxy: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::STREAM,
+        None,
+    )
+    .unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((source, 0))).unwrap();
+    rustix::net::connect(&socket, &proxy).unwrap();
+    TcpStream::from(socket)
+}
+
 /// A program of somebody else's; `xtask test` installs it where it may.
-fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     let found = places.find_map(|place| Some(place.join(name)).filter(|path| path.is_file()));
@@ -163,11 +182,11 @@ fn program(name: &str) -> Command {
 }
 
 /// A program that runs until it is dropped.
-struct Running(std::process::Child);
+pub(crate) struct Running(std::process::Child);
 
 impl Running {
     /// Waits until somebody listens there.
-    fn start(command: &mut Command, address: std::net::SocketAddr, log: &Path) -> Self {
+    pub(crate) fn start(command: &mut Command, address: SocketAddr, log: &Path) -> Self {
         let mut running = Self(command.spawn().unwrap());
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {

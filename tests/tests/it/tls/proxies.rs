@@ -1,7 +1,7 @@
 //! haproxy and nginx in front: limits hold by the address of the client that they name.
 
 use std::{
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr},
     path::Path,
     time::{Duration, Instant},
 };
@@ -10,33 +10,17 @@ use protocol::v1::{self, ErrorCode};
 use tempfile::TempDir;
 use tests::harness::{Connection, Daemon, PATIENCE, User, hello, login, refused};
 
-use super::{Pki, Running, program, through};
+use super::{Pki, Running, free, from, program, through};
 
 const LIMITS: &str =
     "[limits]\nexempt = [\"127.0.0.0/8\"]\nconnections_per_address = 3\npasswords_per_address = 5\n";
 
-/// An address that is free now.
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
-/// Connects to a proxy from one of this machine's own addresses.
-fn from(source: [u8; 4], proxy: SocketAddr) -> Connection {
-    let socket = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::STREAM,
-        None,
-    )
-    .unwrap();
-    rustix::net::bind(&socket, &SocketAddr::from((source, 0))).unwrap();
-    rustix::net::connect(&socket, &proxy).unwrap();
-    Connection::on(TcpStream::from(socket)).unwrap()
-}
-
 /// Each client has a share of its own, and guesses passwords on its own account.
 fn limits_hold_by_the_clients_address(pki: &Pki, proxy: SocketAddr) {
-    let connect = |last: u8| from([127, 7, 7, last], proxy).encrypted(&pki.client()).unwrap();
+    let connect = |last: u8| {
+        let stream = from([127, 7, 7, last], proxy);
+        Connection::on(stream).unwrap().encrypted(&pki.client()).unwrap()
+    };
     let mut held: Vec<Connection> = (0..3).map(|_| connect(1)).collect();
     for conn in &mut held {
         conn.ask(hello("one")).unwrap();
