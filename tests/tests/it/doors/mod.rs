@@ -4,6 +4,7 @@
 mod calls;
 mod clients;
 mod commands;
+mod ends;
 mod files;
 mod guard;
 mod hostile;

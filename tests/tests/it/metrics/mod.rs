@@ -13,7 +13,7 @@ use std::{
 use tests::harness::{Daemon, PATIENCE};
 
 /// Where the admin listener of a daemon is, which was given port 0: the daemon logs it.
-fn admin_of(daemon: &Daemon) -> SocketAddr {
+pub(crate) fn admin_of(daemon: &Daemon) -> SocketAddr {
     let address = |line: &String| line.split("http://").nth(1)?.trim().parse().ok();
     let until = Instant::now() + PATIENCE;
     loop {
@@ -30,7 +30,7 @@ fn admin_of(daemon: &Daemon) -> SocketAddr {
 }
 
 /// Sends a request; the status and the whole response.
-fn get(address: SocketAddr, path: &str, headers: &str) -> (u16, String) {
+pub(crate) fn get(address: SocketAddr, path: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
