@@ -195,6 +195,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_looked_at_may_be_more() {
+        let query = PeopleQuery::new("ada").unwrap();
+        let ada = user("ada", "");
+        let found =
+            |places, limit| FoundPeople::among(vec![ada.clone(), user("bob", "")], places, &query, limit);
+        assert!(!found(PLACES_MAX - 1, 1).more);
+        assert!(found(PLACES_MAX, 1).more);
+        assert_eq!(
+            found(2, 0).users,
+            [ada.clone()],
+            "whom the query does not fit is left out"
+        );
+    }
+
+    #[test]
     fn all_words_with_a_beginning_are_in_its_range() {
         for (query, word) in [
             ("ad", "ada"),

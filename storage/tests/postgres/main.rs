@@ -15,6 +15,7 @@ mod plans;
 mod proved;
 mod proxy;
 mod together;
+mod words;
 mod work;
 
 use std::{

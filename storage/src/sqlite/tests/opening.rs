@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    CursorMove,
+    CursorMove, ProfileChange,
     sqlite::{
         Identity,
         profile::{self, Use},
@@ -29,6 +29,28 @@ fn a_new_store_keeps_its_identity_and_its_data() {
     let store = SqliteStore::open(options).unwrap();
     assert_eq!((store.epoch(), store.log_id()), (1 << 63 | 5, u64::MAX));
     assert_eq!(bodies(&store), ["message 0", "message 1", "message 2"]);
+}
+
+/// A start checks all of so small a store.
+#[test]
+fn a_changed_name_has_its_own_words_alone() {
+    let place = Place::new();
+    let store = place.open();
+    let mut writer = store.open_writer().unwrap();
+    writer.commit(&accounts()).unwrap();
+    for name in ["New Old", "明 b c", ""] {
+        let change = Write::UpdateProfile(ProfileChange {
+            user: BOB,
+            display_name: Some(name.to_owned()),
+            avatar: None,
+            status: None,
+        });
+        writer.commit(&[change]).unwrap().remove(0).unwrap();
+    }
+    drop(writer);
+    store.close().unwrap();
+    drop(store);
+    drop(place.open());
 }
 
 /// The library that runs migrations takes its own rows for sound, and panics where they are not.
