@@ -5,11 +5,15 @@
 //! Nothing here may ever block a lane.
 
 pub(crate) mod backlog;
+#[cfg(test)]
+mod connections;
 pub(crate) mod outbox;
 pub(crate) mod planner;
 pub(crate) mod routes;
 
 pub(crate) use backlog::Backlog;
+#[cfg(test)]
+pub(crate) use connections::connections;
 pub(crate) use outbox::Outboxes;
 pub(crate) use planner::Planner;
 pub(crate) use routes::{Kick, KickTo, Route, Routes};

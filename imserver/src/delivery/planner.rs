@@ -5,6 +5,8 @@
 //! feed's) between two commits, and reads the store only for a group that is not cached.
 
 #[cfg(test)]
+mod fan_out_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};

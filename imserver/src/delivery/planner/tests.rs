@@ -14,14 +14,14 @@ const GROUP: ConversationId = ConversationId(1 << 61 | 7);
 
 /// A store of one group, under any name.
 #[derive(Default)]
-struct Members {
+pub(super) struct Members {
     intervals: Mutex<Vec<Interval>>,
     asked: AtomicUsize,
     fails: AtomicBool,
 }
 
 impl Members {
-    fn joined(users: std::ops::RangeInclusive<u64>) -> Arc<Self> {
+    pub(super) fn joined(users: std::ops::RangeInclusive<u64>) -> Arc<Self> {
         let joined = users.map(|user| Interval {
             user: UserId(user),
             joined: Seq(1),
@@ -33,7 +33,7 @@ impl Members {
         })
     }
 
-    fn planner(self: &Arc<Self>, receipts_up_to: usize) -> Planner {
+    pub(super) fn planner(self: &Arc<Self>, receipts_up_to: usize) -> Planner {
         let reader = Box::new(MembersReader(Arc::clone(self)));
         Planner::new(1, Arc::new(Routes::new(1)), reader, 1, receipts_up_to)
     }
@@ -84,7 +84,7 @@ impl Reader for MembersReader {
     }
 }
 
-const fn moved(conversation: ConversationId) -> CursorMove {
+pub(super) const fn moved(conversation: ConversationId) -> CursorMove {
     CursorMove {
         conversation,
         user: UserId(2),
@@ -94,7 +94,7 @@ const fn moved(conversation: ConversationId) -> CursorMove {
 }
 
 /// The event by which a user was removed.
-fn removal(user: u64, seq: u64) -> Event {
+pub(super) fn removal(user: u64, seq: u64) -> Event {
     Event {
         position: Position(seq),
         conversation: GROUP,

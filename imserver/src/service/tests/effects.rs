@@ -1,12 +1,7 @@
 //! What an answer does beside being one: to the session, to other devices, to what is cached.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use netcore::{
-    ConnCx, ConnId, Flow, Handler, NoTask, Peer, Server, codec::LengthPrefixed, testing::Simulation,
-};
-use parking_lot::Mutex;
+use netcore::ConnId;
 use protocol::{
     Call, Push, Reply, Request,
     v1::{self, GoAwayReason},
@@ -19,45 +14,15 @@ use super::{
 };
 use crate::{
     config::Config,
-    delivery::{Kick, KickTo, Route},
+    delivery::{Kick, KickTo, Route, connections},
     message::{Effect, Reached},
     principal::Principal,
     wire::Format,
 };
 
-/// Notes the ids of connections that are opened.
-struct Noting(Arc<Mutex<Vec<ConnId>>>);
-
-impl Handler for Noting {
-    type Codec = LengthPrefixed;
-    type Conn = ();
-    type Msg = ();
-    type Task = NoTask;
-
-    fn on_accept(&mut self, _peer: &Peer) -> Result<(LengthPrefixed, ()), netcore::Refusal> {
-        Ok((LengthPrefixed::new(1), ()))
-    }
-
-    fn on_open(&mut self, cx: &mut ConnCx<'_, Self>) {
-        self.0.lock().push(cx.id());
-    }
-
-    fn on_frame(&mut self, _cx: &mut ConnCx<'_, Self>, _frame: &[u8]) -> Flow<Self> {
-        Flow::Continue
-    }
-}
-
 /// Gives each of these sessions a route, in its order.
 pub(super) fn connect(fixture: &Fixture, sessions: &[Principal]) -> Vec<ConnId> {
-    let ids = Arc::new(Mutex::new(Vec::new()));
-    let noting = Arc::clone(&ids);
-    let mut simulation = Simulation::start(Server::builder(), |_, _| Noting(Arc::clone(&noting))).unwrap();
-    for _ in sessions {
-        simulation.connect();
-    }
-    simulation.settle();
-    let ids = ids.lock().clone();
-    assert_eq!(ids.len(), sessions.len());
+    let ids = connections(sessions.len());
     let routes = &fixture.context.routes;
     for (who, conn) in sessions.iter().zip(&ids) {
         let route = Route {
