@@ -2,16 +2,18 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::ValueEnum;
+use rustls::ClientConfig;
 
 use crate::{
     BenchError, accounts,
     dialect::{
-        Account, Dialect, Follow, imserver::Imserver, mqtt::Mqtt, nats::Nats, relay::Relay,
-        websocket::WebSocket, xmpp::Xmpp,
+        Account, Dialect, Follow, Role, http::Http, imserver::Imserver, mqtt::Mqtt, nats::Nats, relay::Relay,
+        tls::Tls, websocket::WebSocket, xmpp::Xmpp,
     },
     driver::Driver,
     pace::Dice,
@@ -42,8 +44,13 @@ pub(crate) enum Door {
     /// What is spoken, and nothing around it.
     #[default]
     Native,
+    /// The same, encrypted; `--ca` says whom to believe.
+    Tls,
     /// The same as messages of a WebSocket; imserver alone.
     Websocket,
+    /// Who sends makes calls on a kept connection, who receives follows the stream of events; imserver alone, and one
+    /// sender of each conversation.
+    Http,
 }
 
 /// Which of several processes this is.
@@ -105,6 +112,8 @@ pub(crate) struct Load<'a> {
     pub(crate) server: SocketAddr,
     pub(crate) spoken: Spoken,
     pub(crate) door: Door,
+    /// Whom to believe; needed by [`Door::Tls`].
+    pub(crate) trust: Option<Arc<ClientConfig>>,
     pub(crate) part: Part,
     pub(crate) run: Run,
     /// Those of this part.
@@ -121,7 +130,7 @@ impl Load<'_> {
     pub(crate) fn driver_of_all(&self, follow: Follow) -> Result<Driver, BenchError> {
         let mut driver = self.driver()?;
         for account in &self.accounts {
-            driver.add(self.device(account, follow), None);
+            driver.add(self.device(account, follow, Role::Receives)?, None);
         }
         Ok(driver)
     }
@@ -139,23 +148,37 @@ impl Load<'_> {
     }
 
     /// One client's side of what is spoken.
-    pub(crate) fn device(&self, account: &Account, follow: Follow) -> Box<dyn Dialect> {
+    ///
+    /// # Errors
+    /// Nothing says whom to believe.
+    pub(crate) fn device(
+        &self,
+        account: &Account,
+        follow: Follow,
+        role: Role,
+    ) -> Result<Box<dyn Dialect>, BenchError> {
+        let Run { began_ms, salt, .. } = self.run;
+        let host = || self.server.to_string();
+        if self.door == Door::Http {
+            return Ok(Box::new(Http::new(account.clone(), role, host(), began_ms, salt)));
+        }
         let device: Box<dyn Dialect> = match self.spoken {
-            Spoken::Imserver => Box::new(Imserver::new(
-                account.clone(),
-                follow,
-                self.run.began_ms,
-                self.run.salt,
-            )),
+            Spoken::Imserver => Box::new(Imserver::new(account.clone(), follow, began_ms, salt)),
             Spoken::Relay => Box::new(Relay::new(account)),
             Spoken::Mqtt => Box::new(Mqtt::new(account)),
             Spoken::Nats => Box::new(Nats::new(account)),
             Spoken::Xmpp => Box::new(Xmpp::new(account)),
         };
-        match self.door {
-            Door::Native => device,
-            Door::Websocket => Box::new(WebSocket::new(device, self.server.to_string())),
-        }
+        Ok(match self.door {
+            Door::Native | Door::Http => device,
+            Door::Tls => {
+                let trust = self.trust.clone().ok_or_else(|| {
+                    BenchError::Other("--ca says whose certificates are believed".to_owned())
+                })?;
+                Box::new(Tls::new(device, trust, self.server.ip()))
+            }
+            Door::Websocket => Box::new(WebSocket::new(device, host())),
+        })
     }
 }
 

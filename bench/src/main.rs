@@ -21,9 +21,10 @@ mod traffic;
 mod watch;
 mod work;
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
+use rustls::ClientConfig;
 
 use crate::{
     dialect::Account,
@@ -64,6 +65,9 @@ struct Arguments {
     /// The way to the server.
     #[arg(long, global = true, value_enum, default_value_t)]
     door: Door,
+    /// With `--door tls`: the authorities that sign the server's certificate, which is for its address (PEM).
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// One JSON object instead of text.
     #[arg(long, global = true)]
     json: bool,
@@ -102,12 +106,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// What cannot be measured together.
+fn check(arguments: &Arguments) -> Result<(), BenchError> {
+    let wrong = |message: &str| Err(BenchError::Other(message.to_owned()));
+    if matches!(arguments.door, Door::Websocket | Door::Http) && arguments.dialect != Spoken::Imserver {
+        return wrong("only imserver's protocol is spoken over that door");
+    }
+    if arguments.door == Door::Http && !arguments.work.has_one_sender() {
+        return wrong("over HTTP a connection sends or receives: chat, fanout, or group with one sender");
+    }
+    if arguments.door == Door::Http && arguments.accounts.is_none() {
+        return wrong("over HTTP --accounts is needed: who registers here gets no token");
+    }
+    Ok(())
+}
+
 /// The load as a whole: in this process, or over as many as it takes.
 fn run(arguments: &Arguments) -> Result<Report, BenchError> {
-    if arguments.door != Door::Native && arguments.dialect != Spoken::Imserver {
-        let message = "only imserver's protocol is spoken over another door";
-        return Err(BenchError::Other(message.to_owned()));
-    }
+    check(arguments)?;
     let (accounts, needs) = (obtain(arguments)?, arguments.work.needs());
     let units = accounts.len() / needs.accounts.max(1);
     let processes = processes(arguments, units, needs.accounts)?;
@@ -117,6 +133,7 @@ fn run(arguments: &Arguments) -> Result<Report, BenchError> {
             server: arguments.server,
             spoken: arguments.dialect,
             door: arguments.door,
+            trust: trust(arguments)?,
             part: Part::WHOLE,
             run: Run::new()?,
             accounts,
@@ -144,6 +161,7 @@ fn run_part(arguments: &Arguments, part: Part) -> Result<(), BenchError> {
         server: arguments.server,
         spoken: arguments.dialect,
         door: arguments.door,
+        trust: trust(arguments)?,
         part,
         run: Run::new()?,
         accounts: Reporting::accounts(),
@@ -151,6 +169,10 @@ fn run_part(arguments: &Arguments, part: Part) -> Result<(), BenchError> {
     };
     let outcome = arguments.work.run(&mut load)?;
     reporting.finish(outcome)
+}
+
+fn trust(arguments: &Arguments) -> Result<Option<Arc<ClientConfig>>, BenchError> {
+    arguments.ca.as_deref().map(dialect::tls::config).transpose()
 }
 
 fn obtain(arguments: &Arguments) -> Result<Vec<Account>, BenchError> {

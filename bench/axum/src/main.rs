@@ -102,15 +102,38 @@ async fn send(
     if body.is_empty() || body.len() > BODY_BYTES_MAX || send.kind != "EVENT_KIND_TEXT" {
         return Err(invalid);
     }
+    let kind = send.kind;
+    // In a task of its own: a client that leaves would otherwise drop the transaction in the middle of its beginning, and
+    // sqlx then gives out the one connection within a transaction for good.
+    let append = tokio::spawn(append(
+        store.writer,
+        user,
+        conversation,
+        send.client_msg_id,
+        kind,
+        body,
+    ));
+    let gone = (StatusCode::INTERNAL_SERVER_ERROR, "the append ended");
+    append.await.map_err(|_| gone)?
+}
+
+async fn append(
+    writer: SqlitePool,
+    user: i64,
+    conversation: i64,
+    client_id: Uuid,
+    kind: String,
+    body: Vec<u8>,
+) -> Result<Json<Sent>, Refused> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
 
-    let mut transaction = store.writer.begin_with("BEGIN IMMEDIATE").await.map_err(broken)?;
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(broken)?;
     let before = sqlx::query(
         "SELECT conversation_id, seq, sent_at_ms FROM events WHERE sender_id = ? AND client_id = ?",
     )
     .bind(user)
-    .bind(&send.client_msg_id.as_bytes()[..])
+    .bind(&client_id.as_bytes()[..])
     .fetch_optional(&mut *transaction)
     .await
     .map_err(broken)?;
@@ -131,9 +154,9 @@ async fn send(
         .bind(conversation)
         .bind(seq)
         .bind(user)
-        .bind(&send.client_msg_id.as_bytes()[..])
+        .bind(&client_id.as_bytes()[..])
         .bind(now_ms)
-        .bind(&send.kind)
+        .bind(&kind)
         .bind(&body)
         .execute(&mut *transaction)
         .await

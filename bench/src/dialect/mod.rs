@@ -4,10 +4,12 @@
 //! in what it receives. It must never touch a socket, a clock or a random source, and never check what is in
 //! a body: that is the load's part, the same for every dialect.
 
+pub(crate) mod http;
 pub(crate) mod imserver;
 pub(crate) mod mqtt;
 pub(crate) mod nats;
 pub(crate) mod relay;
+pub(crate) mod tls;
 #[cfg(test)]
 mod transcript;
 pub(crate) mod websocket;
@@ -107,6 +109,15 @@ pub(crate) enum Target {
     User(Arc<Account>),
     /// Everyone in a group.
     Group(u64),
+}
+
+/// What a connection is for, where it cannot be both.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Role {
+    /// It sends, and hears what became of that.
+    Sends,
+    /// It hears what others send.
+    Receives,
 }
 
 /// How much of a device a connection is.

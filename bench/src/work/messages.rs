@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     BenchError,
-    dialect::{Event, Follow, Target},
+    dialect::{Event, Follow, Role, Target},
     driver::{Driver, Handler},
     load::Load,
     outcome::Outcome,
@@ -104,7 +104,12 @@ impl Party {
                 .get(first + number)
                 .ok_or_else(|| BenchError::Other("too few accounts".to_owned()))?;
             let slow_bytes = is_slow.then_some(self.sending.slow_bytes_per_second);
-            let device = load.device(account, Follow::Everything);
+            let role = if number < senders {
+                Role::Sends
+            } else {
+                Role::Receives
+            };
+            let device = load.device(account, Follow::Everything, role)?;
             connections.push(self.driver.add(device, slow_bytes));
         }
         let awaited = members - 1 - slow.iter().filter(|slow| **slow).count();

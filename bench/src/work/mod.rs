@@ -47,6 +47,20 @@ pub(crate) struct Needs {
 }
 
 impl Work {
+    /// Whether each connection either sends or receives.
+    pub(crate) const fn has_one_sender(&self) -> bool {
+        match self {
+            Self::Chat(_) | Self::Fanout(_) => true,
+            Self::Group(group) => group.senders == 1,
+            Self::Idle(_)
+            | Self::Storm(_)
+            | Self::Sync(_)
+            | Self::Login(_)
+            | Self::Attack(_)
+            | Self::Verify(_) => false,
+        }
+    }
+
     pub(crate) const fn needs(&self) -> Needs {
         let (units, accounts) = match self {
             Self::Chat(chat) => (Some(chat.pairs), 2),

@@ -10,7 +10,7 @@ use clap::Args;
 use super::messages::{Clockwork, Sender, nanoseconds};
 use crate::{
     BenchError,
-    dialect::{Event, Follow, Target},
+    dialect::{Event, Follow, Role, Target},
     driver::{Driver, Handler},
     load::Load,
     outcome::{Latency, Outcome},
@@ -204,7 +204,7 @@ pub(super) fn run(storm: &Storm, load: &mut Load<'_>) -> Result<Outcome, BenchEr
     let mut traffic = Traffic::new(load.run.bodies(storm.size))?;
     // Everyone writes to the next one.
     for account in &load.accounts {
-        let connection = driver.add(load.device(account, Follow::Everything), None);
+        let connection = driver.add(load.device(account, Follow::Everything, Role::Receives)?, None);
         let next = load
             .accounts
             .get((connection + 1) % count)

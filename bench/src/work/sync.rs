@@ -7,7 +7,7 @@ use clap::Args;
 use super::messages::{Clockwork, Room, Sender, add_usage};
 use crate::{
     BenchError,
-    dialect::{Event, Follow, Target},
+    dialect::{Event, Follow, Role, Target},
     driver::{Driver, Handler},
     load::Load,
     outcome::{Latency, Outcome},
@@ -76,9 +76,9 @@ pub(super) fn run(sync: &Sync, load: &mut Load<'_>) -> Result<Outcome, BenchErro
     let mut traffic = Traffic::new(load.run.bodies(sync.size))?;
     let (mut receivers, mut accounts) = (Vec::new(), load.accounts.iter());
     while let (Some(receiver), Some(sender)) = (accounts.next(), accounts.next()) {
-        let connection = driver.add(load.device(receiver, Follow::Everything), None);
+        let connection = driver.add(load.device(receiver, Follow::Everything, Role::Receives)?, None);
         receivers.push(connection);
-        let sending = driver.add(load.device(sender, Follow::Everything), None);
+        let sending = driver.add(load.device(sender, Follow::Everything, Role::Receives)?, None);
         let target = Target::User(Arc::new(receiver.clone()));
         let stream = traffic.add_sender(sending, target, 1, 0)?;
         traffic.add_receiver(connection, stream, 1, false);

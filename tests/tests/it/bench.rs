@@ -61,7 +61,23 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::of(tempfile::tempdir().unwrap(), "")
+    }
+
+    /// One whose daemon encrypts for whoever wants it, with the certificate `cert.pem`.
+    fn encrypted() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
+        std::fs::write(&certificate, own.cert.pem()).unwrap();
+        std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+        let config = format!(
+            "[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n[[listen]]\naddress = \"127.0.0.1:0\"\n"
+        );
+        Self::of(directory, &config)
+    }
+
+    fn of(directory: TempDir, config: &str) -> Self {
         let data = directory.path().join("data");
         let made = Daemon::run_to_end(&[
             "provision".into(),
@@ -76,7 +92,8 @@ impl Bench {
         std::fs::write(directory.path().join("accounts"), made.stdout).unwrap();
         let setup = Setup {
             data_dir: Some(data),
-            ..Setup::default()
+            listens_itself: !config.is_empty(),
+            ..Setup::config(config)
         };
         Self {
             daemon: setup.start(),
@@ -236,6 +253,23 @@ fn groups_and_fan_outs_reach_every_member() {
 }
 
 #[test]
+fn every_door_carries_a_load() {
+    let bench = Bench::encrypted();
+    let ca = bench.directory.path().join("cert.pem");
+    let tls = format!("--door tls --ca {}", ca.display());
+    for door in [tls.as_str(), "--door websocket", "--door http"] {
+        arrived(&bench.measured(&format!("{door} chat --pairs 4 --window 4")), 1);
+        arrived(
+            &bench.measured(&format!("{door} group --groups 2 --members 5 --senders 1")),
+            4,
+        );
+    }
+    bench.clean(&format!("{tls} idle --connections 10 --seconds 0.5"));
+    let verified = bench.clean("verify");
+    assert_eq!(count(&verified, "holes"), 0);
+}
+
+#[test]
 fn several_processes_report_as_one() {
     let bench = Bench::new();
     let report = bench.measured("chat --processes 2 --pairs 6 --rate 200");
@@ -360,4 +394,18 @@ fn a_run_that_cannot_be_carried_through_says_why() {
     let done = Done::of(bench.load("chat --pairs 1 --size 8 --seconds 0.1"));
     assert_eq!(done.code, Some(2));
     assert!(done.stderr.contains("--size"), "{}", done.stderr);
+    for (words, why) in [
+        ("--door tls chat --pairs 1", "--ca"),
+        ("--door tls --ca /nothing chat --pairs 1", "/nothing"),
+        ("--door http idle --connections 1", "over HTTP"),
+        (
+            "--door http group --groups 1 --members 3 --senders 2",
+            "over HTTP",
+        ),
+        ("--door websocket --dialect mqtt chat --pairs 1", "only imserver"),
+    ] {
+        let done = Done::of(bench.load_of_accounts(words));
+        assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{words}");
+        assert!(done.stderr.contains(why), "{words}: {}", done.stderr);
+    }
 }
