@@ -36,7 +36,7 @@ fn frames(delivery: &Delivery) -> Vec<(Bytes, usize)> {
         };
         let (_, receivers) = frames
             .entry(item.frame.as_ptr())
-            .or_insert((item.frame.clone(), 0));
+            .or_insert_with(|| (item.frame.clone(), 0));
         *receivers += item.receivers;
     }
     frames.into_values().collect()
