@@ -1,5 +1,5 @@
 //! The doors of one port: the first byte of a connection tells which one its client came through. It owns how bytes
-//! become what the gateway is given; it must never answer.
+//! become what a server is given; it must never answer.
 //!
 //! | first byte | door |
 //! |---|---|
@@ -8,14 +8,14 @@
 //!
 //! A native connection pays one look at that byte and 12 bytes of memory.
 
-use crate::config;
 use bytes::{Bytes, BytesMut};
 use netcore::{
     codec::{Beat, Codec, Decoded},
     http::{self, RequestLimits, Requests},
     websocket::{self, Close, Message, MessageLimits, Messages},
 };
-use protocol::{
+
+use crate::{
     Frame, FrameCodec, FrameError, HEADER_BYTES, Split,
     text::{self, TextError},
 };
@@ -27,7 +27,7 @@ const TEXT_AROUND_BYTES: u32 = 256;
 
 /// The codec of a connection.
 #[derive(Debug)]
-pub(crate) enum Door {
+pub enum Door {
     /// Nothing has come.
     Unknown(Limits),
     /// Native frames.
@@ -40,7 +40,7 @@ pub(crate) enum Door {
 
 /// Bytes of a body that a client may send.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// In a frame, before it is authenticated.
     pub frame_bytes: u32,
     /// In a call over HTTP, whose head says who calls.
@@ -49,7 +49,7 @@ pub(crate) struct Limits {
 
 /// What a client sent.
 #[derive(Debug)]
-pub(crate) enum Incoming {
+pub enum Incoming {
     /// A frame, natively.
     Frame(Frame),
     /// A frame that is a binary message.
@@ -72,7 +72,7 @@ pub(crate) enum Incoming {
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DoorError {
+pub enum DoorError {
     /// No frame can begin like this.
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -88,20 +88,21 @@ pub(crate) enum DoorError {
 }
 
 impl Door {
-    /// The codec of a connection that has sent nothing, and may come through these doors.
-    pub(crate) fn new(limits: Limits, open: &[config::Door]) -> Self {
-        match open {
-            [config::Door::Native] => Self::native(limits),
-            [config::Door::Http] => Self::http(limits),
-            _ => Self::Unknown(limits),
-        }
+    /// The codec of a connection that has sent nothing, where every door is open.
+    #[must_use]
+    pub const fn any(limits: Limits) -> Self {
+        Self::Unknown(limits)
     }
 
-    fn native(limits: Limits) -> Self {
+    /// The codec of a connection where nothing but native frames is spoken.
+    #[must_use]
+    pub const fn native(limits: Limits) -> Self {
         Self::Native(FrameCodec::new(limits.frame_bytes))
     }
 
-    fn http(limits: Limits) -> Self {
+    /// The codec of a connection where nothing but HTTP is spoken.
+    #[must_use]
+    pub fn http(limits: Limits) -> Self {
         Self::Http(Box::new(Requests::new(RequestLimits {
             body_bytes: limits.call_bytes,
             ..RequestLimits::default()
@@ -109,12 +110,13 @@ impl Door {
     }
 
     /// Messages of a WebSocket, in which a frame's body may have so many bytes.
-    pub(crate) fn socket(body_bytes: u32) -> Self {
+    #[must_use]
+    pub fn socket(body_bytes: u32) -> Self {
         Self::Socket(Box::new(Messages::new(message_limits(body_bytes))))
     }
 
     /// Changes the limit of a frame's body, from the next frame on.
-    pub(crate) fn set_limit(&mut self, body_bytes: u32) {
+    pub fn set_limit(&mut self, body_bytes: u32) {
         match self {
             Self::Native(frames) => frames.set_limit(body_bytes),
             Self::Socket(messages) => messages.set_limits(message_limits(body_bytes)),
@@ -242,9 +244,9 @@ mod tests {
         codec::{Codec, Decoded},
         websocket::{Opcode, encode_masked},
     };
-    use protocol::{Encoding, FrameError, Request, v1};
 
     use super::{Door, DoorError, Incoming, Limits};
+    use crate::{Encoding, FrameError, Request, v1};
 
     const LIMITS: Limits = Limits {
         frame_bytes: 100,
@@ -269,16 +271,16 @@ mod tests {
     #[test]
     fn the_first_byte_tells_the_door() {
         let ping = Request::Ping(v1::Ping {}).to_bytes(Encoding::Protobuf, 1);
-        let mut door = Door::new(LIMITS, &[]);
+        let mut door = Door::any(LIMITS);
         assert!(matches!(one(&mut door, &ping), Ok(Incoming::Frame(frame)) if frame.seq == 1));
         assert!(matches!(door, Door::Native(_)));
 
-        let mut door = Door::new(LIMITS, &[]);
+        let mut door = Door::any(LIMITS);
         let request = one(&mut door, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(matches!(request, Ok(Incoming::Request(request)) if request.head.path() == "/"));
 
         // Neither: told as natively.
-        let mut door = Door::new(LIMITS, &[]);
+        let mut door = Door::any(LIMITS);
         let refused = door.decode(b"get / HT").expect_err("no frame is so long");
         assert!(matches!(refused, DoorError::Frame(FrameError::TooLong { .. })));
     }

@@ -6,12 +6,15 @@
 //!
 //! A frame comes off the wire through [`FrameCodec`]; [`Request::decode`] turns its body into a typed and
 //! [validated](validate) request; [`Reply`] and [`Push`] turn answers into frames again. The published
-//! document of all this is `docs/PROTOCOL.md`.
+//! document of all this is `docs/PROTOCOL.md`. What a server's port takes besides frames is told apart by `door`, with the
+//! feature `doors`.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod call;
 mod command;
+#[cfg(feature = "doors")]
+pub mod door;
 mod error;
 mod frame;
 mod identity;

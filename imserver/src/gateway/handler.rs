@@ -17,6 +17,7 @@ use netcore::{
 use parking_lot::Mutex;
 use protocol::{
     Command, Frame, FrameError, MessageType, Push, Refusal,
+    door::{self, Door, DoorError, Incoming},
     text::TextError,
     v1::{self, ErrorCode, GoAwayReason},
 };
@@ -25,7 +26,6 @@ use storage::{Snapshot, Timestamp};
 use super::{
     answers::{close_if_finished, send, send_go_away, send_refusal},
     connection::{Connection, Present},
-    door::{self, Door, DoorError, Incoming},
     http::{Tickets, respond_last, respond_refused, respond_too_slow, say_close},
     park::Waiting,
     terms::Terms,
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     clock,
     cluster::ClusterHandle,
-    config::Config,
+    config::{self, Config},
     delivery::{Kick, Outboxes, Routes},
     lane::{Collected, LaneHandle},
     message::ToLoop,
@@ -160,14 +160,15 @@ impl Handler for Gateway {
             .with_retry_after_ms(TURNED_AWAY_RETRY_MS);
             conn.turned_away = Some(Box::new(refusal));
         }
-        let open = self.terms.doors(peer);
-        let door = Door::new(
-            door::Limits {
-                frame_bytes: limits.frame_bytes_unauthenticated,
-                call_bytes: limits.frame_bytes,
-            },
-            open,
-        );
+        let bytes = door::Limits {
+            frame_bytes: limits.frame_bytes_unauthenticated,
+            call_bytes: limits.frame_bytes,
+        };
+        let door = match self.terms.doors(peer) {
+            [config::Door::Native] => Door::native(bytes),
+            [config::Door::Http] => Door::http(bytes),
+            _ => Door::any(bytes),
+        };
         Ok((door, conn))
     }
 

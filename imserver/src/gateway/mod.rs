@@ -6,7 +6,6 @@
 mod answers;
 mod asks;
 mod connection;
-mod door;
 mod handler;
 mod http;
 mod park;

@@ -10,13 +10,12 @@ use netcore::{
         handshake::{self, UPGRADE_HEADERS},
     },
 };
-use protocol::{Encoding, Refusal, v1::ErrorCode};
+use protocol::{Encoding, Refusal, door::Door, v1::ErrorCode};
 
 use super::{CALL_SEQ, answer::respond_json};
 use crate::{
     gateway::{
         answers::named,
-        door::Door,
         handler::{Cx, Gateway},
     },
     wire::Format,
