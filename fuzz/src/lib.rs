@@ -12,6 +12,7 @@
 //! | [`conn_operations`] | whatever is done to a connection in whatever order, it holds little, loses nothing and ends |
 //! | [`http`] | however a stream is cut, it gives the same requests, whole and in pieces, and those that hyper reads |
 //! | [`websocket`] | however a stream is cut, it gives the same messages, and those that tungstenite reads |
+//! | [`doors`] | the first byte alone chooses the door, and however a stream is cut, the same comes through it |
 //! | [`events`] | events arrive as they were sent, and however a stream is cut, it gives the same ones |
 //! | [`round_trip`] | whatever decodes is the same after encoding and decoding, in both encodings |
 //! | [`requests`] | what validation lets through respects every limit; what it does not is refused briefly |
@@ -21,6 +22,7 @@ mod bodies;
 mod client;
 mod connection;
 pub mod dictionary;
+mod doors;
 mod events;
 mod http;
 mod hyper;
@@ -35,6 +37,7 @@ mod websocket;
 pub use bodies::{Bodies, Real, requests, requests_with, round_trip, round_trip_with};
 pub use client::{client_direction, client_direction_with};
 pub use connection::{Beating, Driven, conn_operations, conn_operations_with};
+pub use doors::{doors, doors_with};
 pub use events::{Written, events, events_with};
 pub use http::{http, http_with};
 pub use prefixed::{length_prefixed, length_prefixed_with};
@@ -45,10 +48,11 @@ pub use websocket::{websocket, websocket_with};
 pub type Oracle = fn(&[u8]);
 
 /// Every oracle, by the name of its target and its corpus.
-pub const ORACLES: [(&str, Oracle); 10] = [
+pub const ORACLES: [(&str, Oracle); 11] = [
     ("client_direction", client_direction),
     ("codec", codec),
     ("conn_operations", conn_operations),
+    ("doors", doors),
     ("events", events),
     ("http", http),
     ("length_prefixed", length_prefixed),

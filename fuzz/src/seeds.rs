@@ -27,6 +27,7 @@ pub fn all() -> Vec<Seed> {
     seeds.extend(length_prefixed());
     seeds.extend(bodies());
     seeds.extend(client_direction());
+    seeds.extend(doors());
     seeds.extend(http());
     seeds.extend(websocket());
     seeds.extend(events());
@@ -330,6 +331,37 @@ fn client_direction() -> Vec<Seed> {
     };
     seeds.push(seed("client_direction", "empty-events-push", bytes(&[page])));
     seeds
+}
+
+/// Limits, the number of cuts, cuts; then what a new connection may begin with.
+fn doors() -> Vec<Seed> {
+    let frames: Vec<u8> = requests()
+        .iter()
+        .zip(1..)
+        .take(4)
+        .flat_map(|(request, seq)| request.to_bytes(Encoding::Protobuf, seq).to_vec())
+        .collect();
+    let get = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = b"POST /v1/call/login HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+    let streams: [(&str, Vec<u8>); 10] = [
+        ("frames", frames.clone()),
+        ("requests", [&get[..], post, get].concat()),
+        ("torn-frame", frames[..5].to_vec()),
+        ("torn-request", get[..3].to_vec()),
+        ("frame-and-request", [&frames[..], get].concat()),
+        ("request-and-frame", [&get[..], &frames].concat()),
+        ("lower-case", b"get / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
+        ("empty-line", [b"\r\n", &get[..]].concat()),
+        ("tls", b"\x16\x03\x01\0\x05\x01\0\0\x01\0".to_vec()),
+        ("http2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()),
+    ];
+    let seeds = streams.iter().flat_map(|(name, stream)| {
+        [0, 1].map(|limits| {
+            let name = format!("{name}-{limits}");
+            seed("doors", &name, [&[limits, 3, 0, 4, 9][..], stream].concat())
+        })
+    });
+    seeds.collect()
 }
 
 /// Limits, the number of cuts, cuts; then requests, right and wrong.

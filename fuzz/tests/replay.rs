@@ -16,8 +16,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use fuzz::{
     Beating, Bodies, Bounds, Driven, ORACLES, Real, client_direction_with, codec_with, conn_operations_with,
-    events_with, frames_with, http_with, length_prefixed_with, requests_with, round_trip_with, seeds,
-    splits_with, websocket_with,
+    doors_with, events_with, frames_with, http_with, length_prefixed_with, requests_with, round_trip_with,
+    seeds, splits_with, websocket_with,
 };
 use netcore::codec::{Codec, Decoded, FrameError as PrefixError, LengthPrefixed, Owned};
 use netcore::conn::{Core, Step};
@@ -27,7 +27,9 @@ use netcore::time::Tick;
 use netcore::websocket::{Decoder, Message, MessageLimits, Opcode, encode_masked};
 use netcore::{CloseHow, CloseReason, Settings};
 use protocol::{
-    Command, Decode, Encoding, Frame, FrameCodec, FrameError, Push, RawPage, Refusal, Request, samples,
+    Command, Decode, Encoding, Frame, FrameCodec, FrameError, Push, RawPage, Refusal, Request,
+    door::{self, Door, DoorError},
+    samples,
     v1::{self, ErrorCode},
     validate::Limits,
 };
@@ -607,6 +609,65 @@ fn the_http_oracle_can_fail() {
     ] {
         assert!(run(wrong), "{wrong:?} is not seen");
     }
+}
+
+/// A door that is chosen wrongly.
+struct BrokenDoor {
+    real: Door,
+    wrong: fn(&[u8]) -> bool,
+}
+
+impl Codec for BrokenDoor {
+    type In<'a> = door::Incoming;
+    type Out = [u8];
+    type Error = DoorError;
+
+    fn decode(&mut self, source: &[u8]) -> Result<Decoded<door::Incoming>, DoorError> {
+        if (self.wrong)(source) {
+            return Err(DoorError::NotOneFrame);
+        }
+        self.real.decode(source)
+    }
+
+    fn encode(&self, out: &[u8], dst: &mut BytesMut) -> Result<(), DoorError> {
+        self.real.encode(out, dst)
+    }
+}
+
+#[test]
+fn the_doors_oracle_can_fail() {
+    let _turn = turn();
+    let frame = Request::Ping(v1::Ping {}).to_bytes(Encoding::Protobuf, 1);
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let limits = door::Limits {
+        frame_bytes: 4_096,
+        call_bytes: 4_096,
+    };
+    let run = |stream: &[u8], wrong: fn(&[u8]) -> bool| {
+        let make = || BrokenDoor {
+            real: Door::any(limits),
+            wrong,
+        };
+        objects(|| doors_with(make, limits, &[], stream))
+    };
+    for stream in [&frame[..], request] {
+        assert!(!run(stream, |_| false));
+        assert!(
+            run(stream, |bytes| bytes.len() == 2),
+            "a cut behind the second byte"
+        );
+        assert!(run(stream, |bytes| bytes.len() > 7), "all of it");
+    }
+    // The limits of another door, and a door for what is none.
+    let other = || {
+        Door::any(door::Limits {
+            frame_bytes: 10,
+            call_bytes: 10,
+        })
+    };
+    let post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n0123456789ab";
+    assert!(objects(|| doors_with(other, limits, &[], post)));
+    assert!(run(b"get / HTTP/1.1\r\n\r\n", |bytes| bytes.len() < 8));
 }
 
 #[test]
