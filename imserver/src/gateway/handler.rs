@@ -187,7 +187,7 @@ impl Handler for Gateway {
 
     fn on_frame(&mut self, cx: &mut Cx<'_>, incoming: Incoming) -> Flow<Self> {
         if cx.conn().turned_away.is_some() {
-            turn_away(cx);
+            turn_away(self.row(), cx);
             return Flow::Continue;
         }
         let flow = match incoming {
@@ -209,7 +209,7 @@ impl Handler for Gateway {
 
     fn on_timer(&mut self, cx: &mut Cx<'_>, key: u32) {
         match key {
-            TURN_AWAY => turn_away(cx),
+            TURN_AWAY => turn_away(self.row(), cx),
             _ => self.stream_timer(cx, key),
         }
     }
@@ -261,6 +261,7 @@ impl Handler for Gateway {
             Door::Unknown(_) => {}
             Door::Http(requests) if requests.is_partial() && !is_calling => {
                 return respond_last(
+                    self.row(),
                     cx,
                     &Refusal::new(ErrorCode::Draining, "this server is going away"),
                 );
@@ -297,8 +298,8 @@ impl Handler for Gateway {
     )]
     fn on_closing(&mut self, cx: &mut Cx<'_>, why: &Reason) {
         match why {
-            CloseReason::Protocol(error) => say_broken(cx, error),
-            CloseReason::HandshakeTimeout | CloseReason::FrameTimeout => say_too_slow(cx),
+            CloseReason::Protocol(error) => say_broken(self.row(), cx, error),
+            CloseReason::HandshakeTimeout | CloseReason::FrameTimeout => say_too_slow(self.row(), cx),
             CloseReason::IdleTimeout => {
                 let message = "nothing was heard for too long";
                 send_go_away(cx, GoAwayReason::Idle, 0, message);
@@ -550,7 +551,7 @@ fn speaks_texts(cx: &mut Cx<'_>) -> Result<(), Refusal> {
 }
 
 /// Tells a client why what it sent ends the connection.
-fn say_broken(cx: &mut Cx<'_>, error: &DoorError) {
+fn say_broken(row: &OfLoop, cx: &mut Cx<'_>, error: &DoorError) {
     match error {
         DoorError::Frame(frame) => {
             let code = match frame {
@@ -560,32 +561,32 @@ fn say_broken(cx: &mut Cx<'_>, error: &DoorError) {
             send_refusal(cx, &Refusal::new(code, error.to_string()), frame.seq());
             say_close(cx, CloseCode::POLICY, "no frame begins like this");
         }
-        DoorError::Http(refused) => respond_refused(cx, *refused),
+        DoorError::Http(refused) => respond_refused(row, cx, *refused),
         DoorError::Socket(broken) => say_close(cx, broken.close_code(), &error.to_string()),
         DoorError::NotOneFrame => say_close(cx, CloseCode::INVALID_DATA, &error.to_string()),
     }
 }
 
 /// Tells a client why it is turned away, and closes.
-fn turn_away(cx: &mut Cx<'_>) {
+fn turn_away(row: &OfLoop, cx: &mut Cx<'_>) {
     let Some(refusal) = cx.conn().turned_away.take() else {
         return;
     };
     match cx.codec() {
         Door::Unknown(_) => {}
-        Door::Http(_) => return respond_last(cx, &refusal),
+        Door::Http(_) => return respond_last(row, cx, &refusal),
         Door::Native(_) | Door::Socket(_) => send_refusal(cx, &refusal, 0),
     }
     cx.close(code::REFUSED, CloseHow::Flush);
 }
 
 /// Tells a client that the connection ends because it took too long.
-fn say_too_slow(cx: &mut Cx<'_>) {
+fn say_too_slow(row: &OfLoop, cx: &mut Cx<'_>) {
     let message = "this took too long";
     let refusal = Refusal::new(ErrorCode::Timeout, message);
     match cx.codec() {
         Door::Unknown(_) => {}
-        Door::Http(_) => respond_too_slow(cx, &refusal),
+        Door::Http(_) => respond_too_slow(row, cx, &refusal),
         Door::Native(_) | Door::Socket(_) => {
             send_refusal(cx, &refusal, 0);
             say_close(cx, CloseCode::POLICY, message);

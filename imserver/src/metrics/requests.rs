@@ -55,8 +55,14 @@ impl Asked {
     /// A request for this command, read now.
     #[inline]
     pub(crate) fn new(command: Command, now_us: u64) -> Self {
+        Self::of(Some(command), now_us)
+    }
+
+    /// A request, read now, for a command or for none.
+    #[inline]
+    pub(crate) fn of(command: Option<Command>, now_us: u64) -> Self {
         Self {
-            row: row(Some(command)),
+            row: row(command),
             at_us: now_us as u32,
         }
     }
@@ -90,6 +96,8 @@ pub(crate) struct Requests {
     counts: Box<[[Tally; OUTCOMES]]>,
     /// By row.
     times: Box<[Histogram]>,
+    /// Of those over HTTP that never came to a command, by outcome.
+    http_refusals: [Tally; OUTCOMES],
 }
 
 impl Default for Requests {
@@ -99,6 +107,7 @@ impl Default for Requests {
                 .map(|_| std::array::from_fn(|_| Tally::default()))
                 .collect(),
             times: (0..COMMANDS).map(|_| Histogram::new(&TIMES)).collect(),
+            http_refusals: std::array::from_fn(|_| Tally::default()),
         }
     }
 }
@@ -116,6 +125,13 @@ impl Requests {
         self.count(asked.row, outcome);
         if let Some(times) = self.times.get(usize::from(asked.row)) {
             times.record(u64::from((now_us as u32).wrapping_sub(asked.at_us)));
+        }
+    }
+
+    /// What came over HTTP was refused before a command was judged.
+    pub(crate) fn refused_over_http(&self, refusal: &Refusal) {
+        if let Some(count) = self.http_refusals.get(usize::from(Outcome::refused(refusal).0)) {
+            count.add(1);
         }
     }
 
@@ -157,6 +173,12 @@ pub(super) fn show<'a>(shown: &mut Shown, loops: impl Iterator<Item = &'a Reques
         (values.count() > 0).then(|| (vec![command.to_owned()], values))
     });
     shown.histograms(&table::REQUEST, times);
+    let refusals = (1..OUTCOMES).filter_map(|outcome| {
+        let of_loop = |requests: &Requests| requests.http_refusals.get(outcome).map_or(0, Tally::get);
+        let count: u64 = loops.clone().map(of_loop).sum();
+        (count > 0).then(|| (vec![Outcome(outcome as u8).name()], count as f64))
+    });
+    shown.numbers(&table::HTTP_REFUSALS, refusals);
 }
 
 fn is_request(name: &str) -> bool {
@@ -178,6 +200,8 @@ mod tests {
         loops[1].answered(asked, Outcome::refused(&refusal), u64::from(u32::MAX));
         loops[0].answered_here(None, Outcome::refused(&refusal));
         loops[0].answered_here(Some(Command::Ping), Outcome::OK);
+        loops[0].refused_over_http(&refusal);
+        loops[1].refused_over_http(&refusal);
         let mut shown = Shown::default();
         show(&mut shown, loops.iter());
         let text = shown.write(Format::Text);
@@ -186,6 +210,7 @@ mod tests {
             r#"imserver_requests_total{command="send",outcome="not_found"} 1"#,
             r#"imserver_requests_total{command="unknown",outcome="not_found"} 1"#,
             r#"imserver_requests_total{command="ping",outcome="ok"} 1"#,
+            r#"imserver_http_refusals_total{reason="not_found"} 2"#,
             r#"imserver_requests_total{command="hello",outcome="ok"} 0"#,
             r#"imserver_request_seconds_bucket{command="send",le="0.001"} 3"#,
             r#"imserver_request_seconds_count{command="send"} 3"#,

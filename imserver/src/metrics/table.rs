@@ -85,6 +85,8 @@ table! {
     REQUESTS = Counter "imserver_requests_total" {command, outcome};
     /// Time from reading a request to its answer, for requests that a lane or a worker answers.
     REQUEST = Histogram "imserver_request_seconds" {command};
+    /// Requests over HTTP that were refused before a command was judged, by the error code.
+    HTTP_REFUSALS = Counter "imserver_http_refusals_total" {reason};
 
     /// Frames pushed to connections: events, cursors, typing.
     PUSHES = Counter "imserver_pushes_total" {};

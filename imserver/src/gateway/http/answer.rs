@@ -18,6 +18,7 @@ use crate::{
         answers::named,
         handler::{Cx, Gateway, code},
     },
+    metrics::OfLoop,
     wire::Format,
 };
 
@@ -156,30 +157,36 @@ fn respond_refusal(cx: &mut Cx<'_>, status: Status, retry_after_ms: u32, body: &
 }
 
 /// Answers what is no request: nothing more can be read.
-pub(in crate::gateway) fn respond_refused(cx: &mut Cx<'_>, refused: http::Refused) {
+pub(in crate::gateway) fn respond_refused(row: &OfLoop, cx: &mut Cx<'_>, refused: http::Refused) {
     let code = if refused.status() == Status::CONTENT_TOO_LARGE {
         ErrorCode::FrameTooLarge
     } else {
         ErrorCode::Protocol
     };
-    respond_unread(cx, refused.status(), &Refusal::new(code, refused.to_string()));
+    respond_unread(
+        row,
+        cx,
+        refused.status(),
+        &Refusal::new(code, refused.to_string()),
+    );
 }
 
 /// Answers a request that does not become whole. While another one is worked on or a stream is written, nothing is
 /// said: it would be taken for a part of that.
-pub(in crate::gateway) fn respond_too_slow(cx: &mut Cx<'_>, refusal: &Refusal) {
+pub(in crate::gateway) fn respond_too_slow(row: &OfLoop, cx: &mut Cx<'_>, refusal: &Refusal) {
     if !cx.conn().is_stream_or_calls() {
-        respond_last(cx, refusal);
+        respond_last(row, cx, refusal);
     }
 }
 
 /// Refuses whatever was sent, and closes.
-pub(in crate::gateway) fn respond_last(cx: &mut Cx<'_>, refusal: &Refusal) {
-    respond_unread(cx, status_of(refusal.code()), refusal);
+pub(in crate::gateway) fn respond_last(row: &OfLoop, cx: &mut Cx<'_>, refusal: &Refusal) {
+    respond_unread(row, cx, status_of(refusal.code()), refusal);
 }
 
 /// Refuses what has no head that was read, and closes.
-fn respond_unread(cx: &mut Cx<'_>, status: Status, refusal: &Refusal) {
+fn respond_unread(row: &OfLoop, cx: &mut Cx<'_>, status: Status, refusal: &Refusal) {
+    row.requests.refused_over_http(refusal);
     let conn = cx.conn();
     conn.session.set_format(Format::Call);
     let http = conn.http.get_or_insert_with(super::Http::new);
@@ -193,6 +200,7 @@ fn respond_unread(cx: &mut Cx<'_>, status: Status, refusal: &Refusal) {
 impl Gateway {
     /// Refuses a request before it has reached the session machine.
     pub(super) fn refuse_request(&self, cx: &mut Cx<'_>, refusal: &Refusal) -> Flow<Self> {
+        self.row().requests.refused_over_http(refusal);
         let refusal = named(cx, refusal, CALL_SEQ);
         let body = Encoding::Json.encode(&refusal.0);
         respond_refusal(cx, status_of(refusal.code()), refusal.0.retry_after_ms, &body);
@@ -205,6 +213,7 @@ impl Gateway {
 
     pub(super) fn not_allowed(&self, cx: &mut Cx<'_>, allowed: &'static str) -> Flow<Self> {
         let refusal = Refusal::new(ErrorCode::Protocol, format!("only {allowed} is understood here"));
+        self.row().requests.refused_over_http(&refusal);
         let refusal = named(cx, &refusal, CALL_SEQ);
         let body = Encoding::Json.encode(&refusal.0);
         respond_json(cx, Status::METHOD_NOT_ALLOWED, &[("Allow", allowed)], &body);

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use netcore::{Flow, http::Head, http::field};
-use protocol::{Refusal, v1::ErrorCode};
+use protocol::{Command, Refusal, v1::ErrorCode};
 use storage::TokenHash;
 
 use super::{CALL_SEQ, Pending};
 use crate::{
     gateway::handler::{Cx, Gateway},
     message::Authenticated,
+    metrics::Asked,
     principal::Principal,
     session::{Allowance, Caller, Charge, Opens},
     token,
@@ -41,6 +42,7 @@ impl Gateway {
     /// Does `pending` for the owner of this token, once it was checked.
     pub(super) fn identify(&mut self, cx: &mut Cx<'_>, token: TokenHash, pending: Pending) -> Flow<Self> {
         let revocations = self.shared.routes.revocations();
+        let now_us = self.now_us(cx.now());
         let address = self.allowance_of_request(cx);
         let conn = cx.conn();
         let Some(http) = &mut conn.http else {
@@ -56,9 +58,13 @@ impl Gateway {
             return self.go_on(cx, pending);
         }
         http.known = None;
+        let command = match &pending {
+            Pending::Call(frame) => Command::from_number(frame.kind.command()).ok(),
+            Pending::Stream(_) | Pending::Ticket => None,
+        };
         http.pending = Some(pending);
+        conn.asked = Asked::of(command, now_us);
         conn.session.begin_call(Caller::Token(CALL_SEQ), address);
-        let now_us = self.now_us(cx.now());
         // A check costs what the resume of a native session costs.
         if let Err(refusal) = cx.conn().session.charge(Charge::Hello, now_us, &self.terms.rules) {
             self.not_authenticated(cx, CALL_SEQ, &refusal);

@@ -28,7 +28,7 @@ impl Gateway {
     pub(super) fn upgrade(&mut self, cx: &mut Cx<'_>, head: &Head) -> Flow<Self> {
         let accepted = match handshake::check(head, &[SUBPROTOCOL]) {
             Ok(accepted) => accepted,
-            Err(refused) => return refuse_upgrade(cx, refused),
+            Err(refused) => return self.refuse_upgrade(cx, refused),
         };
         let response = accepted.response(Some(Date::new(SystemTime::now())));
         let address = self.allowance_of_request(cx);
@@ -48,23 +48,24 @@ impl Gateway {
         *cx.codec() = Door::socket(self.shared.config.limits.frame_bytes_unauthenticated);
         Flow::Continue
     }
-}
 
-fn refuse_upgrade(cx: &mut Cx<'_>, refused: handshake::Refused) -> Flow<Gateway> {
-    let refusal = Refusal::new(ErrorCode::Protocol, refused.to_string());
-    let refusal = named(cx, &refusal, CALL_SEQ);
-    let body = Encoding::Json.encode(&refusal.0);
-    let headers = if refused.status() == Status::UPGRADE_REQUIRED {
-        UPGRADE_HEADERS
-            .iter()
-            .filter(|(name, _)| *name != "Connection")
-            .copied()
-            .collect()
-    } else {
-        Vec::new()
-    };
-    respond_json(cx, refused.status(), &headers, &body);
-    Flow::Continue
+    fn refuse_upgrade(&self, cx: &mut Cx<'_>, refused: handshake::Refused) -> Flow<Self> {
+        let refusal = Refusal::new(ErrorCode::Protocol, refused.to_string());
+        self.row().requests.refused_over_http(&refusal);
+        let refusal = named(cx, &refusal, CALL_SEQ);
+        let body = Encoding::Json.encode(&refusal.0);
+        let headers = if refused.status() == Status::UPGRADE_REQUIRED {
+            UPGRADE_HEADERS
+                .iter()
+                .filter(|(name, _)| *name != "Connection")
+                .copied()
+                .collect()
+        } else {
+            Vec::new()
+        };
+        respond_json(cx, refused.status(), &headers, &body);
+        Flow::Continue
+    }
 }
 
 /// Says on a WebSocket that it ends, as a close frame. On any other connection nothing is said.

@@ -17,7 +17,7 @@ use netcore::{
     },
 };
 use protocol::{
-    Refusal, Request,
+    Command, Refusal, Request,
     v1::{ErrorCode, SyncRequest},
 };
 use storage::TokenHash;
@@ -27,6 +27,7 @@ use crate::{
     clock,
     delivery::Route,
     gateway::handler::{Cx, Gateway, LOW_WATER, code},
+    metrics::Asked,
     token::Presented,
     wire::Format,
 };
@@ -132,7 +133,10 @@ impl Gateway {
 
     /// Asks for what changed since this token. The answer is an event of the stream.
     fn sync_stream(&mut self, cx: &mut Cx<'_>, since: Bytes) -> Flow<Self> {
-        cx.conn().session.begin(CALL_SEQ);
+        let asked = Asked::new(Command::Sync, self.now_us(cx.now()));
+        let conn = cx.conn();
+        conn.asked = asked;
+        conn.session.begin(CALL_SEQ);
         let request = SyncRequest {
             token: since,
             ..SyncRequest::default()

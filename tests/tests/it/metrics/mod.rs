@@ -1,6 +1,7 @@
 //! What the daemon counts, read as Prometheus reads it.
 
 mod admin;
+mod doors;
 mod moved;
 mod prometheus;
 

@@ -8,7 +8,7 @@ use std::{
 
 use protocol::v1;
 use services::{Redis, RedisSetup};
-use tests::harness::{Cluster, ClusterSetup, Connection, Daemon, Setup, User, hello, login, text};
+use tests::harness::{Cluster, ClusterSetup, Connection, Daemon, Setup, User, Web, hello, login, text};
 
 use super::{admin_of, scrape};
 use crate::cluster::until;
@@ -67,6 +67,9 @@ fn embedded(seen: &mut Seen) {
         &["imserver_undecoded_bytes", "imserver_connections_closed_total"],
         || {},
     );
+    seen.until(admin, &["imserver_http_refusals_total"], || {
+        Web::to(daemon.address()).get("/nowhere");
+    });
     passwords(seen, admin, &daemon);
     // Bob reads nothing until his pushes turn to heads.
     let body = "x".repeat(4_000);
