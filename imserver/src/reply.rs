@@ -115,14 +115,25 @@ impl ReplyTo {
         self.send(frame, effect, Outcome::refused(refusal));
     }
 
+    /// The same; `say` is given the id of the request that the client is told, for the line of the log that tells the cause.
+    pub(crate) fn refuse_saying(mut self, refusal: &Refusal, effect: Effect, say: impl FnOnce(&str)) {
+        let named = self.named(refusal);
+        say(&named.0.request_id);
+        let frame = frame::refusal(&named, self.format, self.seq);
+        self.send(frame, effect, Outcome::refused(refusal));
+    }
+
     /// Gives the obligation up because the request goes back to its loop, which is on this thread.
     pub(crate) fn forget(mut self) {
         self.permit = None;
     }
 
     fn refusal(&self, refusal: &Refusal) -> Bytes {
-        let refusal = request_id::named(refusal, self.conn, self.seq, self.asked.command());
-        frame::refusal(&refusal, self.format, self.seq)
+        frame::refusal(&self.named(refusal), self.format, self.seq)
+    }
+
+    fn named(&self, refusal: &Refusal) -> Refusal {
+        request_id::named(refusal, self.conn, self.seq, self.asked.command())
     }
 
     fn place(&mut self, frame: Bytes, outcome: Outcome) -> Option<PlacedAnswer> {

@@ -17,21 +17,29 @@ static START: OnceLock<u32> = OnceLock::new();
 /// Ids given out since then.
 static GIVEN: AtomicU64 = AtomicU64::new(0);
 
-/// The id of a request: 8 digits in base 16 for the process, and 8 or more for the request.
+/// The id of a refused request: 8 digits in base 16 for the process, and 8 or more for the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct RequestId(u32, u64);
+pub(crate) struct RequestId(u32, u64);
 
 impl RequestId {
     fn new() -> Self {
-        let start = START.get_or_init(|| {
+        Self(Self::start(), GIVEN.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The next one that is given: whatever is refused from now on has this one or a later one.
+    pub(crate) fn upcoming() -> Self {
+        Self(Self::start(), GIVEN.load(Ordering::Relaxed) + 1)
+    }
+
+    fn start() -> u32 {
+        *START.get_or_init(|| {
             let mut bytes = [0; 4];
             // Without randomness the process id tells nodes of one machine apart.
             match getrandom::fill(&mut bytes) {
                 Ok(()) => u32::from_ne_bytes(bytes),
                 Err(_) => std::process::id(),
             }
-        });
-        Self(*start, GIVEN.fetch_add(1, Ordering::Relaxed) + 1)
+        })
     }
 }
 
@@ -69,6 +77,12 @@ mod tests {
         let [one, two] = [RequestId::new(), RequestId::new()];
         assert_eq!(one.0, two.0);
         assert_ne!(one.to_string(), two.to_string());
+        let upcoming = RequestId::upcoming();
+        assert!(upcoming.1 > two.1);
+        assert!(
+            RequestId::new().to_string() >= upcoming.to_string(),
+            "in the order of their texts"
+        );
         assert_eq!(RequestId(0xAB, 7).to_string(), "000000ab00000007");
         assert!(RequestId(u32::MAX, u64::MAX).to_string().len() <= 24);
     }

@@ -31,6 +31,7 @@ use crate::{
     delivery::{Outboxes, Routes},
     metrics::Metrics,
     publish::Publishing,
+    request_id::RequestId,
 };
 
 /// How long a cursor waits for others, to be written together with them.
@@ -339,15 +340,17 @@ impl Running {
     fn failing(&mut self, reason: &dyn std::fmt::Display) {
         if self.failing_since.is_none() {
             self.failing_since = Some(Instant::now());
-            log::error!("a batch was not committed: {reason}");
+            let from = RequestId::upcoming();
+            log::error!("a batch was not committed: {reason} (requests that are refused from {from} on)");
         }
     }
 
     fn recovered(&mut self) {
         if let Some(since) = self.failing_since.take() {
             log::warn!(
-                "the store takes writes again after {} ms",
-                since.elapsed().as_millis()
+                "the store takes writes again after {} ms (requests that were refused before {})",
+                since.elapsed().as_millis(),
+                RequestId::upcoming()
             );
         }
     }

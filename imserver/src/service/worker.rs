@@ -164,10 +164,7 @@ fn answer(worker: &mut Worker, ask: Ask, manner: Manner, reply: ReplyTo) {
     let answered = (ask.question)(&mut asking(worker, manner));
     let Answer { body, effect, relay } = match answered {
         Ok(answer) => answer,
-        Err(failure) => {
-            let (refusal, effect) = refusal(&worker.context, failure);
-            return reply.refuse_and(&refusal, effect);
-        }
+        Err(failure) => return refuse(&worker.context, failure, reply, None),
     };
     if let Some(relay) = relay {
         let context = &worker.context;
@@ -217,10 +214,7 @@ fn open(context: &Arc<WorkerContext>, opening: Result<Opening, Failure>, reply: 
                 }),
             });
         }
-        Err(failure) => {
-            let (refusal, _) = refusal(context, failure);
-            reply.refuse_and(&refusal, Effect::NotAuthenticated);
-        }
+        Err(failure) => refuse(context, failure, reply, Some(Effect::NotAuthenticated)),
     }
 }
 
@@ -231,14 +225,17 @@ fn submit(lane: &LaneHandle, job: Job) {
     }
 }
 
-/// What the client is told of a failure, and what that does to its session.
-fn refusal(context: &WorkerContext, failure: Failure) -> (Refusal, Effect) {
-    match failure {
+/// Tells the client of a failure. What that does to its session is `instead`, or else what the failure says.
+fn refuse(context: &WorkerContext, failure: Failure, reply: ReplyTo, instead: Option<Effect>) {
+    let (refusal, effect) = match failure {
         Failure::Refused(refusal) => (refusal, Effect::None),
         Failure::RefusedAnd(refusal, effect) => (refusal, *effect),
         Failure::Store(error) => {
             context.metrics.tasks.questions_failed.add_shared(1);
-            (unavailable(&error), Effect::None)
+            let effect = instead.unwrap_or(Effect::None);
+            return reply.refuse_saying(&unavailable(&error), effect, |id| {
+                UNANSWERED.failed(&format_args!("{error} (request {id})"));
+            });
         }
         Failure::LostTail => {
             let why = "a device was told of commits that the store does not have";
@@ -248,13 +245,13 @@ fn refusal(context: &WorkerContext, failure: Failure) -> (Refusal, Effect) {
             let refusal = Refusal::new(ErrorCode::Unavailable, "the server starts over");
             (refusal.with_class(ErrorClass::Retry), Effect::None)
         }
-    }
+    };
+    reply.refuse_and(&refusal, instead.unwrap_or(effect));
 }
 
 /// The store did not answer. Where it never will, the refusal says nothing of later: the process ends, and the next one
 /// says what is the matter.
 fn unavailable(error: &ReadError) -> Refusal {
-    UNANSWERED.failed(error);
     match error {
         ReadError::Failed { retry_after, .. } => {
             let refusal = Refusal::new(ErrorCode::Unavailable, "the store did not answer");

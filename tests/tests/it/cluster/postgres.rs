@@ -59,6 +59,46 @@ fn while_it_is_stopped_writes_and_reads_are_refused_and_connections_stay() {
     }
 }
 
+/// The id that a client is told leads to the line that tells why, at the level at which a daemon runs.
+#[test]
+fn the_cause_of_a_refusal_is_logged_with_its_id() {
+    let mut cluster = alone();
+    let mut ann = cluster.nodes[0].register("ann");
+    let own = ann.own();
+    ann.text(own, "before");
+    cluster.postgres.stop_immediate().unwrap();
+    let read = ann.page(own, 1, 10).unwrap_err().request_id;
+    until("the question's cause is logged", || {
+        let mut lines = cluster.nodes[0].log().into_iter();
+        lines.any(|line| {
+            line.contains("the store did not answer: ") && line.contains(&format!("(request {read})"))
+        })
+    });
+    let written = ann.ask(text(own, "never")).unwrap_err().request_id;
+    let id_of = |mark: &str, before: &str, behind: &str| {
+        let line = cluster.nodes[0]
+            .log()
+            .into_iter()
+            .find(|line| line.contains(mark))?;
+        let id = line.split(before).nth(1)?.split(behind).next()?;
+        Some(id.to_owned())
+    };
+    until("the write's cause is logged", || {
+        let from = id_of(
+            "a batch was not committed: ",
+            "(requests that are refused from ",
+            " on)",
+        );
+        from.is_some_and(|from| from.len() == written.len() && from <= written)
+    });
+    cluster.postgres.start_again().unwrap();
+    send_until_stored(&mut ann, &text(own, "after"));
+    until("the end is logged", || {
+        let before = id_of("takes writes again", "(requests that were refused before ", ")");
+        before.is_some_and(|before| before > written)
+    });
+}
+
 #[test]
 fn a_restart_in_the_middle_of_sending_neither_loses_nor_doubles() {
     let mut cluster = alone();
