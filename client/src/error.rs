@@ -12,6 +12,9 @@ pub enum Error {
     /// No connection could be made. This request was not sent.
     #[error("the server cannot be reached: {0}")]
     Unreachable(String),
+    /// Every server of the list shows a certificate that is not trusted, or the certificates to trust cannot be read. This request was not sent, and repeating it is of no use until somebody has looked at that.
+    #[error("the server is not trusted: {0}")]
+    Untrusted(String),
     /// The connection ended after the request was sent: whether it was applied is unknown.
     #[error("the connection was lost: {0}")]
     ConnectionLost(String),
@@ -79,7 +82,7 @@ impl Error {
             Self::Unreachable(_) | Self::ConnectionLost(_) | Self::Timeout | Self::Protocol(_) => {
                 Outcome::Unknown
             }
-            Self::NotLoggedIn | Self::Ended(_) | Self::Closed => Outcome::Over,
+            Self::Untrusted(_) | Self::NotLoggedIn | Self::Ended(_) | Self::Closed => Outcome::Over,
         }
     }
 }

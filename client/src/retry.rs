@@ -88,6 +88,7 @@ mod tests {
             (Error::Unreachable(String::new()), true),
             (Error::ConnectionLost(String::new()), true),
             (Error::Timeout, true),
+            (Error::Untrusted(String::new()), false),
             (Error::NotLoggedIn, false),
             (Error::Ended(Ending::Replaced), false),
             (Error::Closed, false),

@@ -45,6 +45,9 @@ pub(crate) struct Sealed {
 
 impl Stream {
     /// Connects, and with TLS waits for the end of the handshake.
+    ///
+    /// # Errors
+    /// The server is not trusted, for which [`is_distrust`] is true, or cannot be reached.
     pub(crate) fn open(server: &ServerAddress, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let socket = connect(server)?;
         let Some(config) = tls.filter(|_| server.tls) else {
@@ -209,6 +212,12 @@ fn shake_hands(tls: &mut ClientConnection, socket: &TcpStream) -> io::Result<()>
         }
     }
     socket.set_read_timeout(None)
+}
+
+/// Whether a connection was given up because of the certificate that the server showed.
+pub(crate) fn is_distrust(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// The explanation of a handshake that the server ended: it has no TLS, or refuses ours.

@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     link::{Action, Event, Identity, Link},
     servers::{ServerAddress, Servers},
-    stream::{Reader, Stream},
+    stream::{self, Reader, Stream},
     trust::Trust,
 };
 
@@ -230,8 +230,17 @@ impl Driver {
     }
 
     fn connect(&mut self, preferred: &[String]) {
-        let mut reason = String::new();
+        let (mut reason, mut is_distrust) = (String::new(), true);
         for address in self.servers.to_try(preferred, Instant::now()) {
+            if address.tls && self.tls.is_none() {
+                match self.trust.config() {
+                    Ok(config) => self.tls = Some(config),
+                    Err(why) => {
+                        reason = why;
+                        continue;
+                    }
+                }
+            }
             match self.open(&address) {
                 Ok(stream) => {
                     self.servers.reached(&address);
@@ -240,17 +249,19 @@ impl Driver {
                 }
                 Err(error) => {
                     self.servers.failed(&address, Instant::now());
+                    is_distrust &= stream::is_distrust(&error);
                     reason = format!("{address}: {error}");
                 }
             }
         }
-        self.link.handle_closed(&reason, Instant::now());
+        if is_distrust && !reason.is_empty() {
+            self.link.handle_untrusted(&reason, Instant::now());
+        } else {
+            self.link.handle_closed(&reason, Instant::now());
+        }
     }
 
     fn open(&mut self, address: &ServerAddress) -> std::io::Result<Stream> {
-        if address.tls && self.tls.is_none() {
-            self.tls = Some(self.trust.config().map_err(std::io::Error::other)?);
-        }
         let stream = Stream::open(address, self.tls.as_ref())?;
         self.read_from(&stream)?;
         Ok(stream)

@@ -167,7 +167,9 @@ impl Link {
     pub fn handle_closed(&mut self, reason: &str, now: Instant) {
         let reason = self.last_words.take().unwrap_or_else(|| reason.to_owned());
         match &self.phase {
-            Phase::Connecting | Phase::Greeting { .. } => self.fail_attempt(&reason, now),
+            Phase::Connecting | Phase::Greeting { .. } => {
+                self.fail_attempt(&reason, &|| Error::Unreachable(reason.clone()), now);
+            }
             Phase::Open(open) => {
                 if now.saturating_duration_since(open.since) >= STABLE_AFTER {
                     self.backoff.reset();
@@ -175,6 +177,14 @@ impl Link {
                 self.retreat(reason, now);
             }
             Phase::Idle | Phase::Away { .. } | Phase::Ended(_) => {}
+        }
+    }
+
+    /// No connection was made, because no server is trusted: whoever waits learns so and need not try again. A session
+    /// goes on trying, as the certificate may be renewed.
+    pub fn handle_untrusted(&mut self, reason: &str, now: Instant) {
+        if matches!(self.phase, Phase::Connecting) {
+            self.fail_attempt(reason, &|| Error::Untrusted(reason.to_owned()), now);
         }
     }
 
@@ -512,11 +522,11 @@ impl Link {
         }
     }
 
-    /// An attempt to connect failed: whoever waited for it learns so.
-    fn fail_attempt(&mut self, reason: &str, now: Instant) {
+    /// An attempt to connect failed: whoever waited for it learns so by this error.
+    fn fail_attempt(&mut self, reason: &str, error: &dyn Fn() -> Error, now: Instant) {
         self.flights.lose_all();
         for ticket in self.flights.drop_waiting() {
-            self.complete(ticket, Err(Error::Unreachable(reason.to_owned())));
+            self.complete(ticket, Err(error()));
         }
         self.retreat(reason.to_owned(), now);
     }

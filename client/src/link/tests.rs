@@ -9,7 +9,7 @@ use protocol::{
 use super::{Action, Event, GREETING_TIMEOUT, IN_FLIGHT_MAX, Identity, Link, STABLE_AFTER, WAITING_MAX};
 use crate::{
     backoff::RECONNECT_CAP,
-    error::{Ending, Error},
+    error::{Ending, Error, Outcome},
 };
 
 const HEARTBEAT: Duration = Duration::from_millis(limits::HEARTBEAT_MS as u64);
@@ -154,6 +154,11 @@ impl World {
     fn submit(&mut self, ticket: u64, request: Request) {
         self.link
             .submit(ticket, request, self.now + Duration::from_secs(10), self.now);
+        self.act();
+    }
+
+    fn untrusted(&mut self) {
+        self.link.handle_untrusted("no", self.now);
         self.act();
     }
 
@@ -313,6 +318,30 @@ fn a_lost_connection_leaves_what_flew_unknown_and_what_waited_waiting() {
         Some(&Command::FindUser),
         "the fourth goes out now"
     );
+}
+
+/// A session tries again by itself, because a certificate may be renewed; whoever asks hears of it at once each time.
+#[test]
+fn whoever_waits_for_a_server_that_is_not_trusted_is_told_so() {
+    let untrusted = |ticket| (ticket, Err(Error::Untrusted("no".to_owned())));
+    let mut world = World::new(Some("token"));
+    world.submit(1, Request::ListDevices(v1::ListDevicesRequest {}));
+    assert_eq!(world.connects.len(), 1);
+    world.untrusted();
+    assert_eq!(world.completed, [untrusted(1)]);
+    let wait = world.retry_in().expect("a session comes back");
+    world.submit(2, Request::ListDevices(v1::ListDevicesRequest {}));
+    world.pass(wait);
+    assert_eq!(world.connects.len(), 2);
+    world.untrusted();
+    assert_eq!(world.completed, [untrusted(1), untrusted(2)]);
+    let mut stranger = World::new(None);
+    stranger.submit(1, Request::Login(v1::LoginRequest::default()));
+    stranger.untrusted();
+    assert_eq!(stranger.completed, [untrusted(1)]);
+    stranger.pass(Duration::from_secs(3_600));
+    assert_eq!(stranger.connects.len(), 1);
+    assert_eq!(Error::Untrusted(String::new()).outcome(), Outcome::Over);
 }
 
 #[test]

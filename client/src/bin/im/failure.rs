@@ -81,6 +81,7 @@ impl Failure {
             }
             Self::Call(Error::Ended(ending)) => (ending_code(ending), "NOT_APPLIED"),
             Self::Call(Error::Unreachable(_)) => ("UNREACHABLE", "UNKNOWN_OUTCOME"),
+            Self::Call(Error::Untrusted(_)) => ("UNTRUSTED", "NOT_APPLIED"),
             Self::Call(Error::NotLoggedIn) => ("NOT_LOGGED_IN", "NOT_APPLIED"),
             Self::Call(_) => ("TIMEOUT", "UNKNOWN_OUTCOME"),
             Self::Usage(_) => ("USAGE", "NOT_APPLIED"),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use client::{
-    Client, Device, Options, Pin, Trust, Update,
+    Client, Device, Error, Options, Pin, Trust, Update,
     link::Identity,
     sync::{Snapshot, Start},
 };
@@ -106,6 +106,8 @@ fn im_believes_what_it_was_told_to_believe_and_remembers_it() {
         refused.said
     );
 
+    assert!(refused.said.contains("not trusted"), "{}", refused.said);
+
     let done = im.run(&["--ca", authorities, "register", "ada"]);
     assert_eq!(done.code, Some(0), "{}", done.said);
     let done = im.run_as_remembered(&["send", "@self", "over TLS"]);
@@ -129,15 +131,67 @@ fn im_believes_what_it_was_told_to_believe_and_remembers_it() {
     pki.renew();
     daemon.ask_to_reload();
     let deadline = Instant::now() + PATIENCE;
-    while bob.run_as_remembered(&["send", "@self", "x"]).code == Some(0) {
+    let refused = loop {
+        let done = bob.run_as_remembered(&["send", "@self", "x"]);
+        if done.code != Some(0) {
+            break done;
+        }
         assert!(Instant::now() < deadline);
-    }
+    };
+    assert_eq!(refused.code, Some(3), "{}", refused.said);
+    assert!(refused.said.contains("not trusted"), "{}", refused.said);
 
     let usage = im.run(&["--pin", "12", "whoami"]);
     assert_eq!(usage.code, Some(2), "{}", usage.said);
     let plain = Im::of(format!("tls://127.0.0.1:{}", daemon.address().port()));
     let refused = plain.run(&["--ca", authorities, "register", "carol"]);
     assert_eq!(refused.code, Some(3), "it is for another name: {}", refused.said);
+}
+
+/// Somebody must look at it, so nobody is made to wait for it; and a server that is trusted is found behind one that is not.
+#[test]
+fn a_certificate_that_is_not_trusted_is_told_at_once() {
+    const LONG: Duration = Duration::from_secs(100_000);
+    let pki = Pki::new();
+    let daemon = pki.at_localhost();
+    let ada = daemon.register("ada");
+    let options = |server: String, trust: Trust| Options {
+        server,
+        trust,
+        identity: Identity {
+            device: v1::Device {
+                device_id: ada.device.clone(),
+                ..v1::Device::default()
+            },
+            program: "test".to_owned(),
+            token: Some(ada.token.clone()),
+        },
+    };
+    let wrong: Pin = "00".repeat(32).parse().unwrap();
+    let other = Pki::new();
+    let at_number = format!("tls://127.0.0.1:{}", daemon.address().port());
+    for (server, trust) in [
+        (named(&daemon), Trust::Pin(wrong)),
+        (named(&daemon), Trust::Authorities(other.authorities())),
+        (named(&daemon), Trust::Authorities(pki.path("key.pem"))),
+        // A certificate for another name.
+        (at_number, Trust::Authorities(pki.authorities())),
+        (format!("{0},{0}", named(&daemon)), Trust::Pin(wrong)),
+    ] {
+        let (client, events) = Client::connect(options(server, trust)).unwrap();
+        drop(events);
+        // Each of them waits until it is told, and would be repeated for a day.
+        for _ in 0..2 {
+            let error = client
+                .ask_until_definite(v1::ListDevicesRequest {}, LONG)
+                .unwrap_err();
+            assert!(matches!(&error, Error::Untrusted(_)), "{error:?}");
+        }
+    }
+    let both = format!("{},{}", named(&daemon), daemon.address());
+    let (client, events) = Client::connect(options(both, Trust::Pin(wrong))).unwrap();
+    drop(events);
+    client.ask(v1::ListDevicesRequest {}, PATIENCE).unwrap();
 }
 
 /// Both directions at once, with bodies of several records, and a server that goes away and comes back.
