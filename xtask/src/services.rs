@@ -39,7 +39,7 @@ const INSTALLERS: [(&str, &[&[&str]]); 3] = [
 
 /// Programs of others that single tests try the product with, each with its package where apt-get finds it. Without
 /// one its test fails, and says so.
-const CLIENTS: [(&str, &str); 15] = [
+const CLIENTS: [(&str, &str); 16] = [
     ("pgbouncer", "pgbouncer"),
     ("redis-benchmark", "redis-tools"),
     ("curl", "curl"),
@@ -53,6 +53,8 @@ const CLIENTS: [(&str, &str); 15] = [
     ("promtool", "prometheus"),
     ("pip3", "python3-pip"),
     ("systemd-analyze", "systemd"),
+    // The unit reloads with it.
+    ("kill", "procps"),
     // With it comes Node, which has a WebSocket of its own from version 20.10 on.
     ("node", "node-ws"),
     (REDIS_PY, "python3-redis"),

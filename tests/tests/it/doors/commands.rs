@@ -227,7 +227,7 @@ fn every_command_is_answered_over_http_as_natively() {
         compare(&mut world.web, &world.token, &request, &native);
         compared += 1;
     }
-    assert_eq!(compared, 18);
+    assert_eq!(compared, 19);
     assert_eq!(
         world.bob.view(conversation).head_seq,
         2,
