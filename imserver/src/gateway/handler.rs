@@ -562,7 +562,13 @@ fn say_broken(row: &OfLoop, cx: &mut Cx<'_>, error: &DoorError) {
             say_close(cx, CloseCode::POLICY, "no frame begins like this");
         }
         DoorError::Http(refused) => respond_refused(row, cx, *refused),
-        DoorError::Socket(broken) => say_close(cx, broken.close_code(), &error.to_string()),
+        DoorError::Socket(broken) => {
+            // Nothing was broken but a rule of ours. Before the first message, it is not known how errors are written.
+            if broken.close_code() == CloseCode::POLICY && !cx.conn().session.is_new() {
+                send_refusal(cx, &Refusal::new(ErrorCode::Protocol, error.to_string()), 0);
+            }
+            say_close(cx, broken.close_code(), &error.to_string());
+        }
         DoorError::NotOneFrame => say_close(cx, CloseCode::INVALID_DATA, &error.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! WebSockets: what a native connection does, in another dress; the handshake, both kinds of messages, and how one ends.
 
 use protocol::{
-    Encoding, Push,
+    Encoding, MessageType, Push, Request,
     v1::{self, ErrorCode, GoAwayReason},
 };
 use serde_json::json;
@@ -209,6 +209,53 @@ fn messages_may_come_in_fragments_with_pings_between() {
     socket.send(true, opcode::PONG, b"here");
     socket.text(r#"{"type":"ping","seq":3}"#);
     assert_eq!(socket.next_text()["seq"], 3);
+}
+
+/// In 64 fragments a message is whole, and with the next one it is refused, in the way in which the session writes.
+#[test]
+fn a_message_in_too_many_fragments_is_refused_with_an_error() {
+    let daemon = Daemon::start();
+    let ada = daemon.register("ada");
+    for is_text in [true, false] {
+        let open = || {
+            if is_text {
+                Socket::resume_text(daemon.address(), &ada.token)
+            } else {
+                Socket::resume(daemon.address(), Encoding::Protobuf, &ada.token)
+            }
+        };
+        let ping = br#"{"type":"ping","seq":2}"#;
+        let frame = Request::Ping(v1::Ping {}).to_bytes(Encoding::Protobuf, 2);
+        let (opcode, message) = if is_text {
+            (opcode::TEXT, &ping[..])
+        } else {
+            (opcode::BINARY, &frame[..])
+        };
+        let send = |socket: &mut Socket, fragments: usize, is_whole: bool| {
+            for number in 0..fragments {
+                let (opcode, part) = match number {
+                    0 => (opcode, message),
+                    _ => (opcode::CONTINUATION, &b""[..]),
+                };
+                socket.send(is_whole && number + 1 == fragments, opcode, part);
+            }
+        };
+        let mut socket = open();
+        send(&mut socket, 64, true);
+        match socket.message() {
+            Message::Text(said) => assert!(is_text && said["seq"] == 2, "{said}"),
+            Message::Frame(frame) => assert!(!is_text && frame.seq == 2, "{frame:?}"),
+            other => panic!("{other:?}"),
+        }
+        let mut socket = open();
+        send(&mut socket, 65, false);
+        match socket.message() {
+            Message::Text(said) => assert_eq!(said["error"]["code"], "ERROR_CODE_PROTOCOL", "{said}"),
+            Message::Frame(frame) => assert_eq!((frame.kind, frame.seq), (MessageType::ERROR, 0)),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(socket.closed().0, 1008);
+    }
 }
 
 #[test]
