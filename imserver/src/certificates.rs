@@ -123,16 +123,16 @@ impl<'a> Files<'a> {
 
     fn server(&self, protocols: &[&[u8]]) -> Result<TlsServer, DaemonError> {
         TlsServer::from_pem(&self.chain, &self.key, ClientCertificates::Unwanted, protocols)
-            .map_err(|error| self.unusable(&error))
+            .map_err(|error| self.unusable(error))
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the errors that one file alone causes have advice of their own"
     )]
-    fn unusable(&self, error: &TlsConfigError) -> DaemonError {
+    fn unusable(&self, error: TlsConfigError) -> DaemonError {
         let (certificate, key) = (self.tls.certificate.display(), self.tls.key.display());
-        DaemonError(match error {
+        let text = match &error {
             TlsConfigError::NoCertificate => format!(
                 "tls.certificate {certificate} holds no certificate: it must be PEM, with lines that read BEGIN \
                  CERTIFICATE"
@@ -146,7 +146,8 @@ impl<'a> Files<'a> {
                 "tls.certificate {certificate} and tls.key {key} cannot be used: {other}; the first certificate of \
                  the file must be the server's own, and the key its key"
             ),
-        })
+        };
+        DaemonError::failed(text, error)
     }
 }
 
@@ -178,14 +179,17 @@ fn read(key: &str, path: &Path) -> Result<Vec<u8>, DaemonError> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
     match read {
-        Ok(_) if bytes.len() as u64 > FILE_BYTES_MAX => Err(DaemonError(format!(
+        Ok(_) if bytes.len() as u64 > FILE_BYTES_MAX => Err(DaemonError::Refused(format!(
             "{key} {} is larger than {FILE_BYTES_MAX} bytes: it is no PEM file of a certificate",
             path.display()
         ))),
         Ok(_) => Ok(bytes),
-        Err(error) => Err(DaemonError(format!(
-            "{key} {} cannot be read: {error}; name a PEM file that this user can read",
-            path.display()
-        ))),
+        Err(error) => Err(DaemonError::failed(
+            format!(
+                "{key} {} cannot be read: {error}; name a PEM file that this user can read",
+                path.display()
+            ),
+            error,
+        )),
     }
 }

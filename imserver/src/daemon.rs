@@ -32,7 +32,7 @@ use crate::{
     control::Control,
     delivery::{Outboxes, Planner, Routes},
     ending::{Ending, Interrupters},
-    error::DaemonError,
+    error::{DaemonError, Fatal},
     gateway::{Gateway, LOW_WATER, Shared, Terms, Tickets},
     lane::{LaneParts, Lanes, LazyWrites},
     message::ToLoop,
@@ -79,7 +79,7 @@ pub struct Daemon {
     cluster: Option<Cluster>,
     store: Arc<dyn Store>,
     certificates: Option<Certificates>,
-    fatal: Receiver<String>,
+    fatal: Receiver<Fatal>,
 }
 
 impl std::fmt::Debug for Daemon {
@@ -106,11 +106,8 @@ impl Daemon {
         );
         let config = Arc::new(config);
         let (store, medium) = stores::open_all(&config)?;
-        let store_error = |error: storage::OpenError| DaemonError(error.to_string());
-        let mut reader = store.reader().map_err(store_error)?;
-        let snapshot = reader
-            .snapshot()
-            .map_err(|error| DaemonError(error.to_string()))?;
+        let mut reader = store.reader()?;
+        let snapshot = reader.snapshot()?;
         let loops = config.loops();
         let routes = Arc::new(Routes::new(loops));
         let outboxes = Arc::new(Outboxes::new(loops));
@@ -118,7 +115,7 @@ impl Daemon {
         let (fatal_sender, fatal) = bounded(1);
         let doomed = fatal_sender.clone();
         store.fate().on_doom(move |doom| {
-            let _ = doomed.try_send(doom.to_string());
+            let _ = doomed.try_send(doom.clone().into());
         });
 
         let receipts_up_to = config.groups.receipts_up_to as usize;
@@ -150,7 +147,7 @@ impl Daemon {
                 publisher: Publisher::new(planner, Arc::clone(&outboxes), vec![announcer]),
                 routes: Arc::clone(&routes),
                 cache: Arc::clone(&cache),
-                reader: store.reader().map_err(store_error)?,
+                reader: store.reader()?,
                 from: snapshot.clone(),
                 interval: Duration::from_millis(config.cluster.follow_ms),
                 fatal: parts.fatal.clone(),
@@ -163,13 +160,13 @@ impl Daemon {
             });
             let lanes = (0..config.lanes().clamp(1, store.writers_max()))
                 .map(|_| {
-                    let writer = store.writer().map_err(store_error)?;
+                    let writer = store.writer()?;
                     Ok((writer, Publishing::Feed(handle.clone())))
                 })
                 .collect::<Result<Vec<_>, DaemonError>>()?;
             (Some(feed), lanes)
         } else {
-            let writer = store.writer().map_err(store_error)?;
+            let writer = store.writer()?;
             let publisher = Publisher::new(planner, Arc::clone(&outboxes), Vec::new());
             (None, vec![(writer, Publishing::Here(Box::new(publisher)))])
         };
@@ -351,7 +348,7 @@ impl Daemon {
     }
 
     /// Hears why the process must end, if it must.
-    pub const fn fatal(&self) -> &Receiver<String> {
+    pub const fn fatal(&self) -> &Receiver<Fatal> {
         &self.fatal
     }
 
@@ -402,9 +399,7 @@ impl Daemon {
         if let Some(feed) = self.feed {
             feed.join();
         }
-        self.store
-            .close()
-            .map_err(|error| DaemonError(error.to_string()))?;
+        self.store.close()?;
         drop(ending);
         Ok(report)
     }
@@ -429,7 +424,7 @@ fn reserve(config: &Config) -> Result<Reserved, DaemonError> {
                 Listen::reserve_unix(path, listener.mode).map(|listen| (listen, None))
             }
         }
-        .map_err(|error| cannot_listen(&error))?;
+        .map_err(cannot_listen)?;
         if !listener.proxy_protocol.is_empty() {
             listen = listen.proxy_protocol(listener.proxy_protocol);
         }
@@ -441,9 +436,7 @@ fn reserve(config: &Config) -> Result<Reserved, DaemonError> {
             (Encryption::Auto, Some(tls)) => listen.tls_or_plain(tls),
             (Encryption::Off, _) => listen,
             (Encryption::On | Encryption::Auto, None) => {
-                return Err(DaemonError(
-                    "a listener with TLS needs tls.certificate".to_owned(),
-                ));
+                return Err(DaemonError::refused("a listener with TLS needs tls.certificate"));
             }
         };
         reserved.push(listen.tag(u32::try_from(index).unwrap_or(u32::MAX)));
@@ -463,8 +456,8 @@ fn terms(config: &Config, capabilities: u64, connections_max: usize) -> Terms {
     clippy::wildcard_enum_match_arm,
     reason = "advice is given for the errors that have one"
 )]
-fn cannot_listen(error: &netcore::StartError) -> DaemonError {
-    let advice = match error {
+fn cannot_listen(error: netcore::StartError) -> DaemonError {
+    let advice = match &error {
         netcore::StartError::Bind { source, .. } => match source.kind() {
             std::io::ErrorKind::AddrInUse => {
                 ": another program listens there; end it, or name another address with --listen"
@@ -479,7 +472,7 @@ fn cannot_listen(error: &netcore::StartError) -> DaemonError {
         },
         _ => "",
     };
-    DaemonError(format!("{error}{advice}"))
+    DaemonError::failed(format!("{error}{advice}"), error)
 }
 
 /// Where clients reach this node.
@@ -496,7 +489,7 @@ fn advertised(config: &Config, listening: Option<SocketAddr>) -> String {
 
 /// The address of the admin listener, held until it serves, and its token.
 fn reserve_admin(config: &Config) -> Result<Option<(Listen, SocketAddr, Option<String>)>, DaemonError> {
-    let Some(address) = config.admin.address().map_err(DaemonError)? else {
+    let Some(address) = config.admin.address().map_err(DaemonError::Refused)? else {
         return Ok(None);
     };
     let file = &config.admin.token_file;
@@ -504,14 +497,14 @@ fn reserve_admin(config: &Config) -> Result<Option<(Listen, SocketAddr, Option<S
         None
     } else {
         let text = std::fs::read_to_string(file)
-            .map_err(|error| DaemonError(format!("cannot read {}: {error}", file.display())))?;
+            .map_err(DaemonError::because(format!("cannot read {}", file.display())))?;
         let token = text.trim().to_owned();
         if token.is_empty() {
-            return Err(DaemonError(format!("{} holds no token", file.display())));
+            return Err(DaemonError::Refused(format!("{} holds no token", file.display())));
         }
         Some(token)
     };
-    let (listener, address) = Listen::reserve(address).map_err(|error| cannot_listen(&error))?;
+    let (listener, address) = Listen::reserve(address).map_err(cannot_listen)?;
     Ok(Some((listener, address, token)))
 }
 
@@ -558,7 +551,7 @@ fn start_workers(
                 },
             })
         })
-        .map_err(|error| DaemonError(format!("the workers could not be started: {error}")))
+        .map_err(DaemonError::because("the workers could not be started"))
 }
 
 fn start_server(
@@ -612,7 +605,7 @@ fn start_server(
             made.outboxes.connect(remote);
             Gateway::new(Arc::clone(&made), loop_id.index(), snapshot.clone())
         })
-        .map_err(|error| cannot_listen(&error))
+        .map_err(cannot_listen)
 }
 
 /// What was configured, or what the descriptor limit leaves.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    error::Error,
     io::Write,
     process::ExitCode,
     time::{Duration, Instant},
@@ -12,6 +13,7 @@ use imserver::{
     certificates, command,
     config::{Config, Flags},
     daemon::Daemon,
+    error::DaemonError,
     logging, memory, stores,
     systemd::Supervisor,
     terminal,
@@ -36,8 +38,8 @@ fn main() -> ExitCode {
     let flags = Flags::of_this_process();
     match run(&flags) {
         Ok(code) => code,
-        Err(message) => {
-            complain(&message);
+        Err(error) => {
+            complain(&error.to_string());
             ExitCode::from(EXIT_UNUSABLE)
         }
     }
@@ -47,24 +49,24 @@ fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "imserver: {message}");
 }
 
-fn run(flags: &Flags) -> Result<ExitCode, String> {
+fn run(flags: &Flags) -> Result<ExitCode, Box<dyn Error>> {
     if flags.print_config {
         say(&Config::default().to_manual());
         return Ok(ExitCode::SUCCESS);
     }
-    let config = Config::load(flags).map_err(|error| error.to_string())?;
+    let config = Config::load(flags)?;
     if flags.command.is_none() {
-        config.check_serving().map_err(|error| error.to_string())?;
+        config.check_serving()?;
     }
     if flags.check_config {
-        certificates::check(&config.tls).map_err(|error| error.to_string())?;
+        certificates::check(&config.tls)?;
         say("configuration ok\n");
         return Ok(ExitCode::SUCCESS);
     }
     if flags.command.is_none() {
         memory::fix_allocator();
     }
-    logging::start(&config.log).map_err(|error| error.to_string())?;
+    logging::start(&config.log)?;
     if let Some(command) = &flags.command {
         let mut output = std::io::stdout().lock();
         return Ok(match command::run(command, &config, &mut output) {
@@ -77,7 +79,7 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
     }
     let asked = listen_to_signals()?;
     let mut configured = config.clone();
-    let mut daemon = Daemon::start(config).map_err(|error| error.to_string())?;
+    let mut daemon = Daemon::start(config)?;
     say(&greeting(&daemon, &configured));
     let supervisor = Supervisor::of_this_process();
     let serving = daemon.listening().join("; ");
@@ -96,7 +98,8 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
             recv(look_at_certificate) -> _ => daemon.look_at_certificate(&configured),
             recv(fatal) -> reason => {
                 // No drain: nothing more may be acknowledged. A restart recovers what was.
-                complain(&format!("{}; start again to recover", reason.unwrap_or_default()));
+                let reason = reason.map_or_else(|_| "the threads of the store have ended".to_owned(), |reason| reason.to_string());
+                complain(&format!("{reason}; start again to recover"));
                 let report = daemon.farewell();
                 log::info!("{} connections were told, {} cut off", report.drained, report.aborted);
                 log::logger().flush();
@@ -114,7 +117,7 @@ fn run(flags: &Flags) -> Result<ExitCode, String> {
         log::logger().flush();
         std::process::exit(i32::from(EXIT_STORE_FAILED));
     }
-    let report = drained.map_err(|error| error.to_string())?;
+    let report = drained?;
     log::info!(
         "ended: {} connections drained, {} cut off",
         report.drained,
@@ -189,13 +192,13 @@ struct Asked {
 /// The first SIGTERM or SIGINT asks for a drain, the second ends at once: what was acknowledged is durable
 /// either way. Two that come together are one: `timeout` and terminals signal the process and its group. SIGUSR1 asks for a line in the log that says how everything is. SIGHUP asks to read the configuration
 /// again; where the terminal that this was started from has hung up, for a drain.
-fn listen_to_signals() -> Result<Asked, String> {
+fn listen_to_signals() -> Result<Asked, DaemonError> {
     let mut wanted = vec![SIGTERM, SIGINT, SIGUSR1];
     // Whoever started it with `nohup` wants it to outlive the terminal.
     if !terminal::hangup_is_ignored() {
         wanted.push(SIGHUP);
     }
-    let mut signals = Signals::new(wanted).map_err(|error| format!("no signals: {error}"))?;
+    let mut signals = Signals::new(wanted).map_err(DaemonError::because("no signals"))?;
     let terminal = terminal::Terminal::of_this_process();
     let ((sender, stop), (status_sender, status), (reload_sender, reload)) =
         (bounded(1), bounded(1), bounded(1));
@@ -223,6 +226,6 @@ fn listen_to_signals() -> Result<Asked, String> {
                 }
             }
         })
-        .map_err(|error| format!("no thread for signals: {error}"))?;
+        .map_err(DaemonError::because("no thread for signals"))?;
     Ok(Asked { stop, status, reload })
 }

@@ -53,18 +53,17 @@ pub fn open(config: &Config) -> Result<Arc<dyn Store>, DaemonError> {
 /// # Errors
 /// One of the two cannot be used as it is; the text says what to do.
 pub(crate) fn open_all(config: &Config) -> Result<(Arc<dyn Store>, Option<Medium>), DaemonError> {
-    let failed = |error: &dyn std::fmt::Display| DaemonError(error.to_string());
     let store = open(config)?;
     let Some((medium, remote)) = shared(config, Some(&store))? else {
         return Ok((store, None));
     };
     // It need not be there.
     let claims = remote.remembered(store.log_id(), Instant::now());
-    let mut reader = store.reader().map_err(|error| failed(&error))?;
+    let mut reader = store.reader()?;
     for claim in claims.unwrap_or_default() {
-        if reader.testimony(claim).map_err(|error| failed(&error))? == Testimony::Witness {
+        if reader.testimony(claim)? == Testimony::Witness {
             let why = "a lost tail: nodes have left word in Redis of commits that are not there";
-            store.begin_past(why).map_err(|error| failed(&error))?;
+            store.begin_past(why)?;
             drop(reader);
             let store = open(config)?;
             let medium = shared(config, Some(&store))?.map(|(medium, _)| medium);
@@ -115,11 +114,9 @@ fn shared(
         HintsBy::PubSub => ephemeral::HintsBy::PubSub,
         HintsBy::Streams => ephemeral::HintsBy::Streams,
     };
-    let remote = Remote::new(remote, Instant::now()).map_err(|error| {
-        DaemonError(match error {
-            RemoteError::Url(error) => format!("redis.url: {error}"),
-            error @ RemoteError::Pool(_) => error.to_string(),
-        })
+    let remote = Remote::new(remote, Instant::now()).map_err(|error| match error {
+        RemoteError::Url(error) => DaemonError::Refused(format!("redis.url: {error}")),
+        error @ RemoteError::Pool(_) => DaemonError::failed(error.to_string(), error),
     })?;
     let remote = Arc::new(remote);
     let (of_status, of_nodes, witness) = (Arc::clone(&remote), Arc::clone(&remote), Arc::clone(&remote));
@@ -155,7 +152,7 @@ fn redis_url(settings: &Redis) -> Result<String, DaemonError> {
     } else {
         let file = &settings.password_file;
         let text = std::fs::read_to_string(file)
-            .map_err(|error| DaemonError(format!("cannot read {}: {error}", file.display())))?;
+            .map_err(DaemonError::because(format!("cannot read {}", file.display())))?;
         Some(text.trim_end_matches(['\r', '\n']).to_owned())
     };
     let Some(password) = password else {
@@ -185,9 +182,7 @@ fn percent_encoded(text: &str) -> String {
 }
 
 fn open_postgres(config: &Config, url: &SecretUrl) -> Result<Arc<dyn Store>, DaemonError> {
-    let store =
-        PostgresStore::open(postgres_options(config, url)).map_err(|error| DaemonError(error.to_string()))?;
-    Ok(Arc::new(store))
+    Ok(Arc::new(PostgresStore::open(postgres_options(config, url))?))
 }
 
 /// How to reach the PostgreSQL at `url`, with everything else as configured.
@@ -245,15 +240,14 @@ fn reading_connections(config: &Config, defaults: PoolSettings) -> PoolSettings 
 }
 
 fn open_sqlite(config: &Config) -> Result<Arc<dyn Store>, DaemonError> {
-    let random = || token::random_u63().map_err(|error| DaemonError(error.to_string()));
+    let random = || token::random_u63().map_err(|error| DaemonError::failed(error.to_string(), error));
     let mut options = SqliteOptions::new(config.sqlite_file());
     options.rules = config.rules();
     options.identity = Identity {
         epoch: random()?,
         log_id: random()?,
     };
-    let store = SqliteStore::open(options).map_err(|error| DaemonError(error.to_string()))?;
-    Ok(Arc::new(store))
+    Ok(Arc::new(SqliteStore::open(options)?))
 }
 
 /// Makes a directory that only this user may enter, if it is missing.
@@ -265,12 +259,10 @@ pub fn create_private(directory: &Path) -> Result<(), DaemonError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory).map_err(|error| {
-        DaemonError(format!(
-            "cannot make the data directory {}: {error}",
-            directory.display()
-        ))
-    })
+    builder.create(directory).map_err(DaemonError::because(format!(
+        "cannot make the data directory {}",
+        directory.display()
+    )))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Errors, classified by what they tell about the data.
 
-use std::time::Duration;
+use std::{error::Error, fmt, ops::Deref, sync::Arc, time::Duration};
 
 /// A write that the rules do not allow. It was not applied and changed nothing; the rest of its batch was not affected
 /// by it.
@@ -36,8 +36,43 @@ pub enum Refused {
     Busy,
 }
 
-/// The cause of an error: an error of the store's own, which has its source in turn.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+/// The cause of an error: an error of the store's own, which has its source in turn. Clones share it, so the failure
+/// that ends the trust in a store is the same one for everybody who is told of it.
+#[derive(Clone)]
+pub struct Cause(Arc<dyn Error + Send + Sync>);
+
+impl Cause {
+    /// A cause with no error behind it.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self(Arc::from(Box::<dyn Error + Send + Sync>::from(text.into())))
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Cause {
+    fn from(error: E) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl Deref for Cause {
+    type Target = dyn Error + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, formatter)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
 
 /// A whole batch that did not commit.
 #[derive(Debug, thiserror::Error)]

@@ -15,15 +15,28 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::error::Cause;
+
 /// Why a process must stop using a store.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Doom {
-    /// The store's content cannot be trusted.
+    /// The store's content cannot be trusted, or what became of a write. The cause is the failure that showed it.
     #[error("the store failed: {0}")]
-    Failed(String),
-    /// The past that this process lives in is over: another epoch has begun, and a new process will live in that.
+    Failed(#[source] Cause),
+    /// The past that this process lives in is over: another epoch has begun, and a new process will live in that. The
+    /// text is the reason that was given for it, as the store keeps it.
     #[error("the store has another past now: {0}")]
     PastOver(String),
+}
+
+impl Doom {
+    /// The reason that a fatal answer of the store had: itself a reason, or a failure.
+    pub fn of(cause: &Cause) -> Self {
+        match cause.downcast_ref::<Self>() {
+            Some(doom) => doom.clone(),
+            None => Self::Failed(cause.clone()),
+        }
+    }
 }
 
 type Listener = Box<dyn Fn(&Doom) + Send + Sync>;
@@ -79,24 +92,38 @@ impl fmt::Debug for Fate {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{error::Error, io, sync::Arc};
 
     use super::*;
 
     #[test]
     fn the_first_reason_counts_and_is_told_once() {
         let (fate, heard) = (Fate::default(), Arc::new(Mutex::new(Vec::new())));
-        assert_eq!(fate.reason(), None);
+        assert!(fate.reason().is_none());
         let ear = Arc::clone(&heard);
         fate.on_doom(move |doom| ear.lock().push(doom.clone()));
-        let first = Doom::Failed("a flush".to_owned());
-        fate.doom(first.clone());
+        fate.doom(Doom::Failed(io::Error::other("a flush").into()));
         fate.doom(Doom::PastOver("a token".to_owned()));
-        assert_eq!(fate.reason(), Some(&first));
+        assert_eq!(fate.reason().unwrap().to_string(), "the store failed: a flush");
         assert_eq!(heard.lock().len(), 1);
         // A late listener hears it, too.
         let ear = Arc::clone(&heard);
         fate.on_doom(move |doom| ear.lock().push(doom.clone()));
-        assert_eq!(*heard.lock(), [first.clone(), first]);
+        let heard = heard.lock();
+        assert_eq!(heard.len(), 2);
+        assert!(heard.iter().all(|doom| matches!(doom, Doom::Failed(_))));
+    }
+
+    #[test]
+    fn a_reason_keeps_the_failure_that_showed_it() {
+        let failure: Cause = io::Error::from(io::ErrorKind::StorageFull).into();
+        let doom = Doom::of(&failure);
+        let kept = doom.source().unwrap().downcast_ref::<io::Error>();
+        assert_eq!(kept.unwrap().kind(), io::ErrorKind::StorageFull);
+        // A reason that comes back as a cause is the same reason, not the failure of one.
+        let again = Doom::of(&Cause::from(doom.clone()));
+        assert_eq!(again.to_string(), doom.to_string());
+        let over = Cause::from(Doom::PastOver("by hand".to_owned()));
+        assert!(matches!(Doom::of(&over), Doom::PastOver(why) if why == "by hand"));
     }
 }

@@ -47,7 +47,6 @@ impl Admin {
         token: Option<String>,
         observed: &Arc<Observed>,
     ) -> Result<Self, DaemonError> {
-        let failed = |error: &dyn std::fmt::Display| DaemonError(format!("the admin listener: {error}"));
         let (observed, token) = (Arc::clone(observed), token.map(Arc::<str>::from));
         let workers = WorkerPool::<Asked>::builder()
             .threads(1)
@@ -60,7 +59,7 @@ impl Admin {
                     token: token.clone(),
                 })
             })
-            .map_err(|error| failed(&error))?;
+            .map_err(DaemonError::because("the admin listener"))?;
         let server = Server::builder::<Web>()
             .loops(1)
             .listen(listener)
@@ -80,7 +79,7 @@ impl Admin {
             })
             .workers(workers.clone())
             .start(|_, _| Web)
-            .map_err(|error| failed(&error))?;
+            .map_err(DaemonError::because("the admin listener"))?;
         Ok(Self { server, workers })
     }
 

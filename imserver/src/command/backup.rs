@@ -16,7 +16,7 @@ pub(super) fn backup(arguments: &Backup, config: &Config, output: &mut dyn Write
         config,
         "pg_dump or the continuous archiving of PostgreSQL backs it up",
     )?;
-    let contents = backup::backup(&config.sqlite_file(), &arguments.to).map_err(open_error)?;
+    let contents = backup::backup(&config.sqlite_file(), &arguments.to)?;
     say(output, "backed up and checked", contents)
 }
 
@@ -35,17 +35,16 @@ pub(super) fn restore(
     if let Some(directory) = made {
         crate::stores::create_private(directory)?;
     }
-    let contents = backup::restore(&arguments.from, &file).map_err(|error| {
+    let contents = backup::restore(&arguments.from, &file).inspect_err(|_| {
         // Only if nothing is in it.
         let _ = made.map(std::fs::remove_dir);
-        open_error(error)
     })?;
     say(output, "checked and restored", contents)
 }
 
 fn embedded(config: &Config, instead: &str) -> Result<(), DaemonError> {
     match config.store.url {
-        StoreUrl::Postgres(_) => Err(DaemonError(format!(
+        StoreUrl::Postgres(_) => Err(DaemonError::Refused(format!(
             "this is for the embedded store; the configured one is in PostgreSQL: {instead}"
         ))),
         StoreUrl::Default | StoreUrl::Sqlite(_) => Ok(()),
@@ -63,8 +62,4 @@ fn say(output: &mut dyn Write, what: &str, contents: Contents) -> Result<(), Dae
         "{what}: {users} accounts, {conversations} conversations, {events} events"
     )
     .map_err(cannot_write)
-}
-
-fn open_error(error: storage::OpenError) -> DaemonError {
-    DaemonError(error.to_string())
 }

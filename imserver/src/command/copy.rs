@@ -35,8 +35,7 @@ pub(super) fn run(arguments: &Copy, config: &Config, output: &mut dyn Write) -> 
                 Step::Comparing => log::info!("compared {rows} of {of} rows"),
             }
         }
-    })
-    .map_err(|error| DaemonError(error.to_string()))?;
+    })?;
     let Report {
         users,
         sessions,
@@ -58,8 +57,8 @@ pub(super) fn run(arguments: &Copy, config: &Config, output: &mut dyn Write) -> 
 fn embedded(url: &SecretUrl) -> Result<PathBuf, DaemonError> {
     match url.expose().parse() {
         Ok(StoreUrl::Sqlite(path)) => Ok(path),
-        _ => Err(DaemonError(
-            "--from is the embedded store to copy: sqlite:PATH".to_owned(),
+        _ => Err(DaemonError::refused(
+            "--from is the embedded store to copy: sqlite:PATH",
         )),
     }
 }
@@ -67,8 +66,8 @@ fn embedded(url: &SecretUrl) -> Result<PathBuf, DaemonError> {
 fn postgres(url: &SecretUrl) -> Result<SecretUrl, DaemonError> {
     match url.expose().parse() {
         Ok(StoreUrl::Postgres(url)) => Ok(url),
-        _ => Err(DaemonError(
-            "--to is the PostgreSQL database to copy into: postgres://USER@HOST/DATABASE".to_owned(),
+        _ => Err(DaemonError::refused(
+            "--to is the PostgreSQL database to copy into: postgres://USER@HOST/DATABASE",
         )),
     }
 }

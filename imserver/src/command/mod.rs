@@ -55,5 +55,5 @@ pub fn run(command: &Command, config: &Config, output: &mut dyn Write) -> Result
 }
 
 fn cannot_write(error: std::io::Error) -> DaemonError {
-    DaemonError(format!("the output cannot be written: {error}"))
+    DaemonError::because("the output cannot be written")(error)
 }

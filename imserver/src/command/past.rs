@@ -92,9 +92,8 @@ impl Place {
 
 pub(super) fn run(past: &Past, config: &Config, output: &mut dyn Write) -> Result<(), DaemonError> {
     let place = Place::of(config);
-    let failed = |error: OpenError| DaemonError(error.to_string());
     match past {
-        Past::Show => show(&place.report().map_err(failed)?, output),
+        Past::Show => show(&place.report()?, output),
         Past::New(NewPast { why, confirmed }) => {
             let what = format!(
                 "{} gets a new past: a new epoch, log id, generation and token key. Nothing is deleted. Every device \
@@ -107,12 +106,12 @@ pub(super) fn run(past: &Past, config: &Config, output: &mut dyn Write) -> Resul
                 }
             );
             confirm(&what, confirmed, output)?;
-            show(&place.begin(why).map_err(failed)?, output)
+            show(&place.begin(why)?, output)
         }
         Past::Keep(confirmed) => {
             let what = place.vouching();
             confirm(&what, confirmed, output)?;
-            show(&place.keep().map_err(failed)?, output)
+            show(&place.keep()?, output)
         }
     }
 }
@@ -123,7 +122,7 @@ fn confirm(what: &str, confirmed: &Confirmed, output: &mut dyn Write) -> Result<
     if confirmed.yes {
         return Ok(());
     }
-    let nothing = || DaemonError("nothing was done: say --yes to do it".to_owned());
+    let nothing = || DaemonError::refused("nothing was done: say --yes to do it");
     let input = std::io::stdin();
     if !input.is_terminal() {
         return Err(nothing());

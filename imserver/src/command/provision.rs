@@ -29,9 +29,8 @@ pub(super) fn run(arguments: &Provision, config: &Config, output: &mut dyn Write
         None => NO_PASSWORD.to_owned(),
     };
     let store = stores::open(config)?;
-    let open_error = |error: storage::OpenError| DaemonError(error.to_string());
-    let mut writer = store.writer().map_err(open_error)?;
-    let mut reader = store.reader().map_err(open_error)?;
+    let mut writer = store.writer()?;
+    let mut reader = store.reader()?;
     let policy = config.device_policy();
     for first in (arguments.first..end).step_by(BATCH) {
         let last = end.min(first.saturating_add(BATCH as u32));
@@ -42,9 +41,8 @@ pub(super) fn run(arguments: &Provision, config: &Config, output: &mut dyn Write
             users.push(match made {
                 Ok(Outcome::User(user)) => user,
                 Err(Refused::NameTaken) => reader
-                    .user_by_name(name)
-                    .map_err(|error| DaemonError(error.to_string()))?
-                    .ok_or_else(|| DaemonError(format!("the name {name} is taken by nobody")))?,
+                    .user_by_name(name)?
+                    .ok_or_else(|| DaemonError::Refused(format!("the name {name} is taken by nobody")))?,
                 other => return Err(unexpected(other)),
             });
         }
@@ -66,7 +64,7 @@ pub(super) fn run(arguments: &Provision, config: &Config, output: &mut dyn Write
     }
     output.flush().map_err(cannot_write)?;
     drop((writer, reader));
-    store.close().map_err(open_error)
+    Ok(store.close()?)
 }
 
 /// The number after the last one's.
@@ -74,10 +72,10 @@ fn end(arguments: &Provision) -> Result<u32, DaemonError> {
     let end = arguments
         .first
         .checked_add(arguments.count)
-        .ok_or_else(|| DaemonError("--first and --count are too large together".to_owned()))?;
+        .ok_or_else(|| DaemonError::refused("--first and --count are too large together"))?;
     // The last is the longest; all have the same characters otherwise.
     protocol::validate::account_name("name", &name(arguments, end - 1))
-        .map_err(|refusal| DaemonError(format!("--prefix makes no names: {refusal}")))?;
+        .map_err(|refusal| DaemonError::Refused(format!("--prefix makes no names: {refusal}")))?;
     Ok(end)
 }
 
@@ -87,14 +85,14 @@ fn name(arguments: &Provision, number: u32) -> String {
 
 fn hash_of(file: &Path) -> Result<String, DaemonError> {
     let text = std::fs::read_to_string(file)
-        .map_err(|error| DaemonError(format!("cannot read {}: {error}", file.display())))?;
+        .map_err(DaemonError::because(format!("cannot read {}", file.display())))?;
     let password = text.trim_end_matches(['\r', '\n']);
     // What nobody could register with is no password here either.
     protocol::validate::new_password(password)
-        .map_err(|refusal| DaemonError(format!("the password in {}: {refusal}", file.display())))?;
+        .map_err(|refusal| DaemonError::Refused(format!("the password in {}: {refusal}", file.display())))?;
     Hashing::default()
         .hash(&protocol::validate::canonical_password(password))
-        .ok_or_else(|| DaemonError("the password cannot be hashed".to_owned()))
+        .ok_or_else(|| DaemonError::refused("the password cannot be hashed"))
 }
 
 fn account(name: &str, password_hash: &str) -> Change {
@@ -107,7 +105,7 @@ fn account(name: &str, password_hash: &str) -> Change {
 }
 
 fn session(user: &User, policy: DevicePolicy) -> Result<(Change, SessionToken), DaemonError> {
-    let random = |error: token::RandomError| DaemonError(error.to_string());
+    let random = |error: token::RandomError| DaemonError::failed(error.to_string(), error);
     let token = SessionToken::generate().map_err(random)?;
     let at = clock::wall();
     let session = Session {
@@ -129,14 +127,12 @@ fn session(user: &User, policy: DevicePolicy) -> Result<(Change, SessionToken), 
 }
 
 fn commit(writer: &mut dyn Writer, changes: &[Change]) -> Result<Vec<Result<Outcome, Refused>>, DaemonError> {
-    writer
-        .commit(changes)
-        .map_err(|error| DaemonError(format!("the store did not take it: {error}")))
+    Ok(writer.commit(changes)?)
 }
 
 fn unexpected(made: Result<Outcome, Refused>) -> DaemonError {
     match made {
-        Err(refused) => DaemonError(format!("the store refused an account or session: {refused}")),
-        Ok(_) => DaemonError("the store answered another question".to_owned()),
+        Err(refused) => DaemonError::Refused(format!("the store refused an account or session: {refused}")),
+        Ok(_) => DaemonError::refused("the store answered another question"),
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn run(show: &ShowStatus, config: &Config, output: &mut dyn Write) -> Result<(), CommandError> {
     let Some(socket) = config.control_socket() else {
         let advice = "over PostgreSQL there is a control socket only if control.socket names one";
-        return Err(DaemonError(advice.to_owned()).into());
+        return Err(DaemonError::refused(advice).into());
     };
     let request = if show.metrics {
         Request::Metrics
@@ -23,15 +23,16 @@ pub(super) fn run(show: &ShowStatus, config: &Config, output: &mut dyn Write) ->
     };
     let answer = ask(&socket, &request).map_err(|error| match error {
         AskError::NotRunning => CommandError::NotRunning(socket),
-        error @ (AskError::NoAnswer(_) | AskError::Refused(_)) => DaemonError(error.to_string()).into(),
+        error @ (AskError::NoAnswer(_) | AskError::Refused(_)) => {
+            DaemonError::failed(error.to_string(), error).into()
+        }
     })?;
-    let unreadable =
-        |error: serde_json::Error| DaemonError(format!("the daemon's answer is unreadable: {error}"));
+    let unreadable = DaemonError::because::<serde_json::Error>("the daemon's answer is unreadable");
     let text = match answer.as_str() {
         Some(metrics) => metrics.to_owned(),
-        None if show.json => serde_json::to_string_pretty(&answer).map_err(unreadable)? + "\n",
+        None if show.json => serde_json::to_string_pretty(&answer).map_err(&unreadable)? + "\n",
         None => serde_json::from_value::<status::Status>(answer)
-            .map_err(unreadable)?
+            .map_err(&unreadable)?
             .text(),
     };
     output.write_all(text.as_bytes()).map_err(cannot_write)?;

@@ -34,19 +34,14 @@ impl Control {
     /// # Errors
     /// The socket cannot be made there.
     pub(crate) fn start(path: &Path, observed: &Arc<Observed>) -> Result<Self, DaemonError> {
-        let failed = |error: &dyn std::fmt::Display| {
-            DaemonError(format!(
-                "the control socket {} cannot be made: {error}",
-                path.display()
-            ))
-        };
+        let cannot = format!("the control socket {} cannot be made", path.display());
         let observed = Arc::clone(observed);
         let workers = WorkerPool::<Asked>::builder()
             .threads(1)
             .queue(QUEUE_MAX)
             .name("control")
             .start(move |_| Ok::<_, Infallible>(Arc::clone(&observed)))
-            .map_err(|error| failed(&error))?;
+            .map_err(DaemonError::because(&cannot))?;
         let server = Server::builder::<Door>()
             .loops(1)
             .listen(Listen::unix(path, Some(0o600)).own_user_only())
@@ -65,7 +60,7 @@ impl Control {
             })
             .workers(workers.clone())
             .start(|_, _| Door)
-            .map_err(|error| failed(&error))?;
+            .map_err(DaemonError::because(&cannot))?;
         Ok(Self { server, workers })
     }
 

@@ -15,7 +15,7 @@ use protocol::{
     Refusal,
     v1::{ErrorClass, ErrorCode},
 };
-use storage::{CommitError, DevicePolicy, Outcome, Write, Writer, cached::ReadCache};
+use storage::{Cause, CommitError, DevicePolicy, Doom, Outcome, Write, Writer, cached::ReadCache};
 
 use super::{
     complete::{Completer, refuse_all},
@@ -29,6 +29,7 @@ use crate::{
     clock,
     cluster::ClusterHandle,
     delivery::{Outboxes, Routes},
+    error::Fatal,
     metrics::Metrics,
     publish::Publishing,
     request_id::RequestId,
@@ -64,7 +65,7 @@ pub(crate) struct LaneParts {
     /// Writes in one transaction, at most.
     pub batch_max: usize,
     /// Takes the reason for which the process must end.
-    pub fatal: Sender<String>,
+    pub fatal: Sender<Fatal>,
 }
 
 /// The lanes' threads, to be joined.
@@ -140,7 +141,7 @@ struct Running {
     writer: Box<dyn Writer>,
     completer: Completer,
     batch_max: usize,
-    fatal: Sender<String>,
+    fatal: Sender<Fatal>,
     /// Only one lane writes lazily.
     lazy: Option<Arc<LazyWrites>>,
     lazy_retry: Duration,
@@ -248,10 +249,11 @@ impl Running {
         }
     }
 
-    fn fatal(&self, reason: &dyn std::fmt::Display) {
-        log::error!("the store failed: {reason}");
+    fn fatal(&self, reason: &Cause) {
+        let doom = Doom::of(reason);
+        log::error!("{doom}");
         // A store that found the reason itself has reported it already; this channel keeps the first reason.
-        let _ = self.fatal.try_send(format!("the store failed: {reason}"));
+        let _ = self.fatal.try_send(doom.into());
     }
 
     /// Writes everything lazy at the end. What the store does not commit now is lost, and devices report it again.

@@ -26,11 +26,11 @@ impl Writer for Hesitant {
         if matches!(writes, [Write::Erase(_)]) {
             return Ok(vec![Ok(Outcome::Erased(false))]);
         }
-        let ended = |_| CommitError::Fatal("the test has ended".into());
+        let ended = |_| CommitError::Fatal(Cause::text("the test has ended"));
         self.go.recv().map_err(ended)?;
         self.shares.pop_front();
         if self.sizes.try_send(writes.len()).is_err() {
-            return Err(CommitError::Fatal("there are too many batches".into()));
+            return Err(CommitError::Fatal(Cause::text("there are too many batches")));
         }
         Ok(writes.iter().map(|_| Ok(Outcome::Done)).collect())
     }
@@ -40,7 +40,7 @@ impl Writer for Hesitant {
     }
 }
 
-fn parts(fatal: Sender<String>) -> LaneParts {
+fn parts(fatal: Sender<Fatal>) -> LaneParts {
     LaneParts {
         routes: Arc::new(Routes::new(1)),
         cache: Arc::new(ReadCache::default()),
@@ -121,7 +121,7 @@ impl Writer for Erasing {
                 Write::Erase(_) => {
                     let any = self.left > 0;
                     self.left = self.left.saturating_sub(1);
-                    let ended = |_| CommitError::Fatal("the test has ended".into());
+                    let ended = |_| CommitError::Fatal(Cause::text("the test has ended"));
                     self.slices.send(any).map_err(ended)?;
                     Outcome::Erased(any)
                 }
@@ -182,10 +182,10 @@ impl Writer for Endless {
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Result<Outcome, Refused>>, CommitError> {
         let is_slice = matches!(writes, [Write::Erase(_)]);
         if is_slice && let Some(lane) = &*self.lane.lock() {
-            let refused = |_| CommitError::Fatal("the lane has no room".into());
+            let refused = |_| CommitError::Fatal(Cause::text("the lane has no room"));
             lane.submit(job(0)).map_err(refused)?;
         }
-        let ended = |_| CommitError::Fatal("the test has ended".into());
+        let ended = |_| CommitError::Fatal(Cause::text("the test has ended"));
         self.commits.send(is_slice).map_err(ended)?;
         let outcome = || {
             if is_slice {

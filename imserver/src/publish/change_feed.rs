@@ -24,7 +24,7 @@ use super::{
     Publisher,
     published::{Certainty, Published, Unpublished},
 };
-use crate::{clock, delivery::Routes};
+use crate::{clock, delivery::Routes, error::Fatal};
 
 /// Commits that wait for the change feed, at most.
 const QUEUE_MAX: usize = 1_024;
@@ -48,7 +48,7 @@ pub(crate) struct ChangeFeedParts {
     /// Forgets changed entries.
     pub cache: Arc<ReadCache>,
     /// Takes the reason for which the process must end.
-    pub fatal: Sender<String>,
+    pub fatal: Sender<Fatal>,
 }
 
 impl std::fmt::Debug for ChangeFeedParts {
@@ -68,7 +68,7 @@ enum Order {
 #[derive(Clone, Debug)]
 pub(crate) struct ChangeFeedHandle {
     orders: Sender<Order>,
-    fatal: Sender<String>,
+    fatal: Sender<Fatal>,
 }
 
 impl ChangeFeedHandle {
@@ -80,7 +80,7 @@ impl ChangeFeedHandle {
                 log::debug!("the change feed is busy: it will read what was committed");
             }
             // The thread ends after its last handle is dropped, or when it fails.
-            Err(TrySendError::Disconnected(_)) => end(&self.fatal, "nobody delivers what is committed"),
+            Err(TrySendError::Disconnected(_)) => end(&self.fatal, Fatal::NotDelivered),
         }
     }
 
@@ -113,7 +113,7 @@ impl ChangeFeed {
             .spawn(move || {
                 // It is unknown what was delivered, and a node without a change feed pushes nothing.
                 if catch_unwind(AssertUnwindSafe(|| Running::new(parts).run(&receiver))).is_err() {
-                    end(&fatal, "the change feed panicked");
+                    end(&fatal, Fatal::FeedPanicked);
                 }
             })?;
         Ok((Self { thread }, handle))
@@ -128,9 +128,9 @@ impl ChangeFeed {
 }
 
 /// Reports the reason for which the process must end; the first one counts.
-fn end(fatal: &Sender<String>, why: &str) {
+fn end(fatal: &Sender<Fatal>, why: Fatal) {
     log::error!("{why}; ending the process");
-    let _ = fatal.try_send(why.to_owned());
+    let _ = fatal.try_send(why);
 }
 
 struct Running {
@@ -237,10 +237,7 @@ impl Running {
             };
             if !self.certainty.read(Instant::now()) {
                 // The clients of this node come back, here or elsewhere, and their sessions are looked up in the store.
-                end(
-                    &self.parts.fatal,
-                    "the store could not be read for so long that ended sessions may have been missed",
-                );
+                end(&self.parts.fatal, Fatal::NotRead);
             }
             self.recovered();
             self.page = (self.page * 2).min(TAIL_PAGE.0);

@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn who_asks_a_store_that_is_away_is_told_when_to_come_back() {
         let away = |retry_after| ReadError::Failed {
-            reason: "nobody there".into(),
+            reason: storage::Cause::text("nobody there"),
             retry_after,
         };
         let usual = unavailable(&away(None)).0.retry_after_ms;
@@ -280,7 +280,7 @@ mod tests {
             assert_eq!(refusal.0.retry_after_ms, told_ms);
             assert_ne!(told_ms, usual);
         }
-        let over = unavailable(&ReadError::Fatal("damaged".into()));
+        let over = unavailable(&ReadError::Fatal(storage::Cause::text("damaged")));
         assert_eq!(over.code(), ErrorCode::Internal);
     }
 }

@@ -1,7 +1,7 @@
 //! Failures inside the store, and what they prove about a batch or a query. It must never call a batch "not applied"
 //! when the server might have kept it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use postgres::error::{Severity, SqlState};
 
@@ -11,10 +11,10 @@ use crate::{
 };
 
 /// A statement failed, or a row holds values that no version of this program writes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("{}", told(.0))]
-    Sql(#[from] postgres::Error),
+    Sql(#[source] Arc<postgres::Error>),
     #[error("the database is damaged: {0}")]
     Damaged(String),
     /// There is no usable connection; nothing was sent.
@@ -252,6 +252,12 @@ fn is_conversion(error: &postgres::Error) -> bool {
     // The driver does not publish the kinds of its own failures.
     let text = error.to_string();
     text.starts_with("error deserializing") || text.starts_with("error serializing")
+}
+
+impl From<postgres::Error> for Failure {
+    fn from(error: postgres::Error) -> Self {
+        Self::Sql(Arc::new(error))
+    }
 }
 
 impl From<Failure> for ReadError {

@@ -136,7 +136,7 @@ impl ReadConnections {
         if let Err(Trouble::Failed(failure)) = &answer
             && failure.known() == Known::Damage
         {
-            self.node.fate.doom(Doom::Failed(failure.to_string()));
+            self.node.fate.doom(Doom::Failed(failure.clone().into()));
         }
         match (answer, self.node.fate.reason()) {
             (_, Some(doom)) => Err(over(doom)),

@@ -10,7 +10,7 @@ use rustls::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::OpenError;
+use crate::error::{Cause, OpenError};
 
 pub(super) enum Tls {
     /// Without certificates to trust, no server can prove its identity.
@@ -30,7 +30,7 @@ impl Tls {
                     "the root certificates in {} cannot be used: {error}",
                     path.display()
                 ),
-                error.to_string(),
+                Cause::text(error.to_string()),
             )
         };
         let mut store = RootCertStore::empty();

@@ -113,7 +113,7 @@ impl Writer for PostgresWriter {
         match &result {
             Ok(answers) => self.newest = self.newest.max(newest_of(answers)),
             Err(CommitError::Fatal(reason)) => {
-                self.node.fate.doom(Doom::Failed(reason.to_string()));
+                self.node.fate.doom(Doom::of(reason));
             }
             Err(_) => {}
         }

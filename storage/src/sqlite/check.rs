@@ -55,7 +55,7 @@ fn derived(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     })?;
     // On a connection of its own, see `replay.rs`.
     let own = connect_raw(path)?;
-    let replay = Replay::begin(&own).map_err(|failure| refused(path, &failure))?;
+    let replay = Replay::begin(&own).map_err(|failure| failure.unusable(path))?;
     in_one_moment(&own, path, |connection| {
         walk(connection, Position(0), u64::MAX, |entry| {
             replay.apply(&entry.event, &entry.reaction)
@@ -84,7 +84,7 @@ fn file(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     if verdict == "ok" {
         Ok(())
     } else {
-        Err(refused(path, &Failure::damaged(verdict)))
+        Err(Failure::damaged(verdict).unusable(path))
     }
 }
 
@@ -98,14 +98,7 @@ fn in_one_moment(
         let transaction = connection.unchecked_transaction()?;
         check(&transaction)
     };
-    check().map_err(|failure| refused(path, &failure))
-}
-
-fn refused(path: &Path, failure: &Failure) -> OpenError {
-    OpenError::Damaged(format!(
-        "{} cannot be used: {failure}; restore it from a backup",
-        path.display()
-    ))
+    check().map_err(|failure| failure.unusable(path))
 }
 
 /// Checks that every event is what was written, and that none is missing: together they make the chain that the store

@@ -272,8 +272,8 @@ fn run(connection: Connection, signal: &Signal, files: &Files) -> Connection {
         if next == Next::Stop || files.fate.reason().is_some() {
             return connection;
         }
-        if let Err(why) = files.check_name() {
-            files.fail(why);
+        if let Err(failure) = files.check_name() {
+            files.judge(&failure);
             return connection;
         }
         if let Err(failure) = scrub.tick(&connection, next == Next::Idle, Instant::now())

@@ -1,6 +1,8 @@
 //! Failures inside the store, and what they prove about a batch or a query. It must never call a batch "not applied"
 //! when SQLite might have kept it.
 
+use std::{io, path::Path, sync::Arc};
+
 use rusqlite::ErrorCode;
 
 use crate::{
@@ -9,10 +11,10 @@ use crate::{
 };
 
 /// A statement failed, or a row holds values that no version of this program writes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("{0}")]
-    Sql(#[from] rusqlite::Error),
+    Sql(#[source] Arc<rusqlite::Error>),
     #[error("the database is damaged: {0}")]
     Damaged(String),
     /// A transaction found another store than this process left, or a flush failed: no process may go on with it.
@@ -27,7 +29,7 @@ pub(super) enum Failure {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Uncommitted {
     #[error("the witness could not be written: {0}")]
-    Witness(#[source] std::io::Error),
+    Witness(#[source] io::Error),
     #[error("the commit failed: {0}")]
     Commit(#[source] Failure),
     #[error("{first}; and then the rollback failed: {then}")]
@@ -43,7 +45,7 @@ impl Failure {
         Self::Damaged(what.into())
     }
 
-    fn code(&self) -> Option<ErrorCode> {
+    pub(super) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Sql(error) => error.sqlite_error_code(),
             Self::Damaged(_) | Self::Lost(_) | Self::Overtaken => None,
@@ -76,25 +78,40 @@ impl Failure {
         self.is_damage() || self.is_io() || matches!(self, Self::Lost(_))
     }
 
+    /// Why a store cannot be opened that could not be checked: it is damaged, or the system failed.
+    pub(super) fn unusable(self, path: &Path) -> OpenError {
+        let path = path.display();
+        if self.is_damage() {
+            return OpenError::Damaged(format!("{path} cannot be used: {self}; restore it from a backup"));
+        }
+        OpenError::failed(format!("{path} cannot be used: {self}"), self)
+    }
+
     /// The file has changed: nothing read from it counts any more.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::Damaged(_) => true,
-            Self::Sql(
-                rusqlite::Error::FromSqlConversionFailure(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..)
-                | rusqlite::Error::InvalidColumnType(..)
-                // Our statements are fixed: one that does not fit the schema met another schema.
-                | rusqlite::Error::SqlInputError { .. },
-            ) => true,
             Self::Lost(_) | Self::Overtaken => false,
-            Self::Sql(_) => {
+            Self::Sql(error) => {
                 matches!(
+                    **error,
+                    rusqlite::Error::FromSqlConversionFailure(..)
+                        | rusqlite::Error::IntegralValueOutOfRange(..)
+                        | rusqlite::Error::InvalidColumnType(..)
+                        // Our statements are fixed: one that does not fit the schema met another schema.
+                        | rusqlite::Error::SqlInputError { .. }
+                ) || matches!(
                     self.code(),
                     Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
                 )
             }
         }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(Arc::new(error))
     }
 }
 
@@ -129,6 +146,6 @@ impl From<Failure> for Stop {
 
 impl From<rusqlite::Error> for Stop {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(Failure::Sql(error))
+        Self::Failed(error.into())
     }
 }

@@ -182,7 +182,9 @@ impl Files {
             lock,
             fate: Fate::default(),
         };
-        files.check_name().map_err(OpenError::Refused)?;
+        files
+            .check_name()
+            .map_err(|failure| OpenError::Refused(failure.to_string()))?;
         Ok(files)
     }
 
@@ -197,18 +199,23 @@ impl Files {
     /// Remembers the files of the write-ahead log. A connection must be open, and stay open as long as
     /// [`Files::check_name`] is called.
     pub(super) fn note_log(&self) -> Result<(), OpenError> {
-        let found = self.find_log().map_err(OpenError::Refused)?;
+        let found = self
+            .find_log()
+            .map_err(|failure| OpenError::Refused(failure.to_string()))?;
         self.log.get_or_init(|| found);
         Ok(())
     }
 
-    fn find_log(&self) -> Result<[(u64, u64); 2], String> {
+    fn find_log(&self) -> Result<[(u64, u64); 2], Failure> {
         let mut found = [(0, 0); 2];
         for (suffix, place) in OF_LOG.iter().zip(&mut found) {
             let path = names::beside(self.path(), suffix);
-            let state = path
-                .symlink_metadata()
-                .map_err(|error| format!("{} cannot be looked at any more: {error}", path.display()))?;
+            let state = path.symlink_metadata().map_err(|error| {
+                Failure::Lost(format!(
+                    "{} cannot be looked at any more: {error}",
+                    path.display()
+                ))
+            })?;
             *place = (state.dev(), state.ino());
         }
         Ok(found)
@@ -217,24 +224,29 @@ impl Files {
     /// Checks that the path still leads to the locked file, and that the file has no other name: a file that was moved
     /// away, or put in its place, belongs to another owner now. The same for its write-ahead log: writes to a removed
     /// one are lost.
-    pub(super) fn check_name(&self) -> Result<(), String> {
+    pub(super) fn check_name(&self) -> Result<(), Failure> {
         let shown = self.path().display();
         let found = self
             .path()
             .symlink_metadata()
-            .map_err(|error| format!("{shown} cannot be looked at any more: {error}"))?;
+            .map_err(|error| Failure::Lost(format!("{shown} cannot be looked at any more: {error}")))?;
         if (found.dev(), found.ino()) != (self.device, self.identity.inode) {
-            return Err(format!("{shown} is another file than the one that was opened"));
+            return Err(Failure::Lost(format!(
+                "{shown} is another file than the one that was opened"
+            )));
         }
         if found.nlink() != 1 {
-            return Err(format!("{shown} has {} names (hard links)", found.nlink()));
+            return Err(Failure::Lost(format!(
+                "{shown} has {} names (hard links)",
+                found.nlink()
+            )));
         }
         if let Some(log) = self.log.get()
             && *log != self.find_log()?
         {
-            return Err(format!(
+            return Err(Failure::Lost(format!(
                 "the write-ahead log of {shown} is another file than it was"
-            ));
+            )));
         }
         Ok(())
     }
@@ -244,18 +256,13 @@ impl Files {
         self.database.sync_data()
     }
 
-    /// Ends the trust in the store: its content, or the effect of writes, cannot be relied upon.
-    pub(super) fn fail(&self, why: impl Into<String>) {
-        self.fate.doom(Doom::Failed(why.into()));
-    }
-
     /// Ends the trust if the failure demands it.
     pub(super) fn judge(&self, failure: &Failure) {
         if failure.is_damage() {
             mark_damaged(self.path(), failure);
         }
         if failure.is_final() {
-            self.fail(failure.to_string());
+            self.fate.doom(Doom::Failed(failure.clone().into()));
         }
     }
 

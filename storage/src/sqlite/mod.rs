@@ -60,7 +60,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::{
-    error::OpenError,
+    error::{Cause, OpenError},
     fate::{Doom, Fate},
     past::{Generation, TokenKey},
     read::{Reader, Store},
@@ -69,7 +69,6 @@ use crate::{
     write::{Rules, Writer},
 };
 use checkpoint::Checkpointer;
-use failure::Failure;
 use files::{Files, Lock};
 use names::{Found, Unnamed};
 use past::Past;
@@ -99,7 +98,7 @@ impl Identity {
                 .map_err(|error| {
                     OpenError::failed(
                         format!("the system gives no random numbers: {error}"),
-                        error.to_string(),
+                        Cause::text(error.to_string()),
                     )
                 })
         };
@@ -202,7 +201,7 @@ impl SqliteStore {
             return;
         };
         if let Err(error) = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
-            self.files.judge(&Failure::Sql(error));
+            self.files.judge(&error.into());
         }
     }
 
@@ -340,10 +339,5 @@ fn make(path: &Path, identity: Identity) -> Result<(), OpenError> {
 
 /// Writes the missing part of the index.
 fn catch_up(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    rebuild::catch_up(connection, path).map_err(|failure| {
-        OpenError::Damaged(format!(
-            "{} cannot be used: {failure}; restore it from a backup",
-            path.display()
-        ))
-    })
+    rebuild::catch_up(connection, path).map_err(|failure| failure.unusable(path))
 }

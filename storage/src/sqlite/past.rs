@@ -18,7 +18,7 @@ use super::{
     sum::{self, Sum},
 };
 use crate::{
-    error::OpenError,
+    error::{Cause, OpenError},
     past::{Claim, Generation, GenerationReport, PastReport, Testimony, TokenKey},
     types::Position,
 };
@@ -54,7 +54,7 @@ fn draw_key() -> Result<TokenKey, OpenError> {
     getrandom::fill(&mut key).map_err(|error| {
         OpenError::failed(
             format!("the system gives no random numbers: {error}"),
-            error.to_string(),
+            Cause::text(error.to_string()),
         )
     })?;
     Ok(TokenKey(key))
@@ -176,11 +176,7 @@ fn check_newest(past: &Past, newest: &Newest) -> Result<(), Failure> {
 /// witness. No other connection of this process may be open.
 pub(super) fn begin(connection: &mut Connection, files: &Files) -> Result<Past, OpenError> {
     let path = files.path().display();
-    let refuse = |failure: Failure| {
-        OpenError::Damaged(format!(
-            "{path} cannot be used: {failure}; restore it from a backup"
-        ))
-    };
+    let refuse = |failure: Failure| failure.unusable(files.path());
     let (generation, drawn) = (draw_generation()?, Drawn::new()?);
     let finding = {
         let mut work = || -> Result<Finding, Failure> {

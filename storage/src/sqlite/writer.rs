@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     error::{CommitError, OpenError, Refused},
+    fate::Doom,
     rules::Head,
     types::{ConversationId, Event, Fingerprint, Position, Seq},
     write::{Action, Append, Outcome, Rules, Write, Writer},
@@ -176,7 +177,7 @@ impl Writer for SqliteWriter {
             Err(error) => {
                 self.heads.kept.clear();
                 if let CommitError::Fatal(reason) = error {
-                    self.files.fail(reason.to_string());
+                    self.files.fate.doom(Doom::of(reason));
                 }
             }
         }

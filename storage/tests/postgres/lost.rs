@@ -157,7 +157,7 @@ fn a_failover_that_is_vouched_for_is_a_start_of_the_server() {
             ends(&store, writer.as_mut(), "a lost tail");
         } else {
             say(writer.as_mut(), 3);
-            assert_eq!(store.fate().reason(), None);
+            assert!(store.fate().reason().is_none());
             let (again, _) = with(&through, Failover::Lossy);
             assert_eq!((again.epoch(), again.log_id()), (store.epoch(), store.log_id()));
         }

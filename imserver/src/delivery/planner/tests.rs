@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use storage::{
-    Changes, Claim, ClientId, ConversationView, Credentials, Direction, EventKind, EventPage, Fingerprint,
-    GroupChange, MemberView, Position, Session, Tail, Testimony, TokenHash, User,
+    Cause, Changes, Claim, ClientId, ConversationView, Credentials, Direction, EventKind, EventPage,
+    Fingerprint, GroupChange, MemberView, Position, Session, Tail, Testimony, TokenHash, User,
 };
 
 use super::*;
@@ -48,7 +48,7 @@ struct MembersReader(Arc<Members>);
 macro_rules! not_asked {
     ($($name:ident($($argument:ty),*) -> $answer:ty;)*) => {
         $(fn $name(&mut self $(, _: $argument)*) -> Result<$answer, ReadError> {
-            Err(ReadError::failed(concat!("nobody asks for ", stringify!($name))))
+            Err(ReadError::failed(Cause::text(concat!("nobody asks for ", stringify!($name)))))
         })*
     };
 }
@@ -57,7 +57,7 @@ impl Reader for MembersReader {
     fn intervals(&mut self, _: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.0.asked.fetch_add(1, Ordering::Relaxed);
         if self.0.fails.load(Ordering::Relaxed) {
-            return Err(ReadError::failed("it is down"));
+            return Err(ReadError::failed(Cause::text("it is down")));
         }
         let mut intervals = self.0.intervals.lock().clone();
         intervals.retain(|interval| interval.left.is_none_or(|left| left >= from));

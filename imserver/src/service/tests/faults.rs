@@ -34,7 +34,7 @@ impl Faulty {
     fn up(&mut self) -> Result<&mut dyn Reader, ReadError> {
         match *self.fault.lock() {
             Some(Fault::Away) => Err(ReadError::Failed {
-                reason: "the test said so".into(),
+                reason: storage::Cause::text("the test said so"),
                 retry_after: None,
             }),
             Some(Fault::LostTail) | None => Ok(&mut *self.inner),

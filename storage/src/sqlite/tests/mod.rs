@@ -22,14 +22,19 @@ use tempfile::TempDir;
 
 use super::{SqliteOptions, SqliteStore, writer::SqliteWriter};
 use crate::{
-    Action, Append, Appended, ClientId, ConversationId, Direction, EventPage, Fingerprint, NewUser, Outcome,
-    Reader, Seq, Store, Timestamp, UserId, Write, Writer,
+    Action, Append, Appended, Cause, ClientId, ConversationId, Direction, Doom, EventPage, Fingerprint,
+    NewUser, Outcome, Reader, Seq, Store, Timestamp, UserId, Write, Writer,
 };
 
 pub(super) const ANN: UserId = UserId(1);
 pub(super) const BOB: UserId = UserId(2);
 pub(super) const PAIR: ConversationId = ConversationId(1 << 62 | 1 << 31 | 2);
 const GROUP: ConversationId = ConversationId(1 << 61 | 7);
+
+/// As a process ends: nothing of its store is closed.
+fn end_process(store: &SqliteStore) {
+    store.fate().doom(Doom::Failed(Cause::text("this process ends")));
+}
 
 /// A directory for one database.
 pub(super) struct Place {

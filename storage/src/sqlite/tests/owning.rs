@@ -97,7 +97,7 @@ fn a_file_that_is_moved_away_ends_the_process() {
 fn what_is_left_of_a_store_is_no_new_one() {
     let place = Place::new();
     let store = place.with_messages(5);
-    store.files.fail("this process ends");
+    end_process(&store);
     drop(store);
     let wal = std::fs::read(place.beside("-wal")).unwrap();
     assert!(!wal.is_empty());
@@ -176,7 +176,7 @@ fn a_log_of_another_store_is_refused_or_noticed() {
         drop(store);
         let store = place.open();
         store.open_writer().unwrap().commit(&messages(100..103)).unwrap();
-        store.files.fail("this process ends");
+        end_process(&store);
         drop(store);
     }
     let epoch = crate::sqlite::operator::report(&place.path()).unwrap().epoch;
@@ -205,7 +205,7 @@ fn files_are_for_one_user_alone() {
     backup(&place.path(), &place.beside(".backup")).unwrap();
     restore(&place.beside(".backup"), &place.beside(".restored")).unwrap();
     assert_eq!((mode(".backup"), mode(".restored")), (0o600, 0o600));
-    store.files.fail("this process ends");
+    end_process(&store);
     drop(store);
     // Whatever somebody made of them.
     for suffix in of_a_store {

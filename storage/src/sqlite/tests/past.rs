@@ -239,7 +239,7 @@ fn a_flipped_bit_in_the_log_never_takes_messages_away_unnoticed() {
     }
     let epoch = store.epoch();
     // Stopped, so that it copies nothing while the files are kept.
-    store.files.fail("this process ends");
+    end_process(&store);
     drop((writer, store));
     let files = ["", "-wal", ".witness"].map(|suffix| (suffix, std::fs::read(place.beside(suffix)).unwrap()));
     let wal_bytes = files[1].1.len();

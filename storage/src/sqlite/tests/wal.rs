@@ -109,7 +109,7 @@ fn a_copy_that_fails_is_not_forgiven() {
 fn no_connection_copies_or_removes_it_when_it_closes() {
     let place = Place::new();
     let store = place.with_messages(100);
-    store.files.fail("this process ends");
+    end_process(&store);
     let mut wal = std::fs::read(place.beside("-wal")).unwrap();
     drop(store);
     assert!(std::fs::read(place.beside("-wal")).unwrap() == wal);
