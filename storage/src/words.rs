@@ -204,7 +204,7 @@ mod tests {
         assert!(found(PLACES_MAX, 1).more);
         assert_eq!(
             found(2, 0).users,
-            [ada.clone()],
+            std::slice::from_ref(&ada),
             "whom the query does not fit is left out"
         );
     }
