@@ -24,6 +24,7 @@ use smallvec::SmallVec;
 use super::{
     Rules,
     allowance::{Allowance, Charge},
+    rate::Rate,
 };
 use crate::{principal::Principal, wire::Format};
 
@@ -63,8 +64,7 @@ pub(crate) struct Session {
     in_flight: SmallVec<[u16; IN_FLIGHT_INLINE]>,
     /// `None` where the peer's address is exempt.
     rates: Option<Rates>,
-    unknown: u32,
-    unknown_since_us: u64,
+    unknown: Rate,
 }
 
 /// The allowances that a connection uses.
@@ -139,8 +139,7 @@ impl Session {
             passwords_refused: false,
             in_flight: SmallVec::new(),
             rates: address.map(|address| Rates { address, user: None }),
-            unknown: 0,
-            unknown_since_us: 0,
+            unknown: Rate::default(),
         }
     }
 
@@ -377,12 +376,9 @@ impl Session {
         if !matches!(self.state, State::Active(_)) {
             return Verdict::Close(refusal);
         }
-        if now_us.saturating_sub(self.unknown_since_us) > MINUTE_US {
-            self.unknown_since_us = now_us;
-            self.unknown = 0;
-        }
-        self.unknown = self.unknown.saturating_add(1);
-        if self.unknown > rules.unknown_per_minute {
+        let a_minute = rules.unknown_per_minute;
+        let each_us = MINUTE_US / u64::from(a_minute.max(1));
+        if a_minute == 0 || self.unknown.take(now_us, each_us, a_minute, 1).is_err() {
             return protocol_error("too many unknown commands");
         }
         Verdict::Refuse(refusal)
