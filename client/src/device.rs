@@ -60,6 +60,8 @@ pub enum Update {
     Transient(Box<v1::TransientPush>),
     /// Someone types, or stopped.
     Typing(v1::TypingPush),
+    /// Somebody who is watched is present in another way.
+    Presence(v1::Presence),
 }
 
 /// The meaning of the tag of a pending request.
@@ -251,6 +253,7 @@ impl Device {
             Push::CursorsPush(push) => self.update_in_passing(Update::Cursors(push.cursors)),
             Push::TransientPush(push) => self.update_in_passing(Update::Transient(Box::new(push))),
             Push::TypingPush(push) => self.update_in_passing(Update::Typing(push)),
+            Push::PresencePush(presence) => self.update_in_passing(Update::Presence(presence)),
             // A farewell is the link's business; what a newer server pushes is nobody's.
             _ => {}
         }

@@ -81,6 +81,8 @@ pub(crate) fn respects(request: &Request, limits: &Limits) -> bool {
         Request::DisbandGroup(it) => group(it.conversation_id, &it.client_msg_id),
         Request::ListMembers(it) => conversation(it.conversation_id) && it.limit > 0,
         Request::Typing(it) => conversation(it.conversation_id),
+        Request::WatchPresence(it) => users(&it.user_ids, 0, PRESENCES_MAX),
+        Request::SetAway(_) => true,
     }
 }
 

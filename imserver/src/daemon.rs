@@ -38,6 +38,7 @@ use crate::{
     message::ToLoop,
     metrics::Metrics,
     observed::Observed,
+    presence::{OwnDevices, Presence, PresenceHandle, PresenceParts},
     publish::{ChangeFeed, ChangeFeedParts, Consumer, Publisher, Publishing},
     service::{Attempts, Context, Hasher, SharedStore, Worker, WorkerContext, WorkerTask},
     session::{Allowances, Rules},
@@ -77,6 +78,7 @@ pub struct Daemon {
     lanes: Lanes,
     feed: Option<ChangeFeed>,
     cluster: Option<Cluster>,
+    presence: Presence,
     store: Arc<dyn Store>,
     certificates: Option<Certificates>,
     fatal: Receiver<Fatal>,
@@ -127,6 +129,11 @@ impl Daemon {
             |medium| Arc::clone(&medium.rates),
         );
         let cluster_handle = ClusterHandle::default();
+        let presence = PresenceHandle::new(
+            &config.server.node,
+            Box::new(OwnDevices),
+            Box::new(cluster_handle.clone()),
+        );
         let metrics = Arc::new(Metrics::new(loops, config.lanes().clamp(1, store.writers_max())));
         let parts = LaneParts {
             routes: Arc::clone(&routes),
@@ -144,7 +151,11 @@ impl Daemon {
         let (feed, lanes) = if several_writers {
             let announcer: Box<dyn Consumer> = Box::new(cluster_handle.clone());
             let (feed, handle) = ChangeFeed::start(ChangeFeedParts {
-                publisher: Publisher::new(planner, Arc::clone(&outboxes), vec![announcer]),
+                publisher: Publisher::new(
+                    planner,
+                    Arc::clone(&outboxes),
+                    vec![announcer, Box::new(presence.clone())],
+                ),
                 routes: Arc::clone(&routes),
                 cache: Arc::clone(&cache),
                 reader: store.reader()?,
@@ -157,6 +168,7 @@ impl Daemon {
                 feed: handle.clone(),
                 routes: Arc::clone(&routes),
                 outboxes: Arc::clone(&outboxes),
+                presence: presence.clone(),
             });
             let lanes = (0..config.lanes().clamp(1, store.writers_max()))
                 .map(|_| {
@@ -167,7 +179,7 @@ impl Daemon {
             (Some(feed), lanes)
         } else {
             let writer = store.writer()?;
-            let publisher = Publisher::new(planner, Arc::clone(&outboxes), Vec::new());
+            let publisher = Publisher::new(planner, Arc::clone(&outboxes), vec![Box::new(presence.clone())]);
             (None, vec![(writer, Publishing::Here(Box::new(publisher)))])
         };
         let (lanes, lane_handle) = Lanes::start(lanes, &parts, config.limits.lane_queue)
@@ -182,6 +194,7 @@ impl Daemon {
                 tokens: tokens.clone(),
                 routes: Arc::clone(&routes),
                 cluster: cluster_handle.clone(),
+                presence: presence.clone(),
                 lazy: Arc::clone(&parts.lazy),
                 attempts: Attempts::new(rates, &config.limits),
             },
@@ -215,6 +228,7 @@ impl Daemon {
             outboxes: Arc::clone(&outboxes),
             lane: lane_handle,
             cluster: cluster_handle.clone(),
+            presence: presence.clone(),
             // The other half is for frugal answers.
             answers_bytes: config.limits.queued_bytes / (2 * loops),
             groups: RandomState::new(),
@@ -239,6 +253,22 @@ impl Daemon {
             }
             _ => None,
         };
+        let presence = Presence::start(
+            &presence,
+            PresenceParts {
+                routes: Arc::clone(&shared.routes),
+                outboxes,
+                reader: store.reader()?,
+                metrics: Arc::clone(&shared.metrics),
+                grace_ms: shared.config.timeouts.presence_grace_ms,
+                node_ttl_ms: u64::try_from(ephemeral::Limits::default().node_ttl.as_millis())
+                    .unwrap_or(u64::MAX),
+                watches_max: shared.config.limits.presence_watches,
+            },
+        )
+        .map_err(DaemonError::because(
+            "the thread of presence could not be started",
+        ))?;
         let admin_address = admin.as_ref().map(|(_, address, _)| address.to_string());
         let observed = Arc::new(Observed {
             admin_address,
@@ -270,6 +300,7 @@ impl Daemon {
             lanes,
             feed,
             cluster,
+            presence,
             store,
             certificates,
             fatal,
@@ -357,6 +388,7 @@ impl Daemon {
     /// is written that could take the place of what a restart recovers.
     pub fn farewell(&self) -> DrainReport {
         self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.presence.leave();
         self.shared.cluster.leave();
         self.server.stop_accepting();
         self.server.drain(FAREWELL)
@@ -371,6 +403,7 @@ impl Daemon {
         let ending = Ending::begin(self.shared.config.drain(), self.lanes.given_up())
             .map_err(DaemonError::because("no thread for the drain"))?;
         self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.presence.leave();
         self.shared.cluster.leave();
         self.server.stop_accepting();
         let report = self.server.drain(self.shared.config.drain());
@@ -387,6 +420,7 @@ impl Daemon {
         self.interrupters.end_all(&self.workers);
         self.workers.shutdown();
         self.server.shutdown();
+        self.presence.end();
         // With the loops and workers gone, these are the last handles: first the hashers run dry, whose
         // continuations hold the lane, then the lane.
         drop((self.observed, self.shared, self.context, self.workers));

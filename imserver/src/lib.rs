@@ -29,6 +29,7 @@ pub mod memory;
 mod message;
 mod metrics;
 mod observed;
+mod presence;
 mod principal;
 mod publish;
 mod reply;

@@ -70,6 +70,11 @@ impl ReplyTo {
         self.conn
     }
 
+    /// How frames for that connection are written.
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
     /// Answers.
     pub(crate) fn ok(self, reply: &Reply) {
         self.ok_and(reply, Effect::None);

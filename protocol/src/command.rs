@@ -120,7 +120,7 @@ macro_rules! commands {
                 match self.kind() {
                     None => false,
                     // What these do, they do to their connection.
-                    Some(_) => !matches!(self, Self::Hello | Self::Ping),
+                    Some(_) => !matches!(self, Self::Hello | Self::Ping | Self::WatchPresence | Self::SetAway),
                 }
             }
 

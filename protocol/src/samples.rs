@@ -78,7 +78,16 @@ pub fn pushes() -> Vec<Push> {
             user_id: BERT,
             typing: true,
         }),
+        Push::PresencePush(presence()),
     ]
+}
+
+fn presence() -> v1::Presence {
+    v1::Presence {
+        user_id: BERT,
+        state: v1::PresenceState::Offline.into(),
+        last_seen_ms: 1_700_000_040_000,
+    }
 }
 
 /// A refusal with every field set.
@@ -361,6 +370,10 @@ fn message_requests() -> Vec<Request> {
             conversation_id: direct(),
             typing: true,
         }),
+        Request::WatchPresence(v1::WatchPresenceRequest {
+            user_ids: vec![ANNA, BERT],
+        }),
+        Request::SetAway(v1::SetAwayRequest { away: true }),
     ]
 }
 
@@ -489,6 +502,10 @@ fn message_replies() -> Vec<Reply> {
         Reply::Delivered(v1::Empty {}),
         Reply::Read(v1::Empty {}),
         Reply::Typing(v1::Empty {}),
+        Reply::WatchPresence(v1::WatchPresenceResponse {
+            presences: vec![presence()],
+        }),
+        Reply::SetAway(v1::Empty {}),
     ]
 }
 

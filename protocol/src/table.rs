@@ -105,10 +105,16 @@ macro_rules! table {
                 requests {
                     /// This user types, or stopped.
                     Typing = 6001, "typing": TypingRequest => Empty, Local, User;
+                    /// Tells this connection how present these users are, now and whenever it changes.
+                    WatchPresence = 6002, "watch_presence": WatchPresenceRequest => WatchPresenceResponse, Ask, User;
+                    /// Nobody is at this device, or somebody is again.
+                    SetAway = 6003, "set_away": SetAwayRequest => Empty, Local, User;
                 }
                 pushes {
                     /// Push: someone types, or stopped.
                     TypingPush = 6100, "typing_push": TypingPush;
+                    /// Push: a watched user is present in another way.
+                    PresencePush = 6101, "presence": Presence;
                 }
             }
         }

@@ -44,6 +44,8 @@ named_limits! {
     pub const FOUND_USERS_MAX: usize = 20;
     /// Conversations that one `get_conversations` may ask for.
     pub const CONVERSATIONS_MAX: usize = 200;
+    /// Users that one connection may watch.
+    pub const PRESENCES_MAX: usize = 500;
     /// Mentions in one message, at most.
     pub const MENTIONS_MAX: usize = 100;
     /// Bytes of a session or sync token, at most.
@@ -165,6 +167,8 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
             page_limit(list.limit)
         }
         Request::Typing(typing) => conversation(typing.conversation_id),
+        Request::WatchPresence(watch) => user_list("user_ids", &watch.user_ids, 0, PRESENCES_MAX),
+        Request::SetAway(_) => Ok(()),
     }
 }
 

@@ -526,6 +526,17 @@ fn reading_and_receipts() {
         (|it| it.typing = false, ""),
     ];
     check!(Typing, cases);
+    let cases: [Case<v1::WatchPresenceRequest>; 6] = [
+        (|it| it.user_ids.clear(), ""),
+        (|it| it.user_ids = vec![1; PRESENCES_MAX], ""),
+        (|it| it.user_ids = vec![1; PRESENCES_MAX + 1], "user_ids"),
+        (|it| it.user_ids = vec![1, 0], "user_ids"),
+        (|it| it.user_ids = vec![USER_ID_MAX], ""),
+        (|it| it.user_ids = vec![USER_ID_MAX + 1], "user_ids"),
+    ];
+    check!(WatchPresence, cases);
+    let cases: [Case<v1::SetAwayRequest>; 1] = [(|it| it.away = false, "")];
+    check!(SetAway, cases);
 }
 
 /// What every change of a group is refused for.

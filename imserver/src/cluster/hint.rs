@@ -5,6 +5,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use protocol::{Decode, Encoding, Push};
 use storage::{SessionId, Timestamp, UserId};
 
+use crate::presence::Told;
+
 /// Users that one hint can name; more users take several hints.
 pub(super) const USERS_MAX: usize = 4_096;
 
@@ -17,11 +19,14 @@ pub(crate) enum Hint {
     Connected(UserId, SessionId, Timestamp),
     /// A push for these users that is not stored.
     Transient(Vec<UserId>, Box<Push>),
+    /// What presence has to say.
+    Presence(Told),
 }
 
 const COMMITTED: u8 = 1;
 const CONNECTED: u8 = 2;
 const TRANSIENT: u8 = 3;
+const PRESENCE: u8 = 4;
 
 impl Hint {
     /// Encodes a hint of node `from`.
@@ -44,6 +49,10 @@ impl Hint {
                 let frame = push.to_frame(Encoding::Protobuf);
                 bytes.put_u16(frame.kind.command());
                 bytes.put_slice(&frame.body);
+            }
+            Self::Presence(told) => {
+                bytes.put_u8(PRESENCE);
+                told.put(&mut bytes);
             }
         }
         bytes.freeze()
@@ -74,6 +83,7 @@ impl Hint {
                     Box::new(Push::decode(command, Encoding::Protobuf, bytes).ok()?),
                 )
             }
+            PRESENCE => Self::Presence(Told::parse(bytes)?),
             _ => return None,
         };
         Some((from, hint))
@@ -98,6 +108,7 @@ mod tests {
             Hint::Connected(UserId(1), SessionId(u64::MAX), Timestamp(5)),
             Hint::Transient(vec![UserId(1), UserId(2)], push.clone()),
             Hint::Transient(Vec::new(), push),
+            Hint::Presence(Told::Ask(vec![UserId(3)])),
         ] {
             assert_eq!(Hint::parse(hint.to_bytes(7)), Some((7, hint)));
         }

@@ -8,6 +8,7 @@ mod hint;
 mod sender;
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +23,7 @@ use protocol::Push;
 use storage::{
     Session, SessionId, Timestamp, TokenHash, User, UserId,
     ephemeral::{
-        Ended, Hint as Heard, HintReceiver, Hints, LinkStatus, Lookup, Node, Presence, RateLimits,
+        Ended, Hint as Heard, HintReceiver, Hints, LinkStatus, Lookup, Node, Presence, RateLimits, Route,
         SessionCache, Ticket,
     },
 };
@@ -32,6 +33,7 @@ use sender::{HintJob, HintSender};
 
 use crate::{
     delivery::{Outboxes, Routes, planner},
+    presence::{Others, PresenceHandle, Told},
     publish::{ChangeFeedHandle, Consumer},
     token,
 };
@@ -77,6 +79,8 @@ pub(crate) struct Hearing {
     pub routes: Arc<Routes>,
     /// Posts to the loops of this node.
     pub outboxes: Arc<Outboxes>,
+    /// Hears of presence on other nodes.
+    pub presence: PresenceHandle,
 }
 
 /// The handle for the rest of the node. Cheap to clone; it does nothing until the cluster is started.
@@ -179,12 +183,51 @@ impl ClusterHandle {
         Some((inner.medium.status)())
     }
 
-    /// The sessions of a user that are connected to any node; `None` if unknown. Blocks for the medium's time-outs at
-    /// most, so loops must not call it.
+    /// The nodes and sessions that each of these users is connected to, in their order; `None` if that is not known.
+    /// Blocks for the medium's time-outs at most, so loops must not call it.
+    pub(crate) fn routes(&self, users: &[UserId]) -> Option<Vec<Vec<Route>>> {
+        self.inner.get()?.medium.presence.routes(users, Instant::now())
+    }
+
+    /// The sessions of a user that are connected to any node; `None` if unknown. Blocks likewise.
     pub(crate) fn sessions_online(&self, user: UserId) -> Option<Vec<SessionId>> {
-        let inner = self.inner.get()?;
-        let routes = inner.medium.presence.routes(&[user], Instant::now())?;
+        let routes = self.routes(&[user])?;
         Some(routes.into_iter().flatten().map(|route| route.session).collect())
+    }
+}
+
+/// What presence needs of the other nodes.
+impl Others for ClusterHandle {
+    fn nodes_with(&self, users: &[UserId]) -> Option<Vec<Vec<Arc<str>>>> {
+        let routes = self.routes(users)?;
+        let mut known: HashMap<String, Arc<str>> = HashMap::new();
+        let mut names = |routes: Vec<Route>| -> Vec<Arc<str>> {
+            let mut names: Vec<Arc<str>> = Vec::with_capacity(routes.len());
+            for route in routes {
+                let name = known
+                    .entry(route.node)
+                    .or_insert_with_key(|name| Arc::from(&**name));
+                if !names.contains(name) {
+                    names.push(Arc::clone(name));
+                }
+            }
+            names
+        };
+        Some(routes.into_iter().map(&mut names).collect())
+    }
+
+    fn nodes(&self) -> Option<Vec<Arc<str>>> {
+        let nodes = self.inner.get()?.medium.presence.nodes(Instant::now())?;
+        Some(nodes.into_iter().map(|node| Arc::from(node.name)).collect())
+    }
+
+    fn tell(&self, told: Told) -> bool {
+        let job = HintJob::Hint(Hint::Presence(told));
+        self.inner.get().is_none_or(|inner| inner.say(job))
+    }
+
+    fn may_be(&self) -> bool {
+        self.inner.get().is_some()
     }
 }
 
@@ -283,7 +326,10 @@ fn hear(hints: &HintReceiver, own: u64, parts: &Hearing, ending: &AtomicBool) {
     while !ending.load(Ordering::Acquire) {
         match hints.receive(HEAR) {
             None => {}
-            Some(Heard::Lost) => parts.feed.look(),
+            Some(Heard::Lost) => {
+                parts.feed.look();
+                parts.presence.told_missed();
+            }
             Some(Heard::Bytes(bytes)) => match Hint::parse(bytes) {
                 Some((from, _)) if from == own => {}
                 Some((_, hint)) => act(hint, parts),
@@ -296,6 +342,7 @@ fn hear(hints: &HintReceiver, own: u64, parts: &Hearing, ending: &AtomicBool) {
 fn act(hint: Hint, parts: &Hearing) {
     match hint {
         Hint::Committed => parts.feed.look(),
+        Hint::Presence(told) => parts.presence.told(told),
         Hint::Connected(user, session, at) => parts.routes.replaced_elsewhere(user, session, at),
         Hint::Transient(users, push) => {
             let deliveries = planner::transient(

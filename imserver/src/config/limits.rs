@@ -60,6 +60,12 @@ section! {
         searches_per_minute: u32 = 30, in 1..=MILLION, taken by SIGHUP;
         /// at once beyond that
         searches_burst: u32 = 30, in 1..=MILLION, taken by SIGHUP;
+        /// people whose presence a user begins to watch, on average
+        watches_per_minute: u32 = 3_000, in 1..=MILLION, taken by SIGHUP;
+        /// at once beyond that; at least 500, what one request may name
+        watches_burst: u32 = 10_000, in 500..=MILLION, taken by SIGHUP;
+        /// watches of presence on this node, one for each person on each connection's list
+        presence_watches: usize = 1_000_000, in 500..=64 * MILLION;
         /// at a time; 0: an eighth of all, but at least 32
         connections_per_address: usize = 0, in 0..=16 * MILLION, taken by SIGHUP;
         /// in a minute from one address, on average and at once; 0: any number

@@ -192,6 +192,8 @@ fn a_reload_takes_certificates_rates_and_the_level_of_the_log() {
             "limits.profiles_burst",
             "limits.searches_per_minute",
             "limits.searches_burst",
+            "limits.watches_per_minute",
+            "limits.watches_burst",
             "limits.connections_per_address",
             "limits.hellos_per_address",
             "limits.passwords_per_address",

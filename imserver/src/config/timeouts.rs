@@ -21,6 +21,8 @@ section! {
         write_stall_ms: u64 = 120_000, in 100..=HOUR;
         /// a drain takes this long at most
         drain_ms: u64 = 10_000, in 0..=HOUR;
+        /// who has no connection left is shown as before for this long: within it a reconnect shows nothing
+        presence_grace_ms: u64 = 30_000, in 0..=HOUR;
         /// clients told to come back are spread over this long
         reconnect_spread_ms: u32 = 2_000, in 0..=600_000;
     }

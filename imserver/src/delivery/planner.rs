@@ -18,7 +18,7 @@ use storage::{
     ConversationId, CursorMove, Event, Interval, ReadError, Reader, Seq, Snapshot, Timestamp, UserId,
 };
 
-use super::routes::{Route, Routes};
+use super::routes::Routes;
 use crate::{
     message::{Delivery, Owed},
     wire::{Format, frame},
@@ -67,11 +67,11 @@ impl Targets {
         of_format.map_or(&[], Vec::as_slice)
     }
 
-    fn add(&mut self, route: &Route) {
-        if let Some(index) = route.format.pushed_index()
+    fn add(&mut self, conn: ConnId, format: Format) {
+        if let Some(index) = format.pushed_index()
             && let Some(of_format) = self.0.get_mut(index)
         {
-            of_format.push(route.conn);
+            of_format.push(conn);
         }
     }
 }
@@ -300,7 +300,7 @@ impl LoopTargets {
         for user in users {
             routes.of(user, |route| {
                 if let Some(target) = self.0.get_mut(route.conn.loop_id().index()) {
-                    target.add(route);
+                    target.add(route.conn, route.format);
                 }
             });
         }
@@ -325,6 +325,25 @@ impl LoopTargets {
             }
         }
     }
+}
+
+/// Pushes that are not stored, each for these connections.
+pub(crate) fn to_connections<'a>(
+    loops: usize,
+    pushes: impl Iterator<Item = (Push, &'a [(ConnId, Format)])>,
+) -> Vec<Delivery> {
+    let mut targets = LoopTargets::new(loops);
+    let mut out: Vec<Delivery> = (0..loops).map(|_| Delivery::default()).collect();
+    for (push, to) in pushes {
+        targets.clear();
+        for (conn, format) in to {
+            if let Some(target) = targets.0.get_mut(conn.loop_id().index()) {
+                target.add(*conn, *format);
+            }
+        }
+        targets.add(Owed::Nothing, &mut out, |format| frame::push(&push, format));
+    }
+    out
 }
 
 /// A push that is not stored, for all of `users`, but not for the connection `except`.

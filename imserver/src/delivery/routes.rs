@@ -30,6 +30,8 @@ pub(crate) struct Route {
     pub format: Format,
     /// When the route was made, by this node's clock.
     pub since: Timestamp,
+    /// Its client says that nobody is at the device.
+    pub is_away: bool,
 }
 
 impl Route {
@@ -131,6 +133,14 @@ impl Routes {
             shard.remove(&user);
         }
         is_gone.then_some(session)
+    }
+
+    /// A connection's client says whether nobody is at the device. Returns whether it said something else before.
+    pub(crate) fn set_away(&self, user: UserId, conn: ConnId, is_away: bool) -> bool {
+        let mut shard = self.shard(user).write();
+        let routes = shard.get_mut(&user).into_iter().flatten();
+        let route = routes.into_iter().find(|route| route.conn == conn);
+        route.is_some_and(|route| std::mem::replace(&mut route.is_away, is_away) != is_away)
     }
 
     /// Calls `each` with every route of a user.

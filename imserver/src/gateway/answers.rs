@@ -110,6 +110,7 @@ impl Gateway {
                     // A call over HTTP has no route.
                     if self.shared.routes.remove(user, answer.conn).is_some() {
                         self.shared.cluster.disconnected(user, session);
+                        self.shared.presence.changed(user);
                     }
                     // What else the session has open, a stream or its live connection, ends with it.
                     self.shared.routes.revoke(user, &[session], GoAwayReason::Revoked);
@@ -159,6 +160,7 @@ impl Gateway {
             session: principal.session,
             format: cx.conn().session.format(),
             since: clock::wall(),
+            is_away: false,
         };
         if self
             .shared
@@ -172,6 +174,7 @@ impl Gateway {
         self.shared
             .cluster
             .connected(principal.user, principal.session, route.since);
+        self.shared.presence.changed(principal.user);
         let conn = cx.conn();
         conn.session.answered(seq);
         conn.session.authenticated(principal, allowance);

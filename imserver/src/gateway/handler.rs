@@ -38,6 +38,7 @@ use crate::{
     lane::{Collected, LaneHandle},
     message::ToLoop,
     metrics::{self, Asked, Metrics, OfLoop, Outcome},
+    presence::PresenceHandle,
     principal::Principal,
     service::WorkerTask,
     session::{Allowance, Allowances, Verdict},
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     pub lane: LaneHandle,
     /// The other nodes.
     pub cluster: ClusterHandle,
+    /// How present users are.
+    pub presence: PresenceHandle,
     /// Bytes of answers and pushes that one loop may hold for its peers before its pages become frugal.
     pub answers_bytes: usize,
     /// Names the groups in which connections share the workers. It is random, so that no client can choose its group.
@@ -321,10 +324,14 @@ impl Handler for Gateway {
                 question.reply.forget();
             }
         }
-        if let Some(Principal { user, .. }) = conn.session.principal()
-            && let Some(session) = self.shared.routes.remove(user, id)
-        {
-            self.shared.cluster.disconnected(user, session);
+        if let Some(Principal { user, .. }) = conn.session.principal() {
+            if let Some(session) = self.shared.routes.remove(user, id) {
+                self.shared.cluster.disconnected(user, session);
+            }
+            // Also if another thread has removed the route before. A call over HTTP has none.
+            if conn.session.format() != Format::Call {
+                self.shared.presence.changed(user);
+            }
         }
         log::debug!("connection {:#x} closed: {why:?}", id.as_u64());
     }

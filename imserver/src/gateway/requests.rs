@@ -14,6 +14,7 @@ use super::{
 use crate::{
     clock,
     lane::{Completion, Job, Pending, SubmitError},
+    principal::Principal,
     reply::ReplyTo,
     service::{
         Planning, Work, WorkerTask, plan,
@@ -53,7 +54,11 @@ impl Gateway {
                 self.ask(cx, seq, ask);
                 return Flow::Continue;
             }
-            work @ (Work::Append(..) | Work::Write(_) | Work::Relay(_) | Work::Receipts(..)) => work,
+            work @ (Work::Append(..)
+            | Work::Write(_)
+            | Work::Relay(_)
+            | Work::Away(..)
+            | Work::Receipts(..)) => work,
         };
         let reply = match self.reserve(cx, seq) {
             Ok(reply) => reply,
@@ -85,6 +90,16 @@ impl Gateway {
             }
             Work::Relay(ask) => Flow::Offload(self.task(cx, Doing::Relay(ask), reply)),
             Work::Ask(ask) => Flow::Offload(self.task(cx, Doing::Ask(ask, Manner::default()), reply)),
+            Work::Away(is_away, answer) => {
+                let conn = cx.id();
+                if let Some(Principal { user, .. }) = cx.conn().session.principal()
+                    && self.shared.routes.set_away(user, conn, is_away)
+                {
+                    self.shared.presence.changed(user);
+                }
+                reply.ok(&answer);
+                Flow::Continue
+            }
             Work::Receipts(moves, answer) => {
                 if let Some(who) = cx.conn().session.principal() {
                     self.move_cursors(who.session, moves, &answer, reply);

@@ -12,6 +12,7 @@ mod delivery;
 mod exposition;
 mod loops;
 mod pools;
+mod presence;
 mod process;
 mod requests;
 mod stores;
@@ -28,6 +29,7 @@ pub(crate) use connections::{Connections, Door, Present};
 pub(crate) use delivery::Deliveries;
 pub(crate) use exposition::{Format, Shown};
 pub(crate) use loops::Turns;
+pub(crate) use presence::OfPresence;
 pub(crate) use requests::{Asked, Outcome, Requests};
 pub(crate) use tasks::Tasks;
 
@@ -40,6 +42,8 @@ pub(crate) struct Metrics {
     lanes: Box<[Commits]>,
     /// Of the workers and hashers, all together.
     pub tasks: Tasks,
+    /// Of the thread of presence.
+    pub presence: OfPresence,
 }
 
 /// The row of one loop, on cache lines of its own.
@@ -84,6 +88,7 @@ impl Metrics {
             loops: (0..loops.max(1)).map(|_| OfLoop::default()).collect(),
             lanes: (0..lanes.max(1)).map(|_| Commits::default()).collect(),
             tasks: Tasks::default(),
+            presence: OfPresence::default(),
         }
     }
 
@@ -109,6 +114,7 @@ impl Metrics {
         loops::show(&mut shown, loops.clone().map(|row| &row.turns));
         requests::show(&mut shown, loops.clone().map(|row| &row.requests));
         delivery::show(&mut shown, loops.map(|row| &row.deliveries));
+        presence::show(&mut shown, &self.presence);
         commits::show(&mut shown, elsewhere.writes_waiting, self.lanes.iter());
         tasks::show(&mut shown, &self.tasks, &elsewhere.workers, &elsewhere.hashers);
         stores::show(&mut shown, store, &elsewhere.caches, redis.as_ref());

@@ -97,6 +97,11 @@ table! {
     /// Time from the publishing of a batch of commits until an event loop has queued its pushes for their peers.
     DELIVERY = Histogram "imserver_delivery_seconds" {};
 
+    /// Watches of presence now: one for each person on each connection's list.
+    PRESENCE_WATCHES = Gauge "imserver_presence_watches" {};
+    /// Changes of presence that watchers were told of, each counted once however many were told.
+    PRESENCE_CHANGES = Counter "imserver_presence_changes_total" {};
+
     /// Batches that the store was given, by what became of them.
     COMMITS = Counter "imserver_commits_total" {outcome};
     /// Time that the store took for a batch that it committed.

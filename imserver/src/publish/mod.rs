@@ -25,6 +25,12 @@ use crate::{
 pub(crate) trait Consumer: Send {
     /// The lanes of this node committed a batch. Called once for a batch, before its pushes are posted; must not block.
     fn committed(&mut self);
+
+    /// This event is published. Called for every event, in commit order; must look at it and no further.
+    fn event(&mut self, _event: &Event) {}
+
+    /// Commits are missed here: any event may have been among them.
+    fn missed(&mut self) {}
 }
 
 /// Turns commits into deliveries. Its owner passes commits in their order.
@@ -65,6 +71,9 @@ impl Publisher {
     fn missed(&mut self) {
         self.planner.forget_all();
         self.outboxes.miss_all();
+        for consumer in &mut self.consumers {
+            consumer.missed();
+        }
     }
 
     /// An empty delivery for each loop. After it, the loops have everything in `complete_to`.
@@ -73,6 +82,9 @@ impl Publisher {
     }
 
     fn event(&mut self, event: &Event, now: Timestamp, except: Option<ConnId>, deliveries: &mut [Delivery]) {
+        for consumer in &mut self.consumers {
+            consumer.event(event);
+        }
         let planned = self.planner.event(event, now, except, deliveries);
         self.checked(planned);
     }

@@ -15,6 +15,7 @@ mod device;
 mod group;
 mod login;
 mod message;
+mod presence;
 mod sync;
 
 mod told;
@@ -32,8 +33,8 @@ pub(crate) use work::{Ask, PageLimits, Work};
 pub(crate) use worker::{SharedStore, Worker, WorkerContext, WorkerTask};
 
 use crate::{
-    cluster::ClusterHandle, config::Config, delivery::Routes, lane::LazyWrites, principal::Principal,
-    token::Tokens,
+    cluster::ClusterHandle, config::Config, delivery::Routes, lane::LazyWrites, presence::PresenceHandle,
+    principal::Principal, token::Tokens,
 };
 
 /// What services know beside the store.
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub routes: Arc<Routes>,
     /// The other nodes.
     pub cluster: ClusterHandle,
+    /// How present users are.
+    pub presence: PresenceHandle,
     /// What was said of cursors and is not written yet.
     pub lazy: Arc<LazyWrites>,
     /// How often passwords may be tried.
@@ -70,6 +73,8 @@ pub(crate) fn plan(request: Request, who: Principal, planning: &Planning<'_>) ->
         Request::GetConversation(get) => conversation::get(who, get),
         Request::GetConversations(get) => conversation::get_several(who, get),
         Request::Typing(typing) => transient::typing(who, typing),
+        Request::WatchPresence(watch) => presence::watch(who, watch),
+        Request::SetAway(set) => presence::set_away(&set),
         Request::CreateGroup(create) => group::create(who, create, planning)?,
         Request::AddMembers(add) => group::add_members(who, add, planning)?,
         Request::RemoveMember(remove) => group::remove_member(who, &remove, planning)?,

@@ -12,6 +12,7 @@ use crate::{
     lane::{After, Aftermath, Done},
     message::Effect,
     metrics::Asked,
+    presence::Watching,
     wire::PAGE_ENCODED_MAX,
 };
 
@@ -26,6 +27,8 @@ pub(crate) enum Work {
     Ask(Ask),
     /// A worker reads who is to be told something that is not stored, and tells them.
     Relay(Ask),
+    /// Nobody is at the device of this connection, or somebody is again.
+    Away(bool, Reply),
     /// Cursors move. They are written lazily, and the answer does not wait for that.
     Receipts(Vec<CursorMove>, Reply),
 }
@@ -149,6 +152,8 @@ pub(crate) enum Body {
     Reply(Reply),
     /// A page of history, whose bodies are as they were stored.
     History(RawPage),
+    /// What the thread of presence makes of this.
+    Watching(Box<Watching>),
 }
 
 /// A push that is not stored, for members who are connected anywhere.

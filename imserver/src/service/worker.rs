@@ -179,6 +179,7 @@ fn answer(worker: &mut Worker, ask: Ask, manner: Manner, reply: ReplyTo) {
     match body {
         Body::Reply(answer) => reply.ok_and(&answer, effect),
         Body::History(page) => reply.history(page),
+        Body::Watching(watching) => worker.context.service.presence.watch(watching, reply),
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) enum Charge {
     Profiles(usize),
     /// A search for people.
     Search,
+    /// People whose presence is watched from now on, each counted.
+    Watches(usize),
 }
 
 /// One user's or one address' allowance.
@@ -62,6 +64,7 @@ struct Rates {
     receipts: Rate,
     profiles: Rate,
     searches: Rate,
+    watches: Rate,
 }
 
 impl Allowance {
@@ -125,6 +128,12 @@ impl Allowance {
                 rules.searches_burst,
                 1,
             ),
+            Charge::Watches(of) => (
+                &mut rates.watches,
+                a_minute(rules.watches_per_minute),
+                rules.watches_burst,
+                count(of, rules.watches_burst),
+            ),
         };
         rate.take(now_us, each_us, burst, count)
     }
@@ -139,9 +148,10 @@ impl Allowance {
             receipts,
             profiles,
             searches,
+            watches,
         } = *self.rates.lock();
         [
-            sends, requests, pings, hellos, people, receipts, profiles, searches,
+            sends, requests, pings, hellos, people, receipts, profiles, searches, watches,
         ]
         .iter()
         .all(|rate| rate.is_full(now_us))

@@ -471,6 +471,7 @@ impl Session {
             Request::Delivered(delivered) => Charge::Receipts(delivered.up_to.len()),
             Request::GetUsers(get) => Charge::Profiles(get.user_ids.len()),
             Request::FindUser(_) => Charge::Profiles(1),
+            Request::WatchPresence(watch) => Charge::Watches(watch.user_ids.len()),
             _ => return Ok(()),
         };
         self.charge(charge, now_us, rules)
@@ -495,6 +496,7 @@ pub(crate) fn too_many(charge: Charge, wait_us: u64) -> Refusal {
         Charge::Receipts(_) => "too many conversations were reported",
         Charge::Profiles(_) => "too many profiles were asked for",
         Charge::Search => "too many searches",
+        Charge::Watches(_) => "too many people were watched",
         Charge::Hello => "too many connections begin",
         Charge::Send | Charge::Request | Charge::Ping => "too many requests",
     };

@@ -33,6 +33,10 @@ pub(crate) struct Rules {
     pub searches_per_minute: u32,
     /// Searches at once.
     pub searches_burst: u32,
+    /// People watched in a minute, on average.
+    pub watches_per_minute: u32,
+    /// People watched at once.
+    pub watches_burst: u32,
     /// Hellos from one address in a minute, on average and at once. 0: any number.
     pub hellos_per_minute: u32,
     /// Unknown commands a minute.
@@ -61,6 +65,8 @@ impl Rules {
             profiles_burst: limits.profiles_burst,
             searches_per_minute: limits.searches_per_minute,
             searches_burst: limits.searches_burst,
+            watches_per_minute: limits.watches_per_minute,
+            watches_burst: limits.watches_burst,
             hellos_per_minute: limits.hellos_per_address,
             unknown_per_minute: limits.unknown_commands_per_minute,
             capabilities,

@@ -27,6 +27,8 @@ const RULES: Rules = Rules {
     profiles_burst: 500,
     searches_per_minute: 60,
     searches_burst: 2,
+    watches_per_minute: 60,
+    watches_burst: 500,
     hellos_per_minute: 60,
     unknown_per_minute: 2,
     capabilities: CAPABILITY_ANSWER_IS_EVENT,
@@ -132,7 +134,12 @@ fn every_command_in_every_state() {
                 (At::Active, Command::Register | Command::Login) => close(ErrorCode::Protocol),
                 (
                     At::Active,
-                    Command::Logout | Command::LogoutOthers | Command::ListDevices | Command::UpdateProfile,
+                    Command::Logout
+                    | Command::LogoutOthers
+                    | Command::ListDevices
+                    | Command::UpdateProfile
+                    | Command::WatchPresence
+                    | Command::SetAway,
                 ) => None,
                 (At::Active, _) => Some((false, ErrorCode::Invalid)),
             };

@@ -98,7 +98,8 @@ fn receive(
             | Update::Rewound { .. }
             | Update::Cursors(_)
             | Update::Transient(_)
-            | Update::Typing(_) => {}
+            | Update::Typing(_)
+            | Update::Presence(_) => {}
         }
     }
     if !connected && !unreachable.is_empty() {

@@ -3,7 +3,10 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{tests::Members, *};
-use crate::{delivery::connections, message::Entry};
+use crate::{
+    delivery::{Route, connections},
+    message::Entry,
+};
 
 const MEMBERS: u64 = 1_000;
 const GROUP: ConversationId = ConversationId(1 << 61 | 7);
@@ -20,6 +23,7 @@ fn connected(formats: &[Format]) -> (Planner, Vec<ConnId>) {
             session: storage::SessionId(user),
             format: *format,
             since: Timestamp(0),
+            is_away: false,
         };
         let routes = &planner.routes;
         routes.insert(UserId(user), route, routes.revocations()).unwrap();

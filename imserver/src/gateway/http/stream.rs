@@ -100,6 +100,7 @@ impl Gateway {
             session: principal.session,
             format: Format::Stream,
             since: clock::wall(),
+            is_away: false,
         };
         if self
             .shared
@@ -110,6 +111,7 @@ impl Gateway {
             // A session was revoked in between, perhaps this one: check it again.
             return self.identify(cx, token, Pending::Stream(since));
         }
+        self.shared.presence.changed(principal.user);
         cx.pause_reading();
         let limit = self.shared.config.limits.push_queue_bytes;
         cx.set_outbound_limit(LOW_WATER.min(limit / 4), limit / 2, limit);

@@ -30,6 +30,7 @@ pub(super) fn connect(fixture: &Fixture, sessions: &[Principal]) -> Vec<ConnId> 
             session: who.session,
             format: Format::Protobuf,
             since: Timestamp(0),
+            is_away: false,
         };
         routes.insert(who.user, route, routes.revocations()).unwrap();
     }

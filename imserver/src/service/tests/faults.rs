@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use protocol::{Call, Command, Kind, Reply, v1::ErrorCode};
+use protocol::{Call, Command, Kind, Reply, v1, v1::ErrorCode};
 use storage::{Claim, Outcome, ReadError, Reader, Testimony, UserId};
 
 use super::{
@@ -105,6 +105,11 @@ fn no_question_is_answered_while_the_store_is_away() {
         if command == Command::Send {
             let send = requests::at_most_once(text(group.id, "text"));
             wanted.push(send.into_request());
+        }
+        if command == Command::WatchPresence {
+            // Of others there is nothing to ask.
+            let user_ids = vec![group.member.user.0];
+            wanted = vec![v1::WatchPresenceRequest { user_ids }.into_request()];
         }
         for request in wanted {
             let is_question = matches!(

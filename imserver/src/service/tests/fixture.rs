@@ -28,6 +28,7 @@ use crate::{
     delivery::Routes,
     lane::{Aftermath, Done, LazyWrites},
     message::{Authenticated, Effect},
+    presence::{OwnDevices, PresenceHandle},
     principal::Principal,
     token::Tokens,
     wire,
@@ -97,6 +98,11 @@ impl Fixture {
                 tokens: Tokens::of(store),
                 routes: Arc::new(Routes::new(1)),
                 cluster: ClusterHandle::default(),
+                presence: PresenceHandle::new(
+                    "alone",
+                    Box::new(OwnDevices),
+                    Box::new(ClusterHandle::default()),
+                ),
                 lazy: Arc::new(LazyWrites::default()),
                 attempts,
             },
@@ -151,9 +157,11 @@ impl Fixture {
                     Body::History(page) => Reply::History(HistoryResponse {
                         page: Some(page.to_page()),
                     }),
+                    Body::Watching(watching) => Reply::WatchPresence(watching.answered_alone()),
                 };
                 Ok(Answered { reply, effect, relay })
             }
+            Work::Away(_, reply) => Ok(reply.into()),
             Work::Receipts(moves, reply) => {
                 for moved in moves {
                     let taken = self.context.lazy.move_cursor(moved, who.session);

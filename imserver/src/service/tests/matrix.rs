@@ -73,6 +73,9 @@ const LIVES: &[Row] = &[
     ("disband_group",       [UNKNOWN,   FORBIDDEN, FORBIDDEN, FORBIDDEN, Yes,       FORBIDDEN]),
     ("list_members",        [UNKNOWN,   UNKNOWN,   Yes,       Yes,       Yes,       Yes]),
     ("typing",              [UNKNOWN,   FORBIDDEN, Yes,       Yes,       Yes,       Yes]),
+    // Nobody here is the bystander: they are told what is told of anybody who is not there.
+    ("watch_presence",      [Nothing,   Nothing,   Nothing,   Nothing,   Nothing,   Nothing]),
+    ("set_away",            [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
 ];
 
 /// After the group was disbanded: what has other answers then. Disbanding is the owner's own event and the last one, so
@@ -149,12 +152,17 @@ pub(super) fn one_request(command: Command, group: &Group) -> Option<Request> {
         Command::DisbandGroup => requests::disband(id),
         Command::ListMembers => requests::list_members(id),
         Command::Typing => requests::typing(id),
+        Command::WatchPresence => Request::WatchPresence(v1::WatchPresenceRequest {
+            user_ids: vec![group.bystander.user.0],
+        }),
+        Command::SetAway => Request::SetAway(v1::SetAwayRequest { away: true }),
         Command::GoAway
         | Command::EventsPush
         | Command::HeadsPush
         | Command::CursorsPush
         | Command::TransientPush
-        | Command::TypingPush => return None,
+        | Command::TypingPush
+        | Command::PresencePush => return None,
     })
 }
 
@@ -181,6 +189,7 @@ fn says_something(answered: &Answered, group: &mut Group, who: Principal) -> boo
         Reply::Sync(sync) => !sync.conversations.is_empty(),
         Reply::ListConversations(list) => !list.conversations.is_empty(),
         Reply::GetConversations(get) => !get.conversations.is_empty(),
+        Reply::WatchPresence(watch) => watch.presences.iter().any(|presence| presence.last_seen_ms > 0),
         Reply::Delivered(_) | Reply::Read(_) => {
             // Its own cursor moved, or nobody's.
             let outcomes = group.fixture.write_lazily();

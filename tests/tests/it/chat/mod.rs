@@ -7,6 +7,7 @@ mod groups;
 mod membership;
 mod messages;
 mod people;
+mod presence;
 mod reading;
 mod retries;
 mod sync;

@@ -6,6 +6,7 @@ mod moment;
 mod nodes;
 mod past;
 mod postgres;
+mod presence;
 mod redis;
 mod returning;
 mod wire;

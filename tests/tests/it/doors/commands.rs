@@ -189,12 +189,16 @@ impl World {
             | Command::Login
             | Command::Hello
             | Command::Ping
+            // They belong to a connection, and are no calls.
+            | Command::WatchPresence
+            | Command::SetAway
             | Command::GoAway
             | Command::EventsPush
             | Command::HeadsPush
             | Command::CursorsPush
             | Command::TransientPush
-            | Command::TypingPush => return None,
+            | Command::TypingPush
+            | Command::PresencePush => return None,
         })
     }
 }

@@ -229,7 +229,8 @@ impl Chat<'_> {
                 | Update::Conversations(_)
                 | Update::Cursors(_)
                 | Update::Transient(_)
-                | Update::Typing(_) => {}
+                | Update::Typing(_)
+                | Update::Presence(_) => {}
             }
             let effects = self.state.handle_update(&update);
             see(&self.state, &update);

@@ -217,7 +217,7 @@ impl State {
                 return self.names_of([typing.user_id]);
             }
             Update::Typing(typing) => drop(self.typing.remove(&typing.conversation_id)),
-            Update::Store | Update::Synced | Update::Transient(_) => {}
+            Update::Store | Update::Synced | Update::Transient(_) | Update::Presence(_) => {}
         }
         Vec::new()
     }

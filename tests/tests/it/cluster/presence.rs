@@ -1,0 +1,105 @@
+//! Presence over nodes.
+
+use std::time::{Duration, Instant};
+
+use protocol::{
+    Push,
+    v1::{self, PresenceState},
+};
+use tests::harness::{Cluster, ClusterSetup, Incoming, User};
+
+use super::until;
+
+/// How long a node without a heartbeat counts as alive, and the time to find out that it does not any more.
+const TIME_TO_LIVE: Duration = Duration::from_secs(32);
+
+fn set_away(user: &mut User, away: bool) {
+    user.get(v1::SetAwayRequest { away });
+}
+
+fn watched(user: &mut User) -> PresenceState {
+    let user_ids = vec![user.id];
+    let told = user.get(v1::WatchPresenceRequest { user_ids });
+    told.presences[0].state()
+}
+
+#[track_caller]
+fn told(user: &mut User) -> PresenceState {
+    match user.conn.push() {
+        Push::PresencePush(presence) => presence.state(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Ada's phone on the first node, where nobody is at it, and her laptop on the second one; the phone watches, and the
+/// nodes have found each other.
+fn phone_and_laptop(cluster: &Cluster) -> (User, User) {
+    let mut phone = cluster.nodes[0].register("ada");
+    set_away(&mut phone, true);
+    let mut laptop = cluster.nodes[1].login("ada", "laptop");
+    until("the laptop", || watched(&mut phone) == PresenceState::Online);
+    // A hint may be lost while the nodes are still finding each other.
+    let mut away = false;
+    until("a hint", || {
+        away = !away;
+        set_away(&mut laptop, away);
+        let pushed = phone.conn.poll(Duration::from_millis(1_500));
+        matches!(pushed, Some(Incoming::Push(Push::PresencePush(_))))
+    });
+    set_away(&mut laptop, false);
+    until("quiet", || {
+        let pushed = phone.conn.poll(Duration::from_millis(1_500));
+        pushed.is_none() && watched(&mut phone) == PresenceState::Online
+    });
+    (phone, laptop)
+}
+
+#[test]
+fn a_device_on_another_node_is_seen_to_go_away_and_come_back() {
+    for hints in ["pubsub", "streams"] {
+        let config = format!("[redis]\nhints = \"{hints}\"\n[timeouts]\npresence_grace_ms = 0\n");
+        let cluster = ClusterSetup::nodes(2).config(&config).start();
+        let (mut phone, mut laptop) = phone_and_laptop(&cluster);
+        set_away(&mut laptop, true);
+        assert_eq!(told(&mut phone), PresenceState::Away);
+        // Whoever begins to watch while it is so is told so, too.
+        watched(&mut phone);
+        until("away is asked after", || {
+            watched(&mut phone) == PresenceState::Away
+        });
+        set_away(&mut laptop, false);
+        assert_eq!(told(&mut phone), PresenceState::Online);
+        drop(laptop);
+        assert_eq!(told(&mut phone), PresenceState::Away);
+        let _laptop = cluster.nodes[1].login("ada", "laptop");
+        assert_eq!(told(&mut phone), PresenceState::Online);
+    }
+}
+
+#[test]
+fn a_reconnect_to_another_node_shows_nothing() {
+    let cluster = ClusterSetup::nodes(3).start();
+    let (mut phone, mut laptop) = phone_and_laptop(&cluster);
+    for node in [2, 1, 2] {
+        laptop.address = cluster.nodes[node].address();
+        let back = laptop.resumed();
+        drop(std::mem::replace(&mut laptop, back));
+    }
+    assert_eq!(phone.pushes_so_far(), []);
+    assert_eq!(phone.conn.poll(Duration::from_secs(2)), None);
+    assert_eq!(watched(&mut phone), PresenceState::Online);
+}
+
+#[test]
+fn users_of_a_killed_node_are_offline_within_its_time_to_live() {
+    let mut cluster = ClusterSetup::nodes(2).start();
+    let (mut phone, _laptop) = phone_and_laptop(&cluster);
+    let killed_at = Instant::now();
+    cluster.nodes[1].kill();
+    assert_eq!(told(&mut phone), PresenceState::Away);
+    let took = killed_at.elapsed();
+    // Only where it is measured at leisure.
+    if std::env::var("DISASTERS").is_ok_and(|wanted| wanted == "all") {
+        assert!(took <= TIME_TO_LIVE, "{took:?}");
+    }
+}
