@@ -7,6 +7,7 @@ mod nodes;
 mod past;
 mod provision;
 mod status;
+mod whereabouts;
 
 use std::{io::Write, path::PathBuf};
 
@@ -44,6 +45,7 @@ impl CommandError {
 pub fn run(command: &Command, config: &Config, output: &mut dyn Write) -> Result<(), CommandError> {
     match command {
         Command::Status(show) => return status::run(show, config, output),
+        Command::Where(find) => return whereabouts::run(find, config, output),
         Command::Provision(provision) => provision::run(provision, config, output),
         Command::Backup(backup) => backup::backup(backup, config, output),
         Command::Restore(restore) => backup::restore(restore, config, output),

@@ -133,6 +133,8 @@ pub enum Command {
     Nodes,
     /// Prints how the running daemon is. Exit code 3: none is running.
     Status(ShowStatus),
+    /// Prints where users are connected, as the running daemon knows it. Exit code 3: none is running.
+    Where(Where),
     /// Copies a whole embedded store into an empty PostgreSQL database, and compares the two.
     Copy(Copy),
     /// Copies an embedded store into a file while it is being used.
@@ -185,6 +187,18 @@ pub struct ShowStatus {
     /// What it has counted since its start instead, as text for Prometheus.
     #[arg(long)]
     pub metrics: bool,
+}
+
+/// See [`Command::Where`].
+#[derive(Clone, Debug, clap::Args)]
+pub struct Where {
+    /// Names of users, or #ID.
+    #[arg(value_name = "USER", required = true, num_args = 1..=1_000)]
+    pub users: Vec<String>,
+
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// See [`Command::Provision`].

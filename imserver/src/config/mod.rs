@@ -37,7 +37,9 @@ pub use cluster::Cluster;
 pub use control::Control;
 pub use devices::Devices;
 pub use error::ConfigError;
-pub use flags::{Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore, ShowStatus};
+pub use flags::{
+    Backup, Command, Confirmed, Copy, Flags, NewPast, Past, Provision, Restore, ShowStatus, Where,
+};
 pub use groups::Groups;
 pub use http::{Http, ToldBy};
 pub use limits::Limits;

@@ -9,6 +9,7 @@ mod client;
 mod metrics;
 mod server;
 mod status;
+mod whereabouts;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +30,11 @@ pub(crate) enum Request {
     Status,
     /// What it has counted, as text for Prometheus.
     Metrics,
+    /// Where users are connected: a [`Whereabouts`](crate::status::Whereabouts).
+    Where {
+        /// Each as a name, or as `#ID`.
+        users: Vec<String>,
+    },
 }
 
 /// What it answers.
@@ -47,6 +53,7 @@ impl Request {
         let answer = match self {
             Self::Status => status::answer(observed),
             Self::Metrics => metrics::answer(observed),
+            Self::Where { users } => whereabouts::answer(observed, users),
         };
         match answer {
             Ok(value) => Response::Ok(value),
@@ -72,6 +79,9 @@ mod tests {
     fn requests_and_responses_are_lines_of_json() {
         let written = |request: &Request| serde_json::to_string(request).unwrap();
         assert_eq!(written(&Request::Status), r#"{"command":"status"}"#);
+        let users = vec!["#7".to_owned()];
+        let line = r##"{"command":"where","users":["#7"]}"##;
+        assert_eq!(written(&Request::Where { users }), line);
         let response = Response::Error("two\nlines".to_owned());
         let line = serde_json::to_string(&response).unwrap();
         assert_eq!(line, r#"{"error":"two\nlines"}"#);

@@ -3,6 +3,7 @@
 //! It owns the names of all fields, which are those of the JSON that `imserver status --json` prints and that
 //! `/debug/status` answers with. It must never ask anything that may not answer: what is in it is known already.
 
+mod whereabouts;
 mod words;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -10,6 +11,8 @@ use std::{collections::BTreeMap, time::Duration};
 use pool::{Statistics, breaker::BreakerState};
 use serde::{Deserialize, Serialize};
 use storage::{ephemeral::LinkStatus, postgres::PostgresStatus};
+
+pub use whereabouts::{UserWhereabouts, Whereabout, Whereabouts};
 
 /// A daemon at one moment.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

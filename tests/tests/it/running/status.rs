@@ -56,6 +56,57 @@ fn a_running_daemon_says_how_it_is_and_a_dead_one_is_told_from_it() {
 }
 
 #[test]
+fn where_users_are_is_said_with_their_devices() {
+    let mut daemon = Setup::config("[server]\nnode = \"one\"\n").start();
+    let data = daemon.data_dir().display().to_string();
+    let ann = daemon.register("ann");
+    let mut laptop = daemon.login("ann", "laptop");
+    let bob = daemon.register("bob");
+    drop(bob.conn);
+    laptop.get(protocol::v1::SetAwayRequest { away: true });
+    let id = format!("#{}", bob.id);
+    let find = |flags: &[&str]| {
+        let mut arguments = vec!["where", "--data-dir", &data, "Ann", &id, "nobody", "#x"];
+        arguments.extend(flags);
+        run(&arguments)
+    };
+    crate::cluster::until("bob is gone", || find(&[]).stdout.contains("offline"));
+    let text = find(&[]);
+    assert_eq!(text.status.code(), Some(0), "{text:?}");
+    let lines: Vec<Vec<&str>> = text
+        .stdout
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    let states: Vec<(&str, &str)> = lines.iter().map(|line| (line[0], line[6])).collect();
+    let expected = [
+        ("ann", "online"),
+        ("ann", "away"),
+        ("bob", "offline"),
+        ("nobody", "unknown"),
+        ("#x", "unknown"),
+    ];
+    let sorted = |mut all: Vec<(&str, &str)>| {
+        all.sort_unstable();
+        all.into_iter()
+            .map(|(a, b)| format!("{a} {b}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sorted(states), sorted(expected.to_vec()));
+    let json: Value = serde_json::from_str(&find(&["--json"]).stdout).unwrap();
+    assert_eq!(json["complete"], true);
+    let users = json["users"].as_array().unwrap();
+    assert_eq!(users[0]["user_id"], ann.id);
+    let devices = users[0]["connections"].as_array().unwrap();
+    assert!(devices.iter().all(|at| at["node"] == "one"));
+    let laptops = devices.iter().filter(|at| at["device_id"] == "laptop");
+    assert_eq!(laptops.map(|at| at["away"].clone()).collect::<Vec<_>>(), [true]);
+    assert!(users[1]["last_seen_ms"].as_u64().unwrap() > 0);
+    daemon.kill();
+    assert_eq!(find(&[]).status.code(), Some(3));
+}
+
+#[test]
 fn a_socket_that_is_configured_must_be_there_and_the_other_need_not() {
     let place = tempfile::tempdir().unwrap();
     // Longer than the path of a socket can be.
