@@ -247,6 +247,8 @@ impl Running {
     fn read(&mut self) {
         let shared = Arc::clone(&self.handle.shared);
         if !shared.others.may_be() {
+            // There is nobody to ask, now or later.
+            self.machine.take_to_read(usize::MAX, shared.now());
             return;
         }
         for _ in 0..READS_AT_ONCE {

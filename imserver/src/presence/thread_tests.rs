@@ -45,7 +45,7 @@ impl Rights for AllBut {
 
 /// Other nodes: what they were told, and where the shared routes have everybody.
 #[derive(Clone, Default)]
-struct Played(Arc<Mutex<(Vec<Told>, Option<Vec<Arc<str>>>)>>);
+struct Played(Arc<Mutex<(Vec<Told>, Option<Vec<Arc<str>>>)>>, bool);
 
 impl Others for Played {
     fn nodes_with(&self, users: &[UserId]) -> Option<Vec<Vec<Arc<str>>>> {
@@ -63,7 +63,7 @@ impl Others for Played {
     }
 
     fn may_be(&self) -> bool {
-        true
+        !self.1
     }
 }
 
@@ -78,8 +78,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Played::default())
+    }
+
+    fn with(others: Played) -> Self {
         let store = ModelStore::new(1, 2, storage::Rules::default());
-        let (rights, others) = (AllBut::default(), Played::default());
+        let rights = AllBut::default();
         others.0.lock().1 = Some(Vec::new());
         let handle = PresenceHandle::new("own", Box::new(rights.clone()), Box::new(others.clone()));
         let routes = Arc::new(Routes::new(1));
@@ -245,6 +249,18 @@ fn whoever_is_away_here_is_told_of_when_asked() {
     world.turn();
     let away = vec![(BEN, State::Away)];
     assert_eq!(world.told(), [Told::Are("own".to_owned(), away)]);
+}
+
+#[test]
+fn a_node_that_is_alone_asks_nobody_and_rests() {
+    let (mut world, conns) = (World::with(Played(Arc::default(), true)), connections(2));
+    world.connect(ANNA, conns[0]);
+    world.watch(ANNA, conns[0], &[BEN]);
+    world.connect(BEN, conns[1]);
+    world.running.machine.read_again(world.handle.shared.now());
+    assert_eq!(world.turn().len(), 1);
+    let due_ms = world.running.due_ms().unwrap();
+    assert!(due_ms > world.handle.shared.now().at_ms + 10_000, "{due_ms}");
 }
 
 #[test]
