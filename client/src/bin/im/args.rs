@@ -95,6 +95,12 @@ pub(crate) enum Command {
         #[arg(required = true)]
         words: Vec<String>,
     },
+    /// Show whether people are online, as far as they let you see it
+    Presence {
+        /// Names, with or without @
+        #[arg(required = true, value_name = "USER", num_args = 1..=500)]
+        users: Vec<String>,
+    },
     /// Everything about groups
     #[command(subcommand)]
     Group(Group),
@@ -157,6 +163,7 @@ impl Command {
             Self::History { .. } => "im history",
             Self::List => "im list",
             Self::Find { .. } => "im find",
+            Self::Presence { .. } => "im presence",
             Self::Group(_) => "im group",
             Self::Read { .. } => "im read",
             Self::Call { .. } => "im call",

@@ -16,6 +16,7 @@ mod list;
 mod message;
 mod names;
 mod output;
+mod presence;
 mod raw;
 mod recv;
 mod send;
@@ -68,6 +69,7 @@ fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         } => history::run(&context, &target, limit, before),
         Command::List => list::run(&context),
         Command::Find { words } => find::run(&context, &words),
+        Command::Presence { users } => presence::run(&context, &users),
         Command::Group(command) => group::run(&context, &command),
         Command::Read { target } => list::mark_read(&context, &target),
         Command::Call { request, body } => raw::run(&context, &request, &body),

@@ -24,6 +24,10 @@ pub(crate) enum Effect {
     Typing {
         conversation: u64,
     },
+    /// Whom this connection watches from now on.
+    Watch(Vec<u64>),
+    /// Whether nobody is at this terminal.
+    SetAway(bool),
     /// Open the conversation with this user, and say this there.
     FindUser {
         name: String,
@@ -63,6 +67,7 @@ pub(crate) enum Answer {
         reason: String,
     },
     Users(Vec<v1::User>),
+    Presences(Vec<v1::Presence>),
     Found {
         user: v1::User,
         text: String,

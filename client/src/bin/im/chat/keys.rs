@@ -21,6 +21,7 @@ impl State {
     pub(crate) fn handle_input(&mut self, input: Input) -> Vec<Effect> {
         match input {
             Input::Key(key) => {
+                self.presences.touch(self.now_ms);
                 // Keys go to the terminal that has the focus.
                 self.focused = true;
                 self.handle_key(key)

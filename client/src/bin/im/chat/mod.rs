@@ -7,6 +7,7 @@ mod input;
 mod keys;
 mod layout;
 mod linear;
+mod presence;
 mod room;
 mod scroll;
 mod state;
@@ -205,6 +206,8 @@ impl Chat<'_> {
             self.take_updates(|_, _| {})?;
             self.take_answers(|_, _| {})?;
             self.dirty |= self.state.handle_time(now_ms());
+            let effects = self.state.rest();
+            self.carry_out(effects)?;
         }
     }
 
@@ -262,6 +265,8 @@ impl Chat<'_> {
                 | Effect::LoadNames(_)
                 | Effect::MarkRead { .. }
                 | Effect::Typing { .. }
+                | Effect::Watch(_)
+                | Effect::SetAway(_)
                 | Effect::FindUser { .. }
                 | Effect::CreateGroup { .. }
                 | Effect::AddMembers { .. }

@@ -18,6 +18,7 @@ use super::{
     effect::{Answer, Effect},
     input::Line,
     layout::BOLD,
+    presence::Presences,
     room::{Pending, Room},
 };
 use crate::{message, names::Directory};
@@ -76,6 +77,7 @@ pub(crate) struct State {
     /// The list of conversations has been here.
     pub(super) listed: bool,
     typing: BTreeMap<u64, (u64, u64)>,
+    pub(super) presences: Presences,
     pub(super) typing_sent_ms: u64,
     pub(super) now_ms: u64,
     nothing_written: Line,
@@ -103,6 +105,7 @@ impl State {
             opening: None,
             listed: false,
             typing: BTreeMap::new(),
+            presences: Presences::default(),
             typing_sent_ms: 0,
             now_ms: 0,
             nothing_written: Line::default(),
@@ -177,6 +180,7 @@ impl State {
         match update {
             Update::Connected(_) => {
                 self.connection = Connection::Online;
+                self.presences.reset();
                 // The server may have lost how far this user has read.
                 self.rooms.values_mut().for_each(|room| room.read_told = 0);
                 return self.tell_read();
@@ -217,7 +221,8 @@ impl State {
                 return self.names_of([typing.user_id]);
             }
             Update::Typing(typing) => drop(self.typing.remove(&typing.conversation_id)),
-            Update::Store | Update::Synced | Update::Transient(_) | Update::Presence(_) => {}
+            Update::Store | Update::Synced | Update::Transient(_) => {}
+            Update::Presence(presence) => self.presences.learn(*presence),
         }
         Vec::new()
     }
@@ -250,6 +255,11 @@ impl State {
                 for user in users {
                     self.names.learn_user(user.user_id, &user.name);
                 }
+            }
+            Answer::Presences(presences) => {
+                presences
+                    .into_iter()
+                    .for_each(|presence| self.presences.learn(presence));
             }
             Answer::NamesFailed => self.names.forget_asked(),
             Answer::NotRead { conversation } => {
@@ -376,6 +386,9 @@ impl State {
         let mut people = message::people(event);
         people.push(self.names.peer(conversation));
         effects.extend(self.names_of(people));
+        if self.listed {
+            effects.extend(self.watch_peers());
+        }
         effects
     }
 
@@ -398,6 +411,9 @@ impl State {
             .map(|row| self.names.peer(row.conversation))
             .collect();
         let mut effects = self.names_of(peers);
+        if self.listed {
+            effects.extend(self.watch_peers());
+        }
         effects.extend(nameless);
         if self.selected.is_none()
             && self.opening.is_none()

@@ -100,7 +100,9 @@ fn draw_list(state: &State, frame: &mut Frame<'_>, area: Rect) {
         } else {
             ""
         };
-        let columns = usize::from(inner.width).saturating_sub(badge.width() + number.width() + draft.width());
+        let present = state.presence_sign(row.conversation);
+        let around = badge.width() + number.width() + draft.width() + present.width();
+        let columns = usize::from(inner.width).saturating_sub(around);
         let name = text::line(&state.names.conversation(row.conversation));
         let name = message::pad(&fit(&name, columns, '\u{2026}'), columns);
         let style = match (Some(row.conversation) == state.selected, unread > 0) {
@@ -112,6 +114,7 @@ fn draw_list(state: &State, frame: &mut Frame<'_>, area: Rect) {
             Span::styled(number, DIM),
             Span::styled(name, style),
             Span::raw(draft),
+            Span::raw(present),
             Span::styled(badge, BOLD),
         ])
     });
@@ -134,7 +137,11 @@ fn draw_room(state: &State, frame: &mut Frame<'_>, areas: &Areas) {
     } else {
         ""
     };
-    let rest = columns.saturating_sub(loading.width() + below.width() + 1);
+    let present = match state.presence_words(conversation) {
+        words if words.is_empty() => words,
+        words => format!("  {words}"),
+    };
+    let rest = columns.saturating_sub(loading.width() + below.width() + present.width() + 1);
     let name = fit(
         &text::line(&state.names.conversation(conversation)),
         rest,
@@ -142,6 +149,7 @@ fn draw_room(state: &State, frame: &mut Frame<'_>, areas: &Areas) {
     );
     let heading = Line::from(vec![
         Span::styled(format!(" {name}"), BOLD),
+        Span::styled(present, DIM),
         Span::styled(loading, DIM),
         Span::styled(below, BOLD),
     ]);

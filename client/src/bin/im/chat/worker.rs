@@ -161,6 +161,8 @@ fn failed(effect: Effect, reason: &str) -> Option<Answer> {
         Effect::MarkRead { conversation, .. } => Some(Answer::NotRead { conversation }),
         Effect::LoadConversation { .. }
         | Effect::Typing { .. }
+        | Effect::Watch(_)
+        | Effect::SetAway(_)
         | Effect::Redraw
         | Effect::Stop
         | Effect::Quit => None,
@@ -203,6 +205,14 @@ fn answer(client: &Client, effect: &Effect) -> Result<Vec<Answer>, Error> {
                 conversation_id: conversation,
                 typing: true,
             };
+            client.ask(request, ASK_TIMEOUT).map(|_| Vec::new())
+        }
+        Effect::Watch(user_ids) => {
+            let told = client.ask(v1::WatchPresenceRequest { user_ids }, ASK_TIMEOUT)?;
+            Ok(vec![Answer::Presences(told.presences)])
+        }
+        Effect::SetAway(away) => {
+            let request = v1::SetAwayRequest { away };
             client.ask(request, ASK_TIMEOUT).map(|_| Vec::new())
         }
         Effect::FindUser { name, text } => find_user(client, name, text),

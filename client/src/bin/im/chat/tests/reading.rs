@@ -300,3 +300,35 @@ fn whatever_a_server_says_nothing_breaks() {
         }
     }
 }
+
+#[test]
+fn how_present_the_other_is_stands_in_the_list_and_above_the_conversation() {
+    let mut state = state();
+    open(&mut state, vec![]);
+    let effects = state.handle_answer(Answer::Conversations(Vec::new()));
+    assert!(effects.contains(&Effect::Watch(vec![BOB])), "{effects:?}");
+    assert!(!shows(&state, "@bob  online") && !shows(&state, "\u{25cf}"));
+    let is = |user_id, state: v1::PresenceState, last_seen_ms| v1::Presence {
+        user_id,
+        state: state.into(),
+        last_seen_ms,
+    };
+    state.handle_answer(Answer::Presences(vec![
+        is(BOB, v1::PresenceState::Online, 0),
+        is(99, v1::PresenceState::Online, 0),
+    ]));
+    assert!(shows(&state, "@bob  online") && shows(&state, "\u{25cf}"));
+    state.handle_update(&Update::Presence(is(BOB, v1::PresenceState::Away, 0)));
+    assert!(shows(&state, "@bob  away") && shows(&state, "\u{25cb}"));
+    state.handle_update(&Update::Presence(is(BOB, v1::PresenceState::Offline, 60_000)));
+    assert!(shows(&state, "last seen 1970-01-01 00:01"));
+    // A stranger: nothing is said.
+    state.handle_update(&Update::Presence(is(BOB, v1::PresenceState::Offline, 0)));
+    assert!(!shows(&state, "last seen") && !shows(&state, "@bob  off"));
+    // The next connection watches nobody, until the list is there.
+    state.handle_update(&Update::Presence(is(BOB, v1::PresenceState::Online, 0)));
+    state.handle_update(&Update::Connected(Box::default()));
+    assert!(!shows(&state, "@bob  online") && !shows(&state, "\u{25cf}"));
+    let again = state.handle_answer(Answer::Conversations(Vec::new()));
+    assert_eq!(again, [Effect::Watch(vec![BOB])]);
+}

@@ -277,3 +277,27 @@ fn keys_jump_to_numbers_and_to_what_is_unread() {
     state.handle_key(alt(char::from_digit(u32::try_from(bob).unwrap() + 1, 10).unwrap()));
     assert_eq!(state.selected, Some(with_bob()));
 }
+
+#[test]
+fn a_terminal_without_keys_for_a_while_is_away_until_the_next_one() {
+    let mut state = state();
+    let minute = 60_000;
+    state.handle_time(minute);
+    assert_eq!(state.rest(), []);
+    state.handle_time(6 * minute - 1);
+    assert_eq!(state.rest(), []);
+    state.handle_time(6 * minute);
+    assert_eq!(state.rest(), [Effect::SetAway(true)]);
+    assert_eq!(state.rest(), []);
+    state.handle_input(Input::Key(KeyEvent::from(KeyCode::Char('a'))));
+    assert_eq!(state.rest(), [Effect::SetAway(false)]);
+    // A new connection has not been told, and one that is not there cannot be.
+    state.handle_time(20 * minute);
+    assert_eq!(state.rest(), [Effect::SetAway(true)]);
+    state.handle_update(&Update::Disconnected {
+        reason: String::new(),
+    });
+    assert_eq!(state.rest(), []);
+    state.handle_update(&Update::Connected(Box::default()));
+    assert_eq!(state.rest(), [Effect::SetAway(true)]);
+}
