@@ -17,9 +17,9 @@ pub(super) fn run(find: &Where, config: &Config, output: &mut dyn Write) -> Resu
     };
     let answer = asked(config, &request)?;
     let unreadable = DaemonError::because::<serde_json::Error>("the daemon's answer is unreadable");
-    let found: status::Whereabouts = serde_json::from_value(answer).map_err(unreadable)?;
+    let found: status::Whereabouts = serde_json::from_value(answer).map_err(&unreadable)?;
     let text = if find.json {
-        serde_json::to_string_pretty(&found).map_err(unreadable)? + "\n"
+        serde_json::to_string_pretty(&found).map_err(&unreadable)? + "\n"
     } else {
         found.text()
     };
