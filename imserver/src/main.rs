@@ -190,16 +190,14 @@ struct Asked {
 }
 
 /// The first SIGTERM or SIGINT asks for a drain, the second ends at once: what was acknowledged is durable
-/// either way. Two that come together are one: `timeout` and terminals signal the process and its group. SIGUSR1 asks for a line in the log that says how everything is. SIGHUP asks to read the configuration
-/// again; where the terminal that this was started from has hung up, for a drain.
+/// either way. Two that come together are one: `timeout` and terminals signal the process and its group. SIGUSR1
+/// asks for a line in the log that says how everything is. SIGHUP asks to read the configuration again; where the
+/// terminal that this was started from has hung up, for a drain, unless it was started with `nohup`.
 fn listen_to_signals() -> Result<Asked, DaemonError> {
-    let mut wanted = vec![SIGTERM, SIGINT, SIGUSR1];
-    // Whoever started it with `nohup` wants it to outlive the terminal.
-    if !terminal::hangup_is_ignored() {
-        wanted.push(SIGHUP);
-    }
-    let mut signals = Signals::new(wanted).map_err(DaemonError::because("no signals"))?;
+    // Before the handlers are there: they replace what this looks at.
     let terminal = terminal::Terminal::of_this_process();
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP]).map_err(DaemonError::because("no signals"))?;
     let ((sender, stop), (status_sender, status), (reload_sender, reload)) =
         (bounded(1), bounded(1), bounded(1));
     std::thread::Builder::new()
@@ -213,7 +211,7 @@ fn listen_to_signals() -> Result<Asked, DaemonError> {
             for signal in signals.forever() {
                 match signal {
                     SIGUSR1 => ask(&status_sender),
-                    SIGHUP if terminal.has_hung_up() => ask(&sender),
+                    SIGHUP if terminal.ends_this() => ask(&sender),
                     SIGHUP => ask(&reload_sender),
                     _ if asked_at.is_none_or(|at| at.elapsed() < SAME_REQUEST) => {
                         asked_at.get_or_insert_with(Instant::now);

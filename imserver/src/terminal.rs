@@ -10,26 +10,26 @@ const SIGHUP_BIT: u64 = 1;
 /// See the module.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Terminal {
-    was_there: bool,
+    /// There was one, and the process was not started to outlive it.
+    ends_with_it: bool,
 }
 
 impl Terminal {
-    /// As it is now.
+    /// As it is now. Whoever starts the process with SIGHUP ignored, as `nohup` does, wants it to outlive the
+    /// terminal: this asks before the process handles the signal itself.
     pub fn of_this_process() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status");
+        // Where the system does not tell, nothing is ignored.
+        let outlives = status.is_ok_and(|status| ignores_hangup(&status));
         Self {
-            was_there: File::open(TERMINAL).is_ok(),
+            ends_with_it: !outlives && File::open(TERMINAL).is_ok(),
         }
     }
 
-    /// It was there and is gone.
-    pub fn has_hung_up(self) -> bool {
-        self.was_there && File::open(TERMINAL).is_err()
+    /// The terminal was there, is gone, and the process is to end with it.
+    pub fn ends_this(self) -> bool {
+        self.ends_with_it && File::open(TERMINAL).is_err()
     }
-}
-
-/// Whoever started the process had it ignore SIGHUP, as `nohup` does. Where the system does not tell: no.
-pub fn hangup_is_ignored() -> bool {
-    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
 }
 
 fn ignores_hangup(status: &str) -> bool {

@@ -2,7 +2,8 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    net::SocketAddr,
+    process::{Child, ChildStdout, Command, Stdio},
     time::Instant,
 };
 
@@ -56,54 +57,116 @@ fn a_hang_up_reads_the_configuration_again_and_kills_nobody() {
 }
 
 #[test]
-fn who_ignores_hang_ups_keeps_ignoring_them() {
+fn started_with_nohup_it_reads_the_configuration_again_too() {
     let daemon = Setup {
-        wrapper: vec!["nohup".into()],
+        wrapper: vec!["setsid".into(), "nohup".into()],
         ..Setup::default()
     }
     .start();
-    let mut ann = daemon.register("ann");
-    let own = ann.own();
     hang_up(&daemon);
-    ann.text(own, "still here");
-    assert!(!daemon.log().iter().any(|line| line.contains("read again")));
+    logged(&daemon, &["was read again", "nothing has changed"]);
 }
 
-/// The program `script` gives it a terminal; ending that one hangs up.
+/// A daemon that `script` gave a terminal of its own; ending that program hangs up.
+struct AtTerminal {
+    directory: tempfile::TempDir,
+    script: Child,
+    process: Pid,
+    address: SocketAddr,
+    /// Open, so that `script` can pass on the rest.
+    _said: BufReader<ChildStdout>,
+}
+
+impl AtTerminal {
+    /// Started by a shell that does this before; `None` where `script` is not installed.
+    fn start(before: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        std::fs::write(
+            path("imserver.toml"),
+            format!("[log]\nfile = {:?}\n", path("log")),
+        )
+        .unwrap();
+        let command = format!(
+            "{before} echo process $$; exec {} --config {} --data-dir {} --listen 127.0.0.1:0",
+            Daemon::binary().display(),
+            path("imserver.toml"),
+            path("data")
+        );
+        // Whoever runs the tests with `nohup` has everything below them ignore hang-ups.
+        let script = Command::new("env")
+            .args([
+                "--default-signal=HUP",
+                "script",
+                "--quiet",
+                "--flush",
+                "--command",
+            ])
+            .args([&command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut script = script.expect("env");
+        let mut said = BufReader::new(script.stdout.take().unwrap());
+        let mut process = None;
+        let mut line = String::new();
+        while said.read_line(&mut line).unwrap() > 0 {
+            if let Some(number) = line.trim().strip_prefix("process ") {
+                process = Pid::from_raw(number.parse().unwrap());
+            }
+            if let Some(address) = line.trim().strip_prefix("listening on ") {
+                return Some(Self {
+                    directory,
+                    script,
+                    process: process.unwrap(),
+                    address: address.parse().unwrap(),
+                    _said: said,
+                });
+            }
+            line.clear();
+        }
+        // What `env` says where it does not find the program.
+        assert_eq!(script.wait().unwrap().code(), Some(127));
+        eprintln!("script is not installed and was not tried: install the package bsdutils");
+        None
+    }
+
+    fn hang_up(&mut self) {
+        self.script.kill().unwrap();
+        self.script.wait().unwrap();
+    }
+
+    fn until_logged(&self, wanted: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+            if log.contains(wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{log}");
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for AtTerminal {
+    fn drop(&mut self) {
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+        // It may have ended by itself.
+        let _ = kill_process(self.process, Signal::KILL);
+    }
+}
+
 #[test]
 fn when_its_terminal_hangs_up_it_drains() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    let config = path("imserver.toml");
-    std::fs::write(&config, format!("[log]\nfile = {:?}\n", path("log"))).unwrap();
-    let command = format!(
-        "{} --config {config} --data-dir {} --listen 127.0.0.1:0",
-        Daemon::binary().display(),
-        path("data")
-    );
-    let terminal = Command::new("script")
-        .args(["--quiet", "--flush", "--command", &command, "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let Ok(mut terminal) = terminal else {
-        eprintln!("script is not installed and was not tried: install the package bsdutils");
+    let Some(mut daemon) = AtTerminal::start("") else {
         return;
     };
-    let mut said = BufReader::new(terminal.stdout.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    let address = line
-        .trim()
-        .strip_prefix("listening on ")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let mut ann = User::register(address, "ann");
+    let mut ann = User::register(daemon.address, "ann");
     let own = ann.own();
     ann.text(own, "kept");
-    terminal.kill().unwrap();
-    terminal.wait().unwrap();
+    daemon.hang_up();
     // It says goodbye, and ends in order.
     let told = ann.conn.rest();
     assert!(
@@ -111,14 +174,20 @@ fn when_its_terminal_hangs_up_it_drains() {
             .any(|told| matches!(told, Incoming::Push(Push::GoAway(_)))),
         "{told:?}"
     );
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let log = std::fs::read_to_string(path("log")).unwrap_or_default();
-        if log.contains("ended: 1 connections drained") {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{log}");
-        std::thread::park_timeout(std::time::Duration::from_millis(10));
-    }
-    assert!(Connection::try_to(address).is_err(), "it is gone");
+    daemon.until_logged("ended: 1 connections drained");
+    assert!(Connection::try_to(daemon.address).is_err(), "it is gone");
+}
+
+#[test]
+fn started_to_outlive_its_terminal_it_does() {
+    // As `nohup` does, which would also have the output go to a file.
+    let Some(mut daemon) = AtTerminal::start("trap '' HUP;") else {
+        return;
+    };
+    let mut ann = User::register(daemon.address, "ann");
+    let own = ann.own();
+    daemon.hang_up();
+    daemon.until_logged("was read again");
+    ann.text(own, "still here");
+    assert_eq!(ann.texts(own), ["still here"]);
 }
