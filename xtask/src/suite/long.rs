@@ -43,20 +43,61 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
             faults::run(workspace, &faults::Options::default())
         }),
     ];
+    let (outcome, lines) = go_through(&steps);
+    eprintln!("\n=== the long tier\n{}", lines.join("\n"));
+    Ok(outcome)
+}
+
+/// Takes every step, also after one that fails or cannot be taken, and says how each ended.
+fn go_through(steps: &[Step<'_>]) -> (Outcome, Vec<String>) {
     let mut outcome = Outcome::Passed;
     let mut lines = Vec::new();
     for (name, step) in steps {
         eprintln!("\n=== {name}");
         let began = Instant::now();
-        let ended = step()?;
-        let word = if ended == Outcome::Passed {
-            "passed"
-        } else {
-            "FAILED"
+        let (ended, word) = match step() {
+            Ok(Outcome::Passed) => (Outcome::Passed, "passed".to_owned()),
+            Ok(Outcome::Failed) => (Outcome::Failed, "FAILED".to_owned()),
+            Err(failure) => (Outcome::Failed, format!("FAILED ({failure})")),
         };
         lines.push(format!("{name:20} {word} after {} s", began.elapsed().as_secs()));
         outcome = outcome.and(ended);
     }
-    eprintln!("\n=== the long tier\n{}", lines.join("\n"));
-    Ok(outcome)
+    (outcome, lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Failure;
+
+    #[test]
+    fn what_fails_or_cannot_be_started_stops_nothing_and_is_told() {
+        let (outcome, lines) = go_through(&[
+            ("one", &|| Ok(Outcome::Passed)),
+            ("two", &|| Err(Failure::new("no such program".to_owned()))),
+            ("three", &|| Ok(Outcome::Failed)),
+            ("four", &|| Ok(Outcome::Passed)),
+        ]);
+        assert_eq!(outcome, Outcome::Failed);
+        let said: Vec<_> = lines
+            .iter()
+            .map(|line| line.split_once(" after ").map_or("", |(said, _)| said))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "one                  passed",
+                "two                  FAILED (no such program)",
+                "three                FAILED",
+                "four                 passed"
+            ]
+        );
+    }
+
+    #[test]
+    fn everything_passed_where_every_step_did() {
+        let (outcome, _) = go_through(&[("one", &|| Ok(Outcome::Passed))]);
+        assert_eq!(outcome, Outcome::Passed);
+    }
 }
