@@ -62,7 +62,8 @@ pub use past::{Claim, Generation, GenerationReport, PastReport, Testimony, Token
 pub use reach::{Begins, Reach};
 pub use read::{
     Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interrupter, Interval,
-    MemberView, Notice, ReactionView, Reader, RevisionView, SessionEnd, Store, Tail,
+    MemberView, MembersReader, Notice, ReactionView, Reader, RevisionView, SessionEnd, Store, Tail,
+    TailReader,
 };
 pub use setting::{GroupSetting, GroupSettings};
 pub use snapshot::Snapshot;

@@ -91,9 +91,40 @@ pub enum Direction {
 /// See [`Reader::interrupter`].
 pub type Interrupter = Box<dyn Fn() + Send + Sync>;
 
+/// Answers who is a member of a conversation. The planner needs nothing else.
+pub trait MembersReader: Send {
+    /// Every membership interval that had not ended before `from`, by which the planner addresses pushes. Ascending by
+    /// user and joined seq.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError>;
+
+    /// Whether the user is a member at the roster that was read for this query, or at a later one.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn members_at(&mut self, conversation: ConversationId, _roster: Seq) -> Result<Arc<[UserId]>, ReadError> {
+        // The largest possible seq selects current members only.
+        let intervals = self.intervals(conversation, Seq(i64::MAX as u64))?;
+        let open = intervals.iter().filter(|interval| interval.left.is_none());
+        Ok(open.map(|interval| interval.user).collect())
+    }
+}
+
+/// Answers what was committed. The change feed needs nothing else.
+pub trait TailReader: Send {
+    /// Everything that any writer committed beyond `since`, for the change feed. Ordered by position, and cut at
+    /// `limit` entries as in [`Reader::changes`].
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError>;
+}
+
 /// The reading end of a store. All lists are bounded by the `limit` of the call; 0 counts as 1, so that paging always
 /// advances.
-pub trait Reader: Send {
+pub trait Reader: MembersReader + TailReader {
     /// The set of all commits so far.
     ///
     /// # Errors
@@ -232,31 +263,6 @@ pub trait Reader: Send {
         after: UserId,
         limit: usize,
     ) -> Result<Option<Vec<MemberView>>, ReadError>;
-
-    /// Every membership interval that had not ended before `from`, by which the planner addresses pushes. Ascending by
-    /// user and joined seq.
-    ///
-    /// # Errors
-    /// See [`Reader::snapshot`].
-    fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError>;
-
-    /// Whether the user is a member at the roster that was read for this query, or at a later one.
-    ///
-    /// # Errors
-    /// See [`Reader::snapshot`].
-    fn members_at(&mut self, conversation: ConversationId, _roster: Seq) -> Result<Arc<[UserId]>, ReadError> {
-        // The largest possible seq selects current members only.
-        let intervals = self.intervals(conversation, Seq(i64::MAX as u64))?;
-        let open = intervals.iter().filter(|interval| interval.left.is_none());
-        Ok(open.map(|interval| interval.user).collect())
-    }
-
-    /// Everything that any writer committed beyond `since`, for the change feed. Ordered by position, and cut at
-    /// `limit` entries as in [`Reader::changes`].
-    ///
-    /// # Errors
-    /// See [`Reader::snapshot`].
-    fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError>;
 }
 
 /// A membership interval: a range of seqs that a user may see, `joined..=left`, or `joined..` while a member.
@@ -343,7 +349,7 @@ pub struct Changes {
     pub more: bool,
 }
 
-/// The answer of [`Reader::tail`].
+/// The answer of [`TailReader::tail`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Tail {
     /// By position. With several writers, a conversation's events may come in another order than that of their seqs.

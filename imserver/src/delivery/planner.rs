@@ -15,7 +15,7 @@ use bytes::Bytes;
 use netcore::ConnId;
 use protocol::{ConversationClass, Push, v1};
 use storage::{
-    ConversationId, CursorMove, Event, Interval, ReadError, Reader, Seq, Snapshot, Timestamp, UserId,
+    ConversationId, CursorMove, Event, Interval, MembersReader, ReadError, Seq, Snapshot, Timestamp, UserId,
 };
 
 use super::routes::Routes;
@@ -33,7 +33,7 @@ pub(crate) const MEMBERS_CACHED_MAX: usize = 2_000_000;
 pub(crate) struct Planner {
     epoch: u64,
     routes: Arc<Routes>,
-    reader: Box<dyn Reader>,
+    reader: Box<dyn MembersReader>,
     groups: HashMap<ConversationId, Group>,
     members_cached: usize,
     /// Filled for each event and emptied again.
@@ -81,7 +81,7 @@ impl Planner {
     pub(crate) fn new(
         epoch: u64,
         routes: Arc<Routes>,
-        reader: Box<dyn Reader>,
+        reader: Box<dyn MembersReader>,
         loops: usize,
         receipts_up_to: usize,
     ) -> Self {

@@ -17,7 +17,8 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use protocol::v1::GoAwayReason;
 use storage::{
-    CursorMove, Event, Notice, Outcome, Position, ReadError, Reader, SessionEnd, Snapshot, cached::ReadCache,
+    CursorMove, Event, Notice, Outcome, Position, ReadError, SessionEnd, Snapshot, TailReader,
+    cached::ReadCache,
 };
 
 use super::{
@@ -40,7 +41,7 @@ pub(crate) struct ChangeFeedParts {
     /// A revocation ends connections here.
     pub routes: Arc<Routes>,
     /// Reads the tail of the log.
-    pub reader: Box<dyn Reader>,
+    pub reader: Box<dyn TailReader>,
     /// The position from which to read.
     pub from: Snapshot,
     /// How long commits of other nodes may stay unseen without a hint.

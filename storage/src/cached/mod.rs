@@ -16,8 +16,8 @@ use crate::{
     error::ReadError,
     past::{Claim, Testimony},
     read::{
-        Changes, ConversationView, Direction, EventPage, Interrupter, Interval, MemberView, Notice, Reader,
-        Tail,
+        Changes, ConversationView, Direction, EventPage, Interrupter, Interval, MemberView, MembersReader,
+        Notice, Reader, Tail, TailReader,
     },
     snapshot::Snapshot,
     types::{
@@ -281,7 +281,9 @@ impl Reader for CachedReader {
     ) -> Result<Option<Vec<MemberView>>, ReadError> {
         self.inner.members(viewer, conversation, after, limit)
     }
+}
 
+impl MembersReader for CachedReader {
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.inner.intervals(conversation, from)
     }
@@ -303,7 +305,9 @@ impl Reader for CachedReader {
             None => self.inner.members_at(conversation, roster),
         }
     }
+}
 
+impl TailReader for CachedReader {
     fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
         self.inner.tail(since, limit)
     }

@@ -15,8 +15,8 @@ struct Counted {
 }
 
 macro_rules! counted {
-    ($($name:ident(&mut self $(, $argument:ident: $type:ty)*) -> $answer:ty;)*) => {
-        impl Reader for Counted {
+    ($reader:ident: $($name:ident(&mut self $(, $argument:ident: $type:ty)*) -> $answer:ty;)*) => {
+        impl $reader for Counted {
             $(fn $name(&mut self $(, $argument: $type)*) -> Result<$answer, ReadError> {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 self.inner.$name($($argument),*)
@@ -26,6 +26,7 @@ macro_rules! counted {
 }
 
 counted! {
+    Reader:
     snapshot(&mut self) -> Snapshot;
     testimony(&mut self, claim: Claim) -> Testimony;
     users(&mut self, ids: &[UserId]) -> Vec<User>;
@@ -44,7 +45,15 @@ counted! {
            limit: usize, bytes: usize) -> Option<EventPage>;
     members(&mut self, viewer: UserId, conversation: ConversationId, after: UserId, limit: usize)
            -> Option<Vec<MemberView>>;
+}
+
+counted! {
+    MembersReader:
     intervals(&mut self, conversation: ConversationId, from: Seq) -> Vec<Interval>;
+}
+
+counted! {
+    TailReader:
     tail(&mut self, since: &Snapshot, limit: usize) -> Tail;
 }
 

@@ -12,7 +12,7 @@ use crate::{
     past::{Claim, Testimony},
     read::{
         Changes, ConversationView, CursorView, Direction, EventPage, EventView, Interval, MemberView,
-        ReactionView, Reader, RevisionView, Tail,
+        MembersReader, ReactionView, Reader, RevisionView, Tail, TailReader,
     },
     shape::Shape,
     snapshot::Snapshot,
@@ -180,7 +180,9 @@ impl Reader for ModelReader {
         }
         Ok(Some(members.into_values().take(limit.max(1)).collect()))
     }
+}
 
+impl MembersReader for ModelReader {
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         let state = self.state.lock();
         let stays = state
@@ -200,7 +202,9 @@ impl Reader for ModelReader {
         intervals.sort_by_key(|interval| (interval.user, interval.joined));
         Ok(intervals)
     }
+}
 
+impl TailReader for ModelReader {
     fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
         Ok(self.state.lock().tail(since, limit.max(1)))
     }

@@ -14,7 +14,10 @@ use super::{
 use crate::{
     error::ReadError,
     past::{Claim, Testimony},
-    read::{Changes, ConversationView, Direction, EventPage, Interval, MemberView, Reader, Tail},
+    read::{
+        Changes, ConversationView, Direction, EventPage, Interval, MemberView, MembersReader, Reader, Tail,
+        TailReader,
+    },
     snapshot::Snapshot,
     types::{
         ClientId, ConversationId, Credentials, Event, Fingerprint, Position, Seq, Session, TokenHash, User,
@@ -279,7 +282,9 @@ impl Reader for PostgresReader {
             Ok(Some(members))
         })
     }
+}
 
+impl MembersReader for PostgresReader {
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.ask(|session| {
             let rows = session.query(
@@ -301,7 +306,9 @@ impl Reader for PostgresReader {
             rows.iter().map(interval).collect()
         })
     }
+}
 
+impl TailReader for PostgresReader {
     fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
         self.ask(|session| tail::read(session, since, limit.max(1)))
     }

@@ -17,7 +17,8 @@ use crate::{
     error::ReadError,
     past::{Claim, Testimony},
     read::{
-        Changes, ConversationView, Direction, EventPage, Interrupter, Interval, MemberView, Reader, Tail,
+        Changes, ConversationView, Direction, EventPage, Interrupter, Interval, MemberView, MembersReader,
+        Reader, Tail, TailReader,
     },
     snapshot::Snapshot,
     types::{
@@ -248,14 +249,18 @@ impl Reader for SqliteReader {
             members::page(&moment, conversation, after, limit.max(1)).map(Some)
         })
     }
+}
 
+impl MembersReader for SqliteReader {
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.answer(|reader| {
             let question = reader.ask()?;
             members::intervals(&question.moment(), conversation, from)
         })
     }
+}
 
+impl TailReader for SqliteReader {
     fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
         self.answer(|reader| {
             let question = reader.ask()?;

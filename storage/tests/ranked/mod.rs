@@ -16,9 +16,9 @@ use std::{
 use parking_lot::Mutex;
 use storage::{
     Changes, Claim, ClientId, CommitError, ConversationId, ConversationView, Credentials, CursorView,
-    Direction, Event, EventPage, Fate, Fingerprint, FoundPeople, Generation, Interval, MemberView, OpenError,
-    Outcome, PeopleQuery, Position, ReadError, Reader, Refused, Seq, Session, Snapshot, Status, Store, Tail,
-    Testimony, TokenHash, TokenKey, User, UserId, Write, Writer,
+    Direction, Event, EventPage, Fate, Fingerprint, FoundPeople, Generation, Interval, MemberView,
+    MembersReader, OpenError, Outcome, PeopleQuery, Position, ReadError, Reader, Refused, Seq, Session,
+    Snapshot, Status, Store, Tail, TailReader, Testimony, TokenHash, TokenKey, User, UserId, Write, Writer,
 };
 
 /// See the module.
@@ -445,11 +445,15 @@ impl Reader for RankedReader {
     ) -> Result<Option<Vec<MemberView>>, ReadError> {
         self.reader.members(viewer, conversation, after, limit)
     }
+}
 
+impl MembersReader for RankedReader {
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.reader.intervals(conversation, from)
     }
+}
 
+impl TailReader for RankedReader {
     /// Without notices: stores with one process keep none.
     fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
         let raw = self.since(since);

@@ -3,10 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use storage::{
-    Cause, Changes, Claim, ClientId, ConversationView, Credentials, Direction, EventKind, EventPage,
-    Fingerprint, GroupChange, MemberView, Position, Session, Tail, Testimony, TokenHash, User,
-};
+use storage::{Cause, ClientId, EventKind, GroupChange, Position};
 
 use super::*;
 
@@ -34,7 +31,7 @@ impl Members {
     }
 
     pub(super) fn planner(self: &Arc<Self>, receipts_up_to: usize) -> Planner {
-        let reader = Box::new(MembersReader(Arc::clone(self)));
+        let reader = Box::new(ReaderOfMembers(Arc::clone(self)));
         Planner::new(1, Arc::new(Routes::new(1)), reader, 1, receipts_up_to)
     }
 
@@ -43,17 +40,9 @@ impl Members {
     }
 }
 
-struct MembersReader(Arc<Members>);
+struct ReaderOfMembers(Arc<Members>);
 
-macro_rules! not_asked {
-    ($($name:ident($($argument:ty),*) -> $answer:ty;)*) => {
-        $(fn $name(&mut self $(, _: $argument)*) -> Result<$answer, ReadError> {
-            Err(ReadError::failed(Cause::text(concat!("nobody asks for ", stringify!($name)))))
-        })*
-    };
-}
-
-impl Reader for MembersReader {
+impl MembersReader for ReaderOfMembers {
     fn intervals(&mut self, _: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.0.asked.fetch_add(1, Ordering::Relaxed);
         if self.0.fails.load(Ordering::Relaxed) {
@@ -62,25 +51,6 @@ impl Reader for MembersReader {
         let mut intervals = self.0.intervals.lock().clone();
         intervals.retain(|interval| interval.left.is_none_or(|left| left >= from));
         Ok(intervals)
-    }
-
-    not_asked! {
-        snapshot() -> Snapshot;
-        testimony(Claim) -> Testimony;
-        users(&[UserId]) -> Vec<User>;
-        user_by_name(&str) -> Option<User>;
-    people(&storage::PeopleQuery, usize) -> storage::FoundPeople;
-        credentials(&str) -> Option<Credentials>;
-        session_by_token(&TokenHash) -> Option<(Session, User)>;
-        sessions(UserId) -> Vec<Session>;
-        conversation(UserId, ConversationId) -> Option<ConversationView>;
-        conversations_of(UserId, &[ConversationId]) -> Vec<ConversationView>;
-    made_by(ConversationId, UserId, ClientId) -> Option<(Arc<Event>, Fingerprint)>;
-    conversations(UserId, Option<Position>, usize) -> Vec<ConversationView>;
-        changes(UserId, &Snapshot, usize) -> Changes;
-        events(UserId, ConversationId, Seq, Direction, usize, usize) -> Option<EventPage>;
-        members(UserId, ConversationId, UserId, usize) -> Option<Vec<MemberView>>;
-        tail(&Snapshot, usize) -> Tail;
     }
 }
 

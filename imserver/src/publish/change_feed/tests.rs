@@ -1,9 +1,6 @@
 //! What becomes of a node whose change feed fails.
 
-use storage::{
-    Changes, Claim, ClientId, ConversationId, ConversationView, Credentials, Direction, Event, EventPage,
-    Fingerprint, Interval, MemberView, Seq, Session, Tail, Testimony, TokenHash, User, UserId,
-};
+use storage::{ConversationId, Interval, MembersReader, Seq, Tail};
 
 use super::*;
 use crate::delivery::{Outboxes, Planner};
@@ -14,34 +11,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A store that must not be asked.
 struct Trap;
 
-macro_rules! trap {
-    ($($name:ident($($argument:ty),*) -> $answer:ty;)*) => {
-        impl Reader for Trap {
-            $(fn $name(&mut self $(, _: $argument)*) -> Result<$answer, ReadError> {
-                panic!("nobody asks for {}", stringify!($name))
-            })*
-        }
-    };
+impl MembersReader for Trap {
+    fn intervals(&mut self, _: ConversationId, _: Seq) -> Result<Vec<Interval>, ReadError> {
+        panic!("the planner asks nobody")
+    }
 }
 
-trap! {
-    snapshot() -> Snapshot;
-    testimony(Claim) -> Testimony;
-    users(&[UserId]) -> Vec<User>;
-    user_by_name(&str) -> Option<User>;
-    people(&storage::PeopleQuery, usize) -> storage::FoundPeople;
-    credentials(&str) -> Option<Credentials>;
-    session_by_token(&TokenHash) -> Option<(Session, User)>;
-    sessions(UserId) -> Vec<Session>;
-    conversation(UserId, ConversationId) -> Option<ConversationView>;
-    conversations_of(UserId, &[ConversationId]) -> Vec<ConversationView>;
-    made_by(ConversationId, UserId, ClientId) -> Option<(Arc<Event>, Fingerprint)>;
-    conversations(UserId, Option<Position>, usize) -> Vec<ConversationView>;
-    changes(UserId, &Snapshot, usize) -> Changes;
-    events(UserId, ConversationId, Seq, Direction, usize, usize) -> Option<EventPage>;
-    members(UserId, ConversationId, UserId, usize) -> Option<Vec<MemberView>>;
-    intervals(ConversationId, Seq) -> Vec<Interval>;
-    tail(&Snapshot, usize) -> Tail;
+impl TailReader for Trap {
+    fn tail(&mut self, _: &Snapshot, _: usize) -> Result<Tail, ReadError> {
+        panic!("the store must not be asked")
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::{Call, Command, Kind, Reply, v1, v1::ErrorCode};
-use storage::{Claim, Outcome, ReadError, Reader, Testimony, UserId};
+use storage::{Claim, MembersReader, Outcome, ReadError, Reader, TailReader, Testimony, UserId};
 
 use super::{
     super::{Work, work::Failure},
@@ -78,8 +78,18 @@ impl Reader for Faulty {
             limit: usize, bytes: usize) -> Option<storage::EventPage>;
         members(viewer: UserId, id: storage::ConversationId, after: UserId, limit: usize)
             -> Option<Vec<storage::MemberView>>;
+    }
+}
+
+impl MembersReader for Faulty {
+    pass_on! {
         intervals(id: storage::ConversationId, from: storage::Seq) -> Vec<storage::Interval>;
         members_at(id: storage::ConversationId, roster: storage::Seq) -> Arc<[UserId]>;
+    }
+}
+
+impl TailReader for Faulty {
+    pass_on! {
         tail(since: &storage::Snapshot, limit: usize) -> storage::Tail;
     }
 }

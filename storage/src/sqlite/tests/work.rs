@@ -8,7 +8,7 @@ use std::sync::{
 
 use super::*;
 use crate::{
-    Snapshot,
+    MembersReader, Snapshot,
     sqlite::{Use, profile, reader::SqliteReader},
 };
 
