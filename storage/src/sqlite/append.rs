@@ -58,7 +58,7 @@ fn enter(
     let reaction = draft.reaction;
     let event = Arc::new(draft.into_event(append.at, batch.next_position(), head));
     batch.log.enter(&event, append.fingerprint, reaction)?;
-    derive::apply(&batch.moment(), &event, reaction)?;
+    derive::apply(&batch.read_view(), &event, reaction)?;
     batch.entered(&event, append.fingerprint, head);
     Ok(event)
 }
@@ -97,7 +97,7 @@ impl Lookup for Known<'_, '_> {
 
     fn target(&mut self, seq: Seq) -> Result<Option<Target>, Stop> {
         let (conversation, sender) = (self.conversation(), self.append.sender);
-        let Some(entry) = lookup::event_at(&self.batch.moment(), conversation, seq)? else {
+        let Some(entry) = lookup::event_at(&self.batch.read_view(), conversation, seq)? else {
             let exists = self.head.is_some_and(|head| (1..=head.seq.0).contains(&seq.0));
             return if exists {
                 Err(Failure::damaged("a seq below the head has no event").into())
@@ -170,7 +170,7 @@ impl Lookup for Known<'_, '_> {
             let Some(left) = stay.and_then(|stay| stay.left) else {
                 continue;
             };
-            let entry = lookup::event_at(&self.batch.moment(), self.conversation(), left.seq)?
+            let entry = lookup::event_at(&self.batch.read_view(), self.conversation(), left.seq)?
                 .ok_or_else(|| Failure::damaged("the event by which a member went is not in the log"))?;
             if entry.event.kind == EventKind::MemberLeft {
                 times.push(entry.event.at);

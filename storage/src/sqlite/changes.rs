@@ -8,7 +8,7 @@ use rusqlite::Row;
 use super::{
     failure::Failure,
     lookup,
-    moment::Moment,
+    read_view::ReadView,
     row::{self, collect, first, sql},
     state::{self, CURSOR_COLUMNS, Cursor, HEAD_COLUMNS, cursor_columns, head_columns},
     views,
@@ -31,17 +31,17 @@ enum Change {
 
 /// Call this within a transaction.
 pub(super) fn read(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     viewer: UserId,
     since: Position,
     limit: usize,
 ) -> Result<Changes, Failure> {
     let mut by_position: BTreeMap<Position, Vec<Change>> = BTreeMap::new();
-    for view in changed_conversations(moment, viewer, since, limit)? {
+    for view in changed_conversations(read_view, viewer, since, limit)? {
         let place = by_position.entry(view.head_position).or_default();
         place.push(Change::Conversation(view));
     }
-    for cursor in moved_cursors(moment, viewer, since, limit)? {
+    for cursor in moved_cursors(read_view, viewer, since, limit)? {
         let place = by_position.entry(cursor.position).or_default();
         place.push(Change::Cursor(cursor));
     }
@@ -53,7 +53,7 @@ pub(super) fn read(
     changes.more = cut.is_some();
     changes.up_to = Snapshot::at(match cut {
         Some(last) => last,
-        None => lookup::position(moment.connection)?,
+        None => lookup::position(read_view.connection)?,
     });
     Ok(changes)
 }
@@ -79,21 +79,21 @@ pub(super) fn first_of<T>(
 
 /// The first entries; more than the limit if there are more.
 fn changed_conversations(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     viewer: UserId,
     since: Position,
     limit: usize,
 ) -> Result<Vec<ConversationView>, Failure> {
-    let Some(changed) = changed_at_all(moment, since)? else {
-        return views::beyond(moment, viewer, since, limit.saturating_add(1));
+    let Some(changed) = changed_at_all(read_view, since)? else {
+        return views::beyond(read_view, viewer, since, limit.saturating_add(1));
     };
-    if !fewer_than_memberships(moment, viewer, changed.len())? {
-        return views::beyond(moment, viewer, since, limit.saturating_add(1));
+    if !fewer_than_memberships(read_view, viewer, changed.len())? {
+        return views::beyond(read_view, viewer, since, limit.saturating_add(1));
     }
     let mut found = Vec::new();
     for conversation in changed {
         if may_be_a_member(viewer, conversation) {
-            let view = views::one(moment, viewer, conversation)?;
+            let view = views::one(read_view, viewer, conversation)?;
             found.extend(view.filter(|view| view.head_position > since));
         }
     }
@@ -101,8 +101,11 @@ fn changed_conversations(
 }
 
 /// Every conversation with an event beyond `since`, unless there are too many to look at.
-fn changed_at_all(moment: &Moment<'_>, since: Position) -> Result<Option<BTreeSet<ConversationId>>, Failure> {
-    let Some(recent) = moment.recent.conversations_beyond(since, CHANGED_MAX)? else {
+fn changed_at_all(
+    read_view: &ReadView<'_>,
+    since: Position,
+) -> Result<Option<BTreeSet<ConversationId>>, Failure> {
+    let Some(recent) = read_view.recent.conversations_beyond(since, CHANGED_MAX)? else {
         return Ok(None);
     };
     let mut changed: BTreeSet<ConversationId> = recent.into_iter().collect();
@@ -112,7 +115,7 @@ fn changed_at_all(moment: &Moment<'_>, since: Position) -> Result<Option<BTreeSe
         Ok(head.conversation)
     };
     // The last unchanged one proves that the seek passed none.
-    let mut statement = moment.connection.prepare_cached(concat!(
+    let mut statement = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         head_columns!(),
         ", i.head_position FROM conversations i INDEXED BY conversations_by_head
@@ -120,7 +123,7 @@ fn changed_at_all(moment: &Moment<'_>, since: Position) -> Result<Option<BTreeSe
           WHERE i.head_position <= ?1 ORDER BY i.head_position DESC LIMIT 1"
     ))?;
     first(statement.query([row::bound(since.0)])?, entry)?;
-    let mut statement = moment.connection.prepare_cached(concat!(
+    let mut statement = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         head_columns!(),
         ", i.head_position FROM conversations i INDEXED BY conversations_by_head
@@ -144,8 +147,8 @@ fn agrees(agrees: bool) -> Result<(), Failure> {
 }
 
 /// Whether it is cheaper to look at this many conversations than at all that the user ever was a member of.
-fn fewer_than_memberships(moment: &Moment<'_>, viewer: UserId, changed: usize) -> Result<bool, Failure> {
-    let mut statement = moment.connection.prepare_cached(
+fn fewer_than_memberships(read_view: &ReadView<'_>, viewer: UserId, changed: usize) -> Result<bool, Failure> {
+    let mut statement = read_view.connection.prepare_cached(
         "SELECT count(*) FROM (SELECT 1 FROM members INDEXED BY members_newest
                                WHERE user = ?1 AND newest = 1 LIMIT ?2)",
     )?;
@@ -165,27 +168,27 @@ fn may_be_a_member(viewer: UserId, conversation: ConversationId) -> bool {
 /// The first entries; more than the limit if there are more: one more, or all of a first position that alone has more
 /// and one behind it, so that the answer does not end there unnoticed.
 fn moved_cursors(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     viewer: UserId,
     since: Position,
     limit: usize,
 ) -> Result<Vec<CursorView>, Failure> {
-    if let Some(cursors) = moved_at_all(moment, viewer, since)? {
+    if let Some(cursors) = moved_at_all(read_view, viewer, since)? {
         return Ok(cursors);
     }
     let end = Position(u64::MAX);
-    let cursors = cursors_between(moment, viewer, since, end, limit.saturating_add(1))?;
+    let cursors = cursors_between(read_view, viewer, since, end, limit.saturating_add(1))?;
     let first = match (cursors.first(), cursors.get(limit)) {
         (Some(first), Some(last)) if first.position == last.position => first.position,
         _ => return Ok(cursors),
     };
-    let mut cursors = cursors_between(moment, viewer, since, first, usize::MAX)?;
-    cursors.extend(cursors_between(moment, viewer, first, end, 1)?);
+    let mut cursors = cursors_between(read_view, viewer, since, first, usize::MAX)?;
+    cursors.extend(cursors_between(read_view, viewer, first, end, 1)?);
     Ok(cursors)
 }
 
 fn cursors_between(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     viewer: UserId,
     since: Position,
     until: Position,
@@ -194,14 +197,14 @@ fn cursors_between(
     // Conversation by conversation, the first ones of each: no others can be among the first ones of all.
     let mut found = Vec::new();
     let key = |cursor: &CursorView| (cursor.position, cursor.conversation, cursor.user);
-    for (_, stay) in views::placed(moment, viewer)? {
+    for (_, stay) in views::placed(read_view, viewer)? {
         let conversation = stay.conversation;
         if stay.left.is_none() {
-            moved_in(moment, conversation, since, until, limit, &mut found)?;
+            moved_in(read_view, conversation, since, until, limit, &mut found)?;
         } else {
-            let own = state::cursor_of(moment.connection, conversation, viewer)?;
+            let own = state::cursor_of(read_view.connection, conversation, viewer)?;
             if own.position > since && own.position <= until {
-                found.push(views::cursor(own, moment)?);
+                found.push(views::cursor(own, read_view)?);
             }
         }
         if found.len() / 2 > limit {
@@ -216,7 +219,7 @@ fn cursors_between(
 
 /// Adds the first cursors of a conversation's members that moved in this range.
 fn moved_in(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     conversation: ConversationId,
     since: Position,
     until: Position,
@@ -224,7 +227,7 @@ fn moved_in(
     found: &mut Vec<CursorView>,
 ) -> Result<(), Failure> {
     let key = [sql(conversation.0), row::bound(since.0)];
-    let mut before = moment.connection.prepare_cached(concat!(
+    let mut before = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         cursor_columns!(),
         ", i.position FROM cursors i INDEXED BY cursors_by_position
@@ -234,7 +237,7 @@ fn moved_in(
     ))?;
     first(before.query(key)?, moved)?;
     // Up to the first one outside the range: a damaged entry would be that one.
-    let mut beyond = moment.connection.prepare_cached(concat!(
+    let mut beyond = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         cursor_columns!(),
         ", i.position FROM cursors i INDEXED BY cursors_by_position
@@ -251,8 +254,8 @@ fn moved_in(
         if cursor.conversation != conversation || cursor.position > until {
             break;
         }
-        if lookup::member(moment.connection, conversation, cursor.user)?.is_some() {
-            found.push(views::cursor(cursor, moment)?);
+        if lookup::member(read_view.connection, conversation, cursor.user)?.is_some() {
+            found.push(views::cursor(cursor, read_view)?);
         }
     }
     Ok(())
@@ -267,11 +270,11 @@ fn moved(row: &Row<'_>) -> Result<Cursor, Failure> {
 
 /// Cursors that moved beyond `since`, at most this many and one more, the first ones first.
 pub(super) fn moved_beyond(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     since: Position,
     most: usize,
 ) -> Result<Vec<CursorView>, Failure> {
-    let mut before = moment.connection.prepare_cached(concat!(
+    let mut before = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         cursor_columns!(),
         ", i.position FROM cursors i INDEXED BY cursors_moved
@@ -279,7 +282,7 @@ pub(super) fn moved_beyond(
           WHERE i.position > 0 AND i.position <= ?1 ORDER BY i.position DESC LIMIT 1"
     ))?;
     first(before.query([row::bound(since.0)])?, moved)?;
-    let mut beyond = moment.connection.prepare_cached(concat!(
+    let mut beyond = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         cursor_columns!(),
         ", i.position FROM cursors i INDEXED BY cursors_moved
@@ -287,31 +290,31 @@ pub(super) fn moved_beyond(
           WHERE i.position > 0 AND i.position > ?1 ORDER BY i.position LIMIT ?2"
     ))?;
     let rows = beyond.query([row::bound(since.0), row::limit(most.saturating_add(1))])?;
-    collect(rows, |row| views::cursor(moved(row)?, moment))
+    collect(rows, |row| views::cursor(moved(row)?, read_view))
 }
 
 /// Every cursor that moved beyond `since` and is visible to the user, unless too many moved in the store to look at.
 fn moved_at_all(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     viewer: UserId,
     since: Position,
 ) -> Result<Option<Vec<CursorView>>, Failure> {
-    let moved = moved_beyond(moment, since, CHANGED_MAX)?;
-    if moved.len() > CHANGED_MAX || !fewer_than_memberships(moment, viewer, moved.len())? {
+    let moved = moved_beyond(read_view, since, CHANGED_MAX)?;
+    if moved.len() > CHANGED_MAX || !fewer_than_memberships(read_view, viewer, moved.len())? {
         return Ok(None);
     }
     let mut memberships = HashMap::new();
     for cursor in &moved {
         let conversation = cursor.conversation;
         if may_be_a_member(viewer, conversation) && !memberships.contains_key(&conversation) {
-            let member = lookup::member(moment.connection, conversation, viewer)?.is_some();
+            let member = lookup::member(read_view.connection, conversation, viewer)?.is_some();
             memberships.insert(conversation, member);
         }
     }
     let mut shown = Vec::with_capacity(moved.len());
     for cursor in moved {
         let of_members = memberships.get(&cursor.conversation) == Some(&true)
-            && lookup::member(moment.connection, cursor.conversation, cursor.user)?.is_some();
+            && lookup::member(read_view.connection, cursor.conversation, cursor.user)?.is_some();
         if cursor.user == viewer || of_members {
             shown.push(cursor);
         }

@@ -29,17 +29,17 @@ pub(super) fn move_all(batch: &mut Batch<'_>, wanted: &[CursorMove]) -> Result<O
 
 /// The value of a cursor after a move, if it differs.
 fn moved_to(batch: &Batch<'_>, wanted: &CursorMove, moves: &mut Moves) -> Result<Option<Cursor>, Failure> {
-    let moment = batch.moment();
-    let Some(stay) = state::newest_stay(moment.connection, wanted.conversation, wanted.user)? else {
+    let read_view = batch.read_view();
+    let Some(stay) = state::newest_stay(read_view.connection, wanted.conversation, wanted.user)? else {
         return Ok(None);
     };
     let (head, head_ordinal) = match &stay.left {
         Some(left) => (left.seq, left.ordinal),
-        None => lookup::head(&moment, wanted.conversation)?
+        None => lookup::head(&read_view, wanted.conversation)?
             .map(|head| (head.seq, head.ordinal))
             .ok_or_else(|| Failure::damaged("a conversation with members has no head"))?,
     };
-    let old = lookup::cursor(&moment, wanted.conversation, wanted.user)?;
+    let old = lookup::cursor(&read_view, wanted.conversation, wanted.user)?;
     let before = CursorMove {
         delivered: old.delivered,
         read: old.read,
@@ -53,7 +53,7 @@ fn moved_to(batch: &Batch<'_>, wanted: &CursorMove, moves: &mut Moves) -> Result
     } else if new.read == head {
         head_ordinal
     } else {
-        lookup::ordinal_at(&moment, wanted.conversation, new.read)?
+        lookup::ordinal_at(&read_view, wanted.conversation, new.read)?
     };
     Ok(Some(Cursor {
         delivered: new.delivered,

@@ -8,7 +8,7 @@ use super::{
     erase,
     failure::Failure,
     log, lookup,
-    moment::Moment,
+    read_view::ReadView,
     row::sql,
     state::{self, Counts, Edit, Head, Left, PastReaction, Reaction, Rest, Stay, reaction_columns},
 };
@@ -20,15 +20,15 @@ use crate::{
 };
 
 /// Applies an event. Events come in the order of their positions, each once.
-pub(super) fn apply(moment: &Moment<'_>, event: &Event, reaction: &str) -> Result<(), Failure> {
+pub(super) fn apply(read_view: &ReadView<'_>, event: &Event, reaction: &str) -> Result<(), Failure> {
     if event.kind == EventKind::Recall {
-        recall(moment, event)?;
+        recall(read_view, event)?;
     }
     if event.expires_at != Timestamp(0) {
-        erase::when_expired(moment.connection, event)?;
+        erase::when_expired(read_view.connection, event)?;
     }
-    apply_state(moment.connection, event, reaction)?;
-    begin_cursors(moment.connection, event)
+    apply_state(read_view.connection, event, reaction)?;
+    begin_cursors(read_view.connection, event)
 }
 
 /// Every new member gets a cursor. Cursors are no part of the state: no event has the moves of users.
@@ -142,9 +142,9 @@ fn add_edit(connection: &Connection, event: &Event) -> Result<(), Failure> {
 }
 
 /// Erases the body of a message, and has those of its edits erased.
-fn recall(moment: &Moment<'_>, event: &Event) -> Result<(), Failure> {
-    let connection = moment.connection;
-    let position = lookup::position_at(moment, event.conversation, event.target)?
+fn recall(read_view: &ReadView<'_>, event: &Event) -> Result<(), Failure> {
+    let connection = read_view.connection;
+    let position = lookup::position_at(read_view, event.conversation, event.target)?
         .ok_or_else(|| Failure::damaged("what was recalled is not in the log"))?;
     log::erase(connection, erase::recalled(lookup::stored(connection, position)?))?;
     erase::begin(connection, event.conversation, event.target)

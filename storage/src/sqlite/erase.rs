@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::{
     failure::Failure,
     log, lookup,
-    moment::Moment,
+    read_view::ReadView,
     row::{self, LogEntry, collect, first, sql},
     state::{self, Edits},
     sum,
@@ -153,14 +153,14 @@ pub(super) fn is_noted(connection: &Connection, event: &Event) -> Result<bool, F
 }
 
 /// Erases the next bodies, last those that had expired by `now`.
-pub(super) fn slice(moment: &Moment<'_>, now: Timestamp) -> Result<Outcome, Failure> {
+pub(super) fn slice(read_view: &ReadView<'_>, now: Timestamp) -> Result<Outcome, Failure> {
     let mut room = Room::default();
     while !room.is_full()
-        && let Some(erasure) = next_erasure(moment.connection)?
+        && let Some(erasure) = next_erasure(read_view.connection)?
     {
-        erase_edits(moment.connection, &erasure, &mut room)?;
+        erase_edits(read_view.connection, &erasure, &mut room)?;
     }
-    erase_expired(moment, now, &mut room)?;
+    erase_expired(read_view, now, &mut room)?;
     Ok(Outcome::Erased(room.is_used()))
 }
 
@@ -216,8 +216,8 @@ pub(super) const fn recalled(mut entry: LogEntry) -> LogEntry {
     entry
 }
 
-fn erase_expired(moment: &Moment<'_>, now: Timestamp, room: &mut Room) -> Result<(), Failure> {
-    let connection = moment.connection;
+fn erase_expired(read_view: &ReadView<'_>, now: Timestamp, room: &mut Room) -> Result<(), Failure> {
+    let connection = read_view.connection;
     let mut statement = connection.prepare_cached(
         "SELECT conversation, seq, expires_at FROM expirations INDEXED BY expirations_by_time
          WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
@@ -236,7 +236,7 @@ fn erase_expired(moment: &Moment<'_>, now: Timestamp, room: &mut Room) -> Result
         if room.is_full() {
             break;
         }
-        let entry = lookup::event_at(moment, conversation, seq)?
+        let entry = lookup::event_at(read_view, conversation, seq)?
             .filter(|entry| entry.event.expires_at == expires_at)
             .ok_or_else(|| Failure::damaged("what is to be erased expires at another time"))?;
         room.take(entry.event.body.len());

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::{
     erase,
     failure::Failure,
-    moment::Moment,
+    read_view::ReadView,
     recent::Entry,
     row::{self, LogEntry, event_columns, first, session_columns, sql, user_columns},
     standing,
@@ -17,8 +17,8 @@ use crate::{
     types::{ClientId, ConversationId, Position, Seq, Session, User, UserId},
 };
 
-pub(super) fn head(moment: &Moment<'_>, id: ConversationId) -> Result<Option<Head>, Failure> {
-    let Some((head, rest)) = state::conversation_of(moment.connection, id)? else {
+pub(super) fn head(read_view: &ReadView<'_>, id: ConversationId) -> Result<Option<Head>, Failure> {
+    let Some((head, rest)) = state::conversation_of(read_view.connection, id)? else {
         return Ok(None);
     };
     let head = Head {
@@ -28,7 +28,7 @@ pub(super) fn head(moment: &Moment<'_>, id: ConversationId) -> Result<Option<Hea
         member_count: rest.member_count,
         disbanded: rest.disbanded,
     };
-    Ok(Some(match moment.recent.newest(id)? {
+    Ok(Some(match read_view.recent.newest(id)? {
         None => head,
         Some(newest) => Head {
             seq: newest.seq,
@@ -91,14 +91,14 @@ pub(super) fn settings(
 
 /// The position of an event.
 pub(super) fn position_at(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     conversation: ConversationId,
     seq: Seq,
 ) -> Result<Option<Position>, Failure> {
-    if let Some(entry) = moment.recent.at(conversation, seq)? {
+    if let Some(entry) = read_view.recent.at(conversation, seq)? {
         return Ok(Some(entry.position));
     }
-    let mut statement = moment
+    let mut statement = read_view
         .connection
         .prepare_cached("SELECT position FROM event_seqs WHERE conversation = ?1 AND seq = ?2")?;
     first(
@@ -126,14 +126,14 @@ pub(super) fn stored(connection: &Connection, position: Position) -> Result<LogE
 }
 
 pub(super) fn event_at(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     conversation: ConversationId,
     seq: Seq,
 ) -> Result<Option<LogEntry>, Failure> {
-    let Some(position) = position_at(moment, conversation, seq)? else {
+    let Some(position) = position_at(read_view, conversation, seq)? else {
         return Ok(None);
     };
-    let entry = event(moment.connection, position)?;
+    let entry = event(read_view.connection, position)?;
     if (entry.event.conversation, entry.event.seq) != (conversation, seq) {
         return Err(Failure::damaged("the place of an event is that of another one"));
     }
@@ -158,17 +158,17 @@ pub(super) fn position_by_request(
 
 /// Displayable messages up to and including this seq.
 pub(super) fn ordinal_at(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     conversation: ConversationId,
     seq: Seq,
 ) -> Result<u64, Failure> {
     if seq == Seq(0) {
         return Ok(0);
     }
-    if let Some(entry) = moment.recent.at(conversation, seq)? {
+    if let Some(entry) = read_view.recent.at(conversation, seq)? {
         return Ok(entry.ordinal);
     }
-    event_at(moment, conversation, seq)?
+    event_at(read_view, conversation, seq)?
         .map(|entry| entry.event.ordinal)
         .ok_or_else(|| Failure::damaged("a seq below the head has no event"))
 }
@@ -187,12 +187,12 @@ impl Cursor {
 
 /// The cursor of a present or former member.
 pub(super) fn cursor(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     conversation: ConversationId,
     user: UserId,
 ) -> Result<Cursor, Failure> {
-    let found = state::cursor_of(moment.connection, conversation, user)?;
-    let sent = moment.recent.sent(conversation, user)?;
+    let found = state::cursor_of(read_view.connection, conversation, user)?;
+    let sent = read_view.recent.sent(conversation, user)?;
     Ok(found.with_sent(sent.as_ref()))
 }
 

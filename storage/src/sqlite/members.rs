@@ -3,7 +3,7 @@
 
 use super::{
     failure::Failure,
-    moment::Moment,
+    read_view::ReadView,
     row::{self, USER_COLUMNS, collect, sql, user_columns},
     state::{self, STAY_COLUMNS, cursor_columns, stay_columns},
 };
@@ -14,13 +14,13 @@ use crate::{
 
 /// Members after a user, by id.
 pub(super) fn page(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     conversation: ConversationId,
     after: UserId,
     limit: usize,
 ) -> Result<Vec<MemberView>, Failure> {
-    let senders = moment.recent.senders(conversation)?;
-    let mut statement = moment.connection.prepare_cached(concat!(
+    let senders = read_view.recent.senders(conversation)?;
+    let mut statement = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         user_columns!(),
         ", ",
@@ -53,7 +53,7 @@ pub(super) fn page(
     })?;
     // The end of the list proves that no member is missing.
     if members.len() < limit {
-        count(moment, conversation)?;
+        count(read_view, conversation)?;
     }
     if in_order {
         Ok(members)
@@ -62,12 +62,12 @@ pub(super) fn page(
     }
 }
 
-fn count(moment: &Moment<'_>, conversation: ConversationId) -> Result<(), Failure> {
-    let mut statement = moment.connection.prepare_cached(
+fn count(read_view: &ReadView<'_>, conversation: ConversationId) -> Result<(), Failure> {
+    let mut statement = read_view.connection.prepare_cached(
         "SELECT count(*) FROM members INDEXED BY members_now WHERE conversation = ?1 AND left_seq IS NULL",
     )?;
     let found = row::first(statement.query([sql(conversation.0)])?, |row| row::number(row, 0))?;
-    let (_, rest) = state::conversation_that_is(moment.connection, conversation)?;
+    let (_, rest) = state::conversation_that_is(read_view.connection, conversation)?;
     if found == Some(rest.member_count) {
         Ok(())
     } else {
@@ -81,12 +81,12 @@ fn missing(conversation: ConversationId) -> Failure {
 
 /// The users who see part of the conversation from a seq on: its members, and those who went at that seq or later.
 pub(super) fn intervals(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     conversation: ConversationId,
     from: Seq,
 ) -> Result<Vec<Interval>, Failure> {
-    let mut stays = state::members_of(moment.connection, conversation)?;
-    let mut statement = moment.connection.prepare_cached(concat!(
+    let mut stays = state::members_of(read_view.connection, conversation)?;
+    let mut statement = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         stay_columns!(),
         " FROM members i INDEXED BY members_left
@@ -96,7 +96,7 @@ pub(super) fn intervals(
     let rows = statement.query([sql(conversation.0), row::bound(from.0)])?;
     stays.extend(collect(rows, |row| state::stay(row, 0))?);
     if from == Seq(0) && !stays.is_empty() {
-        let (_, rest) = state::conversation_that_is(moment.connection, conversation)?;
+        let (_, rest) = state::conversation_that_is(read_view.connection, conversation)?;
         if rest.stays != stays.len() as u64 {
             return Err(missing(conversation));
         }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     failure::Failure,
     lookup,
-    moment::Moment,
+    read_view::ReadView,
     row::{self, collect, first, sql},
     state::{self, Counts, EDITS, Edits, counts_columns, past_reaction_columns, reaction_columns},
     stays::{self, Stays},
@@ -27,13 +27,13 @@ pub(super) struct Wanted {
 }
 
 /// Call this within a transaction. `None` for a user who never was a member.
-pub(super) fn read(moment: &Moment<'_>, wanted: &Wanted) -> Result<Option<EventPage>, Failure> {
-    let Some(newest) = stays::newest(moment, wanted.conversation, wanted.viewer)? else {
+pub(super) fn read(read_view: &ReadView<'_>, wanted: &Wanted) -> Result<Option<EventPage>, Failure> {
+    let Some(newest) = stays::newest(read_view, wanted.conversation, wanted.viewer)? else {
         return Ok(None);
     };
     let head = newest.stay.seen.last;
     let asked = asked(wanted.from, wanted.direction, head);
-    let stays = Stays::new(moment, wanted.conversation, wanted.viewer, newest);
+    let stays = Stays::new(read_view, wanted.conversation, wanted.viewer, newest);
     // One more than there is room for, to learn whether the page ends before it.
     let mut walk = Walk::new(asked, wanted.direction, wanted.limit.saturating_add(1));
     let begin = match wanted.direction {
@@ -42,7 +42,7 @@ pub(super) fn read(moment: &Moment<'_>, wanted: &Wanted) -> Result<Option<EventP
     };
     stays.walk(begin, wanted.direction, &mut walk)?;
     let mut reading = Reading {
-        moment,
+        read_view,
         wanted,
         stays,
         page: Filling::new(asked, wanted.direction, wanted.limit, wanted.body_bytes_max),
@@ -56,7 +56,7 @@ pub(super) fn read(moment: &Moment<'_>, wanted: &Wanted) -> Result<Option<EventP
 }
 
 struct Reading<'a> {
-    moment: &'a Moment<'a>,
+    read_view: &'a ReadView<'a>,
     wanted: &'a Wanted,
     stays: Stays<'a>,
     page: Filling,
@@ -66,7 +66,7 @@ impl Reading<'_> {
     /// Reads the visible events of an interval. False once the page is full.
     fn read_stretch(&mut self, seen: Stretch, stay: Stay) -> Result<bool, Failure> {
         let of_all = self.counts(seen)?;
-        let places = places(self.moment, self.wanted, seen)?;
+        let places = places(self.read_view, self.wanted, seen)?;
         if places.len() as u64 != seen.last - seen.first + 1 {
             return Err(Failure::damaged(format!(
                 "events of conversation {} have no place",
@@ -74,7 +74,7 @@ impl Reading<'_> {
             )));
         }
         for (place, passed) in places.into_iter().zip(0..) {
-            let event = lookup::event(self.moment.connection, place)?.event;
+            let event = lookup::event(self.read_view.connection, place)?.event;
             let seq = match self.wanted.direction {
                 Direction::Forward => seen.first + passed,
                 Direction::Backward => seen.last - passed,
@@ -134,7 +134,7 @@ impl Reading<'_> {
             row::bound(seqs.first),
             row::bound(seqs.last),
         ];
-        let mut statement = self.moment.connection.prepare_cached(concat!(
+        let mut statement = self.read_view.connection.prepare_cached(concat!(
             "SELECT ",
             counts_columns!(),
             " FROM message_counts n WHERE n.conversation = ?1 AND n.message BETWEEN ?2 AND ?3"
@@ -145,7 +145,7 @@ impl Reading<'_> {
             let of_one = state::counts(row)?;
             counts.insert(of_one.message, of_one);
         }
-        let mut statement = self.moment.connection.prepare_cached(
+        let mut statement = self.read_view.connection.prepare_cached(
             "SELECT count(*) FROM message_counts INDEXED BY message_counts_again
              WHERE conversation = ?1 AND message BETWEEN ?2 AND ?3",
         )?;
@@ -163,7 +163,7 @@ impl Reading<'_> {
         if event.recalled {
             return Ok(None);
         }
-        let mut statement = self.moment.connection.prepare_cached(EDITS)?;
+        let mut statement = self.read_view.connection.prepare_cached(EDITS)?;
         let rows = statement.query([sql(event.conversation.0), sql(event.seq.0)])?;
         let mut edits = Edits::new(rows, counts);
         while let Some(edit) = edits.next()? {
@@ -176,7 +176,7 @@ impl Reading<'_> {
 
     /// The edit whose event should be at this position.
     fn edit(&self, target: &Event, position: Position, seq: Seq) -> Result<RevisionView, Failure> {
-        let edit = lookup::event(self.moment.connection, position)?.event;
+        let edit = lookup::event(self.read_view.connection, position)?.event;
         let is_it = edit.kind == EventKind::Edit
             && (edit.conversation, edit.target, edit.seq) == (target.conversation, target.seq, seq);
         if !is_it {
@@ -187,7 +187,7 @@ impl Reading<'_> {
 
     /// The reactions to list for a viewer who sees all.
     fn newest_reactions(&self, counts: &Counts) -> Result<Vec<ReactionView>, Failure> {
-        let mut statement = self.moment.connection.prepare_cached(concat!(
+        let mut statement = self.read_view.connection.prepare_cached(concat!(
             "SELECT ",
             reaction_columns!(),
             " FROM reactions WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC LIMIT ?3"
@@ -205,7 +205,7 @@ impl Reading<'_> {
 
     /// The reactions to list for a viewer who sees some, and the number of those that they see.
     fn seen_reactions(&mut self, counts: &Counts) -> Result<(Vec<ReactionView>, u64), Failure> {
-        let mut statement = self.moment.connection.prepare_cached(concat!(
+        let mut statement = self.read_view.connection.prepare_cached(concat!(
             "SELECT ",
             reaction_columns!(),
             " FROM reactions WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC"
@@ -221,7 +221,7 @@ impl Reading<'_> {
             }
         }
         all_of(all, counts.reactions, counts)?;
-        let mut statement = self.moment.connection.prepare_cached(concat!(
+        let mut statement = self.read_view.connection.prepare_cached(concat!(
             "SELECT ",
             past_reaction_columns!(),
             " FROM past_reactions WHERE conversation = ?1 AND target = ?2 ORDER BY seq DESC"
@@ -264,16 +264,16 @@ fn all_of(found: u64, expected: u64, counts: &Counts) -> Result<(), Failure> {
 
 /// The positions of a range of events, in the direction of reading: those that are indexed, and the newest, which are
 /// not.
-fn places(moment: &Moment<'_>, wanted: &Wanted, stretch: Stretch) -> Result<Vec<Position>, Failure> {
+fn places(read_view: &ReadView<'_>, wanted: &Wanted, stretch: Stretch) -> Result<Vec<Position>, Failure> {
     let seqs = stretch.first..=stretch.last;
-    let recent = moment
+    let recent = read_view
         .recent
         .stretch(wanted.conversation, seqs, wanted.direction)?;
     let indexed = Stretch {
         last: stretch.last.min(recent.first.saturating_sub(1)),
         ..stretch
     };
-    let mut places = indexed_places(moment, wanted, indexed)?;
+    let mut places = indexed_places(read_view, wanted, indexed)?;
     match wanted.direction {
         Direction::Forward => places.extend(recent.positions),
         Direction::Backward => places.splice(0..0, recent.positions).for_each(drop),
@@ -281,11 +281,15 @@ fn places(moment: &Moment<'_>, wanted: &Wanted, stretch: Stretch) -> Result<Vec<
     Ok(places)
 }
 
-fn indexed_places(moment: &Moment<'_>, wanted: &Wanted, stretch: Stretch) -> Result<Vec<Position>, Failure> {
+fn indexed_places(
+    read_view: &ReadView<'_>,
+    wanted: &Wanted,
+    stretch: Stretch,
+) -> Result<Vec<Position>, Failure> {
     if stretch.first > stretch.last {
         return Ok(Vec::new());
     }
-    let mut statement = moment.connection.prepare_cached(match wanted.direction {
+    let mut statement = read_view.connection.prepare_cached(match wanted.direction {
         Direction::Forward => {
             "SELECT position FROM event_seqs WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq"
         }

@@ -159,7 +159,7 @@ impl Reader for SqliteReader {
     ) -> Result<Option<ConversationView>, ReadError> {
         self.answer(|reader| {
             let question = reader.ask()?;
-            views::one(&question.moment(), viewer, conversation)
+            views::one(&question.read_view(), viewer, conversation)
         })
     }
 
@@ -172,7 +172,7 @@ impl Reader for SqliteReader {
             let question = reader.ask()?;
             let mut found = Vec::new();
             for conversation in conversations {
-                found.extend(views::one(&question.moment(), viewer, *conversation)?);
+                found.extend(views::one(&question.read_view(), viewer, *conversation)?);
             }
             Ok(found)
         })
@@ -199,14 +199,14 @@ impl Reader for SqliteReader {
     ) -> Result<Vec<ConversationView>, ReadError> {
         self.answer(|reader| {
             let question = reader.ask()?;
-            views::newest(&question.moment(), viewer, before, limit.max(1))
+            views::newest(&question.read_view(), viewer, before, limit.max(1))
         })
     }
 
     fn changes(&mut self, viewer: UserId, since: &Snapshot, limit: usize) -> Result<Changes, ReadError> {
         self.answer(|reader| {
             let question = reader.ask()?;
-            changes::read(&question.moment(), viewer, since.floor(), limit.max(1))
+            changes::read(&question.read_view(), viewer, since.floor(), limit.max(1))
         })
     }
 
@@ -229,7 +229,7 @@ impl Reader for SqliteReader {
                 limit: limit.max(1),
                 body_bytes_max,
             };
-            page::read(&question.moment(), &wanted)
+            page::read(&question.read_view(), &wanted)
         })
     }
 
@@ -242,11 +242,11 @@ impl Reader for SqliteReader {
     ) -> Result<Option<Vec<MemberView>>, ReadError> {
         self.answer(|reader| {
             let question = reader.ask()?;
-            let moment = question.moment();
-            if lookup::member(moment.connection, conversation, viewer)?.is_none() {
+            let read_view = question.read_view();
+            if lookup::member(read_view.connection, conversation, viewer)?.is_none() {
                 return Ok(None);
             }
-            members::page(&moment, conversation, after, limit.max(1)).map(Some)
+            members::page(&read_view, conversation, after, limit.max(1)).map(Some)
         })
     }
 }
@@ -255,7 +255,7 @@ impl MembersReader for SqliteReader {
     fn intervals(&mut self, conversation: ConversationId, from: Seq) -> Result<Vec<Interval>, ReadError> {
         self.answer(|reader| {
             let question = reader.ask()?;
-            members::intervals(&question.moment(), conversation, from)
+            members::intervals(&question.read_view(), conversation, from)
         })
     }
 }
@@ -264,7 +264,7 @@ impl TailReader for SqliteReader {
     fn tail(&mut self, since: &Snapshot, limit: usize) -> Result<Tail, ReadError> {
         self.answer(|reader| {
             let question = reader.ask()?;
-            tail::read(&question.moment(), since.floor(), limit.max(1))
+            tail::read(&question.read_view(), since.floor(), limit.max(1))
         })
     }
 }

@@ -10,7 +10,7 @@ use super::{
     behind::{self, Indexed},
     checkpoint, derive,
     failure::Failure,
-    moment::Moment,
+    read_view::ReadView,
     recent::{Recent, Seen},
     row::{self, LogEntry, event_columns, first, sql},
     standing,
@@ -87,11 +87,11 @@ fn replay_slice(connection: &Connection, after: u64, anew: bool) -> Result<u64, 
 /// Writes state and index of one event: later events may build on both.
 fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), Failure> {
     let recent = Recent::default();
-    let moment = Moment {
+    let read_view = ReadView {
         connection,
         recent: Seen::by_writer(&recent),
     };
-    derive::apply(&moment, &entry.event, &entry.reaction)?;
+    derive::apply(&read_view, &entry.event, &entry.reaction)?;
     index(connection, vec![entry])
 }
 

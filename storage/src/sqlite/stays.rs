@@ -3,7 +3,7 @@
 
 use super::{
     failure::Failure,
-    moment::Moment,
+    read_view::ReadView,
     row::{self, sql},
     state::{self, stay_columns},
 };
@@ -15,19 +15,19 @@ use crate::{
 
 /// The newest interval. `None` for a user who never was a member.
 pub(super) fn newest(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     conversation: ConversationId,
     viewer: UserId,
 ) -> Result<Option<Newest>, Failure> {
-    let Some(newest) = state::newest_stay(moment.connection, conversation, viewer)? else {
+    let Some(newest) = state::newest_stay(read_view.connection, conversation, viewer)? else {
         return Ok(None);
     };
     let last = match &newest.left {
         Some(left) => left.seq,
-        None => match moment.recent.newest(conversation)? {
+        None => match read_view.recent.newest(conversation)? {
             Some(newest) => newest.seq,
             None => {
-                state::conversation_that_is(moment.connection, conversation)?
+                state::conversation_that_is(read_view.connection, conversation)?
                     .0
                     .seq
             }
@@ -65,7 +65,7 @@ fn ended(stay: &state::Stay) -> Result<Stretch, Failure> {
 
 /// A viewer's membership intervals in one conversation.
 pub(super) struct Stays<'a> {
-    moment: &'a Moment<'a>,
+    read_view: &'a ReadView<'a>,
     conversation: ConversationId,
     viewer: UserId,
     newest: Stay,
@@ -77,13 +77,13 @@ pub(super) struct Stays<'a> {
 
 impl<'a> Stays<'a> {
     pub(super) const fn new(
-        moment: &'a Moment<'a>,
+        read_view: &'a ReadView<'a>,
         conversation: ConversationId,
         viewer: UserId,
         newest: Newest,
     ) -> Self {
         Self {
-            moment,
+            read_view,
             conversation,
             viewer,
             newest: newest.stay,
@@ -100,7 +100,7 @@ impl<'a> Stays<'a> {
                 return Ok(());
             }
         }
-        let mut statement = self.moment.connection.prepare_cached(match direction {
+        let mut statement = self.read_view.connection.prepare_cached(match direction {
             Direction::Forward => concat!(
                 "SELECT ",
                 stay_columns!(),
@@ -162,7 +162,12 @@ impl<'a> Stays<'a> {
         if seq >= self.newest.seen.first {
             return Ok(self.previous == stay.joined);
         }
-        let found = state::stay_at(self.moment.connection, self.conversation, self.viewer, Seq(seq))?;
+        let found = state::stay_at(
+            self.read_view.connection,
+            self.conversation,
+            self.viewer,
+            Seq(seq),
+        )?;
         Ok(found.as_ref() == Some(stay))
     }
 
@@ -171,7 +176,12 @@ impl<'a> Stays<'a> {
         if seq >= self.newest.seen.first {
             return Ok(self.previous == Seq(0));
         }
-        let found = state::stay_at(self.moment.connection, self.conversation, self.viewer, Seq(seq))?;
+        let found = state::stay_at(
+            self.read_view.connection,
+            self.conversation,
+            self.viewer,
+            Seq(seq),
+        )?;
         Ok(found.is_none())
     }
 
@@ -192,7 +202,7 @@ impl<'a> Stays<'a> {
 
     /// A range around a seq below the newest interval that is visible as a whole, or not at all.
     fn around(&self, seq: Seq) -> Result<(Stretch, bool), Failure> {
-        let before = state::stay_at(self.moment.connection, self.conversation, self.viewer, seq)?;
+        let before = state::stay_at(self.read_view.connection, self.conversation, self.viewer, seq)?;
         let before = before.as_ref().map(ended).transpose()?;
         Ok(match before {
             Some(stay) if stay.has(seq.0) => (stay, true),

@@ -10,7 +10,7 @@ use super::{
     erase,
     failure::Failure,
     lookup,
-    moment::Moment,
+    read_view::ReadView,
     row::{self, collect, event_columns},
 };
 use crate::{
@@ -25,13 +25,13 @@ enum Committed {
 }
 
 /// Call this within a transaction.
-pub(super) fn read(moment: &Moment<'_>, since: Position, limit: usize) -> Result<Tail, Failure> {
+pub(super) fn read(read_view: &ReadView<'_>, since: Position, limit: usize) -> Result<Tail, Failure> {
     let mut by_position: BTreeMap<Position, Vec<Committed>> = BTreeMap::new();
-    for event in events(moment.connection, since, limit.saturating_add(1))? {
+    for event in events(read_view.connection, since, limit.saturating_add(1))? {
         let place = by_position.entry(event.position).or_default();
         place.push(Committed::Event(Arc::new(event)));
     }
-    for cursor in cursors(moment, since)? {
+    for cursor in cursors(read_view, since)? {
         let place = by_position.entry(cursor.position).or_default();
         place.push(Committed::Cursor(cursor));
     }
@@ -43,7 +43,7 @@ pub(super) fn read(moment: &Moment<'_>, since: Position, limit: usize) -> Result
     tail.more = cut.is_some();
     tail.up_to = Snapshot::at(match cut {
         Some(last) => last,
-        None => lookup::position(moment.connection)?,
+        None => lookup::position(read_view.connection)?,
     });
     Ok(tail)
 }
@@ -62,8 +62,8 @@ fn events(connection: &Connection, since: Position, limit: usize) -> Result<Vec<
     Ok(events)
 }
 
-fn cursors(moment: &Moment<'_>, since: Position) -> Result<Vec<CursorView>, Failure> {
-    let mut moved = changes::moved_beyond(moment, since, usize::MAX)?;
+fn cursors(read_view: &ReadView<'_>, since: Position) -> Result<Vec<CursorView>, Failure> {
+    let mut moved = changes::moved_beyond(read_view, since, usize::MAX)?;
     moved.sort_unstable_by_key(|cursor| (cursor.position, cursor.conversation, cursor.user));
     Ok(moved)
 }

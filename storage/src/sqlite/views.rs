@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::{
     failure::Failure,
     lookup,
-    moment::Moment,
+    read_view::ReadView,
     row::{self, sql},
     state::{self, Cursor, Left, STAY_COLUMNS, Stay, head_columns, stay_columns},
 };
@@ -15,9 +15,9 @@ use crate::{
     visible::{self, Place, State},
 };
 
-fn view(moment: &Moment<'_>, stay: &Stay) -> Result<ConversationView, Failure> {
+fn view(read_view: &ReadView<'_>, stay: &Stay) -> Result<ConversationView, Failure> {
     let (id, viewer) = (stay.conversation, stay.user);
-    let (head, rest) = state::conversation_that_is(moment.connection, id)?;
+    let (head, rest) = state::conversation_that_is(read_view.connection, id)?;
     let mut now = State {
         head: Place {
             seq: head.seq,
@@ -30,7 +30,7 @@ fn view(moment: &Moment<'_>, stay: &Stay) -> Result<ConversationView, Failure> {
         member_count: members(rest.member_count)?,
         disbanded: rest.disbanded,
     };
-    if let Some(newest) = moment.recent.newest(id)? {
+    if let Some(newest) = read_view.recent.newest(id)? {
         now.head = Place {
             seq: newest.seq,
             ordinal: newest.ordinal,
@@ -39,14 +39,14 @@ fn view(moment: &Moment<'_>, stay: &Stay) -> Result<ConversationView, Failure> {
             roster: newest.roster,
         };
     }
-    let cursor = lookup::cursor(moment, id, viewer)?;
+    let cursor = lookup::cursor(read_view, id, viewer)?;
     let cursor = visible::Cursor {
         delivered: cursor.delivered,
         read: cursor.read,
         read_ordinal: cursor.read_ordinal,
     };
     let stay = visible::Stay {
-        first: state::first_joined(moment.connection, stay)?,
+        first: state::first_joined(read_view.connection, stay)?,
         joined: stay.joined,
         joined_ordinal: stay.joined_ordinal,
         role: stay.role,
@@ -79,44 +79,44 @@ fn members(count: u64) -> Result<u32, Failure> {
 }
 
 pub(super) fn one(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     viewer: UserId,
     conversation: ConversationId,
 ) -> Result<Option<ConversationView>, Failure> {
-    let stay = state::newest_stay(moment.connection, conversation, viewer)?;
-    stay.map(|stay| view(moment, &stay)).transpose()
+    let stay = state::newest_stay(read_view.connection, conversation, viewer)?;
+    stay.map(|stay| view(read_view, &stay)).transpose()
 }
 
 pub(super) fn newest(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     viewer: UserId,
     before: Option<Position>,
     limit: usize,
 ) -> Result<Vec<ConversationView>, Failure> {
-    let mut placed = placed(moment, viewer)?;
+    let mut placed = placed(read_view, viewer)?;
     placed.retain(|(place, _)| before.is_none_or(|before| *place < before));
     placed.sort_unstable_by_key(|(place, _)| Reverse(*place));
     placed.truncate(limit);
-    placed.iter().map(|(_, stay)| view(moment, stay)).collect()
+    placed.iter().map(|(_, stay)| view(read_view, stay)).collect()
 }
 
 /// The conversations whose newest visible event is beyond `since`, the oldest first, at most `limit`.
 pub(super) fn beyond(
-    moment: &Moment<'_>,
+    read_view: &ReadView<'_>,
     viewer: UserId,
     since: Position,
     limit: usize,
 ) -> Result<Vec<ConversationView>, Failure> {
-    let mut placed = placed(moment, viewer)?;
+    let mut placed = placed(read_view, viewer)?;
     placed.retain(|(place, _)| *place > since);
     placed.sort_unstable_by_key(|(place, _)| *place);
     placed.truncate(limit);
-    placed.iter().map(|(_, stay)| view(moment, stay)).collect()
+    placed.iter().map(|(_, stay)| view(read_view, stay)).collect()
 }
 
 /// The user's newest interval in each conversation, none missing, with the position of the newest event that they see.
-pub(super) fn placed(moment: &Moment<'_>, viewer: UserId) -> Result<Vec<(Position, Stay)>, Failure> {
-    let mut statement = moment.connection.prepare_cached(concat!(
+pub(super) fn placed(read_view: &ReadView<'_>, viewer: UserId) -> Result<Vec<(Position, Stay)>, Failure> {
+    let mut statement = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         stay_columns!(),
         ", ",
@@ -135,14 +135,14 @@ pub(super) fn placed(moment: &Moment<'_>, viewer: UserId) -> Result<Vec<(Positio
         }
         let place = match &stay.left {
             Some(left) => left.position,
-            None => match moment.recent.newest(stay.conversation)? {
+            None => match read_view.recent.newest(stay.conversation)? {
                 Some(newest) => newest.position,
                 None => head.position,
             },
         };
         placed.push((place, stay));
     }
-    let expected = state::memberships_of(moment.connection, viewer)?.conversations;
+    let expected = state::memberships_of(read_view.connection, viewer)?.conversations;
     if placed.len() as u64 == expected {
         return Ok(placed);
     }
@@ -154,8 +154,8 @@ pub(super) fn placed(moment: &Moment<'_>, viewer: UserId) -> Result<Vec<(Positio
 }
 
 /// A cursor, including the user's unindexed messages.
-pub(super) fn cursor(cursor: Cursor, moment: &Moment<'_>) -> Result<CursorView, Failure> {
-    let sent = moment.recent.sent(cursor.conversation, cursor.user)?;
+pub(super) fn cursor(cursor: Cursor, read_view: &ReadView<'_>) -> Result<CursorView, Failure> {
+    let sent = read_view.recent.sent(cursor.conversation, cursor.user)?;
     let cursor = cursor.with_sent(sent.as_ref());
     Ok(CursorView {
         conversation: cursor.conversation,

@@ -16,9 +16,8 @@ use super::{
     cursors, erase,
     failure::{Failure, Stop, Uncommitted},
     log::Log,
-    lookup,
-    moment::Moment,
-    people,
+    lookup, people,
+    read_view::ReadView,
     recent::{Recent, Seen},
     row::LogEntry,
     standing::{self, Standing},
@@ -88,8 +87,8 @@ impl<'a> Batch<'a> {
         self.position
     }
 
-    pub(super) const fn moment(&self) -> Moment<'a> {
-        Moment {
+    pub(super) const fn read_view(&self) -> ReadView<'a> {
+        ReadView {
             connection: self.connection,
             recent: Seen::by_writer(self.recent),
         }
@@ -100,7 +99,7 @@ impl<'a> Batch<'a> {
         if let Some(head) = self.heads.kept.get(&conversation) {
             return Ok(Some(*head));
         }
-        lookup::head(&self.moment(), conversation)
+        lookup::head(&self.read_view(), conversation)
     }
 
     /// The result of the same request, if it was made before.
@@ -147,7 +146,7 @@ impl<'a> Batch<'a> {
             Write::CreateSession(new) => people::create_session(self.connection, new),
             Write::RevokeSessions(revoke) => people::revoke(self.connection, *revoke),
             Write::TouchSessions(touched) => people::touch(self.connection, touched),
-            Write::Erase(now) => Ok(erase::slice(&self.moment(), *now)?),
+            Write::Erase(now) => Ok(erase::slice(&self.read_view(), *now)?),
         }
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction};
 
 use super::{Reading, Recent, Seen};
 use crate::{
-    sqlite::{failure::Failure, lookup, moment::Moment, row::LogEntry},
+    sqlite::{failure::Failure, lookup, read_view::ReadView, row::LogEntry},
     types::{ClientId, ConversationId, Position, UserId},
 };
 
@@ -49,14 +49,15 @@ impl<'a> Question<'a> {
         for _ in 0..TRIES {
             let before = recent.indexing.read().clone();
             let question = Question::begin(recent, &mut *connection)?;
-            let moment = question.moment();
+            let read_view = question.read_view();
             let mut entry = before.made_by(conversation, sender, client_id);
             if entry.is_none() {
-                entry = moment.recent.made_by(conversation, sender, client_id)?;
+                entry = read_view.recent.made_by(conversation, sender, client_id)?;
             }
             let mut position = entry.map(|entry| entry.position);
             if position.is_none() {
-                position = lookup::position_by_request(moment.connection, conversation, sender, client_id)?;
+                position =
+                    lookup::position_by_request(read_view.connection, conversation, sender, client_id)?;
             }
             if position.is_none() {
                 let after = recent.indexing.read().clone();
@@ -69,7 +70,7 @@ impl<'a> Question<'a> {
                 }
             }
             let Some(position) = position else { return Ok(None) };
-            let found = lookup::event(moment.connection, position)?;
+            let found = lookup::event(read_view.connection, position)?;
             let event = &found.event;
             if (event.conversation, event.sender, event.client_id) != (conversation, sender, client_id) {
                 return Err(Failure::damaged("the event of a request is that of another one"));
@@ -79,8 +80,8 @@ impl<'a> Question<'a> {
         Err(Failure::Overtaken)
     }
 
-    pub(in crate::sqlite) fn moment(&self) -> Moment<'_> {
-        Moment {
+    pub(in crate::sqlite) fn read_view(&self) -> ReadView<'_> {
+        ReadView {
             connection: &self.transaction,
             recent: Seen::by_reader(&self.reading, self.position),
         }

@@ -130,7 +130,7 @@ fn a_question_that_begins_beside_commits_misses_nothing() {
         connection.progress_handler(1, Some(go_on)).unwrap();
         let question = Question::begin(&store.recent, &mut connection).unwrap();
         let in_between = written.lock().1 > before;
-        let seen = page::read(&question.moment(), &wanted).unwrap().unwrap();
+        let seen = page::read(&question.read_view(), &wanted).unwrap().unwrap();
         let seqs: Vec<u64> = seen.events.iter().map(|view| view.event.seq.0).collect();
         assert_eq!(seqs, (1..=seen.head.0).collect::<Vec<_>>(), "at step {step}");
         assert!(

@@ -7,7 +7,7 @@ use super::recent::Seen;
 
 /// Borrowed for one query, or by the writer for one batch.
 #[derive(Clone, Copy)]
-pub(super) struct Moment<'a> {
+pub(super) struct ReadView<'a> {
     /// With an open transaction.
     pub(super) connection: &'a Connection,
     pub(super) recent: Seen<'a>,
