@@ -1,6 +1,6 @@
 //! The write-behind index of the log: from (conversation, seq) and from client ids to positions, heads, and the cursor
 //! moves that sending implies. A commit writes events alone. When enough have come together, their index is sorted and
-//! written in slices, each in the transaction of a batch. Until then it is in memory, here and in [`Recent`]; after a
+//! written in slices, each in the transaction of a batch. Until then it is in memory, here and in [`Unindexed`]; after a
 //! crash it is rebuilt from the log beyond the watermark.
 //!
 //! Nothing here may be needed to know what was committed: the log alone proves that.
@@ -12,10 +12,10 @@ use rusqlite::{CachedStatement, Connection};
 
 use super::{
     failure::Failure,
-    recent::{Entry, Recent},
     row::{self, Parameters, first, sql},
     state::{self, Head},
     sum,
+    unindexed::{Entry, Unindexed},
 };
 use crate::types::{ClientId, ConversationId, Event, Position, Seq, UserId};
 
@@ -110,18 +110,18 @@ impl Behind {
     }
 
     /// An event of the open batch.
-    pub(super) fn enter(&mut self, event: &Event, recent: &Recent) {
+    pub(super) fn enter(&mut self, event: &Event, unindexed: &Unindexed) {
         let indexed = Indexed::new(event);
         self.pending.push(indexed);
         self.requests.insert(indexed.request(), event.position);
-        recent.enter(indexed.conversation, indexed.entry);
+        unindexed.enter(indexed.conversation, indexed.entry);
     }
 
     /// Forgets uncommitted events of an earlier batch: all above the log's position.
-    pub(super) fn reconcile(&mut self, position: Position, recent: &Recent) {
+    pub(super) fn reconcile(&mut self, position: Position, unindexed: &Unindexed) {
         while let Some(last) = self.pending.pop_if(|last| last.entry.position > position) {
             self.requests.remove(&last.request());
-            recent.take_back(last.conversation);
+            unindexed.take_back(last.conversation);
         }
     }
 
@@ -141,7 +141,7 @@ impl Behind {
     }
 
     /// Begins a generation when enough events have come together. Every entered event must be committed.
-    pub(super) fn prepare(&mut self, recent: &Recent) {
+    pub(super) fn prepare(&mut self, unindexed: &Unindexed) {
         if self.generation.is_some() || self.pending.len() < self.size {
             return;
         }
@@ -155,7 +155,7 @@ impl Behind {
         // By the id alone and as a number, which compares faster; the order of equal ones does not matter.
         by_client_id.sort_unstable_by_key(|indexed| u128::from_be_bytes(indexed.entry.client_id.0));
         let by_client_id: Arc<[Indexed]> = by_client_id.into();
-        recent.index_begins(Arc::clone(&by_client_id));
+        unindexed.index_begins(Arc::clone(&by_client_id));
         self.generation = Some(Generation {
             by_place,
             by_client_id,
@@ -193,13 +193,13 @@ impl Behind {
     }
 
     /// The slice was committed.
-    pub(super) fn committed(&mut self, slice: &Slice, recent: &Recent) {
+    pub(super) fn committed(&mut self, slice: &Slice, unindexed: &Unindexed) {
         self.rows_due = slice.rows_due;
         let Some(generation) = &mut self.generation else {
             return;
         };
         if slice.places > 0 {
-            recent.written(newest_of_each(generation.places(slice.places)));
+            unindexed.written(newest_of_each(generation.places(slice.places)));
         }
         for written in generation.requests(slice.requests) {
             self.requests.remove(&written.request());
@@ -209,7 +209,7 @@ impl Behind {
         generation.requests_done += slice.requests;
         if slice.watermark.is_some() {
             self.generation = None;
-            recent.index_is_complete();
+            unindexed.index_is_complete();
         }
     }
 }

@@ -105,10 +105,10 @@ fn changed_at_all(
     read_view: &ReadView<'_>,
     since: Position,
 ) -> Result<Option<BTreeSet<ConversationId>>, Failure> {
-    let Some(recent) = read_view.recent.conversations_beyond(since, CHANGED_MAX)? else {
+    let Some(unindexed) = read_view.unindexed.conversations_beyond(since, CHANGED_MAX)? else {
         return Ok(None);
     };
-    let mut changed: BTreeSet<ConversationId> = recent.into_iter().collect();
+    let mut changed: BTreeSet<ConversationId> = unindexed.into_iter().collect();
     let entry = |row: &Row<'_>| -> Result<ConversationId, Failure> {
         let head = state::head(row, 0)?;
         agrees(row::position(row, HEAD_COLUMNS)? == head.position)?;

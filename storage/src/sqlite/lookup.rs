@@ -6,10 +6,10 @@ use super::{
     erase,
     failure::Failure,
     read_view::ReadView,
-    recent::Entry,
     row::{self, LogEntry, event_columns, first, session_columns, sql, user_columns},
     standing,
     state::{self, Cursor, Stay, reaction_columns},
+    unindexed::Entry,
 };
 use crate::{
     rules::Head,
@@ -28,7 +28,7 @@ pub(super) fn head(read_view: &ReadView<'_>, id: ConversationId) -> Result<Optio
         member_count: rest.member_count,
         disbanded: rest.disbanded,
     };
-    Ok(Some(match read_view.recent.newest(id)? {
+    Ok(Some(match read_view.unindexed.newest(id)? {
         None => head,
         Some(newest) => Head {
             seq: newest.seq,
@@ -95,7 +95,7 @@ pub(super) fn position_at(
     conversation: ConversationId,
     seq: Seq,
 ) -> Result<Option<Position>, Failure> {
-    if let Some(entry) = read_view.recent.at(conversation, seq)? {
+    if let Some(entry) = read_view.unindexed.at(conversation, seq)? {
         return Ok(Some(entry.position));
     }
     let mut statement = read_view
@@ -165,7 +165,7 @@ pub(super) fn ordinal_at(
     if seq == Seq(0) {
         return Ok(0);
     }
-    if let Some(entry) = read_view.recent.at(conversation, seq)? {
+    if let Some(entry) = read_view.unindexed.at(conversation, seq)? {
         return Ok(entry.ordinal);
     }
     event_at(read_view, conversation, seq)?
@@ -192,7 +192,7 @@ pub(super) fn cursor(
     user: UserId,
 ) -> Result<Cursor, Failure> {
     let found = state::cursor_of(read_view.connection, conversation, user)?;
-    let sent = read_view.recent.sent(conversation, user)?;
+    let sent = read_view.unindexed.sent(conversation, user)?;
     Ok(found.with_sent(sent.as_ref()))
 }
 

@@ -19,7 +19,7 @@ pub(super) fn page(
     after: UserId,
     limit: usize,
 ) -> Result<Vec<MemberView>, Failure> {
-    let senders = read_view.recent.senders(conversation)?;
+    let senders = read_view.unindexed.senders(conversation)?;
     let mut statement = read_view.connection.prepare_cached(concat!(
         "SELECT ",
         user_columns!(),

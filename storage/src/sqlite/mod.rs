@@ -2,7 +2,7 @@
 //!
 //! The log is `events`, appended in commit order. `derive` makes the state of conversations from it in the same
 //! transaction. The index, which finds events and heads, is written `behind` the log; events that are not indexed yet
-//! are in `recent`. One connection writes, others only read, and one copies the write-ahead log into the database.
+//! are in `unindexed`. One connection writes, others only read, and one copies the write-ahead log into the database.
 //! Nothing here may acknowledge a commit that SQLite has not flushed.
 
 mod append;
@@ -28,7 +28,6 @@ mod profile;
 mod read_view;
 mod reader;
 mod rebuild;
-mod recent;
 mod replay;
 mod room;
 mod row;
@@ -41,6 +40,7 @@ mod sum;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod unindexed;
 mod views;
 pub(crate) mod whole;
 mod witness;
@@ -74,7 +74,7 @@ use names::{Found, Unnamed};
 use past::Past;
 use profile::Use;
 use reader::SqliteReader;
-use recent::Recent;
+use unindexed::Unindexed;
 use writer::SqliteWriter;
 
 /// The names of a store and of the order of its log.
@@ -149,7 +149,7 @@ impl SqliteOptions {
 pub struct SqliteStore {
     options: SqliteOptions,
     past: Past,
-    recent: Arc<Recent>,
+    unindexed: Arc<Unindexed>,
     checkpointer: Mutex<Checkpointer>,
     writer_taken: AtomicBool,
     /// Dropped after the connections.
@@ -188,7 +188,7 @@ impl SqliteStore {
         Ok(Self {
             past,
             files,
-            recent: Arc::default(),
+            unindexed: Arc::default(),
             checkpointer: Mutex::new(checkpointer),
             writer_taken: AtomicBool::new(false),
             options,
@@ -219,7 +219,7 @@ impl SqliteStore {
             options,
             self.past.standing,
             signal,
-            Arc::clone(&self.recent),
+            Arc::clone(&self.unindexed),
             Arc::clone(&self.files),
         )
     }
@@ -275,10 +275,10 @@ impl Store for SqliteStore {
         let options = &self.options;
         let connection = profile::connect(&options.path, Use::Read, options.reader_cache_kib)
             .inspect_err(|_| self.judge_opening())?;
-        let recent = Arc::clone(&self.recent);
+        let unindexed = Arc::clone(&self.unindexed);
         Ok(Box::new(SqliteReader::new(
             connection,
-            recent,
+            unindexed,
             Arc::clone(&self.files),
         )))
     }

@@ -266,17 +266,17 @@ fn all_of(found: u64, expected: u64, counts: &Counts) -> Result<(), Failure> {
 /// not.
 fn places(read_view: &ReadView<'_>, wanted: &Wanted, stretch: Stretch) -> Result<Vec<Position>, Failure> {
     let seqs = stretch.first..=stretch.last;
-    let recent = read_view
-        .recent
+    let unindexed = read_view
+        .unindexed
         .stretch(wanted.conversation, seqs, wanted.direction)?;
     let indexed = Stretch {
-        last: stretch.last.min(recent.first.saturating_sub(1)),
+        last: stretch.last.min(unindexed.first.saturating_sub(1)),
         ..stretch
     };
     let mut places = indexed_places(read_view, wanted, indexed)?;
     match wanted.direction {
-        Direction::Forward => places.extend(recent.positions),
-        Direction::Backward => places.splice(0..0, recent.positions).for_each(drop),
+        Direction::Forward => places.extend(unindexed.positions),
+        Direction::Backward => places.splice(0..0, unindexed.positions).for_each(drop),
     }
     Ok(places)
 }

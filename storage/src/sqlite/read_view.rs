@@ -3,12 +3,12 @@
 
 use rusqlite::Connection;
 
-use super::recent::Seen;
+use super::unindexed::Seen;
 
 /// Borrowed for one query, or by the writer for one batch.
 #[derive(Clone, Copy)]
 pub(super) struct ReadView<'a> {
     /// With an open transaction.
     pub(super) connection: &'a Connection,
-    pub(super) recent: Seen<'a>,
+    pub(super) unindexed: Seen<'a>,
 }

@@ -9,9 +9,10 @@ use super::{
     Files, changes,
     failure::Failure,
     lookup, members, page, past,
-    recent::{Question, Recent},
     row::{self, SESSION_COLUMNS, USER_COLUMNS, first, session_columns, user_columns},
-    state, tail, views, words,
+    state, tail,
+    unindexed::{Question, Unindexed},
+    views, words,
 };
 use crate::{
     error::ReadError,
@@ -30,15 +31,15 @@ use crate::{
 
 pub(super) struct SqliteReader {
     pub(super) connection: Connection,
-    recent: Arc<Recent>,
+    unindexed: Arc<Unindexed>,
     files: Arc<Files>,
 }
 
 impl SqliteReader {
-    pub(super) const fn new(connection: Connection, recent: Arc<Recent>, files: Arc<Files>) -> Self {
+    pub(super) const fn new(connection: Connection, unindexed: Arc<Unindexed>, files: Arc<Files>) -> Self {
         Self {
             connection,
-            recent,
+            unindexed,
             files,
         }
     }
@@ -50,7 +51,7 @@ impl SqliteReader {
     }
 
     fn ask(&mut self) -> Result<Question<'_>, Failure> {
-        Question::begin(&self.recent, &mut self.connection)
+        Question::begin(&self.unindexed, &mut self.connection)
     }
 }
 
@@ -186,7 +187,7 @@ impl Reader for SqliteReader {
     ) -> Result<Option<(Arc<Event>, Fingerprint)>, ReadError> {
         self.answer(|reader| {
             let request = (conversation, sender, client_id);
-            let found = Question::event_by_request(&reader.recent, &mut reader.connection, request)?;
+            let found = Question::event_by_request(&reader.unindexed, &mut reader.connection, request)?;
             Ok(found.map(|entry| (Arc::new(entry.event), entry.fingerprint)))
         })
     }

@@ -11,9 +11,9 @@ use super::{
     checkpoint, derive,
     failure::Failure,
     read_view::ReadView,
-    recent::{Recent, Seen},
     row::{self, LogEntry, event_columns, first, sql},
     standing,
+    unindexed::{Seen, Unindexed},
 };
 
 /// Events replayed in one transaction.
@@ -86,10 +86,10 @@ fn replay_slice(connection: &Connection, after: u64, anew: bool) -> Result<u64, 
 
 /// Writes state and index of one event: later events may build on both.
 fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), Failure> {
-    let recent = Recent::default();
+    let unindexed = Unindexed::default();
     let read_view = ReadView {
         connection,
-        recent: Seen::by_writer(&recent),
+        unindexed: Seen::by_writer(&unindexed),
     };
     derive::apply(&read_view, &entry.event, &entry.reaction)?;
     index(connection, vec![entry])

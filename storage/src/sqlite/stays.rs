@@ -24,7 +24,7 @@ pub(super) fn newest(
     };
     let last = match &newest.left {
         Some(left) => left.seq,
-        None => match read_view.recent.newest(conversation)? {
+        None => match read_view.unindexed.newest(conversation)? {
             Some(newest) => newest.seq,
             None => {
                 state::conversation_that_is(read_view.connection, conversation)?

@@ -30,7 +30,7 @@ fn view(read_view: &ReadView<'_>, stay: &Stay) -> Result<ConversationView, Failu
         member_count: members(rest.member_count)?,
         disbanded: rest.disbanded,
     };
-    if let Some(newest) = read_view.recent.newest(id)? {
+    if let Some(newest) = read_view.unindexed.newest(id)? {
         now.head = Place {
             seq: newest.seq,
             ordinal: newest.ordinal,
@@ -135,7 +135,7 @@ pub(super) fn placed(read_view: &ReadView<'_>, viewer: UserId) -> Result<Vec<(Po
         }
         let place = match &stay.left {
             Some(left) => left.position,
-            None => match read_view.recent.newest(stay.conversation)? {
+            None => match read_view.unindexed.newest(stay.conversation)? {
                 Some(newest) => newest.position,
                 None => head.position,
             },
@@ -155,7 +155,7 @@ pub(super) fn placed(read_view: &ReadView<'_>, viewer: UserId) -> Result<Vec<(Po
 
 /// A cursor, including the user's unindexed messages.
 pub(super) fn cursor(cursor: Cursor, read_view: &ReadView<'_>) -> Result<CursorView, Failure> {
-    let sent = read_view.recent.sent(cursor.conversation, cursor.user)?;
+    let sent = read_view.unindexed.sent(cursor.conversation, cursor.user)?;
     let cursor = cursor.with_sent(sent.as_ref());
     Ok(CursorView {
         conversation: cursor.conversation,

@@ -18,10 +18,10 @@ use super::{
     log::Log,
     lookup, people,
     read_view::ReadView,
-    recent::{Recent, Seen},
     row::LogEntry,
     standing::{self, Standing},
     sum,
+    unindexed::{Seen, Unindexed},
 };
 use crate::{
     error::{CommitError, OpenError, Refused},
@@ -41,7 +41,7 @@ pub(super) struct SqliteWriter {
     rules: Rules,
     signal: Arc<Signal>,
     behind: Behind,
-    recent: Arc<Recent>,
+    unindexed: Arc<Unindexed>,
     pub(super) heads: Heads,
     /// The standing that every transaction must find; and, while it is unknown whether the last one was applied, the
     /// one that it finds if it was.
@@ -74,7 +74,7 @@ pub(super) struct Batch<'a> {
     position: Position,
     chain: u64,
     behind: &'a mut Behind,
-    recent: &'a Recent,
+    unindexed: &'a Unindexed,
     heads: &'a mut Heads,
     /// Events that are new in this batch.
     events: usize,
@@ -90,7 +90,7 @@ impl<'a> Batch<'a> {
     pub(super) const fn read_view(&self) -> ReadView<'a> {
         ReadView {
             connection: self.connection,
-            recent: Seen::by_writer(self.recent),
+            unindexed: Seen::by_writer(self.unindexed),
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> Batch<'a> {
     pub(super) fn entered(&mut self, event: &Event, fingerprint: Fingerprint, before: Option<Head>) {
         self.events += 1;
         self.chain = sum::chained(self.chain, event, fingerprint);
-        self.behind.enter(event, self.recent);
+        self.behind.enter(event, self.unindexed);
         match before.filter(|_| !event.kind.changes_group()) {
             Some(head) => self.heads.keep(event.conversation, head.followed_by(event)),
             None => {
@@ -198,7 +198,7 @@ impl SqliteWriter {
         options: &SqliteOptions,
         standing: Standing,
         signal: Arc<Signal>,
-        recent: Arc<Recent>,
+        unindexed: Arc<Unindexed>,
         files: Arc<Files>,
     ) -> Result<Self, OpenError> {
         checkpoint::count_pages(&connection);
@@ -207,7 +207,7 @@ impl SqliteWriter {
             connection,
             rules: options.rules,
             signal,
-            recent,
+            unindexed,
             heads: Heads {
                 kept: HashMap::default(),
                 max: HEADS_MAX,
@@ -249,7 +249,7 @@ impl SqliteWriter {
                 return Err(CommitError::Fatal(Uncommitted::Witness(error).into()));
             }
         }
-        self.behind.committed(&applied.slice, &self.recent);
+        self.behind.committed(&applied.slice, &self.unindexed);
         self.check_fate()?;
         Ok(applied.answers)
     }
@@ -282,15 +282,15 @@ impl SqliteWriter {
         let standing = self.standing;
         let before = standing.position;
         let changes = self.connection.total_changes();
-        self.behind.reconcile(before, &self.recent);
-        self.behind.prepare(&self.recent);
+        self.behind.reconcile(before, &self.unindexed);
+        self.behind.prepare(&self.unindexed);
         let mut batch = Batch {
             connection: &self.connection,
             rules: self.rules,
             position: before,
             chain: standing.chain,
             behind: &mut self.behind,
-            recent: &self.recent,
+            unindexed: &self.unindexed,
             heads: &mut self.heads,
             events: 0,
             log: Log::new(&self.connection),

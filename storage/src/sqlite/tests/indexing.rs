@@ -11,7 +11,7 @@ use super::{
     super::{
         page,
         profile::{self, Use},
-        recent::Question,
+        unindexed::Question,
     },
     *,
 };
@@ -128,7 +128,7 @@ fn a_question_that_begins_beside_commits_misses_nothing() {
             false
         };
         connection.progress_handler(1, Some(go_on)).unwrap();
-        let question = Question::begin(&store.recent, &mut connection).unwrap();
+        let question = Question::begin(&store.unindexed, &mut connection).unwrap();
         let in_between = written.lock().1 > before;
         let seen = page::read(&question.read_view(), &wanted).unwrap().unwrap();
         let seqs: Vec<u64> = seen.events.iter().map(|view| view.event.seq.0).collect();

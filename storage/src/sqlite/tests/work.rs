@@ -34,7 +34,7 @@ impl World {
         options.index_events = 16;
         let store = SqliteStore::open(options).unwrap();
         let connection = profile::connect(&place.path(), Use::Read, 1_024).unwrap();
-        let reader = SqliteReader::new(connection, Arc::clone(&store.recent), Arc::clone(&store.files));
+        let reader = SqliteReader::new(connection, Arc::clone(&store.unindexed), Arc::clone(&store.files));
         let mut writer = store.open_writer().unwrap();
         writer.commit(&accounts()).unwrap();
         let mut world = Self {

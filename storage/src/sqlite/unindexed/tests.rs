@@ -21,13 +21,13 @@ fn entry(seq: u64, position: u64) -> Entry {
 }
 
 /// Seqs 5 to 8 of one conversation at the positions 10, 11, 13, 14, and one of another.
-fn filled() -> Recent {
-    let recent = Recent::default();
+fn filled() -> Unindexed {
+    let unindexed = Unindexed::default();
     for (seq, position) in [(5, 10), (6, 11), (7, 13), (8, 14)] {
-        recent.enter(ONE, entry(seq, position));
+        unindexed.enter(ONE, entry(seq, position));
     }
-    recent.enter(TWO, entry(1, 12));
-    recent
+    unindexed.enter(TWO, entry(1, 12));
+    unindexed
 }
 
 fn newest(seen: Seen<'_>) -> Option<u64> {
@@ -47,8 +47,8 @@ fn first(reading: &Reading<'_>) -> u64 {
 
 #[test]
 fn a_reader_sees_up_to_its_position() {
-    let recent = filled();
-    let reading = recent.begin_reading();
+    let unindexed = filled();
+    let reading = unindexed.begin_reading();
     let seen = Seen::by_reader(&reading, Position(12));
     assert_eq!(newest(seen), Some(6));
     let (forward, backward) = (Direction::Forward, Direction::Backward);
@@ -69,18 +69,18 @@ fn a_reader_sees_up_to_its_position() {
         None,
         "all of it is above"
     );
-    assert_eq!(newest(Seen::by_writer(&recent)), Some(8));
+    assert_eq!(newest(Seen::by_writer(&unindexed)), Some(8));
 }
 
 #[test]
 fn what_was_written_stays_for_readers_that_began_before() {
-    let recent = filled();
-    let before = recent.begin_reading();
-    recent.written(vec![(ONE, Seq(6))]);
-    let after = recent.begin_reading();
+    let unindexed = filled();
+    let before = unindexed.begin_reading();
+    unindexed.written(vec![(ONE, Seq(6))]);
+    let after = unindexed.begin_reading();
     assert_eq!(first(&before), 5);
     drop(before);
-    recent.written(vec![(TWO, Seq(1))]);
+    unindexed.written(vec![(TWO, Seq(1))]);
     assert_eq!(first(&after), 7);
     assert!(
         Seen::by_reader(&after, Position(20))
@@ -90,31 +90,31 @@ fn what_was_written_stays_for_readers_that_began_before() {
         "written after it began"
     );
     drop(after);
-    recent.written(Vec::new());
-    let state = recent.state.read();
+    unindexed.written(Vec::new());
+    let state = unindexed.state.read();
     assert_eq!((state.entries, state.conversations.len()), (2, 1));
     assert!(state.readers.is_empty());
 }
 
 #[test]
 fn what_was_not_committed_is_taken_back() {
-    let recent = filled();
-    recent.take_back(ONE);
-    recent.take_back(TWO);
-    assert_eq!(newest(Seen::by_writer(&recent)), Some(7));
-    assert_eq!(recent.state.read().entries, 3);
-    recent.enter(ONE, entry(8, 12));
-    assert_eq!(newest(Seen::by_writer(&recent)), Some(8));
+    let unindexed = filled();
+    unindexed.take_back(ONE);
+    unindexed.take_back(TWO);
+    assert_eq!(newest(Seen::by_writer(&unindexed)), Some(7));
+    assert_eq!(unindexed.state.read().entries, 3);
+    unindexed.enter(ONE, entry(8, 12));
+    assert_eq!(newest(Seen::by_writer(&unindexed)), Some(8));
 }
 
 #[test]
 fn a_reader_that_stays_too_long_is_told_so() {
-    let recent = filled();
-    let slow = recent.begin_reading();
-    recent.written_within(vec![(ONE, Seq(7))], 4);
-    assert_eq!(recent.state.read().entries, 2);
+    let unindexed = filled();
+    let slow = unindexed.begin_reading();
+    unindexed.written_within(vec![(ONE, Seq(7))], 4);
+    assert_eq!(unindexed.state.read().entries, 2);
     let seen = Seen::by_reader(&slow, Position(20));
     assert!(matches!(seen.newest(ONE), Err(Failure::Overtaken)));
-    let quick = recent.begin_reading();
+    let quick = unindexed.begin_reading();
     assert_eq!(newest(Seen::by_reader(&quick, Position(20))), Some(8));
 }

@@ -1,10 +1,10 @@
 //! A read transaction together with the unindexed entries visible to it. The entries are pinned *before* the
 //! transaction begins; otherwise entries moved to the index in between would be in neither. Only this file combines the
-//! two, and readers have no other access to [`Recent`].
+//! two, and readers have no other access to [`Unindexed`].
 
 use rusqlite::{Connection, Transaction};
 
-use super::{Reading, Recent, Seen};
+use super::{Reading, Seen, Unindexed};
 use crate::{
     sqlite::{failure::Failure, lookup, read_view::ReadView, row::LogEntry},
     types::{ClientId, ConversationId, Position, UserId},
@@ -23,11 +23,11 @@ pub(in crate::sqlite) struct Question<'a> {
 
 impl<'a> Question<'a> {
     pub(in crate::sqlite) fn begin(
-        recent: &'a Recent,
+        unindexed: &'a Unindexed,
         connection: &'a mut Connection,
     ) -> Result<Self, Failure> {
         // In this order: entries that the transaction does not see in the index stay from here on.
-        let reading = recent.begin_reading();
+        let reading = unindexed.begin_reading();
         let transaction = connection.transaction()?;
         // The first row read fixes the snapshot of the transaction.
         let position = lookup::position(&transaction)?;
@@ -42,17 +42,17 @@ impl<'a> Question<'a> {
     /// indexed by place but not by client id yet. The last are searched before the transaction begins and after it: an
     /// index that was completed in between, which the transaction does not see, was found before.
     pub(in crate::sqlite) fn event_by_request(
-        recent: &'a Recent,
+        unindexed: &'a Unindexed,
         connection: &'a mut Connection,
         (conversation, sender, client_id): (ConversationId, UserId, ClientId),
     ) -> Result<Option<LogEntry>, Failure> {
         for _ in 0..TRIES {
-            let before = recent.indexing.read().clone();
-            let question = Question::begin(recent, &mut *connection)?;
+            let before = unindexed.indexing.read().clone();
+            let question = Question::begin(unindexed, &mut *connection)?;
             let read_view = question.read_view();
             let mut entry = before.made_by(conversation, sender, client_id);
             if entry.is_none() {
-                entry = read_view.recent.made_by(conversation, sender, client_id)?;
+                entry = read_view.unindexed.made_by(conversation, sender, client_id)?;
             }
             let mut position = entry.map(|entry| entry.position);
             if position.is_none() {
@@ -60,7 +60,7 @@ impl<'a> Question<'a> {
                     lookup::position_by_request(read_view.connection, conversation, sender, client_id)?;
             }
             if position.is_none() {
-                let after = recent.indexing.read().clone();
+                let after = unindexed.indexing.read().clone();
                 let entry = after.made_by(conversation, sender, client_id);
                 position = entry
                     .map(|entry| entry.position)
@@ -83,7 +83,7 @@ impl<'a> Question<'a> {
     pub(in crate::sqlite) fn read_view(&self) -> ReadView<'_> {
         ReadView {
             connection: &self.transaction,
-            recent: Seen::by_reader(&self.reading, self.position),
+            unindexed: Seen::by_reader(&self.reading, self.position),
         }
     }
 }

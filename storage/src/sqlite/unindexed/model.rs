@@ -57,7 +57,7 @@ enum Step {
 
 /// The effects of [`super::super::writer`] and [`super::super::behind`] on the memory they share with readers.
 struct Writer<'a> {
-    recent: &'a Recent,
+    unindexed: &'a Unindexed,
     committed: Committed,
     /// Entered, but not committed.
     open: Vec<(ConversationId, Entry)>,
@@ -72,9 +72,9 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(recent: &'a Recent, course: &Course) -> Self {
+    fn new(unindexed: &'a Unindexed, course: &Course) -> Self {
         Self {
-            recent,
+            unindexed,
             committed: Committed::default(),
             open: Vec::new(),
             generation: Vec::new(),
@@ -93,16 +93,16 @@ impl<'a> Writer<'a> {
             Step::Written => {
                 let newest = self.slice.chunk_by(|one, other| one.0 == other.0);
                 let newest = newest.filter_map(<[Place]>::last).copied().collect();
-                self.recent.written_within(newest, self.entries_max);
+                self.unindexed.written_within(newest, self.entries_max);
                 self.slice.clear();
-                let state = self.recent.state.read();
+                let state = self.unindexed.state.read();
                 assert!(state.entries <= self.entries_max || state.leaving.is_empty());
             }
             Step::TakeBack => {
                 let (conversation, _) = self.open.pop().unwrap();
-                self.recent.take_back(conversation);
+                self.unindexed.take_back(conversation);
             }
-            Step::OtherBegins => self.other = Some(self.recent.begin_reading()),
+            Step::OtherBegins => self.other = Some(self.unindexed.begin_reading()),
             Step::OtherEnds => self.other = None,
         }
     }
@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
             sender: UserId(1),
             client_id: ClientId([0; 16]),
         };
-        self.recent.enter(conversation, entry);
+        self.unindexed.enter(conversation, entry);
         self.open.push((conversation, entry));
     }
 
@@ -167,19 +167,19 @@ enum Answer {
 /// A reader that takes its first step after `first` steps of the writer, its second after `second`, and then reads
 /// until the end.
 fn read(course: &Course, order: Order, first: usize, second: usize) -> Answer {
-    let recent = Recent::default();
-    let mut writer = Writer::new(&recent, course);
+    let unindexed = Unindexed::default();
+    let mut writer = Writer::new(&unindexed, course);
     let (mut reading, mut transaction) = (None, None);
     let mut answer = Answer::Right;
     for done in 0..=course.steps.len() {
         if done == first {
             match order {
-                Order::HoldFirst => reading = Some(recent.begin_reading()),
+                Order::HoldFirst => reading = Some(unindexed.begin_reading()),
                 Order::TransactionFirst => transaction = Some(writer.committed.clone()),
             }
         }
         if done == second {
-            reading.get_or_insert_with(|| recent.begin_reading());
+            reading.get_or_insert_with(|| unindexed.begin_reading());
             transaction.get_or_insert_with(|| writer.committed.clone());
         }
         if let (Some(reading), Some(transaction)) = (&reading, &transaction)
@@ -194,8 +194,8 @@ fn read(course: &Course, order: Order, first: usize, second: usize) -> Answer {
     let committed = writer.committed.clone();
     let missing = committed.log.len() - committed.index.len() + writer.open.len();
     drop((writer, reading));
-    recent.written(Vec::new());
-    let state = recent.state.read();
+    unindexed.written(Vec::new());
+    let state = unindexed.state.read();
     assert_eq!(state.entries, missing, "what nobody needs has left");
     assert!(state.readers.is_empty());
     answer

@@ -82,19 +82,22 @@ impl Indexing {
 
 /// The unindexed events, shared by a store's writer and its readers.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct Unindexed {
     state: RwLock<State>,
     indexing: RwLock<Indexing>,
 }
 
-impl Recent {
+impl Unindexed {
     /// Call this before the reader's transaction begins; the entries that the transaction needs stay until the value is
     /// dropped.
     fn begin_reading(&self) -> Reading<'_> {
         let mut state = self.state.write();
         let since = state.slices;
         *state.readers.entry(since).or_default() += 1;
-        Reading { recent: self, since }
+        Reading {
+            unindexed: self,
+            since,
+        }
     }
 
     /// The next event of its conversation.
@@ -196,13 +199,13 @@ impl State {
 /// A reader's pin on the entries that its transaction may need.
 #[derive(Debug)]
 struct Reading<'a> {
-    recent: &'a Recent,
+    unindexed: &'a Unindexed,
     since: u64,
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        let mut state = self.recent.state.write();
+        let mut state = self.unindexed.state.write();
         if let Some(readers) = state.readers.get_mut(&self.since) {
             *readers -= 1;
             if *readers == 0 {
@@ -215,7 +218,7 @@ impl Drop for Reading<'_> {
 /// The entries up to a position, as one transaction may see them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen<'a> {
-    recent: &'a Recent,
+    unindexed: &'a Unindexed,
     /// Slices that the transaction certainly sees.
     since: u64,
     up_to: Position,
@@ -225,16 +228,16 @@ impl<'a> Seen<'a> {
     /// The view of a reader's transaction that reads this position.
     const fn by_reader(reading: &Reading<'a>, up_to: Position) -> Self {
         Self {
-            recent: reading.recent,
+            unindexed: reading.unindexed,
             since: reading.since,
             up_to,
         }
     }
 
     /// All entries: the writer sees its own.
-    pub(super) const fn by_writer(recent: &'a Recent) -> Self {
+    pub(super) const fn by_writer(unindexed: &'a Unindexed) -> Self {
         Self {
-            recent,
+            unindexed,
             since: u64::MAX,
             up_to: Position(u64::MAX),
         }
@@ -245,7 +248,7 @@ impl<'a> Seen<'a> {
         conversation: ConversationId,
         read: impl FnOnce(&Newest) -> Option<T>,
     ) -> Result<Option<T>, Failure> {
-        self.recent.read(conversation, self.since, read)
+        self.unindexed.read(conversation, self.since, read)
     }
 
     fn sees(&self, entry: &Entry) -> bool {
@@ -311,7 +314,7 @@ impl<'a> Seen<'a> {
         since: Position,
         most: usize,
     ) -> Result<Option<Vec<ConversationId>>, Failure> {
-        let state = self.recent.state.read();
+        let state = self.unindexed.state.read();
         if self.since < state.forgotten {
             return Err(Failure::Overtaken);
         }
