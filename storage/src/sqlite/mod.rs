@@ -1,17 +1,17 @@
 //! The store in one SQLite file: opening, options and ownership.
 //!
 //! The log is `events`, appended in commit order. `derive` makes the state of conversations from it in the same
-//! transaction. The index, which finds events and heads, is written `behind` the log; events that are not indexed yet
-//! are in `unindexed`. One connection writes, others only read, and one copies the write-ahead log into the database.
-//! Nothing here may acknowledge a commit that SQLite has not flushed.
+//! transaction. The index, which finds events and heads, is written behind the log, by `deferred_index`; events that are
+//! not indexed yet are in `unindexed`. One connection writes, others only read, and one copies the write-ahead log into
+//! the database. Nothing here may acknowledge a commit that SQLite has not flushed.
 
 mod append;
 pub mod backup;
-mod behind;
 mod changes;
 mod check;
 mod checkpoint;
 mod cursors;
+mod deferred_index;
 mod derive;
 mod erase;
 mod failure;

@@ -7,8 +7,9 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{
-    behind::{self, Indexed},
-    checkpoint, derive,
+    checkpoint,
+    deferred_index::{self, Indexed},
+    derive,
     failure::Failure,
     read_view::ReadView,
     row::{self, LogEntry, event_columns, first, sql},
@@ -98,8 +99,8 @@ fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), Failure> {
 fn index(connection: &Connection, mut entries: Vec<&LogEntry>) -> Result<(), Failure> {
     entries.sort_by_key(|entry| entry.event.conversation);
     let indexed: Vec<Indexed> = entries.iter().map(|entry| Indexed::new(&entry.event)).collect();
-    behind::write_places(connection, &indexed)?;
-    behind::write_requests(connection, &indexed)
+    deferred_index::write_places(connection, &indexed)?;
+    deferred_index::write_requests(connection, &indexed)
 }
 
 fn progress(connection: &Connection) -> Result<Progress, Failure> {

@@ -21,7 +21,7 @@ use parking_lot::RwLock;
 
 pub(super) use question::Question;
 
-use super::{behind::Indexed, failure::Failure};
+use super::{deferred_index::Indexed, failure::Failure};
 use crate::{
     read::Direction,
     types::{ClientId, ConversationId, Position, Seq, Timestamp, UserId},

@@ -9,11 +9,11 @@ use foldhash::HashMap;
 use rusqlite::Connection;
 
 use super::{
-    Files, SqliteOptions, append,
-    behind::{Behind, Slice},
-    checkpoint,
+    Files, SqliteOptions, append, checkpoint,
     checkpoint::Signal,
-    cursors, erase,
+    cursors,
+    deferred_index::{DeferredIndex, Slice},
+    erase,
     failure::{Failure, Stop, Uncommitted},
     log::Log,
     lookup, people,
@@ -40,7 +40,7 @@ pub(super) struct SqliteWriter {
     pub(super) connection: Connection,
     rules: Rules,
     signal: Arc<Signal>,
-    behind: Behind,
+    index: DeferredIndex,
     unindexed: Arc<Unindexed>,
     pub(super) heads: Heads,
     /// The standing that every transaction must find; and, while it is unknown whether the last one was applied, the
@@ -73,7 +73,7 @@ pub(super) struct Batch<'a> {
     /// The newest position assigned, and the log's chain.
     position: Position,
     chain: u64,
-    behind: &'a mut Behind,
+    index: &'a mut DeferredIndex,
     unindexed: &'a Unindexed,
     heads: &'a mut Heads,
     /// Events that are new in this batch.
@@ -105,8 +105,8 @@ impl<'a> Batch<'a> {
     /// The result of the same request, if it was made before.
     pub(super) fn event_by_request(&mut self, append: &Append) -> Result<Option<LogEntry>, Failure> {
         let (conversation, sender, id) = (append.conversation, append.sender, append.client_id);
-        let position = match self.behind.position_of(id, conversation, sender) {
-            None if self.behind.may_be_indexed(id) => {
+        let position = match self.index.position_of(id, conversation, sender) {
+            None if self.index.may_be_indexed(id) => {
                 lookup::position_by_request(self.connection, conversation, sender, id)?
             }
             known => known,
@@ -125,7 +125,7 @@ impl<'a> Batch<'a> {
     pub(super) fn entered(&mut self, event: &Event, fingerprint: Fingerprint, before: Option<Head>) {
         self.events += 1;
         self.chain = sum::chained(self.chain, event, fingerprint);
-        self.behind.enter(event, self.unindexed);
+        self.index.enter(event, self.unindexed);
         match before.filter(|_| !event.kind.changes_group()) {
             Some(head) => self.heads.keep(event.conversation, head.followed_by(event)),
             None => {
@@ -203,7 +203,7 @@ impl SqliteWriter {
     ) -> Result<Self, OpenError> {
         checkpoint::count_pages(&connection);
         Ok(Self {
-            behind: Behind::new(&connection, options.index_events as usize)?,
+            index: DeferredIndex::new(&connection, options.index_events as usize)?,
             connection,
             rules: options.rules,
             signal,
@@ -249,7 +249,7 @@ impl SqliteWriter {
                 return Err(CommitError::Fatal(Uncommitted::Witness(error).into()));
             }
         }
-        self.behind.committed(&applied.slice, &self.unindexed);
+        self.index.committed(&applied.slice, &self.unindexed);
         self.check_fate()?;
         Ok(applied.answers)
     }
@@ -282,14 +282,14 @@ impl SqliteWriter {
         let standing = self.standing;
         let before = standing.position;
         let changes = self.connection.total_changes();
-        self.behind.reconcile(before, &self.unindexed);
-        self.behind.prepare(&self.unindexed);
+        self.index.reconcile(before, &self.unindexed);
+        self.index.prepare(&self.unindexed);
         let mut batch = Batch {
             connection: &self.connection,
             rules: self.rules,
             position: before,
             chain: standing.chain,
-            behind: &mut self.behind,
+            index: &mut self.index,
             unindexed: &self.unindexed,
             heads: &mut self.heads,
             events: 0,
@@ -306,7 +306,7 @@ impl SqliteWriter {
         batch.log.flush()?;
         let (position, chain, events) = (batch.position, batch.chain, batch.events);
         drop(batch);
-        let slice = self.behind.write_slice(&self.connection, events)?;
+        let slice = self.index.write_slice(&self.connection, events)?;
         if self.connection.total_changes() == changes {
             // Only refusals and duplicates: nothing is written at all.
             return Ok(Applied {

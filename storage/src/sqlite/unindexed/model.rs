@@ -55,7 +55,7 @@ enum Step {
     OtherEnds,
 }
 
-/// The effects of [`super::super::writer`] and [`super::super::behind`] on the memory they share with readers.
+/// The effects of [`super::super::writer`] and [`super::super::deferred_index`] on the memory they share with readers.
 struct Writer<'a> {
     unindexed: &'a Unindexed,
     committed: Committed,

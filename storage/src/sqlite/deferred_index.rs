@@ -80,7 +80,7 @@ pub(super) struct Slice {
 
 /// The writer's half of the index.
 #[derive(Debug)]
-pub(super) struct Behind {
+pub(super) struct DeferredIndex {
     /// In the order of their positions.
     pending: Vec<Indexed>,
     generation: Option<Generation>,
@@ -94,7 +94,7 @@ pub(super) struct Behind {
     size: usize,
 }
 
-impl Behind {
+impl DeferredIndex {
     pub(super) fn new(connection: &Connection, size: usize) -> Result<Self, Failure> {
         let mut statement =
             connection.prepare("SELECT client_id FROM requests ORDER BY client_id DESC LIMIT 1")?;
