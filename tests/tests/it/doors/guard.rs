@@ -3,13 +3,16 @@
 use protocol::v1::ErrorCode;
 use tests::harness::{Daemon, Setup, Web, socket::Socket};
 
+use super::hostile::Stage;
+
 const CONFIGURED: &str = "[http]\norigins = [\"https://chat.example.org\"]\nhosts = [\"chat.example.org\"]\n";
 
 #[test]
 fn a_request_from_this_machine_asks_for_this_machine() {
-    let daemon = Setup::config(CONFIGURED).start();
-    let mut web = Web::to(daemon.address());
-    let own = daemon.address().to_string();
+    let mut stage = Stage::with(CONFIGURED);
+    let address = stage.daemon.address();
+    let mut web = Web::to(address);
+    let own = address.to_string();
     for good in [
         own.as_str(),
         "localhost",
@@ -41,8 +44,9 @@ fn a_request_from_this_machine_asks_for_this_machine() {
             web.request("GET", target, &[("Host", wrong)], "")
                 .is_refused(403, ErrorCode::Forbidden);
         }
-        let refused = Socket::try_open(daemon.address(), &[("Host", wrong)]).unwrap_err();
+        let refused = Socket::try_open(address, &[("Host", wrong)]).unwrap_err();
         assert_eq!(refused.status, 403);
+        stage.still_serves();
     }
 }
 
@@ -56,11 +60,12 @@ fn behind_a_proxy_any_name_is_asked_for() {
 
 #[test]
 fn a_page_of_another_origin_is_refused_and_reads_nothing() {
-    let daemon = Setup::config(CONFIGURED).start();
-    let mut web = Web::to(daemon.address());
-    let ada = web.register("ada");
-    let bearer = format!("Bearer {}", ada.token);
-    let own = daemon.address().to_string();
+    let mut stage = Stage::with(CONFIGURED);
+    let address = stage.daemon.address();
+    let mut web = Web::to(address);
+    let carol = web.register("carol");
+    let bearer = format!("Bearer {}", carol.token);
+    let own = address.to_string();
     for foreign in [
         "https://example.net",
         "http://chat.example.org",
@@ -85,8 +90,9 @@ fn a_page_of_another_origin_is_refused_and_reads_nothing() {
                 "{foreign:?}"
             );
         }
-        let refused = Socket::try_open(daemon.address(), &[("Origin", foreign)]).unwrap_err();
+        let refused = Socket::try_open(address, &[("Origin", foreign)]).unwrap_err();
         assert_eq!(refused.status, 403, "{foreign:?}");
+        stage.still_serves();
         let preflight = web.request("OPTIONS", "/v1/call/send", &[("Origin", foreign)], "");
         assert_eq!(preflight.status, 403);
         assert_eq!(preflight.header("access-control-allow-methods"), None);
@@ -99,7 +105,7 @@ fn a_page_of_another_origin_is_refused_and_reads_nothing() {
         (response.status, response.header("access-control-allow-origin")),
         (200, None)
     );
-    assert!(Socket::try_open(daemon.address(), &[("Origin", &origin)]).is_ok());
+    assert!(Socket::try_open(address, &[("Origin", &origin)]).is_ok());
 }
 
 #[test]

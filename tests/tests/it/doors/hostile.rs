@@ -16,8 +16,8 @@ use tests::harness::{
 use super::direct;
 
 /// A daemon, and two who chat on it.
-struct Stage {
-    daemon: Daemon,
+pub(super) struct Stage {
+    pub(super) daemon: Daemon,
     ada: User,
     bob: Account,
     web: Web,
@@ -30,7 +30,7 @@ impl Stage {
         Self::with("")
     }
 
-    fn with(config: &str) -> Self {
+    pub(super) fn with(config: &str) -> Self {
         let daemon = Setup::config(config).start();
         let ada = daemon.register("ada");
         let mut web = Web::to(daemon.address());
@@ -49,7 +49,7 @@ impl Stage {
 
     /// Both send, and both see it.
     #[track_caller]
-    fn still_serves(&mut self) {
+    pub(super) fn still_serves(&mut self) {
         let conversation = direct(self.ada.id, self.bob.id);
         self.ada.text(conversation, "undisturbed");
         let stored = self.web.granted(&self.bob.token, text(conversation, "so am I"));
@@ -182,6 +182,29 @@ fn what_can_be_read_in_two_ways_is_read_in_none() {
     web.write(post("Content-Length: 2\r\nContent-Length: 2\r\n", "{}"));
     let response = web.response();
     assert!(response.status == 400, "{response:?}");
+    stage.still_serves();
+}
+
+/// What surrounds the chunks of a body may be so much and no more, so that a body costs little more than its limit.
+#[test]
+fn a_body_of_tiny_chunks_is_refused_before_it_costs_much() {
+    let mut stage = Stage::new();
+    let body = |chunks: usize| {
+        format!(
+            "POST /v1/call/login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{}2\r\n{{}}\r\n0\r\n\r\n",
+            "1\r\n \r\n".repeat(chunks)
+        )
+    };
+    let mut web = Web::to(stage.daemon.address());
+    web.write(body(4_000));
+    let response = web.response();
+    assert_eq!(
+        (response.status, response.refusal().code()),
+        (400, ErrorCode::Invalid)
+    );
+    for chunks in [8_000, 20_000] {
+        stage.refuses(body(chunks)).is_refused(400, ErrorCode::Protocol);
+    }
     stage.still_serves();
 }
 

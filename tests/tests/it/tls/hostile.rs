@@ -6,7 +6,7 @@ use std::{
 };
 
 use protocol::v1::{self, ErrorCode};
-use tests::harness::{Connection, PASSWORD, PATIENCE, Setup, User, hello, refused};
+use tests::harness::{Connection, Daemon, PASSWORD, PATIENCE, Setup, User, hello, refused};
 
 use super::{Pki, header, through};
 
@@ -45,13 +45,47 @@ fn is_alert(answer: &[u8]) -> bool {
     answer.len() <= 7 && answer.first().is_none_or(|first| *first == 21)
 }
 
+/// Two who chat, one of them encrypted, and who notice nothing.
+struct Pair {
+    sealed: User,
+    plain: User,
+    sent: u64,
+}
+
+impl Pair {
+    fn on(pki: &Pki, daemon: &Daemon) -> Self {
+        let mut conn = pki.connect(daemon);
+        conn.ask(hello("first")).unwrap();
+        let request = v1::RegisterRequest {
+            name: "sealed".to_owned(),
+            password: PASSWORD.to_owned(),
+            display_name: String::new(),
+        };
+        let session = conn.ask(request).unwrap();
+        Self {
+            sealed: User::of(daemon.address(), conn, "first", session),
+            plain: daemon.register("plain"),
+            sent: 0,
+        }
+    }
+
+    #[track_caller]
+    fn still_chats(&mut self) {
+        let conversation = self.sealed.direct(self.plain.id);
+        self.sealed.text(conversation, "undisturbed");
+        self.plain.text(conversation, "so am I");
+        self.sent += 2;
+        for seq in [self.sent - 1, self.sent] {
+            assert_eq!([self.sealed.pushed().seq, self.plain.pushed().seq], [seq; 2]);
+        }
+    }
+}
+
 #[test]
 fn nonsense_in_the_place_of_a_handshake_ends_its_connection_only() {
     let pki = Pki::new();
     let daemon = pki.daemon();
-    let mut plain = daemon.register("plain");
-    let mut sealed = pki.connect(&daemon);
-    sealed.ask(hello("sealed")).unwrap();
+    let mut pair = Pair::on(&pki, &daemon);
     let garbage = [&[0x16][..], &[0xa5; 4_096]].concat();
     let records = [0x16, 3, 3, 0xff, 0xff].repeat(3_000);
     let zeroes = [&[0x16, 3, 1, 0, 0][..], &[0; 64]].concat();
@@ -73,10 +107,8 @@ fn nonsense_in_the_place_of_a_handshake_ends_its_connection_only() {
             "{:?} got {answer:?}",
             &bytes[..16.min(bytes.len())]
         );
+        pair.still_chats();
     }
-    let own = plain.own();
-    plain.text(own, "still here");
-    sealed.ask(v1::Ping {}).unwrap();
 }
 
 #[test]
@@ -84,14 +116,14 @@ fn half_a_handshake_and_silence_end_when_their_time_is_over() {
     let pki = Pki::new();
     let config = format!("{}[timeouts]\nhandshake_ms = 1000\n", pki.section());
     let daemon = Setup::config(&config).start();
-    let mut ada = daemon.register("ada");
+    let mut pair = Pair::on(&pki, &daemon);
     let whole = client_hello(b"localhost");
     for part in [&whole[..0], &whole[..1], &whole[..whole.len() / 2]] {
         let mut stream = TcpStream::connect(daemon.address()).unwrap();
         stream.write_all(part).unwrap();
         assert!(is_alert(&rest(stream)));
+        pair.still_chats();
     }
-    ada.get(v1::Ping {});
 }
 
 /// The header of a proxy from somebody who is none is a broken frame, and a proxy that sends none is cut off.
@@ -101,8 +133,12 @@ fn a_header_counts_from_trusted_networks_alone_and_there_it_must_come() {
     let daemon = pki.daemon();
     let mut stream = TcpStream::connect(daemon.address()).unwrap();
     stream.write_all(&header("192.0.2.1")).unwrap();
-    let answer = rest(stream);
-    assert!(!answer.is_empty(), "it is told");
+    stream.write_all(b"\r\n").unwrap();
+    let answer = String::from_utf8(rest(stream)).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 400 "),
+        "as what its first letter begins: {answer}"
+    );
     daemon.register("ada");
 
     let trusting = pki.proxied("");
