@@ -265,7 +265,21 @@ mod tests {
         Domain,
     };
 
+    use super::Group;
     use crate::args::{self, Arguments};
+
+    const fn made_by(command: &Group) -> Command {
+        match command {
+            Group::Create { .. } => CreateGroup,
+            Group::Add { .. } => AddMembers,
+            Group::Remove { .. } => RemoveMember,
+            Group::Leave { .. } => LeaveGroup,
+            Group::Members { .. } => ListMembers,
+            Group::Rename { .. } => RenameGroup,
+            Group::Role { .. } => SetRole,
+            Group::Disband { .. } => DisbandGroup,
+        }
+    }
 
     #[test]
     fn every_command_about_groups_can_be_written() {
@@ -279,12 +293,12 @@ mod tests {
             (SetRole, "im group role team bob admin"),
             (DisbandGroup, "im group disband team"),
         ];
-        for (_, line) in lines {
+        for (command, line) in lines {
             let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
-            assert!(
-                matches!(arguments.command, Some(args::Command::Group(_))),
-                "{line}"
-            );
+            let Some(args::Command::Group(group)) = arguments.command else {
+                panic!("{line}: {:?}", arguments.command);
+            };
+            assert_eq!(made_by(&group), command, "{line}");
         }
         for command in Command::requests().filter(|command| command.domain() == Domain::Group) {
             assert!(
