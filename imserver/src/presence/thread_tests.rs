@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     delivery::{Route, connections},
     message::Entry,
-    presence::{Others, Rights},
+    presence::Rights,
     publish::Consumer,
 };
 
@@ -45,20 +45,26 @@ impl Rights for AllBut {
 
 /// Other nodes: what they were told, and where the shared routes have everybody.
 #[derive(Clone, Default)]
-struct Played(Arc<Mutex<(Vec<Told>, Option<Vec<Arc<str>>>)>>, bool);
+struct Played(Arc<Mutex<Others>>, bool);
 
-impl Others for Played {
+#[derive(Default)]
+struct Others {
+    told: Vec<Told>,
+    nodes: Option<Vec<Arc<str>>>,
+}
+
+impl super::super::Others for Played {
     fn nodes_with(&self, users: &[UserId]) -> Option<Vec<Vec<Arc<str>>>> {
-        let nodes = self.0.lock().1.clone()?;
+        let nodes = self.0.lock().nodes.clone()?;
         Some(vec![nodes; users.len()])
     }
 
     fn nodes(&self) -> Option<Vec<Arc<str>>> {
-        self.0.lock().1.clone()
+        self.0.lock().nodes.clone()
     }
 
     fn tell(&self, told: Told) -> bool {
-        self.0.lock().0.push(told);
+        self.0.lock().told.push(told);
         true
     }
 
@@ -84,7 +90,7 @@ impl World {
     fn with(others: Played) -> Self {
         let store = ModelStore::new(1, 2, storage::Rules::default());
         let rights = AllBut::default();
-        others.0.lock().1 = Some(Vec::new());
+        others.0.lock().nodes = Some(Vec::new());
         let handle = PresenceHandle::new("own", Box::new(rights.clone()), Box::new(others.clone()));
         let routes = Arc::new(Routes::new(1));
         let parts = PresenceParts {
@@ -134,7 +140,7 @@ impl World {
 
     fn told(&mut self) -> Vec<Told> {
         self.running.tell();
-        std::mem::take(&mut self.others.0.lock().0)
+        std::mem::take(&mut self.others.0.lock().told)
     }
 }
 
@@ -267,10 +273,10 @@ fn a_node_that_is_alone_asks_nobody_and_rests() {
 fn who_is_on_another_node_is_read_and_asked_after() {
     let (mut world, conns) = (World::new(), connections(1));
     world.connect(ANNA, conns[0]);
-    world.others.0.lock().1 = None;
+    world.others.0.lock().nodes = None;
     let answer = world.watch(ANNA, conns[0], &[BEN]);
     assert_eq!(answer[0].state(), v1::PresenceState::Offline, "not known");
-    world.others.0.lock().1 = Some(vec![Arc::from("own"), Arc::from("b")]);
+    world.others.0.lock().nodes = Some(vec![Arc::from("own"), Arc::from("b")]);
     assert_eq!(states(&world.turn()), [(BEN, State::Online)]);
     assert!(world.told().contains(&Told::Ask(vec![BEN])));
 }
@@ -282,7 +288,7 @@ fn answers_about_strangers_are_the_same_bytes() {
     let mut answers: Vec<Bytes> = Vec::new();
     for (here, nodes) in [(false, vec![]), (true, vec![]), (false, vec![Arc::from("b")])] {
         let mut world = World::new();
-        world.others.0.lock().1 = Some(nodes);
+        world.others.0.lock().nodes = Some(nodes);
         world.rights.0.lock().push((ANNA, BEN));
         world.connect(ANNA, conns[0]);
         if here {
