@@ -324,8 +324,9 @@ fn a_node_that_takes_its_leave_leaves_its_people_their_grace() {
     machine.nodes(Some(&all), at(30_000));
     machine.leaves("b", at(31_000));
     machine.nodes(Some(&all[..1]), at(32_000));
+    assert_eq!(run(&mut machine, 31_000, 50_000), []);
     machine.told(&name("c"), [(BEN, State::Online)], at(50_000));
-    assert_eq!(run(&mut machine, 31_000, 200_000), []);
+    assert_eq!(run(&mut machine, 50_000, 200_000), []);
 }
 
 #[test]
