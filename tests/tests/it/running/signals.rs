@@ -80,6 +80,15 @@ struct AtTerminal {
 impl AtTerminal {
     /// Started by a shell that does this before; `None` where `script` is not installed.
     fn start(before: &str) -> Option<Self> {
+        let mut version = Command::new("script");
+        let installed = version.arg("--version").stdout(Stdio::null()).status().is_ok();
+        if !installed {
+            eprintln!("script is not installed and was not tried: install the package bsdutils");
+        }
+        installed.then(|| Self::new(before))
+    }
+
+    fn new(before: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         std::fs::write(
@@ -115,20 +124,17 @@ impl AtTerminal {
                 process = Pid::from_raw(number.parse().unwrap());
             }
             if let Some(address) = line.trim().strip_prefix("listening on ") {
-                return Some(Self {
+                return Self {
                     directory,
                     script,
                     process: process.unwrap(),
                     address: address.parse().unwrap(),
                     _said: said,
-                });
+                };
             }
             line.clear();
         }
-        // What `env` says where it does not find the program.
-        assert_eq!(script.wait().unwrap().code(), Some(127));
-        eprintln!("script is not installed and was not tried: install the package bsdutils");
-        None
+        panic!("it ended: {}", script.wait().unwrap());
     }
 
     fn hang_up(&mut self) {
