@@ -26,6 +26,9 @@ fn an_empty_body_where_fields_are_needed_is_invalid() {
         Command::LogoutOthers,
         Command::ListDevices,
         Command::UpdateProfile,
+        // Nobody is away, and nobody is watched.
+        Command::WatchPresence,
+        Command::SetAway,
     ];
     let needs_fields =
         Command::requests().filter(|command| !command.is_for_anyone() && !needs_none.contains(command));
