@@ -70,6 +70,16 @@ fn embedded(seen: &mut Seen) {
     seen.until(admin, &["imserver_http_refusals_total"], || {
         Web::to(daemon.address()).get("/nowhere");
     });
+    let watch = v1::WatchPresenceRequest {
+        user_ids: vec![ann.id],
+    };
+    ann.get(watch);
+    let mut away = false;
+    let names = ["imserver_presence_watches", "imserver_presence_changes_total"];
+    seen.until(admin, &names, || {
+        away = !away;
+        ann.get(v1::SetAwayRequest { away });
+    });
     passwords(seen, admin, &daemon);
     // Bob reads nothing until his pushes turn to heads.
     let body = "x".repeat(4_000);
