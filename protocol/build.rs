@@ -13,10 +13,11 @@ use std::{
 use prost_build::Config;
 use protox::prost_reflect::prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "common.proto",
     "session.proto",
     "account.proto",
+    "people.proto",
     "message.proto",
     "group.proto",
     "presence.proto",

@@ -58,6 +58,28 @@ pub(crate) fn respects(request: &Request, limits: &Limits) -> bool {
             let ids = &it.conversation_ids;
             (1..=CONVERSATIONS_MAX).contains(&ids.len()) && ids.iter().all(|id| conversation(*id))
         }
+        Request::SetEntry(it) => it.client_msg_id.len() == 16 && entry(&it.key, &it.value),
+        Request::RemoveEntry(it) => it.client_msg_id.len() == 16 && entry(&it.key, b""),
+        Request::ListEntries(it) => {
+            it.prefix.len() <= ENTRY_KEY_BYTES_MAX && it.after.len() <= ENTRY_KEY_BYTES_MAX && it.limit > 0
+        }
+        Request::RequestFriend(it) => {
+            it.client_msg_id.len() == 16 && user(it.user_id) && words(&it.greeting, GREETING_CHARS_MAX)
+        }
+        Request::AnswerFriend(it) => it.client_msg_id.len() == 16 && user(it.user_id),
+        Request::WithdrawFriend(it) => it.client_msg_id.len() == 16 && user(it.user_id),
+        Request::RemoveFriend(it) => it.client_msg_id.len() == 16 && user(it.user_id),
+        Request::UpdateFriend(it) => {
+            it.client_msg_id.len() == 16
+                && user(it.user_id)
+                && words(&it.remark, TITLE_CHARS_MAX)
+                && it.tags.len() <= FRIEND_TAGS_MAX
+                && it.tags.iter().all(|tag| words(tag, TITLE_CHARS_MAX))
+        }
+        Request::BlockUser(it) => it.client_msg_id.len() == 16 && user(it.user_id),
+        Request::UnblockUser(it) => it.client_msg_id.len() == 16 && user(it.user_id),
+        Request::ListFriends(it) => it.after_user_id <= USER_ID_MAX && it.limit > 0,
+        Request::ListBlocked(it) => it.after_user_id <= USER_ID_MAX && it.limit > 0,
         Request::Delivered(it) => {
             (1..=REPEATED_MAX).contains(&it.up_to.len())
                 && it
@@ -84,6 +106,57 @@ pub(crate) fn respects(request: &Request, limits: &Limits) -> bool {
         Request::WatchPresence(it) => users(&it.user_ids, 0, PRESENCES_MAX),
         Request::SetAway(_) => true,
     }
+}
+
+/// Words that are shown.
+fn words(text: &str, most: usize) -> bool {
+    text.chars().count() <= most && plain(text, most * 4)
+}
+
+/// An entry that a client may set: key by key.
+fn entry(key: &str, value: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(value);
+    let of_a_conversation = |attribute: &str| {
+        key.strip_prefix("conversation/")
+            .and_then(|rest| rest.strip_suffix(attribute))
+            .and_then(|id| id.strip_suffix('/'))
+            .and_then(|id| Some((id, id.parse::<u64>().ok()?)))
+            .is_some_and(|(text, id)| id.to_string() == text && conversation(id))
+    };
+    let known = match key {
+        "setting/message_me" => ["", "everyone", "friends"].contains(&&*said),
+        "setting/add_to_groups" => ["", "everyone", "friends", "nobody"].contains(&&*said),
+        "setting/find_by_mail" | "setting/find_by_phone" => ["", "everyone", "nobody"].contains(&&*said),
+        "setting/presence" => ["", "friends", "nobody"].contains(&&*said),
+        "setting/receipts" => ["", "on", "off"].contains(&&*said),
+        "profile/mail" => {
+            let mut parts = said.split('@');
+            let halves = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let visible = value.iter().all(|byte| (0x21..=0x7E).contains(byte));
+            said.is_empty()
+                || (visible
+                    && said.len() <= 254
+                    && !halves.0.is_empty()
+                    && !halves.1.is_empty()
+                    && parts.next().is_none())
+        }
+        "profile/phone" => {
+            said.is_empty()
+                || ((8..=16).contains(&said.len())
+                    && said.starts_with('+')
+                    && (b'1'..=b'9').contains(&value[1])
+                    && value[1..].iter().all(u8::is_ascii_digit))
+        }
+        _ => {
+            let attributes = [
+                "pinned", "muted", "archived", "unread", "draft", "cleared", "tags", "hidden",
+            ];
+            (key.starts_with("app/") && key.len() > 4)
+                || attributes.iter().any(|attribute| of_a_conversation(attribute))
+        }
+    };
+    let most = if of_a_conversation("draft") { 8_192 } else { 4_096 };
+    known && key.len() <= 64 && key.bytes().all(|byte| (0x21..=0x7E).contains(&byte)) && value.len() <= most
 }
 
 fn send(it: &SendRequest, limits: &Limits) -> bool {

@@ -38,7 +38,7 @@ use crate::{
     message::ToLoop,
     metrics::Metrics,
     observed::Observed,
-    presence::{OwnDevices, Presence, PresenceHandle, PresenceParts},
+    presence::{Friends, Presence, PresenceHandle, PresenceParts},
     publish::{ChangeFeed, ChangeFeedParts, Consumer, Publisher, Publishing},
     service::{Attempts, Context, Hasher, SharedStore, Worker, WorkerContext, WorkerTask},
     session::{Allowances, Rules},
@@ -131,7 +131,7 @@ impl Daemon {
         let cluster_handle = ClusterHandle::default();
         let presence = PresenceHandle::new(
             &config.server.node,
-            Box::new(OwnDevices),
+            Box::new(Friends),
             Box::new(cluster_handle.clone()),
         );
         let metrics = Arc::new(Metrics::new(loops, config.lanes().clamp(1, store.writers_max())));

@@ -15,6 +15,7 @@ mod call;
 mod command;
 #[cfg(feature = "doors")]
 pub mod door;
+pub mod entries;
 mod error;
 mod frame;
 mod identity;

@@ -36,6 +36,7 @@ pub const fn group() -> u64 {
 pub fn requests() -> Vec<Request> {
     let mut all = session_requests();
     all.extend(message_requests());
+    all.extend(people_requests());
     all.extend(group_requests());
     all
 }
@@ -44,6 +45,7 @@ pub fn requests() -> Vec<Request> {
 pub fn replies() -> Vec<Reply> {
     let mut all = session_replies();
     all.extend(message_replies());
+    all.extend(people_replies());
     all.extend(group_replies());
     all
 }
@@ -169,6 +171,7 @@ pub fn event() -> v1::Event {
                 role: v1::Role::Admin.into(),
                 name: "Choir".to_owned(),
             }),
+            entry: Some(entry()),
             reaction: "\u{1F44D}".to_owned(),
         }),
         recalled: true,
@@ -271,6 +274,7 @@ fn conversation() -> v1::Conversation {
         unread: 1,
         roster: 30,
         joined_ordinal: 12,
+        closed: true,
     }
 }
 
@@ -326,6 +330,113 @@ fn session_requests() -> Vec<Request> {
             status: Some(String::new()),
         }),
     ]
+}
+
+fn people_requests() -> Vec<Request> {
+    vec![
+        Request::SetEntry(v1::SetEntryRequest {
+            client_msg_id: CLIENT_ID,
+            key: "app/theme".to_owned(),
+            value: Bytes::from_static(b"dark"),
+        }),
+        Request::RemoveEntry(v1::RemoveEntryRequest {
+            client_msg_id: CLIENT_ID,
+            key: "app/theme".to_owned(),
+        }),
+        Request::ListEntries(v1::ListEntriesRequest {
+            prefix: "app/".to_owned(),
+            after: "app/a".to_owned(),
+            limit: 50,
+        }),
+        Request::RequestFriend(v1::RequestFriendRequest {
+            client_msg_id: CLIENT_ID,
+            user_id: BERT,
+            greeting: "It is me, Anna.".to_owned(),
+        }),
+        Request::AnswerFriend(v1::AnswerFriendRequest {
+            client_msg_id: CLIENT_ID,
+            user_id: BERT,
+            accept: true,
+        }),
+        Request::WithdrawFriend(v1::WithdrawFriendRequest {
+            client_msg_id: CLIENT_ID,
+            user_id: BERT,
+        }),
+        Request::RemoveFriend(v1::RemoveFriendRequest {
+            client_msg_id: CLIENT_ID,
+            user_id: BERT,
+        }),
+        Request::UpdateFriend(v1::UpdateFriendRequest {
+            client_msg_id: CLIENT_ID,
+            user_id: BERT,
+            remark: "Bert from work".to_owned(),
+            tags: vec!["work".to_owned()],
+        }),
+        Request::ListFriends(v1::ListFriendsRequest {
+            after_user_id: BERT,
+            limit: 50,
+        }),
+        Request::BlockUser(v1::BlockUserRequest {
+            client_msg_id: CLIENT_ID,
+            user_id: BERT,
+        }),
+        Request::UnblockUser(v1::UnblockUserRequest {
+            client_msg_id: CLIENT_ID,
+            user_id: BERT,
+        }),
+        Request::ListBlocked(v1::ListBlockedRequest {
+            after_user_id: BERT,
+            limit: 50,
+        }),
+    ]
+}
+
+fn people_replies() -> Vec<Reply> {
+    vec![
+        Reply::SetEntry(sent()),
+        Reply::RemoveEntry(sent()),
+        Reply::ListEntries(v1::ListEntriesResponse {
+            entries: vec![v1::EntryState {
+                entry: Some(entry()),
+                seq: 4,
+                set_at_ms: AT_MS,
+            }],
+            more: true,
+        }),
+        Reply::RequestFriend(sent()),
+        Reply::AnswerFriend(sent()),
+        Reply::WithdrawFriend(sent()),
+        Reply::RemoveFriend(sent()),
+        Reply::UpdateFriend(sent()),
+        Reply::ListFriends(v1::ListFriendsResponse {
+            friends: vec![v1::Friend {
+                user: Some(user()),
+                state: v1::FriendState::Incoming.into(),
+                greeting: "It is me, Bert.".to_owned(),
+                remark: "Bert from work".to_owned(),
+                tags: vec!["work".to_owned()],
+                since_ms: AT_MS,
+                expired: true,
+            }],
+            more: true,
+        }),
+        Reply::BlockUser(sent()),
+        Reply::UnblockUser(sent()),
+        Reply::ListBlocked(v1::ListBlockedResponse {
+            users: vec![v1::Blocked {
+                user: Some(user()),
+                since_ms: AT_MS,
+            }],
+            more: true,
+        }),
+    ]
+}
+
+fn entry() -> v1::Entry {
+    v1::Entry {
+        key: "app/theme".to_owned(),
+        value: Bytes::from_static(b"dark"),
+    }
 }
 
 fn message_requests() -> Vec<Request> {

@@ -66,6 +66,12 @@ macro_rules! table {
                     Read = 3007, "read": ReadRequest => Empty, Write, User;
                     /// Several conversations.
                     GetConversations = 3008, "get_conversations": GetConversationsRequest => GetConversationsResponse, Ask, User;
+                    /// Sets an entry of the own log.
+                    SetEntry = 3009, "set_entry": SetEntryRequest => SendResponse, Append, User;
+                    /// Removes one.
+                    RemoveEntry = 3010, "remove_entry": RemoveEntryRequest => SendResponse, Append, User;
+                    /// The entries of the own log, by key.
+                    ListEntries = 3011, "list_entries": ListEntriesRequest => ListEntriesResponse, Ask, User;
                 }
                 pushes {
                     /// Push: events.
@@ -77,6 +83,30 @@ macro_rules! table {
                     /// Push: a message that is not stored.
                     TransientPush = 3103, "transient": TransientPush;
                 }
+            }
+            /// Friends and blocks.
+            People = 4000 {
+                requests {
+                    /// Asks somebody for friendship.
+                    RequestFriend = 4001, "request_friend": RequestFriendRequest => SendResponse, Append, User;
+                    /// Answers who asked.
+                    AnswerFriend = 4002, "answer_friend": AnswerFriendRequest => SendResponse, Append, User;
+                    /// Takes a request back.
+                    WithdrawFriend = 4003, "withdraw_friend": WithdrawFriendRequest => SendResponse, Append, User;
+                    /// Ends a friendship.
+                    RemoveFriend = 4004, "remove_friend": RemoveFriendRequest => SendResponse, Append, User;
+                    /// Sets private words about a friend.
+                    UpdateFriend = 4005, "update_friend": UpdateFriendRequest => SendResponse, Append, User;
+                    /// Friends and open requests.
+                    ListFriends = 4006, "list_friends": ListFriendsRequest => ListFriendsResponse, Ask, User;
+                    /// Blocks somebody.
+                    BlockUser = 4007, "block_user": BlockUserRequest => SendResponse, Append, User;
+                    /// No longer.
+                    UnblockUser = 4008, "unblock_user": UnblockUserRequest => SendResponse, Append, User;
+                    /// Who is blocked.
+                    ListBlocked = 4009, "list_blocked": ListBlockedRequest => ListBlockedResponse, Ask, User;
+                }
+                pushes {}
             }
             /// Groups.
             Group = 5000 {

@@ -4,6 +4,7 @@
 //! refusal names the field.
 
 use crate::{
+    entries,
     error::Refusal,
     identity::{ClientMessageId, ConversationClass, ConversationId, USER_ID_MAX},
     limits::named_limits,
@@ -46,6 +47,16 @@ named_limits! {
     pub const CONVERSATIONS_MAX: usize = 200;
     /// Users that one connection may watch.
     pub const PRESENCES_MAX: usize = 500;
+    /// Bytes of an entry's key, at most.
+    pub const ENTRY_KEY_BYTES_MAX: usize = 64;
+    /// Bytes of an entry's value, at most.
+    pub const ENTRY_VALUE_BYTES_MAX: usize = 4_096;
+    /// Bytes of a draft, at most.
+    pub const DRAFT_BYTES_MAX: usize = 8_192;
+    /// Characters of the words of a request for friendship, at most.
+    pub const GREETING_CHARS_MAX: usize = 256;
+    /// Tags of a friend, at most.
+    pub const FRIEND_TAGS_MAX: usize = 20;
     /// Mentions in one message, at most.
     pub const MENTIONS_MAX: usize = 100;
     /// Bytes of a session or sync token, at most.
@@ -128,6 +139,41 @@ pub fn request(request: &Request, limits: &Limits) -> Result<(), Refusal> {
             let impossible = ids.iter().any(|id| ConversationId::parse(*id).is_none());
             refuse_if(impossible, "conversation_ids", "is not a conversation id")
         }
+        Request::SetEntry(set) => {
+            client_id(&set.client_msg_id)?;
+            entries::check(&set.key, Some(&set.value))
+        }
+        Request::RemoveEntry(remove) => {
+            client_id(&remove.client_msg_id)?;
+            entries::check(&remove.key, None)
+        }
+        Request::ListEntries(list) => {
+            bytes_at_most("prefix", list.prefix.as_bytes(), ENTRY_KEY_BYTES_MAX)?;
+            bytes_at_most("after", list.after.as_bytes(), ENTRY_KEY_BYTES_MAX)?;
+            page_limit(list.limit)
+        }
+        Request::RequestFriend(request) => {
+            person(&request.client_msg_id, request.user_id)?;
+            text_at_most("greeting", &request.greeting, GREETING_CHARS_MAX)
+        }
+        Request::AnswerFriend(answer) => person(&answer.client_msg_id, answer.user_id),
+        Request::WithdrawFriend(withdraw) => person(&withdraw.client_msg_id, withdraw.user_id),
+        Request::RemoveFriend(remove) => person(&remove.client_msg_id, remove.user_id),
+        Request::UpdateFriend(update) => {
+            person(&update.client_msg_id, update.user_id)?;
+            text_at_most("remark", &update.remark, TITLE_CHARS_MAX)?;
+            if update.tags.len() > FRIEND_TAGS_MAX {
+                return Err(too_many("tags", update.tags.len(), FRIEND_TAGS_MAX));
+            }
+            update
+                .tags
+                .iter()
+                .try_for_each(|tag| text_at_most("tags", tag, TITLE_CHARS_MAX))
+        }
+        Request::BlockUser(block) => person(&block.client_msg_id, block.user_id),
+        Request::UnblockUser(unblock) => person(&unblock.client_msg_id, unblock.user_id),
+        Request::ListFriends(list) => behind(list.after_user_id, list.limit),
+        Request::ListBlocked(list) => behind(list.after_user_id, list.limit),
         Request::Delivered(delivered) => check_delivered(delivered),
         Request::Read(read) => {
             conversation(read.conversation_id)?;
@@ -308,7 +354,10 @@ fn check_send(send: &v1::SendRequest, limits: &Limits) -> Result<(), Refusal> {
         | EventKind::MemberLeft
         | EventKind::RoleChanged
         | EventKind::GroupRenamed
-        | EventKind::GroupDisbanded => Err(Refusal::invalid("kind", "cannot be sent")),
+        | EventKind::GroupDisbanded
+        | EventKind::BecameFriends
+        | EventKind::EntrySet
+        | EventKind::EntryRemoved => Err(Refusal::invalid("kind", "cannot be sent")),
     }?;
     refuse_if(
         quality == QualityOfService::AtMostOnce && !is_displayable(kind),
@@ -354,7 +403,10 @@ fn check_for_kind(content: &v1::Content, kind: EventKind, limits: &Limits) -> Re
         | EventKind::MemberLeft
         | EventKind::RoleChanged
         | EventKind::GroupRenamed
-        | EventKind::GroupDisbanded => Ok(()),
+        | EventKind::GroupDisbanded
+        | EventKind::BecameFriends
+        | EventKind::EntrySet
+        | EventKind::EntryRemoved => Ok(()),
     }
 }
 
@@ -567,6 +619,29 @@ fn client_id(bytes: &[u8]) -> Result<(), Refusal> {
         "client_msg_id",
         "must have 16 bytes",
     )
+}
+
+/// A request about a person.
+fn person(client_msg_id: &[u8], user_id: u64) -> Result<(), Refusal> {
+    client_id(client_msg_id)?;
+    user("user_id", user_id)
+}
+
+/// Words that people see; none are fine.
+fn text_at_most(field: &str, text: &str, chars_max: usize) -> Result<(), Refusal> {
+    let chars = text.chars().take(chars_max + 1).count();
+    refuse_if(
+        chars > chars_max,
+        field,
+        &format!("more than {chars_max} characters"),
+    )?;
+    no_controls(field, text)
+}
+
+/// A page of people behind one.
+fn behind(after_user_id: u64, limit: u32) -> Result<(), Refusal> {
+    refuse_if(after_user_id > USER_ID_MAX, "after_user_id", "is not a user id")?;
+    page_limit(limit)
 }
 
 fn seq(field: &str, seq: u64) -> Result<(), Refusal> {

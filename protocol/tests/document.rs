@@ -229,6 +229,7 @@ fn put_together(request: v1::SendRequest, answer: &v1::SendResponse, user: u64) 
             content: request.content,
             group: None,
             reaction: request.reaction,
+            entry: None,
         }),
         ..v1::Event::default()
     }

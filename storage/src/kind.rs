@@ -62,10 +62,17 @@ kinds! {
     GroupRenamed = 69, Settings;
     /// The group has ended.
     GroupDisbanded = 70, End;
+    /// The two of a 1:1 conversation are friends from now on.
+    BecameFriends = 71, Notice;
+    /// An entry of a user has another value.
+    EntrySet = 96, Entry;
+    /// An entry of a user is gone.
+    EntryRemoved = 97, Entry;
 }
 
 /// What an event does, independent of its content. Beside it every event moves the head of its conversation and the
-/// sender's cursor. Those from `Join` on change the group: such an event has a [change](crate::Event::change).
+/// sender's cursor. Those from `Join` to `End`
+/// change the group: such an event has a [change](crate::Event::change).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Effect {
     /// It is shown, and counts in the ordinal.
@@ -86,6 +93,10 @@ pub enum Effect {
     Settings,
     /// The group ends: nobody writes in it any more.
     End,
+    /// Nothing follows from it.
+    Notice,
+    /// An entry of the user whose own log it is in has another state: it has an [entry](crate::Event::entry).
+    Entry,
 }
 
 impl EventKind {
@@ -117,7 +128,9 @@ impl EventKind {
             | Effect::Leave
             | Effect::Role
             | Effect::Settings
-            | Effect::End => false,
+            | Effect::End
+            | Effect::Notice
+            | Effect::Entry => false,
         }
     }
 
@@ -130,15 +143,39 @@ impl EventKind {
             | Effect::Recall
             | Effect::Reaction
             | Effect::Settings
-            | Effect::End => false,
+            | Effect::End
+            | Effect::Notice
+            | Effect::Entry => false,
         }
     }
 
     /// Whether it changes the group; then it has a change.
     pub const fn changes_group(self) -> bool {
         match self.effect() {
-            Effect::Message | Effect::Edit | Effect::Recall | Effect::Reaction => false,
+            Effect::Message
+            | Effect::Edit
+            | Effect::Recall
+            | Effect::Reaction
+            | Effect::Notice
+            | Effect::Entry => false,
             Effect::Join | Effect::Leave | Effect::Role | Effect::Settings | Effect::End => true,
+        }
+    }
+
+    /// Whether it changes an entry; then it names one.
+    pub const fn is_entry(self) -> bool {
+        match self.effect() {
+            Effect::Entry => true,
+            Effect::Message
+            | Effect::Edit
+            | Effect::Recall
+            | Effect::Reaction
+            | Effect::Join
+            | Effect::Leave
+            | Effect::Role
+            | Effect::Settings
+            | Effect::End
+            | Effect::Notice => false,
         }
     }
 }
@@ -149,7 +186,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_effect() {
-        use Effect::{Edit, End, Join, Leave, Message, Reaction, Recall, Role, Settings};
+        use Effect::{Edit, End, Entry, Join, Leave, Message, Notice, Reaction, Recall, Role, Settings};
         let table = [
             (1, Message),
             (31, Message),
@@ -163,6 +200,9 @@ mod tests {
             (68, Role),
             (69, Settings),
             (70, End),
+            (71, Notice),
+            (96, Entry),
+            (97, Entry),
         ];
         for (number, effect) in table {
             let kind = EventKind::from_number(number).expect("a kind");
@@ -182,7 +222,8 @@ mod tests {
             assert_eq!(kind.number(), number);
             assert_eq!(kind.is_displayable(), (1..=31).contains(&number), "{kind:?}");
             assert_eq!(kind.changes_members(), (64..=68).contains(&number), "{kind:?}");
-            assert_eq!(kind.changes_group(), number >= 64, "{kind:?}");
+            assert_eq!(kind.changes_group(), (64..=70).contains(&number), "{kind:?}");
+            assert_eq!(kind.is_entry(), (96..=97).contains(&number), "{kind:?}");
         }
     }
 }

@@ -30,10 +30,12 @@ pub mod cached;
 )]
 pub mod conformance;
 pub mod copy;
+pub mod entry;
 pub mod ephemeral;
 mod erasing;
 mod error;
 mod fate;
+pub mod friend;
 mod kind;
 pub mod model;
 mod numbers;
@@ -55,6 +57,7 @@ mod visible;
 mod words;
 mod write;
 
+pub use entry::{EntryClass, EntryName, EntryPage, EntryView};
 pub use error::{Cause, CommitError, OpenError, ReadError, Refused};
 pub use fate::{Doom, Fate};
 pub use kind::Effect;

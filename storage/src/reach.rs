@@ -17,6 +17,8 @@ pub struct Reach<'a> {
     pub erases: bool,
     /// A second conversation whose log it writes.
     pub other: Option<ConversationId>,
+    /// A person whose own log it may write, and the log of the 1:1 conversation of that person and the sender.
+    pub person: Option<UserId>,
     /// The conversations that may begin with it.
     pub begins: Begins,
     /// Users whose number of groups it changes, without the sender.
@@ -42,11 +44,20 @@ const LOG: Reach<'_> = Reach {
     target: Seq(0),
     erases: false,
     other: None,
+    person: None,
     begins: Begins::Nothing,
     users: &[],
     sender: false,
     members: false,
 };
+
+impl Reach<'_> {
+    /// Events that it becomes, at most: an act about a person may become one more in each own log, one between the two,
+    /// and one that makes room.
+    pub const fn events_max(&self) -> u64 {
+        1 + self.other.is_some() as u64 + self.person.is_some() as u64 * 3
+    }
+}
 
 impl Action {
     /// What it touches.
@@ -84,6 +95,15 @@ impl Action {
             Self::Leave => Reach { sender: true, ..LOG },
             Self::SetRole { .. } | Self::Set { .. } => LOG,
             Self::Disband => Reach { members: true, ..LOG },
+            Self::SetEntry { .. } | Self::RemoveEntry { .. } => Reach {
+                begins: Begins::Fixed,
+                ..LOG
+            },
+            Self::Person(action) => Reach {
+                person: Some(action.with),
+                begins: Begins::Fixed,
+                ..LOG
+            },
             #[cfg(any(test, feature = "conformance"))]
             Self::Pair { other, .. } => Reach {
                 other: Some(*other),
@@ -100,6 +120,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        friend::{PersonAct, PersonAction},
         setting::GroupSetting,
         types::{Role, Timestamp},
         write::MessageKinds,
@@ -185,6 +206,34 @@ mod tests {
                 LOG,
             ),
             (Action::Disband, Reach { members: true, ..LOG }),
+            (
+                Action::SetEntry {
+                    key: String::new(),
+                    value: Bytes::new(),
+                },
+                Reach {
+                    begins: Begins::Fixed,
+                    ..LOG
+                },
+            ),
+            (
+                Action::RemoveEntry { key: String::new() },
+                Reach {
+                    begins: Begins::Fixed,
+                    ..LOG
+                },
+            ),
+            (
+                Action::Person(PersonAction {
+                    with: user,
+                    act: PersonAct::Block,
+                }),
+                Reach {
+                    begins: Begins::Fixed,
+                    person: Some(user),
+                    ..LOG
+                },
+            ),
             (
                 Action::Pair {
                     other,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
+    entry::{EntryClass, EntryPage},
     error::{OpenError, ReadError},
     fate::Fate,
     past::{Claim, Generation, Testimony, TokenKey},
@@ -161,6 +162,26 @@ pub trait Reader: MembersReader + TailReader {
     /// See [`Reader::snapshot`].
     fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError>;
 
+    /// The entries of a user whose keys begin with `prefix` and are behind `after`, in the order of the bytes of their
+    /// keys; a page also ends before its values have too many bytes.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn entries(
+        &mut self,
+        of: UserId,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<EntryPage, ReadError>;
+
+    /// What each of these entries, a user and a key, means to the rules, in their order; `None` for one that there is
+    /// not.
+    ///
+    /// # Errors
+    /// See [`Reader::snapshot`].
+    fn entry_classes(&mut self, entries: &[(UserId, String)]) -> Result<Vec<Option<EntryClass>>, ReadError>;
+
     /// The data that a login is checked against.
     ///
     /// # Errors
@@ -310,6 +331,9 @@ pub struct ConversationView {
     pub member_count: u32,
     /// Whether the group was disbanded.
     pub disbanded: bool,
+    /// A 1:1 conversation in which neither of the two may write now: one blocks the other one, or they are no friends any
+    /// more and one of them wants messages of friends alone.
+    pub closed: bool,
     /// The seq of the newest membership event.
     pub roster: Seq,
     /// This user's cursors, by all their devices.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 pub use crate::kind::EventKind;
-use crate::setting::GroupSettings;
+use crate::{entry::EntryName, setting::GroupSettings};
 
 macro_rules! number {
     ($($(#[$doc:meta])* $name:ident;)*) => { $(
@@ -14,7 +14,7 @@ macro_rules! number {
 }
 
 number! {
-    /// A person's account: 1, 2, 3 … in the order of registration, below 2^31.
+    /// A person's account: 1, 2, 3 … in the order of registration, below 2^31. See also [`UserId::SERVER`].
     UserId;
     /// A conversation. A 1:1 conversation's id follows from its two users, a group's from its creator and the
     /// creation's client id, a user's own log's from the user. The caller of a write computes it.
@@ -120,9 +120,9 @@ pub struct Event {
     /// The seq of the newest membership event at or before this one (its own if it is one); 0 if there is none, as in
     /// 1:1 conversations.
     pub roster: Seq,
-    /// The sender.
+    /// The sender; [`UserId::SERVER`] for what another user's request made.
     pub sender: UserId,
-    /// The request that made it.
+    /// The request that made it. With [`UserId::SERVER`]: its own seq, big-endian, so that no request can have it.
     pub client_id: ClientId,
     /// The server's clock at that time, which may have been wrong: it orders nothing.
     pub at: Timestamp,
@@ -130,15 +130,23 @@ pub struct Event {
     pub kind: EventKind,
     /// The message that an edit, recall or reaction is about. Else 0.
     pub target: Seq,
-    /// Opaque to the store. Empty for group events, for recalls, and once erased.
+    /// Opaque to the store. Empty for group events, for recalls, for removed entries, and once erased, as that of an
+    /// entry is when it has another state.
     pub body: Bytes,
     /// Only with group events.
     pub change: Option<GroupChange>,
+    /// Only with events of entries.
+    pub entry: Option<Box<EntryName>>,
     /// The body is not shown from this time on, and is erased some time after; 0: never. An edit expires with its
     /// message.
     pub expires_at: Timestamp,
     /// The message was recalled, or this is an edit of a recalled message: it has no body any more.
     pub recalled: bool,
+}
+
+impl UserId {
+    /// The sender of events that another user's request caused. No account has it.
+    pub const SERVER: Self = Self(0);
 }
 
 impl Event {

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) settings: GroupSettings,
     pub(crate) member_count: u32,
     pub(crate) disbanded: bool,
+    /// Nobody may write in it, a 1:1 conversation, now.
+    pub(crate) closed: bool,
 }
 
 /// A user's newest membership interval in a conversation.
@@ -83,6 +85,7 @@ pub(crate) fn view(
         member,
         member_count: seen.member_count,
         disbanded: seen.disbanded,
+        closed: seen.closed,
         roster: seen.head.roster,
         delivered: cursor.delivered,
         read: cursor.read,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     error::{CommitError, Refused},
+    friend::PersonAction,
     setting::GroupSetting,
     types::{
         ClientId, ConversationId, DeviceClass, Event, Fingerprint, Position, Role, Seq, Session, SessionId,
@@ -48,6 +49,15 @@ pub struct Rules {
     pub message_edits_max: u32,
     /// Reactions that a message has at a time, at most.
     pub message_reactions_max: u32,
+    /// Entries that a user has by [`Action::SetEntry`], at most.
+    pub entries_max: u32,
+    /// Friends of a user, at most.
+    pub friends_max: u32,
+    /// Requests for friendship that a user has made and that count, at most; and the requests of others that a user
+    /// has: the oldest one goes for a new one.
+    pub friend_requests_max: u32,
+    /// People that a user blocks, at most.
+    pub blocks_max: u32,
 }
 
 impl Rules {
@@ -55,6 +65,14 @@ impl Rules {
     pub const MESSAGE_EDITS_MAX: u32 = 1_000;
     /// The default of [`Rules::message_reactions_max`].
     pub const MESSAGE_REACTIONS_MAX: u32 = 10_000;
+    /// The default of [`Rules::entries_max`].
+    pub const ENTRIES_MAX: u32 = 10_000;
+    /// The default of [`Rules::friends_max`].
+    pub const FRIENDS_MAX: u32 = 5_000;
+    /// The default of [`Rules::friend_requests_max`].
+    pub const FRIEND_REQUESTS_MAX: u32 = 200;
+    /// The default of [`Rules::blocks_max`].
+    pub const BLOCKS_MAX: u32 = 5_000;
 }
 
 impl Default for Rules {
@@ -67,6 +85,10 @@ impl Default for Rules {
             members_may_add: true,
             message_edits_max: Self::MESSAGE_EDITS_MAX,
             message_reactions_max: Self::MESSAGE_REACTIONS_MAX,
+            entries_max: Self::ENTRIES_MAX,
+            friends_max: Self::FRIENDS_MAX,
+            friend_requests_max: Self::FRIEND_REQUESTS_MAX,
+            blocks_max: Self::BLOCKS_MAX,
         }
     }
 }
@@ -129,7 +151,8 @@ pub struct Append {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// A displayable message. `Direct`: the sender is one of the two and both accounts exist, else `NotFound`; the
-    /// first event creates the conversation. `Own`: the sender's own, else `NotFound`. `Group`: a present member, else
+    /// first event creates the conversation, `Forbidden` if one of them blocks the other one or the other one wants
+    /// messages of friends alone; `Forbidden` in a closed conversation. `Own`: the sender's own, else `NotFound`. `Group`: a present member, else
     /// `Forbidden` for a former member and `NotFound` for a stranger; `Gone` once disbanded (for all other actions on
     /// groups too). Actions that only groups have are `Forbidden` in other existing conversations.
     Message {
@@ -144,7 +167,7 @@ pub enum Action {
         reply_to: Seq,
     },
     /// A new body for one's own message. `NotFound` unless it is a displayable message visible to the sender,
-    /// `Forbidden` if another user's, `Gone` if recalled or expired, `Unfit` if a message of its kind cannot have this
+    /// `Forbidden` if another user's or in a closed conversation, `Gone` if recalled or expired, `Unfit` if a message of its kind cannot have this
     /// body, `LimitReached` if it was edited too often. It expires with the message.
     Edit {
         /// The message.
@@ -162,7 +185,7 @@ pub enum Action {
         target: Seq,
     },
     /// A user's reaction to a message they can see; a new one replaces the old one, an empty one removes it. `NotFound`
-    /// and `Gone` as with `Edit`, `NothingToDo` if the user has this one already, `LimitReached` if too many users have
+    /// and `Gone` as with `Edit`, `Forbidden` in a closed conversation, `NothingToDo` if the user has this one already, `LimitReached` if too many users have
     /// one.
     React {
         /// The message.
@@ -172,7 +195,8 @@ pub enum Action {
         /// Opaque; the body of the event.
         body: Bytes,
     },
-    /// A new group whose owner is the sender. `NotFound` if any user does not exist, `LimitReached`,
+    /// A new group whose owner is the sender. `NotFound` if any user does not exist, `LimitReached`, `Forbidden` if any
+    /// does not want to be made a member by the sender,
     /// `Conflict` if the id belongs to a group of another creation.
     CreateGroup {
         /// The name.
@@ -181,7 +205,7 @@ pub enum Action {
         members: Vec<UserId>,
     },
     /// `NotFound` if any user does not exist, `NothingToDo` if all are members already, `Forbidden` if one of them left
-    /// too recently, `LimitReached`.
+    /// too recently or does not want to be made a member by the sender, `LimitReached`.
     AddMembers {
         /// Duplicates and present members are ignored.
         users: Vec<UserId>,
@@ -211,6 +235,20 @@ pub enum Action {
     },
     /// By an owner. Members stay members: history stays readable.
     Disband,
+    /// Another value of an entry of the sender, in their own log. `NothingToDo` if it has this value, `LimitReached`.
+    SetEntry {
+        /// The key. The caller keeps it within bounds, and does not let users write those of friends and blocks.
+        key: String,
+        /// Opaque, within the caller's bounds.
+        value: Bytes,
+    },
+    /// `NothingToDo` if there is no such entry.
+    RemoveEntry {
+        /// The key, as above.
+        key: String,
+    },
+    /// Something about a person, in the sender's own log.
+    Person(PersonAction),
     /// For tests: a message of kind 1 here and the same in another conversation, by a user who may send in both,
     /// neither of them a group. If one is refused, both are.
     #[cfg(any(test, feature = "conformance"))]

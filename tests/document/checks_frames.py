@@ -375,7 +375,7 @@ def section_3(t):
             client = t.connect()
             if state == "welcomed":
                 client.welcome()
-            client.frame(4001, 9, b"anything")
+            client.frame(4999, 9, b"anything")
             ends(client, "UNKNOWN_COMMAND", 9)
     with says(
         "3", "A `hello` or a `ping` that cannot be read or breaks a rule of its fields: `INVALID`, close.", "hello"
@@ -416,7 +416,7 @@ def section_3(t):
                 ends(client, "PROTOCOL", 9)
     with says("3", "An unknown command: `UNKNOWN_COMMAND`, the connection stays."):
         fred = t.user()
-        fred.frame(4001, 9, b"anything")
+        fred.frame(4999, 9, b"anything")
         fred.judge("UNKNOWN_COMMAND", fred.answer(9))
         fred.works("ping")
     with says("3", "More than 20 in a minute: `PROTOCOL`, close."):

@@ -14,6 +14,7 @@ pub(super) fn page(message: v1::SendRequest, sent: &v1::SendResponse, sender_id:
         content: message.content,
         group: None,
         reaction: message.reaction,
+        entry: None,
     };
     let empty = body.content.is_none() && body.reaction.is_empty();
     let event = v1::Event {

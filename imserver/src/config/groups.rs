@@ -39,6 +39,10 @@ impl Config {
             members_may_add: self.groups.members_may_add,
             message_edits_max: storage::Rules::MESSAGE_EDITS_MAX,
             message_reactions_max: storage::Rules::MESSAGE_REACTIONS_MAX,
+            entries_max: storage::Rules::ENTRIES_MAX,
+            friends_max: storage::Rules::FRIENDS_MAX,
+            friend_requests_max: storage::Rules::FRIEND_REQUESTS_MAX,
+            blocks_max: storage::Rules::BLOCKS_MAX,
         }
     }
 }

@@ -13,7 +13,7 @@ mod thread;
 mod told;
 
 pub(crate) use handle::{Others, PresenceHandle, Watching};
-pub(crate) use rights::OwnDevices;
+pub(crate) use rights::Friends;
 #[cfg(test)]
 pub(crate) use rights::Rights;
 pub(crate) use thread::{Presence, PresenceParts};

@@ -354,6 +354,7 @@ fn event_of(user: UserId) -> Event {
         target: Seq(0),
         body: Bytes::new(),
         change: None,
+        entry: None,
         expires_at: Timestamp(0),
         recalled: false,
     }

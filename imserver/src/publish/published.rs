@@ -154,6 +154,7 @@ mod tests {
             target: Seq(0),
             body: Bytes::new(),
             change: None,
+            entry: None,
             expires_at: Timestamp(0),
             recalled: false,
         }

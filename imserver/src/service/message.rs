@@ -175,6 +175,7 @@ fn body(send: &mut v1::SendRequest) -> Bytes {
         content: send.content.take(),
         group: None,
         reaction: send.reaction.clone(),
+        entry: None,
     };
     body.encode_to_vec().into()
 }

@@ -12,6 +12,8 @@ mod account;
 mod append;
 mod conversation;
 mod device;
+mod entry;
+mod friend;
 mod group;
 mod login;
 mod message;
@@ -72,6 +74,18 @@ pub(crate) fn plan(request: Request, who: Principal, planning: &Planning<'_>) ->
         Request::ListConversations(list) => conversation::list(who, list),
         Request::GetConversation(get) => conversation::get(who, get),
         Request::GetConversations(get) => conversation::get_several(who, get),
+        Request::SetEntry(set) => entry::set(who, set, planning)?,
+        Request::RemoveEntry(remove) => entry::remove(who, remove, planning)?,
+        Request::ListEntries(list) => entry::list(who, list),
+        Request::RequestFriend(request) => friend::request(who, request, planning)?,
+        Request::AnswerFriend(answer) => friend::answer(who, &answer, planning)?,
+        Request::WithdrawFriend(withdraw) => friend::withdraw(who, &withdraw, planning)?,
+        Request::RemoveFriend(remove) => friend::remove(who, &remove, planning)?,
+        Request::UpdateFriend(update) => friend::update(who, update, planning)?,
+        Request::ListFriends(list) => friend::list(who, list),
+        Request::BlockUser(block) => friend::block(who, &block, planning)?,
+        Request::UnblockUser(unblock) => friend::unblock(who, &unblock, planning)?,
+        Request::ListBlocked(list) => friend::list_blocked(who, list),
         Request::Typing(typing) => transient::typing(who, typing),
         Request::WatchPresence(watch) => presence::watch(who, watch),
         Request::SetAway(set) => presence::set_away(&set),

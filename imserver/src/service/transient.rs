@@ -6,7 +6,7 @@ use protocol::{
     ConversationClass, Push, Refusal, Reply,
     v1::{self, ErrorCode},
 };
-use storage::{Append, ConversationId, ConversationView, Direction, Refused, Seq, UserId};
+use storage::{Append, ConversationId, ConversationView, Direction, Refused, Seq, UserId, entry};
 
 use super::{
     append::Planning,
@@ -120,10 +120,18 @@ fn present_members(
         Some(ConversationClass::Direct { low, high }) => {
             let both = [UserId(low), UserId(high)];
             let exist = both.contains(&user) && asking.reader.users(&both)?.len() == both.len();
-            return if exist {
+            if !exist {
+                return Err(not_found());
+            }
+            let peer = if both[0] == user { both[1] } else { both[0] };
+            let open = match asking.reader.conversation(user, id)? {
+                Some(view) => !view.closed,
+                None => entry::may_begin(&asking.reader.entry_classes(&entry::of_first_word(user, peer))?),
+            };
+            return if open {
                 Ok(Arc::new(both))
             } else {
-                Err(not_found())
+                Err(wire::refused(Refused::Forbidden).into())
             };
         }
         _ => return Err(not_found()),

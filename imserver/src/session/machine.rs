@@ -471,6 +471,7 @@ impl Session {
             Request::Delivered(delivered) => Charge::Receipts(delivered.up_to.len()),
             Request::GetUsers(get) => Charge::Profiles(get.user_ids.len()),
             Request::FindUser(_) => Charge::Profiles(1),
+            Request::RequestFriend(_) => Charge::People(1),
             Request::WatchPresence(watch) => Charge::Watches(watch.user_ids.len()),
             _ => return Ok(()),
         };

@@ -7,8 +7,8 @@ use protocol::{
     v1::{self, ErrorCode},
 };
 use storage::{
-    ConversationKind, ConversationView, CursorView, DeviceClass, Event, EventPage, EventView, GroupChange,
-    GroupSetting, MemberView, Refused, Role, Timestamp, User,
+    ConversationKind, ConversationView, CursorView, DeviceClass, EntryName, Event, EventPage, EventView,
+    GroupChange, GroupSetting, MemberView, Refused, Role, Timestamp, User,
 };
 
 /// A message and its newest edit go into one page together up to this size; clients take frames of 1 MiB.
@@ -78,6 +78,7 @@ pub(crate) fn raw_event(event: &Event, now: Timestamp) -> RawEvent {
         event.has_expired(now) || (event.expires_at.0 != 0 && event.body.is_empty() && !event.recalled);
     let body = match &event.change {
         Some(change) => Some(group_body(change)),
+        None if event.entry.is_some() => event.entry.as_deref().map(|name| entry_body(name, event)),
         None if expired || event.body.is_empty() => None,
         None => Some(event.body.clone()),
     };
@@ -100,6 +101,18 @@ pub(crate) fn raw_event(event: &Event, now: Timestamp) -> RawEvent {
     }
 }
 
+/// The key is not in the body that is stored: it is needed when that is erased.
+fn entry_body(name: &EntryName, event: &Event) -> Bytes {
+    let body = v1::EventBody {
+        entry: Some(v1::Entry {
+            key: name.key.clone(),
+            value: event.body.clone(),
+        }),
+        ..v1::EventBody::default()
+    };
+    body.encode_to_vec().into()
+}
+
 fn group_body(change: &GroupChange) -> Bytes {
     let body = v1::EventBody {
         content: None,
@@ -109,6 +122,7 @@ fn group_body(change: &GroupChange) -> Bytes {
             name: change.settings.get(GroupSetting::Name).to_owned(),
         }),
         reaction: String::new(),
+        entry: None,
     };
     body.encode_to_vec().into()
 }
@@ -203,6 +217,7 @@ pub(crate) fn conversation(view: &ConversationView) -> v1::Conversation {
             0
         },
         disbanded: view.disbanded,
+        closed: view.closed,
         member: view.member,
         peer_id: view.peer.map_or(0, |peer| peer.0),
         first_seq: view.first.0,

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 /// The schema's files.
-pub(crate) const FILES: [&str; 6] = [
+pub(crate) const FILES: [&str; 7] = [
     include_str!("../../proto/common.proto"),
     include_str!("../../proto/session.proto"),
     include_str!("../../proto/account.proto"),
+    include_str!("../../proto/people.proto"),
     include_str!("../../proto/message.proto"),
     include_str!("../../proto/group.proto"),
     include_str!("../../proto/presence.proto"),

@@ -13,6 +13,7 @@ use std::{
 };
 
 use crate::{
+    entry::{EntryClass, EntryPage},
     error::ReadError,
     past::{Claim, Testimony},
     read::{
@@ -207,6 +208,20 @@ impl Reader for CachedReader {
 
     fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError> {
         self.inner.people(query, limit)
+    }
+
+    fn entries(
+        &mut self,
+        of: UserId,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<EntryPage, ReadError> {
+        self.inner.entries(of, prefix, after, limit)
+    }
+
+    fn entry_classes(&mut self, asked: &[(UserId, String)]) -> Result<Vec<Option<EntryClass>>, ReadError> {
+        self.inner.entry_classes(asked)
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {

@@ -32,6 +32,8 @@ counted! {
     users(&mut self, ids: &[UserId]) -> Vec<User>;
     user_by_name(&mut self, name: &str) -> Option<User>;
     people(&mut self, query: &PeopleQuery, limit: usize) -> FoundPeople;
+    entries(&mut self, of: UserId, prefix: &str, after: &str, limit: usize) -> EntryPage;
+    entry_classes(&mut self, entries: &[(UserId, String)]) -> Vec<Option<EntryClass>>;
     credentials(&mut self, name: &str) -> Option<Credentials>;
     session_by_token(&mut self, token: &TokenHash) -> Option<(Session, User)>;
     sessions(&mut self, user: UserId) -> Vec<Session>;

@@ -3,7 +3,9 @@
 //!
 //! It owns no store and knows none: the caller supplies a function that makes one.
 
+mod entries;
 mod erasing;
+mod friends;
 mod groups;
 mod leaving;
 mod lists;
@@ -40,6 +42,8 @@ pub fn run(make: impl Fn(Rules) -> Box<dyn Store>) {
         pages::CASES,
         lists::CASES,
         people::CASES,
+        entries::CASES,
+        friends::CASES,
         sessions::CASES,
         stores::CASES,
         several::CASES,
@@ -60,6 +64,10 @@ const RULES: Rules = Rules {
     members_may_add: true,
     message_edits_max: Rules::MESSAGE_EDITS_MAX,
     message_reactions_max: Rules::MESSAGE_REACTIONS_MAX,
+    entries_max: Rules::ENTRIES_MAX,
+    friends_max: Rules::FRIENDS_MAX,
+    friend_requests_max: Rules::FRIEND_REQUESTS_MAX,
+    blocks_max: Rules::BLOCKS_MAX,
 };
 
 /// Pairs each case with its name.

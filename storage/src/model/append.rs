@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::state::{Conversation, State, Stay};
 use crate::{
+    entry::EntryName,
     error::Refused,
     setting::{GroupSetting, GroupSettings},
     shape::Shape,
@@ -21,17 +22,19 @@ pub(super) struct Draft {
     pub(super) body: Bytes,
     pub(super) reaction: String,
     pub(super) change: Option<GroupChange>,
+    pub(super) entry: Option<EntryName>,
     pub(super) expires_at: Timestamp,
 }
 
 impl Draft {
-    fn new(kind: EventKind) -> Self {
+    pub(super) fn new(kind: EventKind) -> Self {
         Self {
             kind,
             target: Seq(0),
             body: Bytes::new(),
             reaction: String::new(),
             change: None,
+            entry: None,
             expires_at: Timestamp(0),
         }
     }
@@ -61,6 +64,8 @@ impl State {
                 reply_to,
             } => self.message(append, *kind, body, *expires_at, *reply_to),
             Action::Edit { target, body, fits } => {
+                self.stay(append)?;
+                self.open(append)?;
                 let event = self.target(append, *target)?;
                 if event.sender != append.sender {
                     return Err(Refused::Forbidden);
@@ -95,6 +100,8 @@ impl State {
                 reaction,
                 body,
             } => {
+                self.stay(append)?;
+                self.open(append)?;
                 unless_gone(self.target(append, *target)?, append.at)?;
                 let reactions = self.known(append.conversation)?.reactions(*target);
                 match reactions.get(&append.sender) {
@@ -133,6 +140,10 @@ impl State {
                 self.group_as(append, Role::Owner)?;
                 Ok(Draft::group(EventKind::GroupDisbanded, GroupChange::default()))
             }
+            Action::SetEntry { key, value } => self.set_entry(append, key, value),
+            Action::RemoveEntry { key } => self.remove_entry(append, key),
+            // It may become several events: see `people.rs`.
+            Action::Person(_) => Err(Refused::NotFound),
             #[cfg(any(test, feature = "conformance"))]
             Action::Pair { other, body } => {
                 let here = self.message(append, 1, body, Timestamp(0), Seq(0))?;
@@ -146,7 +157,7 @@ impl State {
         }
     }
 
-    fn exists(&self, user: UserId) -> bool {
+    pub(super) fn exists(&self, user: UserId) -> bool {
         self.accounts.contains_key(&user)
     }
 
@@ -163,9 +174,23 @@ impl State {
         } else if shape.fixed_members().any(|user| user == append.sender)
             && shape.fixed_members().all(|user| self.exists(user))
         {
-            Ok(())
+            if self.conversations.contains_key(&append.conversation) {
+                self.open(append)
+            } else {
+                shape
+                    .peer_of(append.sender)
+                    .map_or(Ok(()), |peer| self.may_begin(append.sender, peer))
+            }
         } else {
             Err(Refused::NotFound)
+        }
+    }
+
+    /// Checks that nothing closes the conversation.
+    fn open(&self, append: &Append) -> Result<(), Refused> {
+        match self.conversations.get(&append.conversation) {
+            Some(conversation) if !conversation.closed.is_empty() => Err(Refused::Forbidden),
+            _ => Ok(()),
         }
     }
 
@@ -236,6 +261,7 @@ impl State {
         if users.iter().any(|user| !self.exists(*user)) {
             return Err(Refused::NotFound);
         }
+        self.consent(append.sender, &users)?;
         self.room_for(&users, 0, Some(append.sender))?;
         Ok(Draft::group(
             EventKind::GroupCreated,
@@ -270,6 +296,7 @@ impl State {
         if new.iter().any(left_lately) {
             return Err(Refused::Forbidden);
         }
+        self.consent(append.sender, &new)?;
         self.room_for(&new, conversation.members().count(), None)?;
         Ok(Draft::group(
             EventKind::MembersAdded,

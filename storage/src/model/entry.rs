@@ -12,8 +12,8 @@ use crate::{
     error::Refused,
     kind::Effect,
     shape::Shape,
-    types::{Event, EventKind, GroupChange, Role, Seq},
-    write::{Append, Appended, Outcome},
+    types::{ClientId, Event, EventKind, GroupChange, Role, Seq, UserId},
+    write::{Action, Append, Appended, Outcome},
 };
 
 impl State {
@@ -21,9 +21,12 @@ impl State {
         if let Some(earlier) = self.earlier(append) {
             return earlier;
         }
+        if let Action::Person(action) = &append.action {
+            return self.person(append, action);
+        }
         let draft = self.decide(append)?;
         #[cfg(any(test, feature = "conformance"))]
-        if let crate::write::Action::Pair { other, .. } = append.action {
+        if let Action::Pair { other, .. } = append.action {
             let there = Append {
                 conversation: other,
                 client_id: append.client_id.of_the_other(),
@@ -45,7 +48,7 @@ impl State {
         }))
     }
 
-    fn enter(&mut self, append: &Append, draft: Draft) -> Result<Arc<Event>, Refused> {
+    pub(super) fn enter(&mut self, append: &Append, draft: Draft) -> Result<Arc<Event>, Refused> {
         let shape = Shape::of(append.conversation).ok_or(Refused::NotFound)?;
         let position = self.next_position();
         let conversation = self
@@ -66,16 +69,25 @@ impl State {
                 last.map_or(Seq(0), |last| last.roster)
             },
             sender: append.sender,
-            client_id: append.client_id,
+            client_id: if append.sender == UserId::SERVER {
+                ClientId(u128::from(seq.0).to_be_bytes())
+            } else {
+                append.client_id
+            },
             at: append.at,
             kind,
             target: draft.target,
             body: draft.body.clone(),
             change: draft.change.clone(),
+            entry: draft.entry.clone().map(Box::new),
             expires_at: draft.expires_at,
             recalled: false,
         });
-        conversation.enter(append, draft, Arc::clone(&event));
+        let before = self.state_of(&event);
+        if let Some(conversation) = self.conversations.get_mut(&append.conversation) {
+            conversation.enter(append, draft, Arc::clone(&event));
+        }
+        self.entered(&event, before);
         Ok(event)
     }
 
@@ -97,13 +109,13 @@ impl State {
 
 impl Conversation {
     fn enter(&mut self, append: &Append, draft: Draft, event: Arc<Event>) {
-        let (kind, seq) = (event.kind, event.seq);
+        let (kind, seq, event_id) = (event.kind, event.seq, event.client_id);
         self.log.push(Entry {
             event,
             fingerprint: append.fingerprint,
             reaction: draft.reaction,
         });
-        self.requests.insert((append.sender, append.client_id), seq);
+        self.requests.insert((append.sender, event_id), seq);
         if draft.target != Seq(0) {
             self.about.entry(draft.target).or_default().push(seq);
         }
@@ -114,9 +126,11 @@ impl Conversation {
             self.change(append, kind, seq, change);
         }
         // Sending marks everything before the message as read and delivered for the sender.
-        let cursor = self.cursors.entry(append.sender).or_default();
-        cursor.delivered = seq;
-        cursor.read = seq;
+        if append.sender != UserId::SERVER {
+            let cursor = self.cursors.entry(append.sender).or_default();
+            cursor.delivered = seq;
+            cursor.read = seq;
+        }
     }
 
     fn erase(&mut self, target: Seq) {
@@ -161,7 +175,9 @@ impl Conversation {
                 | Effect::Recall
                 | Effect::Reaction
                 | Effect::Settings
-                | Effect::End => {}
+                | Effect::End
+                | Effect::Notice
+                | Effect::Entry => {}
             }
         }
         if kind == EventKind::GroupDisbanded {

@@ -5,7 +5,9 @@
 //! wrongly.
 
 mod append;
+mod entries;
 mod entry;
+mod people;
 mod read;
 mod state;
 mod write;

@@ -8,6 +8,7 @@ use super::{
     state::{Conversation, Entry, State},
 };
 use crate::{
+    entry::{EntryClass, EntryPage, PAGE_BYTES_MAX},
     error::ReadError,
     past::{Claim, Testimony},
     read::{
@@ -56,6 +57,34 @@ impl Reader for ModelReader {
             more: fitting.len() > limit,
             users: fitting.into_iter().take(limit).collect(),
         })
+    }
+
+    fn entries(
+        &mut self,
+        of: UserId,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<EntryPage, ReadError> {
+        let state = self.state.lock();
+        let mut all = state.entries(of);
+        all.retain(|key, _| key.starts_with(prefix) && key.as_str() > after);
+        let mut page = EntryPage::default();
+        let mut bytes = 0;
+        for (_, entry) in all {
+            if page.entries.len() >= limit.max(1) || bytes > PAGE_BYTES_MAX {
+                page.more = true;
+                break;
+            }
+            bytes += entry.value.len();
+            page.entries.push(entry);
+        }
+        Ok(page)
+    }
+
+    fn entry_classes(&mut self, asked: &[(UserId, String)]) -> Result<Vec<Option<EntryClass>>, ReadError> {
+        let state = self.state.lock();
+        Ok(asked.iter().map(|(user, key)| state.class(*user, key)).collect())
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {
@@ -247,6 +276,7 @@ impl State {
             member,
             member_count: conversation.members_at(head.seq) as u32,
             disbanded: conversation.disbanded_at(head.seq),
+            closed: !conversation.closed.is_empty(),
             roster: head.roster,
             delivered,
             read,

@@ -1,8 +1,12 @@
 //! The model's memory, and the lookups that both its writes and its reads use.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
+    entry::Reason,
     setting::GroupSettings,
     shape::Shape,
     types::{
@@ -25,6 +29,8 @@ pub(super) struct State {
 pub(super) struct Conversation {
     pub(super) shape: Shape,
     pub(super) disbanded: bool,
+    /// Why nobody may write in a 1:1 conversation.
+    pub(super) closed: BTreeSet<(UserId, Reason)>,
     /// Seq n is at index n - 1. Never empty.
     pub(super) log: Vec<Entry>,
     pub(super) requests: BTreeMap<(UserId, ClientId), Seq>,
@@ -99,6 +105,7 @@ impl Conversation {
         Self {
             shape,
             disbanded: false,
+            closed: BTreeSet::new(),
             log: Vec::new(),
             requests: BTreeMap::new(),
             about: BTreeMap::new(),

@@ -10,12 +10,13 @@ use std::{
 
 use super::{
     batch::Batch,
-    derive,
+    derive, entries,
     failure::{Failure, Stop},
     lookup::{self, Facts},
     row::{self, sql},
 };
 use crate::{
+    entry::{EntryClass, EntryView},
     error::Refused,
     rules::{self, Draft, Head, Lookup, Membership, Target},
     setting::GroupSettings,
@@ -45,12 +46,12 @@ pub(super) fn append(batch: &mut Batch<'_>, append: &Append) -> Result<Appended,
     let rules = batch.rules;
     let drafts = rules::decide(&rules, append, &mut Known { batch, append, facts })?;
     // From here on nothing is refused, and a failure ends the whole batch: all drafts or none.
-    let position = batch.position();
+    let position = batch.next_position();
     let event = enter(batch, append, (facts.head, position), drafts.first)?;
     let mut others = Vec::new();
     for draft in drafts.others {
         let facts = lookup::facts(batch.session, draft.conversation, draft.sender, Seq(0))?;
-        let position = batch.further_position();
+        let position = batch.next_position();
         others.push(Arc::new(enter(batch, append, (facts.head, position), draft)?));
     }
     Ok(Appended {
@@ -190,6 +191,22 @@ impl Lookup for Known<'_, '_> {
         Ok(found.map(|row| row::number(&row, 0)).transpose()?.unwrap_or(0))
     }
 
+    fn entry(&mut self, of: UserId, key: &str) -> Result<Option<EntryView>, Stop> {
+        Ok(entries::one(self.batch.session, of, key)?)
+    }
+
+    fn classes(&mut self, asked: &[(UserId, String)]) -> Result<Vec<Option<EntryClass>>, Stop> {
+        Ok(entries::classes(self.batch.session, asked)?)
+    }
+
+    fn entries_of(&mut self, user: UserId, class: EntryClass, since: Timestamp) -> Result<u64, Stop> {
+        Ok(entries::count(self.batch.session, user, class, since)?)
+    }
+
+    fn oldest_entry(&mut self, of: UserId, class: EntryClass) -> Result<Option<String>, Stop> {
+        Ok(entries::oldest(self.batch.session, of, class)?)
+    }
+
     fn groups_of(&mut self, users: &BTreeSet<UserId>) -> Result<BTreeMap<UserId, u64>, Stop> {
         let rows = self.batch.session.query(
             "SELECT user_id, groups FROM group_counts WHERE user_id = ANY ($1)",
@@ -204,12 +221,16 @@ impl Lookup for Known<'_, '_> {
 }
 
 /// Writes the event, the head, and the sender's cursor: sending marks everything before the message as read and
-/// delivered for the sender. The cursor's `position` stays: other devices infer this from the event.
+/// delivered for the sender, if that is a user (not 0). The cursor's `position` stays: other devices infer this from the
+/// event.
 fn log_event(batch: &mut Batch<'_>, append: &Append, event: &Event, reaction: &str) -> Result<(), Failure> {
     let change = event.change.as_ref();
     let label: Option<Cow<'_, str>> = match change {
         Some(change) => change.text().map(Cow::Owned),
-        None => (!reaction.is_empty()).then(|| derive::text(reaction)),
+        None => match &event.entry {
+            Some(entry) => Some(Cow::Owned(derive::text(&entry.to_text()).into_owned())),
+            None => (!reaction.is_empty()).then(|| derive::text(reaction)),
+        },
     };
     let users: Option<Vec<i64>> = change.map(|change| change.users.iter().map(|user| sql(user.0)).collect());
     let headed = batch.session.execute(
@@ -219,7 +240,7 @@ fn log_event(batch: &mut Batch<'_>, append: &Append, event: &Event, reaction: &s
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ), moved AS (
             INSERT INTO cursors AS k (conversation, user_id, delivered, read, read_ordinal, position)
-            VALUES ($1, $6, $2, $2, $4, 0)
+            SELECT $1, $6, $2, $2, $4, 0 WHERE $6 <> 0
             ON CONFLICT (conversation, user_id) DO UPDATE
             SET delivered = greatest(k.delivered, excluded.delivered), read = greatest(k.read, excluded.read),
                 read_ordinal = greatest(k.read_ordinal, excluded.read_ordinal)

@@ -9,7 +9,7 @@ use super::{
     failure::{Failure, Stop},
     messages, people,
     plan::{Locks, Plan},
-    row::{self, get, sql},
+    row::{get, sql},
     session::Session,
 };
 use crate::{
@@ -27,34 +27,22 @@ pub(super) struct Batch<'a> {
     pub(super) rules: Rules,
     /// The position of the transaction's first write.
     base: i64,
-    /// The place of the present write.
-    place: i64,
-    /// The end of the writes' places.
-    end: i64,
-    /// Places beyond the end that were taken.
-    further: i64,
+    /// What is added to it for the next event of the present write.
+    number: i64,
 }
 
 impl Batch<'_> {
-    /// The position of the present write.
+    /// The position of the present write, if it becomes no event.
     pub(super) const fn position(&self) -> i64 {
-        self.base.saturating_add(self.place)
+        self.base.saturating_add(self.number)
     }
 
-    /// The position of a further event of the present write: a place that no other event of the transaction has.
-    pub(super) const fn further_position(&mut self) -> i64 {
-        self.further += 1;
-        self.place = self.end + self.further;
-        self.position()
-    }
-
-    /// The place in the batch is that of the write's position. But positions ascend: a write after one that took
-    /// further places stands behind those.
-    const fn begin(&mut self, place: i64) {
-        self.place = place;
-        if self.further > 0 {
-            self.further_position();
-        }
+    /// The position of the next event of the present write. No other one has it as long as the write becomes no more
+    /// than [`crate::Reach::events_max`] of its action.
+    pub(super) const fn next_position(&mut self) -> i64 {
+        let position = self.position();
+        self.number += 1;
+        position
     }
 
     fn write(&mut self, write: &Write) -> Result<Outcome, Stop> {
@@ -94,7 +82,7 @@ pub(super) fn run(
     let mut answers: Vec<Option<Result<Outcome, Refused>>> = Vec::new();
     answers.resize_with(writes.len(), || None);
     if !plan.messages.is_empty() {
-        for (place, answer) in messages::append(session, writes, &plan.messages)? {
+        for (place, answer) in messages::append(session, writes, plan)? {
             put(&mut answers, place, answer);
         }
     }
@@ -102,13 +90,11 @@ pub(super) fn run(
         session,
         rules,
         base: transaction.saturating_add(past_offset) << Snapshot::COMMIT_BITS,
-        place: 0,
-        end: row::limit(writes.len()),
-        further: 0,
+        number: 0,
     };
     for place in &plan.others {
         let Some(write) = writes.get(*place) else { continue };
-        batch.begin(row::limit(*place));
+        batch.number = plan.number(*place);
         let answer = match batch.write(write) {
             Ok(outcome) => Ok(outcome),
             Err(Stop::Refused(refused)) => Err(refused),

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{erase, failure::Failure, lookup, row::sql, session::Session};
+use super::{entries, erase, failure::Failure, lookup, row::sql, session::Session};
 use crate::{
     kind::Effect,
     page::PAST_REACTIONS_MAX,
@@ -33,7 +33,7 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
     }
     erase::when_expired(session, event)?;
     match event.kind.effect() {
-        Effect::Message => Ok(()),
+        Effect::Message | Effect::Notice => Ok(()),
         Effect::Edit => add_edit(session, event),
         Effect::Recall => erase::recall(session, event),
         Effect::Reaction => react(session, event, reaction),
@@ -42,6 +42,7 @@ pub(super) fn apply(session: &mut Session, event: &Event, reaction: &str) -> Res
         Effect::Role => set_role(session, event),
         Effect::Settings => set_settings(session, event),
         Effect::End => disband(session, event),
+        Effect::Entry => entries::apply(session, event),
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn facts(
     let found = session.first(
         "SELECT c.head_seq, c.head_ordinal, c.roster, c.member_count, c.disbanded,
                 m.role, m.left_seq IS NOT NULL, t.sender, t.recalled, coalesce(n.edits, 0), coalesce(n.reactions, 0),
-                t.kind, t.expires_at
+                t.kind, t.expires_at, c.closed
          FROM (VALUES (1)) one
             LEFT JOIN conversations c ON c.id = $1 AND c.head_seq > 0
             LEFT JOIN LATERAL (SELECT role, left_seq FROM members
@@ -54,6 +54,7 @@ pub(super) fn facts(
             roster: row::seq(&row, 2)?,
             member_count: row::number(&row, 3)?,
             disbanded: row::flag(&row, 4)?,
+            closed: row::closed(&row, 13)?,
         }),
     };
     let membership = match get::<Option<i16>>(&row, 5)? {

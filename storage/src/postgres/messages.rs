@@ -7,6 +7,7 @@ use postgres::Row;
 
 use super::{
     failure::Failure,
+    plan::Plan,
     row::{self, get, sql},
     session::Session,
 };
@@ -51,12 +52,12 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     /// Builds the arrays; the messages are sorted by conversation and place.
-    fn of(appends: &[Placed<'a>]) -> Result<Self, Failure> {
+    fn of(appends: &[Placed<'a>], plan: &Plan) -> Result<Self, Failure> {
         let mut columns = Self::with_capacity(appends.len());
         let mut pairs = Vec::with_capacity(appends.len());
         for of_one in appends.chunk_by(|(_, one), (_, next)| one.conversation == next.conversation) {
             for ((place, append), rank) in of_one.iter().zip(1..) {
-                columns.push(*place, append)?;
+                columns.push(plan.number(*place), append)?;
                 columns.groups.push(number(columns.ids.len() + 1));
                 columns.ranks.push(rank);
                 pairs.push((
@@ -101,7 +102,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn push(&mut self, place: usize, append: &'a Append) -> Result<(), Failure> {
+    fn push(&mut self, number: i64, append: &'a Append) -> Result<(), Failure> {
         let Action::Message {
             kind,
             body,
@@ -112,7 +113,7 @@ impl<'a> Columns<'a> {
             return Err(Failure::damaged("something else was taken for a message"));
         };
         let (low, high) = people(append);
-        self.indexes.push(row::limit(place));
+        self.indexes.push(number);
         self.conversations.push(sql(append.conversation.0));
         self.senders.push(sql(append.sender.0));
         self.lows.push(low);
@@ -147,20 +148,16 @@ fn people(append: &Append) -> (i64, i64) {
 
 /// Appends the writes at these places, in one round trip, and answers in their order. Without an open transaction it is
 /// one of its own.
-pub(super) fn append(
-    session: &mut Session,
-    writes: &[Write],
-    places: &[usize],
-) -> Result<Vec<Answered>, Failure> {
-    let mut appends: Vec<Placed<'_>> = Vec::with_capacity(places.len());
-    for place in places {
+pub(super) fn append(session: &mut Session, writes: &[Write], plan: &Plan) -> Result<Vec<Answered>, Failure> {
+    let mut appends: Vec<Placed<'_>> = Vec::with_capacity(plan.messages.len());
+    for place in &plan.messages {
         let Some(Write::Append(append)) = writes.get(*place) else {
             return Err(Failure::damaged("something else was taken for an append"));
         };
         appends.push((*place, append));
     }
     appends.sort_unstable_by_key(|(place, append)| (sql(append.conversation.0), *place));
-    let columns = Columns::of(&appends)?;
+    let columns = Columns::of(&appends, plan)?;
     let life = session.life();
     let rows = session.query(
         "SELECT * FROM append_in_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
@@ -205,10 +202,10 @@ fn read(appends: &[Placed<'_>], columns: &Columns<'_>, rows: &[Row]) -> Result<V
     }
     let mut known = known.iter();
     let mut answers = Vec::with_capacity(appends.len());
-    let followed = columns.groups.iter().zip(ranks);
-    for (((place, append), verdict), (group, rank)) in appends.iter().zip(verdicts).zip(followed) {
+    let followed = columns.indexes.iter().zip(&columns.groups).zip(ranks);
+    for (((place, append), verdict), ((index, group), rank)) in appends.iter().zip(verdicts).zip(followed) {
         let event = match verdict {
-            0 => Ok(heads.follow(*place, append, *group, *rank)?),
+            0 => Ok(heads.follow(*index, append, *group, *rank)?),
             1 => {
                 let row = known.next().ok_or_else(unanswered)?;
                 if get::<i32>(row, 7)? != number(answers.len() + 1) {
@@ -254,7 +251,7 @@ impl Heads {
     }
 
     /// The event of this append: the SQL function computes the same.
-    fn follow(&self, place: usize, append: &Append, group: i32, rank: i64) -> Result<Event, Failure> {
+    fn follow(&self, index: i64, append: &Append, group: i32, rank: i64) -> Result<Event, Failure> {
         let Action::Message {
             kind,
             body,
@@ -274,7 +271,7 @@ impl Heads {
             .ok_or_else(|| Failure::damaged("a message was appended to nothing"))?;
         let next = |head: i64| head.saturating_add(rank).cast_unsigned();
         Ok(Event {
-            position: Position(base.saturating_add(row::limit(place)).cast_unsigned()),
+            position: Position(base.saturating_add(index).cast_unsigned()),
             conversation: append.conversation,
             seq: Seq(next(of_conversation(&self.seqs)?)),
             ordinal: next(of_conversation(&self.ordinals)?),
@@ -286,6 +283,7 @@ impl Heads {
             target: Seq(0),
             body: body.clone(),
             change: None,
+            entry: None,
             expires_at: *expires_at,
             recalled: false,
         })

@@ -32,6 +32,7 @@ mod batch;
 mod connections;
 mod cursors;
 mod derive;
+mod entries;
 mod erase;
 mod failure;
 pub(crate) mod filling;

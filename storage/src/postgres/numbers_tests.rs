@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use crate::{
+    entry::EntryClass,
     snapshot::Snapshot,
     types::{EventKind, Role},
 };
@@ -85,6 +86,17 @@ fn sql_knows_the_same_kinds_of_events() {
     for (name, highest) in numbers_after(&highest) {
         assert_eq!(highest, u64::from(*EventKind::MESSAGES.end()), "{name}");
     }
+    let classes: Vec<u64> = numbers_after("e.class = ")
+        .into_iter()
+        .map(|(_, class)| class)
+        .collect();
+    let known = [
+        EntryClass::Blocked,
+        EntryClass::Blocked,
+        EntryClass::FriendsOnly,
+        EntryClass::Friends,
+    ];
+    assert_eq!(classes, known.map(|class| u64::from(class.number())));
     let edits = numbers_after("kind = ");
     assert!(!edits.is_empty(), "the test finds them");
     for (name, edit) in edits {
@@ -128,5 +140,5 @@ fn the_schema_gives_the_verdicts_that_the_program_reads() {
     let given = schema.split("END AS verdict").next().unwrap();
     let given = given.rsplit("CASE").next().unwrap();
     let given: Vec<u64> = given.split("THEN ").skip(1).filter_map(number).collect();
-    assert_eq!(given, [3, 3, 4, 5, 3], "by the order of the rules");
+    assert_eq!(given, [3, 4, 4, 3, 4, 5, 3], "by the order of the rules");
 }

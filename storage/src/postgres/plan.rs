@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
+    numbers::sql,
     reach::Begins,
     rules::logs_of,
     shape::Shape,
@@ -18,6 +19,9 @@ pub(super) struct Plan {
     pub(super) messages: Vec<usize>,
     /// The places of everything else.
     pub(super) others: Vec<usize>,
+    /// For each write, where its first event stands among all that the batch may become: what is added to the
+    /// transaction's first position. So positions ascend with the writes.
+    pub(super) numbers: Vec<i64>,
 }
 
 /// What the batch does in one conversation.
@@ -32,6 +36,11 @@ struct Use {
 }
 
 impl Plan {
+    /// See [`Plan::numbers`].
+    pub(super) fn number(&self, place: usize) -> i64 {
+        self.numbers.get(place).copied().unwrap_or_default()
+    }
+
     pub(super) fn of(writes: &[Write]) -> Self {
         // A later write may use an account that registers here.
         let registers = writes.iter().any(|write| matches!(write, Write::CreateUser(_)));
@@ -42,8 +51,14 @@ impl Plan {
             };
             !registers && !here.other && !here.entangled && (here.appends == 1 || !here.replies)
         };
-        let mut plan = Self::default();
+        let mut plan = Self {
+            numbers: Vec::with_capacity(writes.len()),
+            ..Self::default()
+        };
+        let mut number = 0;
         for (place, write) in writes.iter().enumerate() {
+            plan.numbers.push(sql(number));
+            number += events_max(write);
             match write {
                 Write::Append(append) if together(append) => plan.messages.push(place),
                 Write::Append(_)
@@ -57,6 +72,20 @@ impl Plan {
             }
         }
         plan
+    }
+}
+
+/// Positions that a write may need, at most.
+fn events_max(write: &Write) -> u64 {
+    match write {
+        Write::Append(append) => append.action.reach().events_max(),
+        Write::Cursors(_)
+        | Write::CreateUser(_)
+        | Write::UpdateProfile(_)
+        | Write::CreateSession(_)
+        | Write::RevokeSessions(_)
+        | Write::TouchSessions(_)
+        | Write::Erase(_) => 1,
     }
 }
 
@@ -173,8 +202,9 @@ impl Locks {
         match reach.begins {
             Begins::Nothing => {}
             Begins::Fixed => {
-                for log in logs_of(append) {
-                    self.begin(log, append.sender, checked);
+                self.begin(append.conversation, append.sender, checked);
+                for log in logs_of(append).skip(1) {
+                    self.begin_beside(log, checked);
                 }
             }
             Begins::Group => self.begin_group(append.conversation, checked),
@@ -187,8 +217,17 @@ impl Locks {
             return;
         };
         if shape.fixed_members().any(|user| user == sender) {
+            self.begin_beside(conversation, checked);
+        }
+    }
+
+    /// The same by an append to another log: whether it may is for the rules to say.
+    fn begin_beside(&mut self, conversation: ConversationId, checked: bool) {
+        let members = Shape::of(conversation).map(|shape| {
             let mut members = shape.fixed_members();
-            let fixed = [members.next(), members.next()];
+            [members.next(), members.next()]
+        });
+        if let Some(fixed @ [Some(_), _]) = members {
             self.beginnings.insert(conversation, Beginning { fixed, checked });
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     derive::text,
+    entries,
     failure::Failure,
     lending::ReadConnections,
     lookup, page,
@@ -12,6 +13,7 @@ use super::{
     seen, tail, views, words,
 };
 use crate::{
+    entry::{EntryClass, EntryPage},
     error::ReadError,
     past::{Claim, Testimony},
     read::{
@@ -111,6 +113,20 @@ impl Reader for PostgresReader {
 
     fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError> {
         self.ask(|session| words::search(session, query, limit))
+    }
+
+    fn entries(
+        &mut self,
+        of: UserId,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<EntryPage, ReadError> {
+        self.ask(|session| entries::page(session, of, prefix, after, limit))
+    }
+
+    fn entry_classes(&mut self, asked: &[(UserId, String)]) -> Result<Vec<Option<EntryClass>>, ReadError> {
+        self.ask(|session| entries::classes(session, asked))
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {

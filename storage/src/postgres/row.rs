@@ -7,6 +7,7 @@ use postgres::{Row, types::FromSql};
 use super::failure::Failure;
 pub(super) use crate::numbers::{bound, limit, sql};
 use crate::{
+    entry::{Closed, EntryName},
     setting::GroupSettings,
     types::{
         ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role,
@@ -69,6 +70,14 @@ pub(super) fn settings(row: &Row, column: usize) -> Result<GroupSettings, Failur
     GroupSettings::of_text(get(row, column)?).map_err(Failure::damaged)
 }
 
+/// Reads why a conversation is closed.
+pub(super) fn closed(row: &Row, column: usize) -> Result<Closed, Failure> {
+    let number: i16 = get(row, column)?;
+    let reasons =
+        u8::try_from(number).map_err(|_| Failure::damaged("a conversation is closed for no reason"))?;
+    Ok(Closed(reasons))
+}
+
 fn class(row: &Row, column: usize) -> Result<DeviceClass, Failure> {
     let number: i16 = get(row, column)?;
     DeviceClass::of_number(i64::from(number)).map_err(Failure::damaged)
@@ -108,7 +117,7 @@ pub(super) fn event(row: &Row, first: usize) -> Result<Event, Failure> {
         role: get(row, first + 13)?,
         label: get(row, first + 14)?,
     };
-    let (kind, change) = stored.read()?;
+    let Content { kind, change, entry } = stored.read()?;
     let recalled = flag(row, first + 11)?;
     Ok(Event {
         position: position(row, first)?,
@@ -124,6 +133,7 @@ pub(super) fn event(row: &Row, first: usize) -> Result<Event, Failure> {
         expires_at: time(row, first + 10)?,
         recalled,
         change,
+        entry,
         // It may wait to be erased.
         body: if recalled {
             Bytes::new()
@@ -145,17 +155,34 @@ pub(super) struct StoredKind {
     pub(super) label: Option<String>,
 }
 
+/// The content of an event beside its body.
+pub(super) struct Content {
+    pub(super) kind: EventKind,
+    pub(super) change: Option<GroupChange>,
+    pub(super) entry: Option<Box<EntryName>>,
+}
+
 impl StoredKind {
-    pub(super) fn read(self) -> Result<(EventKind, Option<GroupChange>), Failure> {
+    pub(super) fn read(self) -> Result<Content, Failure> {
         let kind = kind(self.kind)?;
+        let mut content = Content {
+            kind,
+            change: None,
+            entry: None,
+        };
+        if kind.is_entry() {
+            let name = EntryName::of_text(self.label.as_deref().unwrap_or_default());
+            content.entry = Some(Box::new(name.map_err(Failure::damaged)?));
+        }
         if !kind.changes_group() {
-            return Ok((kind, None));
+            return Ok(content);
         }
         let users = self.users.unwrap_or_default();
         let users = users.into_iter().map(|user| UserId(user.cast_unsigned()));
         let role = self.role.map(role_of).transpose()?;
         let change = GroupChange::stored(users.collect(), role, self.label.as_deref());
-        Ok((kind, Some(change.map_err(Failure::damaged)?)))
+        content.change = Some(change.map_err(Failure::damaged)?);
+        Ok(content)
     }
 }
 

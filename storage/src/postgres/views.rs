@@ -23,6 +23,7 @@ macro_rules! view_columns {
     () => {
         "c.id, coalesce(s.left_position, c.head_position) AS place,
          c.head_seq, c.head_ordinal, c.head_position, c.head_at, c.roster, c.settings, c.member_count, c.disbanded,
+         c.closed,
          (SELECT f.joined_seq FROM members f WHERE f.conversation = s.conversation AND f.user_id = s.user_id
           ORDER BY f.conversation, f.user_id, f.joined_seq LIMIT 1) AS first_seq,
          s.joined_seq, s.joined_ordinal, s.role,
@@ -33,7 +34,7 @@ macro_rules! view_columns {
 }
 
 /// The number of those columns.
-const VIEW_COLUMNS: usize = 23;
+const VIEW_COLUMNS: usize = 24;
 
 /// All conversations of the user $1, each with their newest interval.
 macro_rules! from_all {
@@ -58,18 +59,19 @@ fn view(row: &Row, first: usize, viewer: UserId) -> Result<ConversationView, Fai
         settings: row::settings(row, first + 7)?,
         member_count: members(row, first + 8)?,
         disbanded: row::flag(row, first + 9)?,
+        closed: row::closed(row, first + 10)?.is_closed(),
     };
     let stay = Stay {
-        first: row::seq(row, first + 10)?,
-        joined: row::seq(row, first + 11)?,
-        joined_ordinal: row::number(row, first + 12)?,
-        role: row::role(row, first + 13)?,
-        left: left(row, first + 14)?,
+        first: row::seq(row, first + 11)?,
+        joined: row::seq(row, first + 12)?,
+        joined_ordinal: row::number(row, first + 13)?,
+        role: row::role(row, first + 14)?,
+        left: left(row, first + 15)?,
     };
     let cursor = Cursor {
-        delivered: row::seq(row, first + 20)?,
-        read: row::seq(row, first + 21)?,
-        read_ordinal: row::number(row, first + 22)?,
+        delivered: row::seq(row, first + 21)?,
+        read: row::seq(row, first + 22)?,
+        read_ordinal: row::number(row, first + 23)?,
     };
     visible::view(id, viewer, now, stay, cursor)
         .ok_or_else(|| Failure::damaged("a conversation has an impossible id"))
@@ -95,6 +97,7 @@ fn left(row: &Row, first: usize) -> Result<Option<State>, Failure> {
         member_count: members(row, first + 5)?,
         // Members of a disbanded group do not leave it.
         disbanded: false,
+        closed: false,
     }))
 }
 

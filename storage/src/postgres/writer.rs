@@ -44,8 +44,8 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(5);
 const BACK_OFF_LONGEST: Duration = Duration::from_millis(100);
 /// The pause between two attempts to find out the outcome of a commit.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(20);
-/// A batch's places fit into the lowest bits of a position.
-const WRITES_MAX: usize = 1 << Snapshot::COMMIT_BITS;
+/// The events of a batch fit into the lowest bits of a position: four for each write.
+const WRITES_MAX: usize = 1 << (Snapshot::COMMIT_BITS - 2);
 
 pub(super) struct PostgresWriter {
     kept: Kept,
@@ -272,7 +272,7 @@ impl PostgresWriter {
 
     fn attempt_messages(&mut self, writes: &[Write], plan: &Plan, again: bool) -> Result<Answers, Trouble> {
         let answered = self.ask(again, |session| {
-            let answers = messages::append(session, writes, &plan.messages)?;
+            let answers = messages::append(session, writes, plan)?;
             Ok((in_order(answers), session.life()))
         });
         if self.kept.is_unreplicated() {
@@ -358,7 +358,7 @@ impl PostgresWriter {
     ) -> Result<Answers, CommitError> {
         loop {
             let answered = self.ask(true, |session| {
-                let answers = messages::append(session, writes, &plan.messages)?;
+                let answers = messages::append(session, writes, plan)?;
                 Ok((answers, session.life()))
             });
             if self.kept.is_unreplicated() {

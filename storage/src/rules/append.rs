@@ -13,7 +13,15 @@ use crate::{
 
 /// The conversations whose logs an append may write: its own first, then others. A store that locks rows locks these.
 pub(crate) fn logs_of(append: &Append) -> impl Iterator<Item = ConversationId> + use<> {
-    std::iter::once(append.conversation).chain(append.action.reach().other)
+    let reach = append.action.reach();
+    let sender = append.sender;
+    let person = reach.person.into_iter().flat_map(move |person| {
+        let between = ConversationId::between(sender, person);
+        between.into_iter().chain([ConversationId::own(person)])
+    });
+    std::iter::once(append.conversation)
+        .chain(reach.other)
+        .chain(person)
 }
 
 /// What an append becomes, or why it is refused. Its client id is new.
@@ -56,6 +64,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
             }
             Action::Edit { target, body, fits } => {
                 let role = self.member(append.conversation)?.role;
+                self.open(append.conversation)?;
                 let message = self.changeable(*target, role, false)?;
                 if message.expires_at.is_past(append.at) {
                     return Err(Refused::Gone.into());
@@ -82,6 +91,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
                 body,
             } => {
                 self.member(append.conversation)?;
+                self.open(append.conversation)?;
                 let message = self.target(*target)?;
                 if message.recalled || message.expires_at.is_past(append.at) {
                     return Err(Refused::Gone.into());
@@ -99,6 +109,9 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
             Action::SetRole { user, role } => self.set_role(*user, *role)?,
             Action::Set { setting, value } => self.set(*setting, value)?,
             Action::Disband => self.disband()?,
+            Action::SetEntry { key, value } => self.set_entry(key, value)?,
+            Action::RemoveEntry { key } => self.remove_entry(key)?,
+            Action::Person(action) => return self.person(action),
             #[cfg(any(test, feature = "conformance"))]
             Action::Pair { other, body } => return self.pair(*other, body),
         };
@@ -133,8 +146,26 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
             return Err(Refused::NotFound.into());
         }
         // Accounts are never deleted: a user who had one at the first event has one now.
-        if self.known.head(conversation)?.is_none() && !self.known.all_exist(shape.fixed_members())? {
-            return Err(Refused::NotFound.into());
+        let Some(head) = self.known.head(conversation)? else {
+            if !self.known.all_exist(shape.fixed_members())? {
+                return Err(Refused::NotFound.into());
+            }
+            return match shape.peer_of(self.append.sender) {
+                Some(peer) => self.may_begin_with(peer),
+                None => Ok(()),
+            };
+        };
+        if head.closed.is_closed() {
+            return Err(Refused::Forbidden.into());
+        }
+        Ok(())
+    }
+
+    /// Checks that the conversation is not closed between its two.
+    fn open(&mut self, conversation: ConversationId) -> Decided<(), L> {
+        let head = self.known.head(conversation)?;
+        if head.is_some_and(|head| head.closed.is_closed()) {
+            return Err(Refused::Forbidden.into());
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::Head;
 use crate::{
+    entry::{EntryClass, EntryName},
     types::{ClientId, ConversationId, Event, EventKind, GroupChange, Position, Seq, Timestamp, UserId},
     write::Append,
 };
@@ -14,13 +15,14 @@ use crate::{
 pub(crate) struct Draft<'a> {
     pub(crate) conversation: ConversationId,
     pub(crate) sender: UserId,
-    /// Unique among the events of the conversation and the sender.
+    /// Unique among the events of the conversation and the sender; of no meaning with [`UserId::SERVER`].
     pub(crate) client_id: ClientId,
     pub(crate) kind: EventKind,
     pub(crate) target: Seq,
     pub(crate) body: Bytes,
     pub(crate) reaction: &'a str,
     pub(crate) change: Option<GroupChange>,
+    pub(crate) entry: Option<Box<EntryName>>,
     pub(crate) expires_at: Timestamp,
 }
 
@@ -65,7 +67,30 @@ impl Draft<'_> {
             body,
             reaction: "",
             change: None,
+            entry: None,
             expires_at: Timestamp(0),
+        }
+    }
+
+    /// The new state of an entry, or that it is gone (`None`), in the own log of the append's sender.
+    pub(super) fn entry(append: &Append, key: String, state: Option<(EntryClass, Bytes)>) -> Self {
+        let kind = match state {
+            Some(_) => EventKind::EntrySet,
+            None => EventKind::EntryRemoved,
+        };
+        let (class, value) = state.unwrap_or((EntryClass::Plain, Bytes::new()));
+        Self {
+            entry: Some(Box::new(EntryName { key, class })),
+            ..Self::new(append, kind, Seq(0), value)
+        }
+    }
+
+    /// The same in another log, or beside the event that the request itself names: by the server.
+    pub(super) fn caused(self, conversation: ConversationId) -> Self {
+        Self {
+            conversation,
+            sender: UserId::SERVER,
+            ..self
         }
     }
 
@@ -90,12 +115,17 @@ impl Draft<'_> {
                 head.map_or(Seq(0), |head| head.roster)
             },
             sender: self.sender,
-            client_id: self.client_id,
+            client_id: if self.sender == UserId::SERVER {
+                ClientId(u128::from(seq.0).to_be_bytes())
+            } else {
+                self.client_id
+            },
             at,
             kind: self.kind,
             target: self.target,
             body: self.body,
             change: self.change,
+            entry: self.entry,
             expires_at: self.expires_at,
             recalled: false,
         }

@@ -36,6 +36,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
         }
         let users: BTreeSet<UserId> = members.iter().copied().chain([append.sender]).collect();
         self.all_exist(&users)?;
+        self.consent(&users)?;
         self.room_for(&users, 0, Some(append.sender))?;
         let change = GroupChange {
             users: users.into_iter().collect(),
@@ -61,6 +62,7 @@ impl<'a, L: Lookup> Case<'a, '_, L> {
             return Err(Refused::NothingToDo.into());
         }
         self.left_long_ago(&new)?;
+        self.consent(&new)?;
         self.room_for(&new, head.member_count, None)?;
         let change = GroupChange {
             users: new.into_iter().collect(),

@@ -8,7 +8,9 @@ mod accounts;
 mod append;
 mod cursors;
 mod draft;
+mod entries;
 mod group;
+mod people;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ pub(crate) use draft::{Draft, Drafts};
 pub(crate) use sessions::{ended_by, make_room};
 
 use crate::{
+    entry::{Closed, EntryClass, EntryView},
     error::Refused,
     setting::GroupSettings,
     types::{ConversationId, Role, Seq, Timestamp, UserId},
@@ -48,6 +51,7 @@ pub(crate) struct Head {
     pub(crate) roster: Seq,
     pub(crate) member_count: u64,
     pub(crate) disbanded: bool,
+    pub(crate) closed: Closed,
 }
 
 /// A user's newest membership of a conversation.
@@ -113,6 +117,26 @@ pub(crate) trait Lookup {
 
     /// The number of the group's owners.
     fn owners(&mut self) -> Result<u64, Stop<Self::Failure>>;
+
+    /// An entry of a user.
+    fn entry(&mut self, of: UserId, key: &str) -> Result<Option<EntryView>, Stop<Self::Failure>>;
+
+    /// What each of these entries means, in their order; `None` for one that there is not.
+    fn classes(
+        &mut self,
+        entries: &[(UserId, String)],
+    ) -> Result<Vec<Option<EntryClass>>, Stop<Self::Failure>>;
+
+    /// How many entries of a class a user has that came to stand so later than at a time.
+    fn entries_of(
+        &mut self,
+        user: UserId,
+        class: EntryClass,
+        since: Timestamp,
+    ) -> Result<u64, Stop<Self::Failure>>;
+
+    /// The key of a user's oldest entry of a class: the first one by time, then by seq.
+    fn oldest_entry(&mut self, of: UserId, class: EntryClass) -> Result<Option<String>, Stop<Self::Failure>>;
 
     /// The number of groups that each of these is a member of; a user without groups may be left out.
     fn groups_of(&mut self, users: &BTreeSet<UserId>) -> Result<BTreeMap<UserId, u64>, Stop<Self::Failure>>;

@@ -32,6 +32,7 @@ struct Known {
     roles: BTreeMap<UserId, Role>,
     left_at: Vec<Timestamp>,
     groups: BTreeMap<UserId, u64>,
+    entries: BTreeMap<(UserId, String), EntryView>,
 }
 
 impl Known {
@@ -43,6 +44,7 @@ impl Known {
                 roster: Seq(1),
                 member_count: 2,
                 disbanded: false,
+                closed: Closed::default(),
             }),
             membership: Some(Membership { role, is_over: false }),
             target: Some(Target {
@@ -59,6 +61,7 @@ impl Known {
             roles: BTreeMap::from([(ANN, role), (BOB, Role::Member)]),
             left_at: Vec::new(),
             groups: BTreeMap::new(),
+            entries: BTreeMap::new(),
         }
     }
 }
@@ -121,6 +124,29 @@ impl Lookup for Known {
         Ok(self.roles.values().filter(|role| **role == Role::Owner).count() as u64)
     }
 
+    fn entry(&mut self, of: UserId, key: &str) -> Answer<Option<EntryView>> {
+        Ok(self.entries.get(&(of, key.to_owned())).cloned())
+    }
+
+    fn classes(&mut self, asked: &[(UserId, String)]) -> Answer<Vec<Option<EntryClass>>> {
+        let class = |key| self.entries.get(key).map(|entry| entry.class);
+        Ok(asked.iter().map(class).collect())
+    }
+
+    fn entries_of(&mut self, user: UserId, class: EntryClass, since: Timestamp) -> Answer<u64> {
+        let of_user = self.entries.iter().filter(|((of, _), _)| *of == user);
+        let counted = of_user.filter(|(_, entry)| entry.class == class && entry.at > since);
+        Ok(counted.count() as u64)
+    }
+
+    fn oldest_entry(&mut self, of: UserId, class: EntryClass) -> Answer<Option<String>> {
+        let of_user = self.entries.iter().filter(|((user, _), _)| *user == of);
+        let of_class = of_user.filter(|(_, entry)| entry.class == class);
+        Ok(of_class
+            .min_by_key(|(_, entry)| (entry.at, entry.seq))
+            .map(|((_, key), _)| key.clone()))
+    }
+
     fn groups_of(&mut self, _: &BTreeSet<UserId>) -> Answer<BTreeMap<UserId, u64>> {
         Ok(self.groups.clone())
     }
@@ -146,6 +172,10 @@ const RULES: Rules = Rules {
     members_may_add: false,
     message_edits_max: 2,
     message_reactions_max: 2,
+    entries_max: 3,
+    friends_max: 2,
+    friend_requests_max: 2,
+    blocks_max: 2,
 };
 
 fn decided(known: &Known, conversation: ConversationId, action: Action) -> Result<EventKind, Refused> {

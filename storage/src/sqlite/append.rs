@@ -7,12 +7,13 @@ use std::{
 };
 
 use super::{
-    derive,
+    derive, entries,
     failure::{Failure, Stop},
     lookup, state,
     writer::Batch,
 };
 use crate::{
+    entry::{EntryClass, EntryView},
     error::Refused,
     rules::{self, Draft, Head, Lookup, Membership, Target},
     setting::GroupSettings,
@@ -183,6 +184,22 @@ impl Lookup for Known<'_, '_> {
         let members = state::members_of(self.batch.connection, self.conversation())?;
         let owners = members.iter().filter(|stay| stay.role == Role::Owner);
         Ok(owners.count() as u64)
+    }
+
+    fn entry(&mut self, of: UserId, key: &str) -> Result<Option<EntryView>, Stop> {
+        Ok(entries::one(self.batch.connection, of, key)?)
+    }
+
+    fn classes(&mut self, asked: &[(UserId, String)]) -> Result<Vec<Option<EntryClass>>, Stop> {
+        Ok(entries::classes(self.batch.connection, asked)?)
+    }
+
+    fn entries_of(&mut self, user: UserId, class: EntryClass, since: Timestamp) -> Result<u64, Stop> {
+        Ok(entries::count(self.batch.connection, user, class, since)?)
+    }
+
+    fn oldest_entry(&mut self, of: UserId, class: EntryClass) -> Result<Option<String>, Stop> {
+        Ok(entries::oldest(self.batch.connection, of, class)?)
     }
 
     fn groups_of(&mut self, users: &BTreeSet<UserId>) -> Result<BTreeMap<UserId, u64>, Stop> {

@@ -386,6 +386,9 @@ fn move_head(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
 /// other devices infer this from the event.
 fn move_sender(connection: &Connection, newest: &Indexed) -> Result<(), Failure> {
     let (conversation, user) = (newest.conversation, newest.entry.sender);
+    if user == UserId::SERVER {
+        return Ok(());
+    }
     let before = state::cursor_of(connection, conversation, user)?;
     let after = before.with_sent(Some(&newest.entry));
     if after == before {

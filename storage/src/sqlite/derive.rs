@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 use super::{
-    erase,
+    entries, erase,
     failure::Failure,
     log, lookup,
     read_view::ReadView,
@@ -13,6 +13,7 @@ use super::{
     state::{self, Counts, Edit, Head, Left, PastReaction, Reaction, Rest, Stay, reaction_columns},
 };
 use crate::{
+    entry::Closed,
     kind::Effect,
     page::is_kept,
     shape::Shape,
@@ -23,6 +24,9 @@ use crate::{
 pub(super) fn apply(read_view: &ReadView<'_>, event: &Event, reaction: &str) -> Result<(), Failure> {
     if event.kind == EventKind::Recall {
         recall(read_view, event)?;
+    }
+    if event.kind.is_entry() {
+        entries::erase_before(read_view.connection, event)?;
     }
     if event.expires_at != Timestamp(0) {
         erase::when_expired(read_view.connection, event)?;
@@ -54,7 +58,7 @@ pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str
         create_conversation(connection, event)?;
     }
     match event.kind.effect() {
-        Effect::Message | Effect::Recall => Ok(()),
+        Effect::Message | Effect::Recall | Effect::Notice => Ok(()),
         Effect::Edit => add_edit(connection, event),
         Effect::Reaction => react(connection, event, reaction),
         Effect::Join => add_members(connection, event),
@@ -62,6 +66,7 @@ pub(super) fn apply_state(connection: &Connection, event: &Event, reaction: &str
         Effect::Role => set_roles(connection, event),
         Effect::Settings => set_settings(connection, event),
         Effect::End => disband(connection, event),
+        Effect::Entry => entries::apply(connection, event),
     }
 }
 
@@ -71,7 +76,7 @@ pub(super) fn clear(connection: &Connection) -> Result<(), Failure> {
     connection.execute_batch(
         "DELETE FROM event_seqs; DELETE FROM requests; DELETE FROM conversations; DELETE FROM members;
          DELETE FROM group_counts; DELETE FROM edits; DELETE FROM reactions; DELETE FROM past_reactions;
-         DELETE FROM message_counts;
+         DELETE FROM message_counts; DELETE FROM entries;
          DELETE FROM erasures; DELETE FROM expirations;",
     )?;
     Ok(())
@@ -95,6 +100,8 @@ fn create_conversation(connection: &Connection, event: &Event) -> Result<(), Fai
         disbanded: false,
         member_count: fixed,
         stays: fixed,
+        // Who blocks, or is blocked, begins nothing.
+        closed: Closed::default(),
     };
     state::create_conversation(connection, &head, &rest)?;
     for user in shape.fixed_members() {

@@ -74,7 +74,10 @@ impl<'c> Log<'c> {
         let change = event.change.as_ref();
         let text = match change {
             Some(change) => change.text().map(Cow::Owned),
-            None => (!reaction.is_empty()).then_some(Cow::Borrowed(reaction)),
+            None => match &event.entry {
+                Some(entry) => Some(Cow::Owned(entry.to_text())),
+                None => (!reaction.is_empty()).then_some(Cow::Borrowed(reaction)),
+            },
         };
         let mut parameters = Parameters::of(statement);
         bind_first(&mut parameters, event, &proof(event, fingerprint, reaction))?;

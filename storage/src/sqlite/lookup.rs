@@ -27,6 +27,7 @@ pub(super) fn head(read_view: &ReadView<'_>, id: ConversationId) -> Result<Optio
         roster: head.roster,
         member_count: rest.member_count,
         disbanded: rest.disbanded,
+        closed: rest.closed,
     };
     Ok(Some(match read_view.unindexed.newest(id)? {
         None => head,

@@ -13,6 +13,7 @@ mod checkpoint;
 mod cursors;
 mod deferred_index;
 mod derive;
+mod entries;
 mod erase;
 mod failure;
 mod files;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::{
-    Files, changes,
+    Files, changes, entries,
     failure::Failure,
     lookup, members, page, past,
     row::{self, SESSION_COLUMNS, USER_COLUMNS, first, session_columns, user_columns},
@@ -15,6 +15,7 @@ use super::{
     views, words,
 };
 use crate::{
+    entry::{EntryClass, EntryPage},
     error::ReadError,
     past::{Claim, Testimony},
     read::{
@@ -92,6 +93,26 @@ impl Reader for SqliteReader {
         self.answer(|reader| {
             let snapshot = reader.connection.transaction()?;
             words::search(&snapshot, query, limit)
+        })
+    }
+
+    fn entries(
+        &mut self,
+        of: UserId,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<EntryPage, ReadError> {
+        self.answer(|reader| {
+            let snapshot = reader.connection.transaction()?;
+            entries::page(&snapshot, of, prefix, after, limit)
+        })
+    }
+
+    fn entry_classes(&mut self, asked: &[(UserId, String)]) -> Result<Vec<Option<EntryClass>>, ReadError> {
+        self.answer(|reader| {
+            let snapshot = reader.connection.transaction()?;
+            entries::classes(&snapshot, asked)
         })
     }
 

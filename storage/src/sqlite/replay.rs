@@ -8,10 +8,10 @@ use crate::types::{Event, Position};
 
 /// The tables that [`derive::apply_state`] writes, with the columns that follow from events alone: heads are written
 /// behind the log.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     (
         "conversations",
-        "id, settings, disbanded, member_count, stays, sum",
+        "id, settings, disbanded, member_count, stays, closed, sum",
     ),
     (
         "members",
@@ -29,6 +29,7 @@ const TABLES: [(&str, &str); 7] = [
         "message_counts",
         "conversation, message, edits, reactions, past, last_edit, sum",
     ),
+    ("entries", "conversation, key, seq, position, at, class, sum"),
 ];
 
 /// A replay on a connection of its own, which must not be used for anything else afterwards: names of tables mean the

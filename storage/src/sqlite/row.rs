@@ -7,6 +7,7 @@ use rusqlite::{CachedStatement, Row, ToSql};
 use super::{failure::Failure, sum};
 pub(super) use crate::numbers::{bound, limit, sql};
 use crate::{
+    entry::EntryName,
     setting::GroupSettings,
     types::{
         ClientId, ConversationId, DeviceClass, Event, EventKind, Fingerprint, GroupChange, Position, Role,
@@ -90,6 +91,7 @@ pub(super) fn event(row: &Row<'_>) -> Result<LogEntry, Failure> {
     let kind = EventKind::from_number(kind_number)
         .ok_or_else(|| Failure::damaged(format!("no event has the kind {kind_number}")))?;
     let text: Option<String> = row.get(14)?;
+    let mut entry = None;
     let (change, reaction) = if kind.changes_group() {
         let users = match row.get_ref(12)?.as_blob_or_null().map_err(conversion)? {
             Some(blob) => users_from_blob(blob)?,
@@ -101,6 +103,10 @@ pub(super) fn event(row: &Row<'_>) -> Result<LogEntry, Failure> {
         };
         let change = GroupChange::stored(users, role, text.as_deref()).map_err(Failure::damaged)?;
         (Some(change), String::new())
+    } else if kind.is_entry() {
+        let name = EntryName::of_text(text.as_deref().unwrap_or_default()).map_err(Failure::damaged)?;
+        entry = Some(Box::new(name));
+        (None, String::new())
     } else {
         (None, text.unwrap_or_default())
     };
@@ -117,6 +123,7 @@ pub(super) fn event(row: &Row<'_>) -> Result<LogEntry, Failure> {
         target: seq(row, 9)?,
         body: blob(row, 15)?,
         change,
+        entry,
         expires_at: time(row, 10)?,
         recalled: flag(row, 11)?,
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::{
-    check, erase,
+    check, entries, erase,
     failure::Failure,
     row::{self, LogEntry, first, session_columns, sql, user_columns},
     standing, state, sum, words,
@@ -168,8 +168,10 @@ fn check_index(connection: &Connection, entry: &LogEntry) -> Result<(), Failure>
 /// Checks that the state that follows from the event is there and whole.
 fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
     state::conversation_that_is(connection, event.conversation)?;
-    state::newest_stay(connection, event.conversation, event.sender)?;
-    state::cursor_of(connection, event.conversation, event.sender)?;
+    if event.sender != UserId::SERVER {
+        state::newest_stay(connection, event.conversation, event.sender)?;
+        state::cursor_of(connection, event.conversation, event.sender)?;
+    }
     if matches!(event.kind, EventKind::Edit | EventKind::Reaction) {
         state::counts_of(connection, event.conversation, event.target)?;
     }
@@ -203,9 +205,11 @@ fn check_state(connection: &Connection, event: &Event) -> Result<(), Failure> {
             )?;
             Ok(found == Some(event.position))
         })?,
+        Effect::Entry => entries::is_known(connection, event)?,
         Effect::Message
         | Effect::Recall
         | Effect::Reaction
+        | Effect::Notice
         | Effect::Role
         | Effect::Settings
         | Effect::End => true,

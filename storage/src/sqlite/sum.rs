@@ -6,6 +6,7 @@
 //! sum with a probability of 2^-64. It is no defence against an attacker who chooses the rows.
 
 use super::{
+    entries::Entry,
     erase::Erasure,
     standing::Standing,
     state::{Counts, Cursor, Edit, Head, Left, Memberships, PastReaction, Reaction, Rest, Stay},
@@ -89,6 +90,7 @@ pub(super) fn of_event(event: &Event, fingerprint: Fingerprint, reaction: &str) 
         target,
         body,
         change,
+        entry,
         expires_at,
         recalled,
     } = event;
@@ -112,6 +114,11 @@ pub(super) fn of_event(event: &Event, fingerprint: Fingerprint, reaction: &str) 
         for user in users {
             sum = sum.number(user.0);
         }
+    }
+    if let Some(entry) = entry {
+        sum = sum
+            .number(u64::from(entry.class.number()))
+            .bytes(entry.key.as_bytes());
     }
     if !reaction.is_empty() {
         sum = sum.bytes(reaction.as_bytes());
@@ -228,9 +235,10 @@ pub(super) fn of_rest(rest: &Rest) -> u64 {
         disbanded,
         member_count,
         stays,
+        closed,
     } = rest;
     Sum::new()
-        .pair(conversation.0, u64::from(*disbanded))
+        .pair(conversation.0, u64::from(*disbanded) | u64::from(closed.0) << 1)
         .pair(*member_count, *stays)
         .bytes(settings.as_bytes())
         .finish()
@@ -307,6 +315,24 @@ pub(super) const fn of_erasure(erasure: &Erasure) -> u64 {
     Sum::new().pair(conversation.0, target.0).number(next.0).finish()
 }
 
+/// The sum of an entry's row.
+pub(super) fn of_entry(entry: &Entry) -> u64 {
+    let Entry {
+        conversation,
+        key,
+        seq,
+        position,
+        at,
+        class,
+    } = entry;
+    Sum::new()
+        .pair(conversation.0, seq.0)
+        .pair(position.0, at.0)
+        .number(u64::from(class.number()))
+        .bytes(key.as_bytes())
+        .finish()
+}
+
 /// The sum of a reaction's row.
 pub(super) fn of_reaction(reaction: &Reaction<'_>) -> u64 {
     let Reaction {
@@ -370,6 +396,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        entry::{EntryClass, EntryName},
         setting::{GroupSetting, GroupSettings},
         sqlite::tests::{ANN, PAIR},
         types::{ClientId, EventKind, Position, Role, Seq, Timestamp, UserId},
@@ -389,6 +416,7 @@ mod tests {
             target: Seq(0),
             body: b"a body that is not a multiple of eight".as_slice().into(),
             change: None,
+            entry: None,
             expires_at: Timestamp(0),
             recalled: false,
         }
@@ -426,6 +454,12 @@ mod tests {
                 }),
             })
         };
+        let entry = |key: &str, class| {
+            Some(Box::new(EntryName {
+                key: key.to_owned(),
+                class,
+            }))
+        };
         let with = |alter: &dyn Fn(&mut Event)| {
             let mut event = event();
             alter(&mut event);
@@ -446,6 +480,9 @@ mod tests {
             with(&|event| event.change = change(&[2], None, None)),
             with(&|event| event.change = change(&[], Some(Role::Member), None)),
             with(&|event| event.change = change(&[], Some(Role::Owner), None)),
+            with(&|event| event.entry = entry("app/x", EntryClass::Plain)),
+            with(&|event| event.entry = entry("app/y", EntryClass::Plain)),
+            with(&|event| event.entry = entry("app/x", EntryClass::Friends)),
             of_event(&event(), Fingerprint([8; 16]), ""),
             of_event(&event(), Fingerprint([9; 16]), "+"),
         ];

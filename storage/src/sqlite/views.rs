@@ -29,6 +29,7 @@ fn view(read_view: &ReadView<'_>, stay: &Stay) -> Result<ConversationView, Failu
         settings: row::settings(&rest.settings)?,
         member_count: members(rest.member_count)?,
         disbanded: rest.disbanded,
+        closed: rest.closed.is_closed(),
     };
     if let Some(newest) = read_view.unindexed.newest(id)? {
         now.head = Place {
@@ -71,6 +72,7 @@ fn left(left: &Left) -> Result<State, Failure> {
         member_count: members(left.member_count)?,
         // Members of a disbanded group do not leave it.
         disbanded: false,
+        closed: false,
     })
 }
 

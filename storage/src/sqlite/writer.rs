@@ -13,7 +13,7 @@ use super::{
     checkpoint::Signal,
     cursors,
     deferred_index::{DeferredIndex, Slice},
-    erase,
+    entries, erase,
     failure::{Failure, Stop, Uncommitted},
     log::Log,
     lookup, people,
@@ -131,6 +131,10 @@ impl<'a> Batch<'a> {
             None => {
                 self.heads.kept.remove(&event.conversation);
             }
+        }
+        // It may have closed or opened what two people write in.
+        if let Some(between) = entries::closes(event) {
+            self.heads.kept.remove(&between);
         }
     }
 

@@ -39,6 +39,10 @@ const RULES: Rules = Rules {
     members_may_add: true,
     message_edits_max: 2,
     message_reactions_max: 3,
+    entries_max: 3,
+    friends_max: 2,
+    friend_requests_max: 2,
+    blocks_max: 2,
 };
 
 /// Without a word from the environment: what a test run can spare.

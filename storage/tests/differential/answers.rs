@@ -1,7 +1,10 @@
 //! Every question to both stores, with every argument that could matter.
 
 use proptest::{prelude::*, test_runner::TestCaseError};
-use storage::{ClientId, Direction, Position, Reader, Seq, Snapshot, TokenHash, UserId};
+use storage::{
+    ClientId, Direction, Position, Reader, Seq, Snapshot, TokenHash, UserId,
+    entry::{ADD_TO_GROUPS, MESSAGE_ME, block_key, friend_key},
+};
 
 use crate::histories;
 
@@ -47,6 +50,19 @@ pub(crate) fn compare(left: &mut dyn Reader, right: &mut dyn Reader) -> Result<(
                 same!(left, right, made_by(conversation, sender, ClientId([number; 16])));
             }
         }
+    }
+    for user in everyone() {
+        for prefix in ["", "friend/", "x"] {
+            for (after, limit) in [("", 100), ("b", 2), ("friend/2", 0)] {
+                same!(left, right, entries(user, prefix, after, limit));
+            }
+        }
+        let mut keys: Vec<(UserId, String)> = ["a", "nothing", MESSAGE_ME, ADD_TO_GROUPS]
+            .map(|key| (user, key.to_owned()))
+            .into();
+        keys.extend(everyone().into_iter().map(|with| (user, friend_key(with))));
+        keys.extend(everyone().into_iter().map(|of| (user, block_key(of))));
+        same!(left, right, entry_classes(&keys));
     }
     for viewer in everyone() {
         same!(left, right, conversations_of(viewer, &histories::conversations()));

@@ -2,11 +2,14 @@
 
 use std::ops::RangeInclusive;
 
+use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use storage::{
     Action, Append, ClientId, ConversationId, CursorMove, DeviceClass, DevicePolicy, Fingerprint,
     GroupSetting, MessageKinds, NewSession, NewUser, ProfileChange, Revoke, Role, Seq, Session, SessionId,
     Timestamp, TokenHash, UserId, Write,
+    entry::{ADD_TO_GROUPS, MESSAGE_ME},
+    friend::{PersonAct, PersonAction},
 };
 
 /// Those who have an account from the beginning.
@@ -21,6 +24,7 @@ pub(crate) fn conversations() -> Vec<ConversationId> {
         ConversationId(0),
         ConversationId(1),
         ConversationId(2),
+        ConversationId(3),
         ConversationId(9),
         direct(1, 2),
         direct(1, 3),
@@ -68,6 +72,7 @@ fn alone(batch: Vec<Write>) -> Vec<Vec<Write>> {
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
         24 => append().prop_map(Write::Append),
+        12 => own_append().prop_map(Write::Append),
         5 => vec(cursor(), 0..8).prop_map(Write::Cursors),
         1 => other(),
     ]
@@ -118,6 +123,43 @@ fn append() -> impl Strategy<Value = Append> {
             action,
         },
     )
+}
+
+/// To a user's own log, mostly by this user.
+fn own_append() -> impl Strategy<Value = Append> {
+    let stranger = prop_oneof![30 => Just(None), 1 => user().prop_map(Some)];
+    // Some requests for friendship expire.
+    let later = prop_oneof![4 => Just(0), 1 => Just(storage::friend::REQUEST_LASTS_MS)];
+    (append(), own_action(), stranger, later).prop_map(|(append, action, stranger, later)| Append {
+        conversation: ConversationId(stranger.unwrap_or(append.sender).0),
+        at: Timestamp(append.at.0.saturating_add(later)),
+        action,
+        ..append
+    })
+}
+
+fn own_action() -> impl Strategy<Value = Action> {
+    let keys = ["a", "b", "c", "d", "setting/x", MESSAGE_ME, ADD_TO_GROUPS];
+    let key = || prop::sample::select(keys.to_vec()).prop_map(str::to_owned);
+    let value = prop::sample::select(vec!["", "friends", "nobody", "x"])
+        .prop_map(|value| Bytes::from_static(value.as_bytes()));
+    prop_oneof![
+        5 => (key(), value).prop_map(|(key, value)| Action::SetEntry { key, value }),
+        2 => key().prop_map(|key| Action::RemoveEntry { key }),
+        16 => (user(), act()).prop_map(|(with, act)| Action::Person(PersonAction { with, act })),
+    ]
+}
+
+fn act() -> impl Strategy<Value = PersonAct> {
+    prop_oneof![
+        6 => text().prop_map(|greeting| PersonAct::Request { greeting }),
+        6 => any::<bool>().prop_map(|accept| PersonAct::Answer { accept }),
+        1 => Just(PersonAct::Withdraw),
+        2 => Just(PersonAct::Remove),
+        2 => (text(), vec(text(), 0..2)).prop_map(|(remark, tags)| PersonAct::Note { remark, tags }),
+        2 => Just(PersonAct::Block),
+        2 => Just(PersonAct::Unblock),
+    ]
 }
 
 fn action() -> impl Strategy<Value = Action> {

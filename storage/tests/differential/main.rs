@@ -39,6 +39,10 @@ const RULES: Rules = Rules {
     members_may_add: true,
     message_edits_max: 2,
     message_reactions_max: 3,
+    entries_max: 3,
+    friends_max: 2,
+    friend_requests_max: 2,
+    blocks_max: 2,
 };
 
 /// Without a word from the environment: what a test run can spare.
@@ -57,11 +61,12 @@ fn config() -> Config {
 /// One list for the names of all actions and for the name of each: an action that is not in it does not compile.
 macro_rules! actions {
     ($($action:ident),*) => {
-        const ACTIONS: &[&str] = &[$(stringify!($action)),*];
+        const ACTIONS: &[&str] = &[$(stringify!($action),)* "Person"];
 
         const fn name_of(action: &Action) -> &'static str {
             match action {
                 $(Action::$action { .. } => stringify!($action),)*
+                Action::Person(_) => "Person",
                 #[cfg(feature = "conformance")]
                 Action::Pair { .. } => "Pair",
             }
@@ -80,7 +85,9 @@ actions![
     Leave,
     SetRole,
     Set,
-    Disband
+    Disband,
+    SetEntry,
+    RemoveEntry
 ];
 
 #[test]

@@ -16,9 +16,10 @@ use std::{
 use parking_lot::Mutex;
 use storage::{
     Changes, Claim, ClientId, CommitError, ConversationId, ConversationView, Credentials, CursorView,
-    Direction, Event, EventPage, Fate, Fingerprint, FoundPeople, Generation, Interval, MemberView,
-    MembersReader, OpenError, Outcome, PeopleQuery, Position, ReadError, Reader, Refused, Seq, Session,
-    Snapshot, Status, Store, Tail, TailReader, Testimony, TokenHash, TokenKey, User, UserId, Write, Writer,
+    Direction, EntryClass, EntryPage, Event, EventPage, Fate, Fingerprint, FoundPeople, Generation, Interval,
+    MemberView, MembersReader, OpenError, Outcome, PeopleQuery, Position, ReadError, Reader, Refused, Seq,
+    Session, Snapshot, Status, Store, Tail, TailReader, Testimony, TokenHash, TokenKey, User, UserId, Write,
+    Writer,
 };
 
 /// See the module.
@@ -327,6 +328,20 @@ impl Reader for RankedReader {
 
     fn people(&mut self, query: &PeopleQuery, limit: usize) -> Result<FoundPeople, ReadError> {
         self.reader.people(query, limit)
+    }
+
+    fn entries(
+        &mut self,
+        of: UserId,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<EntryPage, ReadError> {
+        self.reader.entries(of, prefix, after, limit)
+    }
+
+    fn entry_classes(&mut self, asked: &[(UserId, String)]) -> Result<Vec<Option<EntryClass>>, ReadError> {
+        self.reader.entry_classes(asked)
     }
 
     fn credentials(&mut self, name: &str) -> Result<Option<Credentials>, ReadError> {

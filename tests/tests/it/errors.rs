@@ -205,7 +205,7 @@ fn unsupported_version() -> v1::Error {
 fn unknown_command() -> v1::Error {
     let daemon = Daemon::start();
     let mut ada = daemon.register("ada");
-    ada.conn.write_frame(MessageType::request(4_001), 900, &b""[..]);
+    ada.conn.write_frame(MessageType::request(4_999), 900, &b""[..]);
     ada.conn.refusal_of(900)
 }
 

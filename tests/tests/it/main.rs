@@ -13,6 +13,7 @@ mod doors;
 mod errors;
 mod hostile;
 mod im;
+mod matrix;
 mod metrics;
 mod openapi;
 mod past;

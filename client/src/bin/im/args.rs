@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use client::Pin;
 use uuid::Uuid;
 
-use crate::group::Group;
+use crate::{friend::Friend, group::Group};
 
 /// Chat in the terminal. Without a command: the full-screen chat.
 #[derive(Debug, Parser)]
@@ -101,6 +101,35 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "USER", num_args = 1..=500)]
         users: Vec<String>,
     },
+    /// Friends, and requests for friendship
+    #[command(subcommand)]
+    Friend(Friend),
+    /// Block somebody: neither of you writes to the other any more
+    Block { user: String },
+    /// No longer block somebody
+    Unblock { user: String },
+    /// List who is blocked
+    Blocked,
+    /// Say something about a conversation to your own devices: pinned, muted, archived, unread, draft, cleared, tags, hidden
+    Mark {
+        target: String,
+        attribute: String,
+        #[arg(default_value = "")]
+        value: String,
+        /// Take it back
+        #[arg(long, conflicts_with = "value")]
+        off: bool,
+    },
+    /// Set an entry of your own log, such as setting/message_me or app/theme
+    Set { key: String, value: String },
+    /// Remove an entry of your own log
+    Unset { key: String },
+    /// List entries of your own log
+    Entries {
+        /// Only keys that begin with this
+        #[arg(default_value = "")]
+        prefix: String,
+    },
     /// Everything about groups
     #[command(subcommand)]
     Group(Group),
@@ -164,6 +193,14 @@ impl Command {
             Self::List => "im list",
             Self::Find { .. } => "im find",
             Self::Presence { .. } => "im presence",
+            Self::Friend(_) => "im friend",
+            Self::Block { .. } => "im block",
+            Self::Unblock { .. } => "im unblock",
+            Self::Blocked => "im blocked",
+            Self::Mark { .. } => "im mark",
+            Self::Set { .. } => "im set",
+            Self::Unset { .. } => "im unset",
+            Self::Entries { .. } => "im entries",
             Self::Group(_) => "im group",
             Self::Read { .. } => "im read",
             Self::Call { .. } => "im call",

@@ -48,6 +48,7 @@ fn print(context: &Context, conversation: &v1::Conversation, names: &Directory) 
         unread,
         roster: _,
         joined_ordinal: _,
+        closed,
     } = conversation;
     let (kind, role) = (conversation.kind(), conversation.role());
     let name = names.conversation(*conversation_id);
@@ -67,6 +68,7 @@ fn print(context: &Context, conversation: &v1::Conversation, names: &Directory) 
             "member_count": member_count,
             "role": role.as_str_name().trim_start_matches("ROLE_").to_lowercase(),
             "disbanded": disbanded,
+            "closed": closed,
         })
     };
     let plain = || {
@@ -78,6 +80,7 @@ fn print(context: &Context, conversation: &v1::Conversation, names: &Directory) 
             (ConversationKind::Group, true, _) => "  (ended)".to_owned(),
             (ConversationKind::Group, _, false) => "  (not a member)".to_owned(),
             (ConversationKind::Group, ..) => format!("  {} members", member_count),
+            _ if *closed => "  (closed)".to_owned(),
             _ => String::new(),
         };
         let at = date_and_clock(*last_at_ms, &local_zone());

@@ -8,8 +8,10 @@ mod account;
 mod args;
 mod chat;
 mod context;
+mod entry;
 mod failure;
 mod find;
+mod friend;
 mod group;
 mod history;
 mod list;
@@ -70,6 +72,19 @@ fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::List => list::run(&context),
         Command::Find { words } => find::run(&context, &words),
         Command::Presence { users } => presence::run(&context, &users),
+        Command::Friend(command) => friend::run(&context, &command),
+        Command::Block { user } => friend::block(&context, &user, true),
+        Command::Unblock { user } => friend::block(&context, &user, false),
+        Command::Blocked => friend::blocked(&context),
+        Command::Mark {
+            target,
+            attribute,
+            value,
+            off,
+        } => entry::mark(&context, &target, &attribute, &value, off),
+        Command::Set { key, value } => entry::set(&context, &key, Some(&value)),
+        Command::Unset { key } => entry::set(&context, &key, None),
+        Command::Entries { prefix } => entry::list(&context, &prefix),
         Command::Group(command) => group::run(&context, &command),
         Command::Read { target } => list::mark_read(&context, &target),
         Command::Call { request, body } => raw::run(&context, &request, &body),

@@ -150,7 +150,7 @@ pub(crate) fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(missing))
 }
 
-/// What happened to a group, in a sentence; `None` for anything else.
+/// What happened to a group or between two people, in a sentence; `None` for anything else.
 pub(crate) fn notice(event: &v1::Event, names: &Directory) -> Option<String> {
     let actor = names.user(event.sender_id);
     let change = event
@@ -175,6 +175,7 @@ pub(crate) fn notice(event: &v1::Event, names: &Directory) -> Option<String> {
         }
         EventKind::GroupRenamed => format!("{actor} renamed the group to {}", change.name),
         EventKind::GroupDisbanded => format!("{actor} ended the group"),
+        EventKind::BecameFriends => "you are friends now".to_owned(),
         EventKind::Unspecified
         | EventKind::Text
         | EventKind::Image
@@ -186,13 +187,16 @@ pub(crate) fn notice(event: &v1::Event, names: &Directory) -> Option<String> {
         | EventKind::Custom
         | EventKind::Edit
         | EventKind::Recall
-        | EventKind::Reaction => return None,
+        | EventKind::Reaction
+        | EventKind::EntrySet
+        | EventKind::EntryRemoved => return None,
     })
 }
 
 /// Everyone whose name a line about this event needs.
 pub(crate) fn people(event: &v1::Event) -> Vec<u64> {
-    let mut people = vec![event.sender_id];
+    // 0 is the server.
+    let mut people: Vec<u64> = std::iter::once(event.sender_id).filter(|id| *id != 0).collect();
     people.extend(event.reactions.iter().map(|state| state.user_id));
     if let Some(change) = event.body.as_ref().and_then(|body| body.group.as_ref()) {
         people.extend(&change.user_ids);

@@ -51,6 +51,7 @@ fn message(seq: u64) -> Event {
         kind: storage::EventKind::Message(1),
         body: Bytes::from_static(b"hello"),
         change: None,
+        entry: None,
         ..tests::removal(1, seq)
     }
 }

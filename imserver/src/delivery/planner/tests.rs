@@ -81,6 +81,7 @@ pub(super) fn removal(user: u64, seq: u64) -> Event {
             users: vec![UserId(user)],
             ..GroupChange::default()
         }),
+        entry: None,
         expires_at: Timestamp(0),
         recalled: false,
     }

@@ -64,6 +64,8 @@ impl Reader for Faulty {
         users(ids: &[UserId]) -> Vec<storage::User>;
         user_by_name(name: &str) -> Option<storage::User>;
         people(query: &storage::PeopleQuery, limit: usize) -> storage::FoundPeople;
+        entries(of: UserId, prefix: &str, after: &str, limit: usize) -> storage::EntryPage;
+        entry_classes(asked: &[(UserId, String)]) -> Vec<Option<storage::EntryClass>>;
         credentials(name: &str) -> Option<storage::Credentials>;
         session_by_token(token: &storage::TokenHash) -> Option<(storage::Session, storage::User)>;
         sessions(user: UserId) -> Vec<storage::Session>;

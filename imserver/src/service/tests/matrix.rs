@@ -31,6 +31,8 @@ use Cell::{Nothing, Ok as Yes};
 const UNKNOWN: Cell = Cell::No(ErrorCode::NotFound);
 const FORBIDDEN: Cell = Cell::No(ErrorCode::Forbidden);
 const GONE: Cell = Cell::No(ErrorCode::Gone);
+/// It is so already.
+const IDLE: Cell = Cell::No(ErrorCode::Conflict);
 /// The session answers it, or refuses it to whoever is authenticated; it never comes to a service.
 const PROTOCOL: Cell = Cell::No(ErrorCode::Protocol);
 
@@ -64,6 +66,19 @@ const LIVES: &[Row] = &[
     ("delivered",           [Nothing,   Yes,       Yes,       Yes,       Yes,       Yes]),
     ("read",                [Nothing,   Yes,       Yes,       Yes,       Yes,       Yes]),
     ("get_conversations",   [Nothing,   Yes,       Yes,       Yes,       Yes,       Yes]),
+    ("set_entry",           [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
+    ("remove_entry",        [IDLE,      IDLE,      IDLE,      IDLE,      IDLE,      IDLE]),
+    ("list_entries",        [Nothing,   Nothing,   Nothing,   Nothing,   Nothing,   Nothing]),
+    // About the bystander, with whom nobody here has anything.
+    ("request_friend",      [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
+    ("answer_friend",       [UNKNOWN,   UNKNOWN,   UNKNOWN,   UNKNOWN,   UNKNOWN,   UNKNOWN]),
+    ("withdraw_friend",     [IDLE,      IDLE,      IDLE,      IDLE,      IDLE,      IDLE]),
+    ("remove_friend",       [IDLE,      IDLE,      IDLE,      IDLE,      IDLE,      IDLE]),
+    ("update_friend",       [UNKNOWN,   UNKNOWN,   UNKNOWN,   UNKNOWN,   UNKNOWN,   UNKNOWN]),
+    ("list_friends",        [Nothing,   Nothing,   Nothing,   Nothing,   Nothing,   Nothing]),
+    ("block_user",          [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
+    ("unblock_user",        [IDLE,      IDLE,      IDLE,      IDLE,      IDLE,      IDLE]),
+    ("list_blocked",        [Nothing,   Nothing,   Nothing,   Nothing,   Nothing,   Nothing]),
     ("create_group",        [Yes,       Yes,       Yes,       Yes,       Yes,       Yes]),
     ("add_members",         [UNKNOWN,   FORBIDDEN, Yes,       Yes,       Yes,       Yes]),
     ("remove_member",       [UNKNOWN,   FORBIDDEN, FORBIDDEN, Yes,       Yes,       FORBIDDEN]),
@@ -143,6 +158,59 @@ pub(super) fn one_request(command: Command, group: &Group) -> Option<Request> {
         Command::GetConversations => Request::GetConversations(v1::GetConversationsRequest {
             conversation_ids: vec![id],
         }),
+        Command::SetEntry => Request::SetEntry(v1::SetEntryRequest {
+            client_msg_id: requests::fresh(),
+            key: "app/x".into(),
+            value: "x".into(),
+        }),
+        Command::RemoveEntry => Request::RemoveEntry(v1::RemoveEntryRequest {
+            client_msg_id: requests::fresh(),
+            key: "app/kept".into(),
+        }),
+        Command::ListEntries => Request::ListEntries(v1::ListEntriesRequest {
+            limit: 9,
+            ..v1::ListEntriesRequest::default()
+        }),
+        Command::RequestFriend => Request::RequestFriend(v1::RequestFriendRequest {
+            client_msg_id: requests::fresh(),
+            user_id: group.bystander.user.0,
+            greeting: "hello".into(),
+        }),
+        Command::AnswerFriend => Request::AnswerFriend(v1::AnswerFriendRequest {
+            client_msg_id: requests::fresh(),
+            user_id: group.bystander.user.0,
+            accept: true,
+        }),
+        Command::WithdrawFriend => Request::WithdrawFriend(v1::WithdrawFriendRequest {
+            client_msg_id: requests::fresh(),
+            user_id: group.bystander.user.0,
+        }),
+        Command::RemoveFriend => Request::RemoveFriend(v1::RemoveFriendRequest {
+            client_msg_id: requests::fresh(),
+            user_id: group.bystander.user.0,
+        }),
+        Command::UpdateFriend => Request::UpdateFriend(v1::UpdateFriendRequest {
+            client_msg_id: requests::fresh(),
+            user_id: group.bystander.user.0,
+            remark: "by".into(),
+            tags: Vec::new(),
+        }),
+        Command::ListFriends => Request::ListFriends(v1::ListFriendsRequest {
+            after_user_id: 0,
+            limit: 9,
+        }),
+        Command::BlockUser => Request::BlockUser(v1::BlockUserRequest {
+            client_msg_id: requests::fresh(),
+            user_id: group.bystander.user.0,
+        }),
+        Command::UnblockUser => Request::UnblockUser(v1::UnblockUserRequest {
+            client_msg_id: requests::fresh(),
+            user_id: group.bystander.user.0,
+        }),
+        Command::ListBlocked => Request::ListBlocked(v1::ListBlockedRequest {
+            after_user_id: 0,
+            limit: 9,
+        }),
         Command::CreateGroup => requests::create("another", &[group.bystander.user]),
         Command::AddMembers => requests::add(id, &[group.stranger.user]),
         Command::RemoveMember => requests::remove(id, group.bystander.user),
@@ -187,6 +255,9 @@ fn request_of(row: &str, group: &Group) -> Request {
 fn says_something(answered: &Answered, group: &mut Group, who: Principal) -> bool {
     match &answered.reply {
         Reply::Sync(sync) => !sync.conversations.is_empty(),
+        Reply::ListEntries(list) => !list.entries.is_empty(),
+        Reply::ListFriends(list) => !list.friends.is_empty(),
+        Reply::ListBlocked(list) => !list.users.is_empty(),
         Reply::ListConversations(list) => !list.conversations.is_empty(),
         Reply::GetConversations(get) => !get.conversations.is_empty(),
         Reply::WatchPresence(watch) => watch.presences.iter().any(|presence| presence.last_seen_ms > 0),

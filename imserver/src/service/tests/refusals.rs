@@ -162,6 +162,10 @@ fn limits_of_the_store_are_reached_and_not_passed() {
         groups_put_into_max: 1,
         message_edits_max: 1,
         message_reactions_max: 1,
+        entries_max: 3,
+        friends_max: 2,
+        friend_requests_max: 2,
+        blocks_max: 2,
         ..Rules::default()
     };
     let mut group = Group::in_fixture(Fixture::with(rules, Config::default()));

@@ -6,6 +6,8 @@ use protocol::{
 };
 use storage::UserId;
 
+use crate::principal::Principal;
+
 use super::{
     fixture::{BEGIN_MS, EPOCH, Group},
     matrix::one_request,
@@ -60,6 +62,42 @@ fn sent(reply: &Reply) -> v1::SendResponse {
         .unwrap()
 }
 
+/// What must have been before a request of [`one_request`] changes anything.
+fn prepare(command: Command, group: &mut Group) {
+    let (owner, bystander) = (group.owner, group.bystander);
+    let ask = |group: &mut Group, who: Principal, of: Principal| {
+        let request = v1::RequestFriendRequest {
+            client_msg_id: requests::fresh(),
+            user_id: of.user.0,
+            greeting: String::new(),
+        };
+        group.fixture.answered(who, Request::RequestFriend(request));
+    };
+    if command == Command::RemoveEntry {
+        let set = v1::SetEntryRequest {
+            client_msg_id: requests::fresh(),
+            key: "app/kept".into(),
+            value: bytes::Bytes::new(),
+        };
+        group.fixture.answered(owner, Request::SetEntry(set));
+    }
+    if command == Command::AnswerFriend {
+        ask(group, bystander, owner);
+    }
+    if command == Command::WithdrawFriend {
+        ask(group, owner, bystander);
+    }
+    if matches!(command, Command::RemoveFriend | Command::UpdateFriend) {
+        // Who asks whom who has asked says yes.
+        ask(group, bystander, owner);
+        ask(group, owner, bystander);
+    }
+    if command == Command::UnblockUser {
+        let block = one_request(Command::BlockUser, group).unwrap();
+        group.fixture.answered(owner, block);
+    }
+}
+
 #[test]
 fn a_repeated_request_gets_the_first_answer_and_another_under_its_client_id_a_conflict() {
     for command in appending() {
@@ -70,6 +108,7 @@ fn a_repeated_request_gets_the_first_answer_and_another_under_its_client_id_a_co
         } else {
             group.owner
         };
+        prepare(command, &mut group);
         let request = one_request(command, &group).unwrap();
         let id = client_id(&request);
         let first = group.fixture.answered(who, request.clone()).reply;

@@ -138,7 +138,8 @@ CREATE TABLE events (
     users        bigint[],
     -- Group events: a role.
     role         smallint,
-    -- Group events: the settings that it changes, as an object in JSON. Reactions: the reaction.
+    -- Group events: the settings that it changes, as an object in JSON. Reactions: the reaction. Entries: the class and
+    -- the key, see `entry.rs`.
     label        text,
     body         bytea    NOT NULL,
     PRIMARY KEY (conversation, seq),
@@ -157,6 +158,8 @@ CREATE TABLE conversations (
     settings      text    NOT NULL,
     disbanded     boolean NOT NULL DEFAULT false,
     member_count  bigint  NOT NULL,
+    -- 1:1 conversations: why nobody may write there, see `entry.rs`. 0: it is open.
+    closed        smallint NOT NULL DEFAULT 0,
     -- Its newest event. 0 only within the transaction that makes it.
     head_seq      bigint  NOT NULL,
     head_ordinal  bigint  NOT NULL,
@@ -247,6 +250,19 @@ CREATE TABLE message_counts (
     PRIMARY KEY (conversation, message)
 ) WITH (fillfactor = 70);
 
+-- The present entries of users' own logs, see `entry.rs`. Changed only under the lock of the conversation.
+CREATE TABLE entries (
+    conversation bigint   NOT NULL,
+    key          text     COLLATE "C" NOT NULL,
+    -- The newest event of the key, which has the value.
+    seq          bigint   NOT NULL,
+    at           bigint   NOT NULL,
+    class        smallint NOT NULL,
+    PRIMARY KEY (conversation, key)
+);
+-- What rules count.
+CREATE INDEX entries_by_class ON entries (conversation, class, at, seq);
+
 -- Recalled messages whose edits still have bodies. Whoever reads an edit looks here: it has none then.
 CREATE TABLE erasures (
     conversation bigint NOT NULL,
@@ -297,6 +313,20 @@ BEGIN
     INTO horizon;
     RETURN NEXT;
 END
+$function$;
+
+-- Whether a user may not say the first word to a person: one of them blocks the other one (class 4), or the person wants
+-- messages of friends alone (class 5) and they are none (class 3).
+CREATE FUNCTION may_not_begin(sender_ bigint, peer_ bigint) RETURNS boolean
+LANGUAGE sql STABLE AS $function$
+    SELECT EXISTS (SELECT 1 FROM entries e
+                   WHERE e.conversation = sender_ AND e.key = 'block/' || peer_ AND e.class = 4)
+        OR EXISTS (SELECT 1 FROM entries e
+                   WHERE e.conversation = peer_ AND e.key = 'block/' || sender_ AND e.class = 4)
+        OR EXISTS (SELECT 1 FROM entries e
+                   WHERE e.conversation = peer_ AND e.key = 'setting/message_me' AND e.class = 5)
+            AND NOT EXISTS (SELECT 1 FROM entries e
+                            WHERE e.conversation = peer_ AND e.key = 'friend/' || sender_ AND e.class = 3)
 $function$;
 
 -- The append -------------------------------------------------------------------------------------------------
@@ -352,6 +382,8 @@ AS $function$
 DECLARE
     total CONSTANT integer := cardinality(indexes);
     all_found boolean;
+    -- Somebody may not write in one of them.
+    any_closed boolean;
     -- Some verdict is not 0.
     mixed boolean := false;
     -- The rows just judged to be something else than new.
@@ -378,9 +410,9 @@ BEGIN
         ON CONFLICT DO NOTHING;
     END IF;
     -- What is locked comes back as it is now, not as it was before the lock was waited for.
-    SELECT array_agg(c.head_seq), array_agg(c.head_ordinal), array_agg(c.roster)
-    INTO head_seqs, head_ordinals, rosters
-    FROM (SELECT c.head_seq, c.head_ordinal, c.roster FROM conversations c
+    SELECT array_agg(c.head_seq), array_agg(c.head_ordinal), array_agg(c.roster), bool_or(c.closed <> 0)
+    INTO head_seqs, head_ordinals, rosters, any_closed
+    FROM (SELECT c.head_seq, c.head_ordinal, c.roster, c.closed FROM conversations c
           WHERE c.id = ANY (ids) ORDER BY c.id FOR NO KEY UPDATE) c;
     all_found := coalesce(cardinality(head_seqs), 0) = cardinality(ids);
     IF NOT all_found THEN
@@ -405,13 +437,18 @@ BEGIN
         verdicts[others[i]] := others_verdicts[i];
         mixed := true;
     END LOOP;
-    -- In a 1:1 conversation or a log that there is, who is of it may write.
-    IF NOT (all_found AND 0 < ALL (lows) AND 0 = ALL (replies)) THEN
+    -- In a 1:1 conversation or a log that there is, and that is open, who is of it may write.
+    IF NOT (all_found AND 0 < ALL (lows) AND 0 = ALL (replies)) OR any_closed OR 0 = ANY (head_seqs) THEN
         SELECT array_agg(r.n), array_agg(r.verdict)
         INTO others, others_verdicts
         FROM (
             SELECT n, CASE
                 WHEN lows[n] < 0 OR head_seqs[groups[n]] IS NULL THEN 3
+                WHEN lows[n] > 0 AND head_seqs[groups[n]] > 0
+                    AND (SELECT c.closed FROM conversations c WHERE c.id = conversations_[n]) <> 0 THEN 4
+                -- The first message: what both say about one another. After the lock, so nothing is missed.
+                WHEN lows[n] < highs[n] AND head_seqs[groups[n]] = 0
+                    AND may_not_begin(senders[n], lows[n] + highs[n] - senders[n]) THEN 4
                 WHEN lows[n] = 0 AND m.joined_seq IS NULL THEN 3
                 WHEN lows[n] = 0 AND m.left_seq IS NOT NULL THEN 4
                 WHEN lows[n] = 0
@@ -441,6 +478,14 @@ BEGIN
         FOR i IN 1 .. coalesce(cardinality(others), 0) LOOP
             verdicts[others[i]] := others_verdicts[i];
             mixed := true;
+        END LOOP;
+    END IF;
+    -- Behind the first word that was allowed, the conversation is there and open.
+    IF mixed AND 0 = ANY (head_seqs) THEN
+        FOR n IN 2 .. total LOOP
+            IF verdicts[n] = 4 AND head_seqs[groups[n]] = 0 AND groups[n] = groups[n - 1] AND verdicts[n - 1] = 0 THEN
+                verdicts[n] := 0;
+            END IF;
         END LOOP;
     END IF;
     -- Only what is new takes a seq: what was said about the rows is said again about those that are left.
@@ -510,6 +555,11 @@ BEGIN
         ON CONFLICT (conversation, user_id) DO UPDATE
         SET delivered = greatest(k.delivered, excluded.delivered), read = greatest(k.read, excluded.read),
             read_ordinal = greatest(k.read_ordinal, excluded.read_ordinal);
+    END IF;
+
+    -- What did not begin is not there.
+    IF mixed AND 0 = ANY (head_seqs) THEN
+        DELETE FROM conversations c WHERE c.id = ANY (ids) AND c.head_seq = 0;
     END IF;
 
     RETURN NEXT;

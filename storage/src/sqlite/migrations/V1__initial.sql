@@ -116,7 +116,8 @@ CREATE TABLE events (
     users        BLOB,
     -- Group events: a role.
     role         INTEGER,
-    -- Group events: the settings that it changes, as an object in JSON. Reactions: the reaction.
+    -- Group events: the settings that it changes, as an object in JSON. Reactions: the reaction. Entries: the class and
+    -- the key, see `entry.rs`.
     text         TEXT,
     body         BLOB    NOT NULL
 ) STRICT;
@@ -190,6 +191,8 @@ CREATE TABLE conversations (
     member_count  INTEGER NOT NULL,
     -- Rows that `members` has for it.
     stays         INTEGER NOT NULL,
+    -- 1:1 conversations: why nobody may write there, see `entry.rs`. 0: it is open.
+    closed        INTEGER NOT NULL,
     -- Of all above.
     sum           INTEGER NOT NULL,
     -- Its newest event.
@@ -289,3 +292,20 @@ CREATE TABLE message_counts (
 
 -- As those of users.
 CREATE INDEX message_counts_again ON message_counts (conversation, message);
+
+-- The present entries of users' own logs, see `entry.rs`.
+CREATE TABLE entries (
+    conversation INTEGER NOT NULL,
+    key          TEXT    NOT NULL,
+    -- The newest event of the key, which has the value.
+    seq          INTEGER NOT NULL,
+    position     INTEGER NOT NULL,
+    at           INTEGER NOT NULL,
+    class        INTEGER NOT NULL,
+    sum          INTEGER NOT NULL,
+    PRIMARY KEY (conversation, key)
+) STRICT, WITHOUT ROWID;
+
+-- What rules count; and as those of users, for one key of one class.
+CREATE INDEX entries_by_class ON entries (conversation, class, at, seq);
+CREATE INDEX entries_again ON entries (conversation, key);

@@ -4,6 +4,7 @@ use rusqlite::{Connection, Row};
 
 use super::{prove, prove_absence};
 use crate::{
+    entry::Closed,
     sqlite::{
         failure::Failure,
         row::{self, first, sql},
@@ -60,12 +61,13 @@ pub(in crate::sqlite) struct Rest {
     pub(in crate::sqlite) member_count: u64,
     /// The number of its membership intervals.
     pub(in crate::sqlite) stays: u64,
+    pub(in crate::sqlite) closed: Closed,
 }
 
 /// The columns that [`rest`] reads, of `conversations c`.
 macro_rules! rest_columns {
     () => {
-        "c.id, c.settings, c.disbanded, c.member_count, c.stays, c.sum"
+        "c.id, c.settings, c.disbanded, c.member_count, c.stays, c.closed, c.sum"
     };
 }
 
@@ -77,8 +79,9 @@ pub(in crate::sqlite) fn rest(row: &Row<'_>, at: usize) -> Result<Rest, Failure>
         disbanded: row::flag(row, at + 2)?,
         member_count: row::number(row, at + 3)?,
         stays: row::number(row, at + 4)?,
+        closed: Closed(row.get(at + 5)?),
     };
-    prove(row, at + 5, sum::of_rest(&rest), || {
+    prove(row, at + 6, sum::of_rest(&rest), || {
         format!("conversation {}", rest.conversation.0)
     })?;
     Ok(rest)
@@ -127,9 +130,9 @@ pub(in crate::sqlite) fn create_conversation(
 ) -> Result<(), Failure> {
     connection
         .prepare_cached(
-            "INSERT INTO conversations (id, settings, disbanded, member_count, stays, sum, head_seq, head_ordinal,
-                                        head_position, head_at, roster, head_sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO conversations (id, settings, disbanded, member_count, stays, closed, sum, head_seq,
+                                        head_ordinal, head_position, head_at, roster, head_sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute((
             sql(head.conversation.0),
@@ -137,6 +140,7 @@ pub(in crate::sqlite) fn create_conversation(
             rest.disbanded,
             sql(rest.member_count),
             sql(rest.stays),
+            rest.closed.0,
             sql(sum::of_rest(rest)),
             sql(head.seq.0),
             sql(head.ordinal),
@@ -164,7 +168,7 @@ pub(in crate::sqlite) fn change_conversation(
     change(&mut rest);
     connection
         .prepare_cached(
-            "UPDATE conversations SET settings = ?2, disbanded = ?3, member_count = ?4, stays = ?5, sum = ?6
+            "UPDATE conversations SET settings = ?2, disbanded = ?3, member_count = ?4, stays = ?5, closed = ?6, sum = ?7
              WHERE id = ?1",
         )?
         .execute((
@@ -173,6 +177,7 @@ pub(in crate::sqlite) fn change_conversation(
             rest.disbanded,
             sql(rest.member_count),
             sql(rest.stays),
+            rest.closed.0,
             sql(sum::of_rest(&rest)),
         ))?;
     Ok(rest)

@@ -3,6 +3,7 @@
 mod about;
 mod answers;
 mod cursors;
+mod friends;
 mod groups;
 mod membership;
 mod messages;

@@ -66,22 +66,6 @@ fn a_user_is_as_present_as_their_most_present_device() {
 }
 
 #[test]
-fn a_reconnect_shows_nothing() {
-    let daemon = Daemon::start();
-    let mut phone = daemon.register("ada");
-    let laptop = daemon.login("ada", "laptop");
-    set_away(&mut phone, true);
-    assert_eq!(watches_itself(&mut phone), PresenceState::Online);
-    let back = laptop.resumed();
-    drop(laptop);
-    let again = back.resumed();
-    drop(back);
-    assert_eq!(phone.pushes_so_far(), []);
-    drop(again);
-    assert_eq!(watches_itself(&mut phone), PresenceState::Online, "for the grace");
-}
-
-#[test]
 fn a_stranger_is_told_the_same_of_anybody_and_never_of_a_change() {
     let daemon = Setup::config("[timeouts]\npresence_grace_ms = 0\n").start();
     let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);

@@ -100,13 +100,13 @@ fn an_unknown_command_of_a_session_is_refused_and_the_connection_stays() {
     let mut ada = stage.daemon.register("ada");
     for _ in 0..5 {
         ada.conn
-            .write_frame(MessageType::request(4_001), 900, &b"someday"[..]);
+            .write_frame(MessageType::request(4_999), 900, &b"someday"[..]);
         assert_eq!(ada.conn.refusal_of(900).code(), ErrorCode::UnknownCommand);
     }
     ada.get(v1::ListDevicesRequest {});
     // Too many of them are no newer client any more.
     ada.conn
-        .write_frame(MessageType::request(4_001), 900, &b"someday"[..]);
+        .write_frame(MessageType::request(4_999), 900, &b"someday"[..]);
     assert_eq!(ada.conn.refusal_of(900).code(), ErrorCode::Protocol);
     ada.conn.end();
     ada.resumed().get(v1::ListDevicesRequest {});
