@@ -495,8 +495,8 @@ impl Gateway {
         self.allowance_of(source)
     }
 
-    /// Whether the client of a proxy may have one more connection for itself, if it is not a proxy's client that is asked
-    /// about: others were counted when they came. The connection must hold the client's allowance already.
+    /// Whether the client of a proxy may have one more connection for itself, beside its other ones and its calls under way.
+    /// Whoever is not a proxy's client was counted when they came. The connection must hold the client's allowance already.
     ///
     /// # Errors
     /// It has its share.

@@ -62,7 +62,7 @@ pub(crate) struct Session {
     passwords_refused: bool,
     /// Sequence numbers of unanswered requests.
     in_flight: SmallVec<[u16; IN_FLIGHT_INLINE]>,
-    /// `None` where the peer's address is exempt.
+    /// `None` where the peer's address is exempt, and between the calls that a proxy forwards.
     rates: Option<Rates>,
     unknown: Rate,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Session {
 /// The allowances that a connection uses.
 #[derive(Debug)]
 struct Rates {
-    /// Kept as long as the connection lives, so the number of references tells how many connections the address has.
+    /// Kept as long as the connection serves that address, so the number of references tells how many connections the address has.
     address: Arc<Allowance>,
     /// `None` until the user is known.
     user: Option<Arc<Allowance>>,
@@ -169,6 +169,12 @@ impl Session {
                 State::Resuming(Box::default())
             }
         };
+    }
+
+    /// A call was answered on a connection that is kept for others, as a proxy does: it holds nobody's allowance until the
+    /// next call begins.
+    pub(crate) fn let_go(&mut self) {
+        self.rates = None;
     }
 
     /// A WebSocket begins: from here on it is as a new connection, from somebody with this allowance.

@@ -72,6 +72,9 @@ pub(super) fn respond(cx: &mut Cx<'_>, status: Status, content: &Content<'_>) {
     let is_ending = conn.ending;
     let Some(http) = &mut conn.http else { return };
     http.pending = None;
+    if http.is_of_proxy {
+        conn.session.let_go();
+    }
     if is_ending {
         http.persistence = Persistence::Close;
     }

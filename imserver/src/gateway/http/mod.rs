@@ -57,6 +57,8 @@ pub(super) struct Http {
     pub(super) from: Option<IpAddr>,
     /// Somebody whom nobody trusts to say so says that it was forwarded: no rule for near addresses applies to it.
     pub(super) is_of_stranger: bool,
+    /// The peer is a trusted proxy, whose next request may be another client's.
+    is_of_proxy: bool,
     /// What is kept of a stream of events.
     stream: Option<Stream>,
 }
@@ -83,6 +85,7 @@ impl Http {
             allowed_origin: None,
             from: None,
             is_of_stranger: false,
+            is_of_proxy: false,
             stream: None,
         })
     }
@@ -113,12 +116,13 @@ impl Gateway {
         let proxies = &config.server.trusted_proxies;
         let from = guard::client(Terms::source(&peer), &head, header, proxies);
         let is_of_stranger = guard::is_of_stranger(Terms::source(&peer), &head, proxies);
+        let is_of_proxy = self.terms.is_proxy(Terms::source(&peer));
         let id_of_connection = cx.id();
         let conn = cx.conn();
         conn.session.set_format(Format::Call);
         let http = conn.http.get_or_insert_with(Http::new);
         http.begin(&head);
-        (http.from, http.is_of_stranger) = (Some(from), is_of_stranger);
+        (http.from, http.is_of_stranger, http.is_of_proxy) = (Some(from), is_of_stranger, is_of_proxy);
         if let Some(id) = &http.request_id {
             // What is logged of a request names its connection, and a connection has one at a time.
             log::debug!(

@@ -1,7 +1,7 @@
-//! A real nginx in front of the HTTP door, as its manual says: what it tells of its clients counts, whatever they say
-//! themselves, and neither a WebSocket nor a stream notices that it is there.
+//! A real nginx and a real haproxy in front of the HTTP door, as their manuals say: what they tell of their clients counts,
+//! whatever those say themselves, and neither a WebSocket nor a stream notices that they are there.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{net::SocketAddr, path::Path, time::Instant};
 
 use protocol::v1::{self, ErrorCode};
 use serde_json::json;
@@ -13,54 +13,69 @@ use tests::harness::{
 use super::{direct, sent};
 use crate::tls::{Running, free, from, program};
 
-/// nginx connects from here, its clients from elsewhere.
+/// The proxy connects from here, its clients from elsewhere.
 const LIMITS: &str = "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
                       [limits]\nexempt = [\"127.0.0.0/8\"]\nconnections_per_address = 3\npasswords_per_address = 5\n\
                       passwords_per_account = 0\n";
-/// How nginx tells the address, by the name of the header in the configuration: added to what the client wrote.
-const TELLS: [(&str, &str); 2] = [
-    (
-        "x-forwarded-for",
-        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
-    ),
-    (
-        "forwarded",
-        "proxy_set_header Forwarded \"${before}for=$remote_addr;proto=$scheme\";",
-    ),
+/// A proxy, and how it tells who its client is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Kind {
+    program: &'static str,
+    /// The header, as the daemon's configuration names it.
+    told_by: &'static str,
+    /// The line of the proxy's configuration.
+    tells: &'static str,
+}
+
+/// nginx goes on with the line that the client wrote; haproxy writes one of its own behind it.
+const KINDS: [Kind; 4] = [
+    Kind {
+        program: "nginx",
+        told_by: "x-forwarded-for",
+        tells: "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+    },
+    Kind {
+        program: "nginx",
+        told_by: "forwarded",
+        tells: "proxy_set_header Forwarded \"${before}for=$remote_addr;proto=$scheme\";",
+    },
+    Kind {
+        program: "haproxy",
+        told_by: "x-forwarded-for",
+        tells: "option forwardfor",
+    },
+    Kind {
+        program: "haproxy",
+        told_by: "forwarded",
+        tells: "http-request add-header Forwarded for=%[src];proto=http",
+    },
 ];
 
-struct Nginx {
+struct Front {
     address: SocketAddr,
     _running: Running,
     _directory: TempDir,
 }
 
-impl Nginx {
-    /// One that tells the addresses of its clients so. Nothing else is set that a WebSocket does not need: buffering is on,
-    /// as nginx has it.
-    fn before(daemon: &Daemon, tells: &str) -> Self {
+impl Front {
+    /// One that tells the addresses of its clients so. Nothing else is set that a WebSocket does not need: nginx buffers, as
+    /// it does by itself.
+    fn before(daemon: &Daemon, kind: Kind) -> Self {
         let (directory, address) = (TempDir::new().unwrap(), free());
-        let path = directory.path().display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|name| format!("{name}_temp_path {path}/{name};\n"))
-            .collect();
-        let text = format!(
-            "daemon off;\nmaster_process off;\npid {path}/pid;\nerror_log {path}/error.log;\nevents {{}}\n\
-             http {{\naccess_log off;\n{temporary}\
-             map $http_upgrade $upgrading {{ default upgrade; '' close; }}\n\
-             map $http_forwarded $before {{ default \"$http_forwarded, \"; '' ''; }}\n\
-             server {{ listen {address}; location / {{\nproxy_pass http://{};\nproxy_http_version 1.1;\n\
-             chunked_transfer_encoding off;\nproxy_set_header Host $http_host;\n\
-             proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection $upgrading;\n{tells}\n}} }} }}\n",
-            daemon.address()
-        );
-        let config = directory.path().join("nginx.conf");
-        let log = directory.path().join("error.log");
+        let path = directory.path();
+        let text = match kind.program {
+            "nginx" => nginx(path, address, daemon, kind.tells),
+            _ => haproxy(address, daemon, kind.tells),
+        };
+        let (config, log) = (path.join("config"), path.join("error.log"));
         std::fs::write(&config, text).unwrap();
-        let mut command = program("nginx");
-        command.arg("-p").arg(directory.path()).arg("-c").arg(&config);
-        let running = Running::start(command.arg("-e").arg(&log), address, &log);
+        let mut command = program(kind.program);
+        if kind.program == "nginx" {
+            command.arg("-p").arg(path).arg("-e").arg(&log).arg("-c");
+        } else {
+            command.arg("-f");
+        }
+        let running = Running::start(command.arg(&config), address, &log);
         Self {
             address,
             _running: running,
@@ -79,18 +94,44 @@ impl Nginx {
     }
 }
 
+fn nginx(place: &Path, address: SocketAddr, daemon: &Daemon, tells: &str) -> String {
+    let path = place.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|name| format!("{name}_temp_path {path}/{name};\n"))
+        .collect();
+    format!(
+        "daemon off;\nmaster_process off;\npid {path}/pid;\nerror_log {path}/error.log;\nevents {{}}\n\
+         http {{\naccess_log off;\n{temporary}\
+         map $http_upgrade $upgrading {{ default upgrade; '' close; }}\n\
+         map $http_forwarded $before {{ default \"$http_forwarded, \"; '' ''; }}\n\
+         server {{ listen {address}; location / {{\nproxy_pass http://{};\nproxy_http_version 1.1;\n\
+         chunked_transfer_encoding off;\nproxy_set_header Host $http_host;\n\
+         proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection $upgrading;\n{tells}\n}} }} }}\n",
+        daemon.address()
+    )
+}
+
+fn haproxy(address: SocketAddr, daemon: &Daemon, tells: &str) -> String {
+    format!(
+        "defaults\n  mode http\n  timeout connect 10s\n  timeout client 60s\n  timeout server 60s\n\
+         listen chat\n  bind {address}\n  {tells}\n  server daemon {}\n",
+        daemon.address()
+    )
+}
+
 fn guess(mut web: Web, headers: &[(&str, &str)]) -> Response {
     let body = json!({"name": "ann", "password": "a guess"}).to_string();
     web.call_with("", "login", headers, &body)
 }
 
-fn with_ann(told_by: &str, tells: &str) -> (Daemon, Nginx) {
-    let daemon = Setup::config(&format!("{LIMITS}[http]\ntold_by = \"{told_by}\"\n")).start();
-    let nginx = Nginx::before(&daemon, tells);
+fn with_ann(kind: Kind) -> (Daemon, Front) {
+    let daemon = Setup::config(&format!("{LIMITS}[http]\ntold_by = \"{}\"\n", kind.told_by)).start();
+    let front = Front::before(&daemon, kind);
     let body = json!({"name": "ann", "password": PASSWORD}).to_string();
-    let response = nginx.web(99).call("", "register", &body);
+    let response = front.web(99).call("", "register", &body);
     assert_eq!(response.status, 200, "{}", response.text());
-    (daemon, nginx)
+    (daemon, front)
 }
 
 /// What a client may write to look like somebody else.
@@ -106,38 +147,44 @@ fn forged(address: &str) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn passwords_are_guessed_on_the_account_of_the_client_that_nginx_names() {
-    for (told_by, tells) in TELLS {
-        let (_daemon, nginx) = with_ann(told_by, tells);
+fn passwords_are_guessed_on_the_account_of_the_client_that_the_proxy_names() {
+    for kind in KINDS {
+        let (_daemon, front) = with_ann(kind);
         for _ in 0..5 {
-            nginx.guess(1, &[]).is_refused(401, ErrorCode::BadCredentials);
+            front.guess(1, &[]).is_refused(401, ErrorCode::BadCredentials);
         }
-        nginx.guess(1, &[]).is_refused(429, ErrorCode::RateLimited);
+        front.guess(1, &[]).is_refused(429, ErrorCode::RateLimited);
         for address in ["127.7.7.2", "127.0.0.1", "198.51.100.7"] {
             for (header, value) in forged(address) {
-                nginx
+                front
                     .guess(1, &[(header, &value)])
                     .is_refused(429, ErrorCode::RateLimited);
             }
         }
-        // A quote that does not end swallows what nginx adds: then nginx itself is charged, whoever is named.
-        if told_by == "forwarded" {
+        // A quote that does not end swallows what nginx adds to that line: then nginx itself is charged, whoever is named.
+        if kind.told_by == "forwarded" {
+            let own_line = kind.program == "haproxy";
             let mut statuses = Vec::new();
             for number in 0..6 {
                 let value = format!("for=127.7.7.{number};by=\"");
-                statuses.push(nginx.guess(1, &[("Forwarded", &value)]).status);
+                statuses.push(front.guess(1, &[("Forwarded", &value)]).status);
             }
-            assert_eq!(statuses, [401, 401, 401, 401, 401, 429]);
+            let expected = if own_line {
+                [429; 6]
+            } else {
+                [401, 401, 401, 401, 401, 429]
+            };
+            assert_eq!(statuses, expected, "{kind:?}");
         }
         // Whoever was named in vain is not hurt by it.
-        nginx.guess(2, &[]).is_refused(401, ErrorCode::BadCredentials);
+        front.guess(2, &[]).is_refused(401, ErrorCode::BadCredentials);
     }
 }
 
 #[test]
-fn past_nginx_a_forged_header_counts_nothing() {
-    for (told_by, tells) in TELLS {
-        let (daemon, _nginx) = with_ann(told_by, tells);
+fn past_the_proxy_a_forged_header_counts_nothing() {
+    for kind in KINDS {
+        let (daemon, _front) = with_ann(kind);
         let past = |headers: &[(&str, &str)]| guess(Web::on(from([127, 7, 7, 9], daemon.address())), headers);
         for number in 0..5 {
             let address = format!("198.51.100.{number}");
@@ -150,61 +197,64 @@ fn past_nginx_a_forged_header_counts_nothing() {
     }
 }
 
-/// All connections are nginx's own, and each of its clients has a share of them.
+/// All connections are the proxy's own, and each of its clients has a share of them.
 #[test]
-fn connections_are_counted_by_the_client_that_nginx_names() {
-    for (told_by, tells) in TELLS {
-        let (daemon, nginx) = with_ann(told_by, tells);
-        let ann = nginx.web(1).granted("", login("ann")).token;
+fn connections_are_counted_by_the_client_that_the_proxy_names() {
+    for kind in KINDS {
+        let (daemon, front) = with_ann(kind);
+        let ann = front.web(1).granted("", login("ann")).token;
         let refused = |last: u8| {
-            let Err(response) = Socket::upgrade(nginx.web(last), &[]) else {
+            let Err(response) = Socket::upgrade(front.web(last), &[]) else {
                 panic!("it is one too many");
             };
             response.is_refused(503, ErrorCode::Overloaded);
             assert!(response.header("retry-after").is_some());
         };
         let mut of_one: Vec<Socket> = (0..2)
-            .map(|_| Socket::upgrade(nginx.web(1), &[]).unwrap())
+            .map(|_| Socket::upgrade(front.web(1), &[]).unwrap())
             .collect();
         // A stream is one of them.
-        let mut events = Events::over(nginx.web(1), &ann, "/v1/events", &[]);
+        let mut events = Events::over(front.web(1), &ann, "/v1/events", &[]);
         events.synced();
         refused(1);
-        let mut stream = nginx.web(1);
+        let mut stream = front.web(1);
         let bearer = format!("Bearer {ann}");
         stream
             .request("GET", "/v1/events", &[("Authorization", &bearer)], "")
             .is_refused(503, ErrorCode::Overloaded);
-        // Calls go on, and so does everybody else: through nginx and past it.
-        nginx.web(1).granted(&ann, v1::ListDevicesRequest {});
+        // Calls go on, and so does everybody else: through the proxy and past it.
+        front.web(1).granted(&ann, v1::ListDevicesRequest {});
         let mut others: Vec<Socket> = (2..90)
-            .map(|last| Socket::upgrade(nginx.web(last), &[]).unwrap())
+            .map(|last| Socket::upgrade(front.web(last), &[]).unwrap())
             .collect();
         for socket in of_one.iter_mut().chain(&mut others) {
             socket.ask(hello("first")).unwrap();
         }
-        // nginx may keep connections on which nobody has asked for anything.
+        // The proxy may keep connections on which nobody has asked for anything.
         let idle: Vec<Web> = (0..10).map(|_| Web::to(daemon.address())).collect();
         assert_eq!(Web::to(daemon.address()).get("/healthz").status, 200);
         drop(idle);
         // What ends makes room.
         drop(of_one.pop());
         let until = Instant::now() + PATIENCE;
-        while Socket::upgrade(nginx.web(1), &[]).is_err() {
+        while Socket::upgrade(front.web(1), &[]).is_err() {
             assert!(Instant::now() < until, "no room came free");
         }
     }
 }
 
 #[test]
-fn a_chat_goes_through_nginx_as_if_it_were_not_there() {
-    let (_, tells) = TELLS[0];
-    let (_daemon, nginx) = with_ann("x-forwarded-for", tells);
-    let [ada, bob] = ["ada", "bob"].map(|name| nginx.web(1).register(name));
+fn a_chat_goes_through_the_proxy_as_if_it_were_not_there() {
+    KINDS.into_iter().for_each(chats_through);
+}
+
+fn chats_through(kind: Kind) {
+    let (_daemon, front) = with_ann(kind);
+    let [ada, bob] = ["ada", "bob"].map(|name| front.web(1).register(name));
     let conversation = direct(ada.id, bob.id);
-    let mut events = Events::over(nginx.web(2), &bob.token, "/v1/events", &[]);
+    let mut events = Events::over(front.web(2), &bob.token, "/v1/events", &[]);
     events.synced();
-    let mut socket = Socket::upgrade(nginx.web(3), &[]).unwrap();
+    let mut socket = Socket::upgrade(front.web(3), &[]).unwrap();
     socket
         .ask_text(v1::Hello {
             session_token: ada.token.clone(),
@@ -214,7 +264,7 @@ fn a_chat_goes_through_nginx_as_if_it_were_not_there() {
     for number in 1..=20_u64 {
         let line = format!("message {number}");
         if number % 2 == 0 {
-            sent(nginx.address, &ada.token, conversation, &line);
+            sent(front.address, &ada.token, conversation, &line);
         } else {
             socket.ask_text(text(conversation, &line)).unwrap();
         }
@@ -224,14 +274,14 @@ fn a_chat_goes_through_nginx_as_if_it_were_not_there() {
     }
     let id = events.next_id();
     drop(events);
-    sent(nginx.address, &ada.token, conversation, "meanwhile");
-    let mut events = Events::over(nginx.web(2), &bob.token, "/v1/events", &[("Last-Event-ID", &id)]);
+    sent(front.address, &ada.token, conversation, "meanwhile");
+    let mut events = Events::over(front.web(2), &bob.token, "/v1/events", &[("Last-Event-ID", &id)]);
     assert_eq!(events.synced().conversations[0].head_seq, 21);
-    // A page of nginx's own origin is one of ours.
-    let origin = format!("http://{}", nginx.address);
-    let host = nginx.address.to_string();
+    // A page of the proxy's own origin is one of ours.
+    let origin = format!("http://{}", front.address);
+    let host = front.address.to_string();
     for (origin, opens) in [(origin.as_str(), true), ("http://evil.example", false)] {
         let headers = [("Origin", origin), ("Host", host.as_str())];
-        assert_eq!(Socket::upgrade(nginx.web(4), &headers).is_ok(), opens, "{origin}");
+        assert_eq!(Socket::upgrade(front.web(4), &headers).is_ok(), opens, "{origin}");
     }
 }
