@@ -3,8 +3,8 @@
 use std::{convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use netcore::{
-    ConnCx, ConnId, Flow, Handler, Limits, Listen, LoopCx, Outbound, Peer, Permit, Refusal, Server, Task,
-    Timeouts, WorkerPool, codec::Delimited,
+    CloseHow, ConnCx, ConnId, Flow, Handler, Limits, Listen, LoopCx, Outbound, Peer, Permit, Refusal, Server,
+    Task, Timeouts, WorkerPool, codec::Delimited,
 };
 
 use super::{LINE_BYTES_MAX, answer_line};
@@ -129,8 +129,15 @@ impl Handler for Door {
 
     fn on_msg(&mut self, cx: &mut LoopCx<'_, Self>, answer: Answer) {
         // The connection may be over by now.
-        if let Some(mut cx) = cx.conn(answer.to) {
-            let _ = cx.send(&answer.line);
+        let Some(mut cx) = cx.conn(answer.to) else {
+            return;
+        };
+        // Not through the codec, whose limit is that of a request.
+        let mut line = answer.line;
+        line.push(b'\n');
+        if cx.send_encoded(line.into()).is_err() {
+            log::error!("an answer is too long for the control socket");
+            cx.close(NO_ROOM, CloseHow::Abort);
         }
     }
 }

@@ -9,6 +9,7 @@ mod postgres;
 mod presence;
 mod redis;
 mod returning;
+mod whereabouts;
 mod wire;
 
 use std::time::{Duration, Instant};
