@@ -54,7 +54,7 @@ fn embedded(seen: &mut Seen) {
                            [limits]\nhash_queue = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n";
     let daemon = Setup::config(PATIENT).start();
     let admin = admin_of(&daemon);
-    let [mut ann, bob] = daemon.register_all(["ann", "bob"]);
+    let [mut ann, mut bob] = daemon.register_all(["ann", "bob"]);
     let pair = ann.direct(bob.id);
     ann.text(pair, "hello");
     ann.history(pair);
@@ -81,6 +81,12 @@ fn embedded(seen: &mut Seen) {
         ann.get(v1::SetAwayRequest { away });
     });
     passwords(seen, admin, &daemon);
+    ann.get(v1::WatchPresenceRequest {
+        user_ids: vec![ann.id],
+    });
+    ann.get(v1::SetAwayRequest { away: true });
+    let watched = ["imserver_presence_watches", "imserver_presence_changes_total"];
+    seen.until(admin, &watched, || {});
     // Bob reads nothing until his pushes turn to heads.
     let body = "x".repeat(4_000);
     seen.until(
@@ -96,7 +102,6 @@ fn embedded(seen: &mut Seen) {
             }
         },
     );
-    let mut bob = bob;
     seen.until(admin, &["imserver_heads_total"], || {
         bob.pushes_so_far();
     });

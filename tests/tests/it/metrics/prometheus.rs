@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use protocol::v1;
 use tests::harness::Setup;
 
 use super::{admin_of, get, scrape};
@@ -26,6 +27,9 @@ fn a_real_prometheus_reads_what_its_linter_finds_well_named() {
     let daemon = Setup::config("[admin]\nlisten = \"127.0.0.1:0\"\n").start();
     let mut ann = daemon.register("ann");
     ann.text(ann.own(), "a note");
+    ann.get(v1::WatchPresenceRequest {
+        user_ids: vec![ann.id],
+    });
     let admin = admin_of(&daemon);
 
     let mut linter = Command::new("promtool")
@@ -76,6 +80,9 @@ fn a_real_prometheus_reads_what_its_linter_finds_well_named() {
     until("it is up", || value("up").as_deref() == Some("1"));
     until("it has a metric of ours", || {
         value("imserver_sessions").as_deref() == Some("1")
+    });
+    until("the newest are read, too", || {
+        value("imserver_presence_watches").as_deref() == Some("1")
     });
     let sends = "imserver_requests_total%7Bcommand=%22send%22,outcome=%22ok%22%7D";
     until("labels are there", || value(sends).as_deref() == Some("1"));
