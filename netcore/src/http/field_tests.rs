@@ -19,6 +19,7 @@ fn a_bearer_token_is_one_word() {
         ("Bearerabc", None),
         ("Bearer \u{e9}", None),
         ("Basic abc", None),
+        ("Digest abc", None),
         ("", None),
     ] {
         assert_eq!(bearer(value.as_bytes()), token, "{value}");
