@@ -42,8 +42,11 @@ fn find(node: &Daemon, asked: &[String], flags: &[&str]) -> Ended {
     Daemon::run_to_end(&arguments.map(Into::into).collect::<Vec<_>>())
 }
 
+/// A user, and the devices with their nodes.
+type Found = (String, BTreeMap<String, String>);
+
 /// Whether everybody was asked, and of each who was asked about node and device of each connection.
-fn found(node: &Daemon, asked: &[String]) -> (bool, Vec<(String, BTreeMap<String, String>)>) {
+fn found(node: &Daemon, asked: &[String]) -> (bool, Vec<Found>) {
     let ended = find(node, asked, &["--json"]);
     let said: Value =
         serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
