@@ -31,6 +31,8 @@ use crate::{principal::Principal, wire::Format};
 /// Unanswered requests whose numbers are kept inline. A client that waits for each answer has one.
 const IN_FLIGHT_INLINE: usize = 8;
 const MINUTE_US: u64 = 60_000_000;
+/// A request for friendship is charged as naming so many people.
+const FRIEND_REQUEST_PEOPLE: usize = 20;
 
 /// What to do with a frame.
 #[derive(Debug, PartialEq)]
@@ -477,7 +479,8 @@ impl Session {
             Request::Delivered(delivered) => Charge::Receipts(delivered.up_to.len()),
             Request::GetUsers(get) => Charge::Profiles(get.user_ids.len()),
             Request::FindUser(_) => Charge::Profiles(1),
-            Request::RequestFriend(_) => Charge::People(1),
+            // It writes to another user's log and reaches their devices, asked for or not.
+            Request::RequestFriend(_) => Charge::People(FRIEND_REQUEST_PEOPLE),
             Request::WatchPresence(watch) => Charge::Watches(watch.user_ids.len()),
             _ => return Ok(()),
         };

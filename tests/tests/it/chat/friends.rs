@@ -368,3 +368,22 @@ fn a_reconnect_within_the_grace_is_not_shown() {
     assert_eq!(sees(&mut ada, own), PresenceState::Online);
     assert_eq!(ada.pushes_so_far(), []);
 }
+
+#[test]
+fn nobody_writes_to_anothers_log_without_end() {
+    let daemon = Setup::config("[limits]\nexempt = []\npeople_per_minute = 1\npeople_burst = 100\n").start();
+    let [mut ada, mut bob] = daemon.register_all(["ada", "bob"]);
+    for _ in 0..5 {
+        ada.get(request(bob.id));
+        ada.get(v1::WithdrawFriendRequest {
+            client_msg_id: message_id(),
+            user_id: bob.id,
+        });
+    }
+    assert_eq!(ada.refused(request(bob.id)), ErrorCode::RateLimited);
+    // Also on another device.
+    let mut elsewhere = daemon.login("ada", "second");
+    assert_eq!(elsewhere.refused(request(bob.id)), ErrorCode::RateLimited);
+    assert_eq!(bob.pushes_so_far().len(), 10);
+    bob.get(request(ada.id));
+}
