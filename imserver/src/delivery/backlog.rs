@@ -97,6 +97,11 @@ impl Backlog {
         self.forget();
     }
 
+    /// Whether the client must be told to sync.
+    pub(crate) fn owes_resync(&self) -> bool {
+        self.resync == Resync::Owed
+    }
+
     fn forget(&mut self) {
         self.heads.clear();
         self.cursors.clear();

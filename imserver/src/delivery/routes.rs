@@ -234,7 +234,8 @@ impl Routes {
     pub(crate) fn start_over(&self, user: UserId, session: SessionId) {
         let mut conn = None;
         self.of(user, |route| {
-            if route.session == session {
+            // A stream reports nothing.
+            if route.session == session && route.format != Format::Stream {
                 conn = Some(route.conn);
             }
         });

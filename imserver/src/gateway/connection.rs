@@ -68,6 +68,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Whether anything may come that is no answer.
+    pub(super) fn takes_pushes(&self) -> bool {
+        self.session.format().pushed_index().is_some()
+    }
+
     /// The state of a new connection, from an address with this allowance, if rates apply to it.
     pub(super) fn new(address: Option<Arc<Allowance>>, present: Present) -> Self {
         Self {

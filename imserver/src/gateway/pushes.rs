@@ -11,7 +11,7 @@ use super::{
 use crate::{
     delivery::{Backlog, KickTo},
     message::{Delivery, Entry, Item, Owed},
-    wire::frame,
+    wire::{Format, frame},
 };
 
 impl Gateway {
@@ -67,6 +67,17 @@ impl Gateway {
     /// Sends a connection the heads and cursors of its backlog, if there is room for them now.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
         let epoch = self.shared.epoch;
+        if cx.conn().session.format() == Format::Stream
+            && cx
+                .conn()
+                .backlog
+                .as_ref()
+                .is_some_and(|backlog| backlog.owes_resync())
+        {
+            // A stream cannot ask for a sync. It ends, and the client comes back for what followed its last id.
+            cx.close(code::FINISHED, CloseHow::Flush);
+            return;
+        }
         loop {
             let conn = cx.conn();
             let Some(push) = conn.backlog.as_ref().and_then(|backlog| backlog.push(epoch)) else {
@@ -96,7 +107,7 @@ impl Gateway {
         for id in cx.connection_ids() {
             let Some(mut cx) = cx.conn(id) else { continue };
             let conn = cx.conn();
-            if conn.session.principal().is_some() {
+            if conn.session.principal().is_some() && conn.takes_pushes() {
                 let token = conn.token(&complete_to).unwrap_or_default();
                 conn.backlog
                     .get_or_insert_with(|| Box::new(Backlog::new(token)))
@@ -112,7 +123,8 @@ impl Gateway {
         let id = cx.id();
         let complete_to = &self.complete_to;
         let conn = cx.conn();
-        if conn.session.principal().is_none() {
+        // Between the answers of calls nothing may come; a caller over HTTP has read in the refusal to begin anew.
+        if conn.session.principal().is_none() || !conn.takes_pushes() {
             return;
         }
         conn.starts_over = true;

@@ -57,17 +57,15 @@ pub fn client(peer: IpAddr, head: &Head, header: ForwardedHeader, trusted: &[Net
 /// request is who it seems to be.
 #[must_use]
 pub fn is_forwarded(head: &Head) -> bool {
+    const PREFIX: &str = "x-forwarded-";
     head.headers().any(|(name, _)| {
-        [
-            "forwarded",
-            "x-forwarded-for",
-            "x-forwarded-host",
-            "x-forwarded-proto",
-            "x-real-ip",
-            "via",
-        ]
-        .iter()
-        .any(|other| name.eq_ignore_ascii_case(other))
+        let has_prefix = name
+            .get(..PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+        has_prefix
+            || ["forwarded", "x-real-ip", "via"]
+                .iter()
+                .any(|other| name.eq_ignore_ascii_case(other))
     })
 }
 

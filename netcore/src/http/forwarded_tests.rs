@@ -148,6 +148,8 @@ fn a_forwarded_request_is_known_by_any_of_the_headers() {
         "X-Forwarded-Host",
         "X-Forwarded-Proto",
         "X-Real-IP",
+        "X-Forwarded-Port",
+        "x-forwarded-server",
         "Via",
     ] {
         assert!(is_forwarded(&head(&format!("{name}: x\r\n"))), "{name}");

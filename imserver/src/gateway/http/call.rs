@@ -1,6 +1,8 @@
 //! Calls: one command each, as JSON. The body is the request's; what HTTP has words of its own for (who, on which
 //! device, which repetition) is put into the request here.
 
+use std::fmt;
+
 use bytes::Bytes;
 use netcore::{Flow, http::Head};
 use protocol::{
@@ -8,7 +10,11 @@ use protocol::{
     v1::{Device, DeviceClass, ErrorCode, Hello},
     validate,
 };
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Value, value::RawValue};
 use storage::TokenHash;
 
 use super::{CALL_SEQ, Pending};
@@ -83,23 +89,83 @@ fn prepare(
     Ok((By::Token(token), body))
 }
 
-/// An object that is not too deep for the parser; `None` for anything else, which is refused where it is decoded.
-fn object(body: &[u8]) -> Option<Map<String, Value>> {
-    serde_json::from_slice(body).ok()
+/// The fields of an object, each value as it was written: it is looked through once, and what a field holds is read where
+/// the request is decoded.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut fields: Vec<(String, &RawValue)> = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    if fields.len() >= FIELDS_MAX {
+                        return Err(serde::de::Error::custom("it has too many fields"));
+                    }
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
 }
 
-fn written(object: &Map<String, Value>) -> Bytes {
-    // Its keys are texts: nothing here can fail.
-    serde_json::to_vec(object).unwrap_or_default().into()
+/// Fields of a request, at most: more than any has.
+const FIELDS_MAX: usize = 64;
+
+impl<'a> Fields<'a> {
+    /// Takes the fields of these names out: the value of the one that there is.
+    ///
+    /// # Errors
+    /// There is more than one.
+    fn take(&mut self, names: &[&str]) -> Result<Option<&'a RawValue>, Refusal> {
+        let mut taken = None;
+        for (_, value) in self.0.extract_if(.., |(name, _)| names.contains(&&**name)) {
+            if taken.is_some() {
+                let name = names.first().copied().unwrap_or_default();
+                return Err(Refusal::invalid(name, "occurs twice"));
+            }
+            taken = Some(value);
+        }
+        Ok(taken)
+    }
+
+    fn written(&self) -> Bytes {
+        let fields = self.0.iter().map(|(name, value)| {
+            // A text: nothing here can fail.
+            let name = serde_json::to_string(name).unwrap_or_default();
+            format!("{name}:{}", value.get())
+        });
+        let fields: Vec<String> = fields.collect();
+        Bytes::from(format!("{{{}}}", fields.join(",")))
+    }
+}
+
+/// An object; `None` for anything else, which is refused where it is decoded.
+fn object(body: &[u8]) -> Option<Fields<'_>> {
+    serde_json::from_slice(body).ok()
 }
 
 /// The body without the device that it may name, and that device: a script's without one.
 fn with_device(body: &Bytes, limits: &validate::Limits) -> Result<(Bytes, Device), Refusal> {
-    let mut request = object(body);
-    let Some(named) = request.as_mut().and_then(|request| request.remove("device")) else {
+    let Some(mut request) = object(body) else {
         return Ok((body.clone(), script()?));
     };
-    let device: Device = Encoding::Json.decode(named.to_string().into())?;
+    let named = request.take(&["device"])?.filter(|named| named.get() != "null");
+    let Some(named) = named else {
+        return Ok((request.written(), script()?));
+    };
+    let device: Device = Encoding::Json.decode(named.get().to_owned().into())?;
     let hello = Request::Hello(Hello {
         magic: MAGIC,
         version_min: VERSION,
@@ -108,7 +174,7 @@ fn with_device(body: &Bytes, limits: &validate::Limits) -> Result<(Bytes, Device
         ..Hello::default()
     });
     validate::request(&hello, limits)?;
-    Ok((request.as_ref().map_or_else(Bytes::new, written), device))
+    Ok((request.written(), device))
 }
 
 /// The device of a caller that names none. Each is another one, so that no caller takes another's session.
@@ -130,10 +196,11 @@ fn with_client_id(body: &Bytes, key: Option<&[u8]>) -> Result<Bytes, Refusal> {
     let Some(mut request) = object(body) else {
         return Ok(body.clone());
     };
-    let given = CLIENT_ID.iter().find_map(|name| request.get(*name));
+    let given = request.take(&CLIENT_ID)?;
+    let given = given.and_then(|given| serde_json::from_str(given.get()).ok());
     let key = key.map(key_of).transpose()?;
     let id = match (given, key) {
-        (Some(Value::String(text)), _) if !text.is_empty() => match uuid(text) {
+        (Some(Value::String(text)), _) if !text.is_empty() => match uuid(&text) {
             Some(id) => id,
             // As the protocol has it, or wrong.
             None => return Ok(body.clone()),
@@ -142,9 +209,11 @@ fn with_client_id(body: &Bytes, key: Option<&[u8]>) -> Result<Bytes, Refusal> {
         (Some(Value::String(_) | Value::Null) | None, None) => random_id()?,
         (Some(_), _) => return Ok(body.clone()),
     };
-    CLIENT_ID.iter().for_each(|name| drop(request.remove(*name)));
-    request.insert(CLIENT_ID[0].to_owned(), Value::String(base64(&id)));
-    Ok(written(&request))
+    let id = format!("\"{}\"", base64(&id));
+    let id: &RawValue =
+        serde_json::from_str(&id).map_err(|_| Refusal::invalid(CLIENT_ID[0], "is not a text"))?;
+    request.0.push((CLIENT_ID[0].to_owned(), id));
+    Ok(request.written())
 }
 
 /// The client id that an `Idempotency-Key` is. It is refused if it is none, even where the body's counts: whoever wrote it

@@ -58,7 +58,7 @@ pub(super) fn admits(
     config: &Config,
 ) -> Result<Option<Box<str>>, Refusal> {
     let host = head.header("host").and_then(Host::parse);
-    if from.is_some_and(|address| address.is_loopback())
+    if from.is_some_and(|address| address.to_canonical().is_loopback())
         && trusted.is_empty()
         && let Some(host) = &host
         && !host.is_loopback()

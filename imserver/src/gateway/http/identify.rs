@@ -122,6 +122,17 @@ impl Gateway {
 
     /// Does what waited for the caller to be known.
     fn go_on(&mut self, cx: &mut Cx<'_>, pending: Pending) -> Flow<Self> {
+        // A call is charged as the request that it is.
+        if !matches!(pending, Pending::Call(_)) {
+            let now_us = self.now_us(cx.now());
+            let charged = cx
+                .conn()
+                .session
+                .charge(Charge::Request, now_us, &self.terms.rules);
+            if let Err(refusal) = charged {
+                return self.refuse_request(cx, &refusal);
+            }
+        }
         match pending {
             Pending::Call(frame) => self.judged(cx, &frame),
             Pending::Stream(since) => self.begin_stream(cx, since),

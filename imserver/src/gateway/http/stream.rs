@@ -28,6 +28,7 @@ use crate::{
     delivery::Route,
     gateway::handler::{Cx, Gateway, LOW_WATER, code},
     metrics::Asked,
+    session::{Charge, too_many},
     token::Presented,
     wire::Format,
 };
@@ -57,7 +58,7 @@ impl Gateway {
             Err(refusal) => return self.refuse_request(cx, &refusal),
         };
         let token = match query(head, "ticket") {
-            Some(ticket) => self.ticket_owner(&ticket),
+            Some(ticket) => self.charge_address(cx).and_then(|()| self.ticket_owner(&ticket)),
             None => Self::token_of(head),
         };
         match token {
@@ -231,6 +232,17 @@ impl Gateway {
             }
         }
         Flow::Continue
+    }
+
+    /// Charges a request to the address that it comes from, before it is known whose it is.
+    fn charge_address(&self, cx: &mut Cx<'_>) -> Result<(), Refusal> {
+        let now_us = self.now_us(cx.now());
+        let Some(allowance) = self.allowance_of_request(cx) else {
+            return Ok(());
+        };
+        allowance
+            .take(Charge::Request, now_us, &self.terms.rules)
+            .map_err(|wait_us| too_many(Charge::Request, wait_us))
     }
 
     /// The token for which a ticket stands; it is used up.

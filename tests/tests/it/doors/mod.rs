@@ -10,6 +10,7 @@ mod fronts;
 mod guard;
 mod hostile;
 mod http11;
+mod kept;
 mod limits;
 mod resume;
 mod sockets;
