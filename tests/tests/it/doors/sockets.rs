@@ -457,6 +457,29 @@ fn nothing_in_a_handshake_logs_anybody_in() {
     assert_eq!(refusal.code(), ErrorCode::Unauthenticated);
 }
 
+/// A pong says what the session was told, and a session that begins on a connection of calls was told nothing by them.
+#[test]
+fn a_socket_has_not_what_calls_on_its_connection_have_synced() {
+    let daemon = Daemon::start();
+    let mut web = Web::to(daemon.address());
+    let ada = web.register("ada");
+    let sync = v1::SyncRequest {
+        limit: 10,
+        ..v1::SyncRequest::default()
+    };
+    let synced = web.granted(&ada.token, sync.clone());
+    assert!(!synced.token.is_empty());
+    let mut socket = Socket::upgrade(web, &[]).unwrap();
+    let hello = v1::Hello {
+        session_token: ada.token,
+        ..hello("first")
+    };
+    socket.ask_text(hello).unwrap();
+    assert_eq!(socket.ask_text(v1::Ping {}).unwrap().sync_token.len(), 0);
+    socket.ask_text(sync).unwrap();
+    assert_ne!(socket.ask_text(v1::Ping {}).unwrap().sync_token.len(), 0);
+}
+
 #[test]
 fn every_socket_is_pushed_the_same() {
     const SOCKETS: usize = 200;
