@@ -13,6 +13,9 @@ use super::until;
 /// How long a node without a heartbeat counts as alive, and the time to find out that it does not any more.
 const TIME_TO_LIVE: Duration = Duration::from_secs(32);
 
+/// How soon a friend on another node sees a change.
+const CHANGE: Duration = Duration::from_secs(1);
+
 fn set_away(user: &mut User, away: bool) {
     user.get(v1::SetAwayRequest { away });
 }
@@ -76,9 +79,8 @@ fn a_device_on_another_node_is_seen_to_go_away_and_come_back() {
     }
 }
 
-#[test]
-fn a_reconnect_to_another_node_shows_nothing() {
-    let cluster = ClusterSetup::nodes(3).start();
+/// Two who are friends, on the first two nodes; Ada watches Bob, and sees him.
+fn friends(cluster: &Cluster) -> (User, User, v1::WatchPresenceRequest) {
     let mut ada = cluster.nodes[0].register("ada");
     let mut bob = cluster.nodes[1].register("bob");
     for (one, other) in [(&mut ada, bob.id), (&mut bob, 1)] {
@@ -95,6 +97,74 @@ fn a_reconnect_to_another_node_shows_nothing() {
     until("Ada sees Bob", || {
         ada.get(watch.clone()).presences[0].state() == PresenceState::Online
     });
+    (ada, bob, watch)
+}
+
+/// What a friend is told next, which is not what they were told last.
+#[track_caller]
+fn told_otherwise(user: &mut User, last: PresenceState) -> PresenceState {
+    loop {
+        match user.conn.push() {
+            Push::PresencePush(presence) if presence.state() != last => return presence.state(),
+            // Events of the friendship, and what a hint repeats.
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_friend_on_another_node_sees_every_change_and_a_former_friend_none() {
+    let config = "[timeouts]\npresence_grace_ms = 0\n";
+    let cluster = ClusterSetup::nodes(2).config(config).start();
+    let (mut ada, mut bob, watch) = friends(&cluster);
+    let changed_at = Instant::now();
+    set_away(&mut bob, true);
+    assert_eq!(
+        told_otherwise(&mut ada, PresenceState::Online),
+        PresenceState::Away
+    );
+    let took = changed_at.elapsed();
+    // Only where it is measured at leisure.
+    if std::env::var("DISASTERS").is_ok_and(|wanted| wanted == "all") {
+        assert!(took <= CHANGE, "{took:?}");
+    }
+    set_away(&mut bob, false);
+    assert_eq!(
+        told_otherwise(&mut ada, PresenceState::Away),
+        PresenceState::Online
+    );
+    let again = bob.hello_again();
+    drop(bob);
+    assert_eq!(
+        told_otherwise(&mut ada, PresenceState::Online),
+        PresenceState::Offline
+    );
+    let mut conn = cluster.nodes[1].connect();
+    conn.ask(again).unwrap();
+    assert_eq!(
+        told_otherwise(&mut ada, PresenceState::Offline),
+        PresenceState::Online
+    );
+    conn.ask(v1::RemoveFriendRequest {
+        client_msg_id: message_id(),
+        user_id: ada.id,
+    })
+    .unwrap();
+    assert_eq!(
+        told_otherwise(&mut ada, PresenceState::Online),
+        PresenceState::Offline
+    );
+    conn.ask(v1::SetAwayRequest { away: true }).unwrap();
+    assert_eq!(ada.get(watch).presences[0].last_seen_ms, 0);
+    let later = ada.pushes_so_far();
+    let presences = later.iter().filter(|push| matches!(push, Push::PresencePush(_)));
+    assert_eq!(presences.count(), 0, "{later:?}");
+}
+
+#[test]
+fn a_reconnect_to_another_node_shows_nothing() {
+    let cluster = ClusterSetup::nodes(3).start();
+    let (mut ada, mut bob, watch) = friends(&cluster);
     ada.pushes_so_far();
     for node in [2, 1, 2] {
         bob.address = cluster.nodes[node].address();

@@ -11,6 +11,7 @@ use protocol::{
 use tests::harness::{Account, Connection, Daemon, Setup, User, Web, hello, login, message_id, text};
 
 mod rows;
+mod strangers;
 
 use rows::{
     ALL,
@@ -135,6 +136,15 @@ impl Stage {
         Group { id, message }
     }
 
+    /// The member whom the request of a row is about.
+    fn subject(&self, row: &str) -> u64 {
+        match row.rsplit_once(": ") {
+            Some((_, "the admin")) => self.admin.id,
+            Some((_, "the owner")) => self.owner.id,
+            _ => self.bystander.id,
+        }
+    }
+
     /// The request of a row.
     fn request(&mut self, command: Command, row: &str, who: Who, group: &Group) -> Request {
         let person = self.person.id;
@@ -192,6 +202,7 @@ impl Stage {
             }
             (_, "send: unstored to the person") => unstored(pair),
             (_, "send: to two others") => Request::Send(text(two_others, "to them")),
+            (_, "send: unstored to two others") => unstored(two_others),
             (_, "send: to the person's own log") => Request::Send(text(person, "for you")),
             (_, "history: with the person") => history(pair),
             (_, "history: of the person's own log") => history(person),
@@ -201,6 +212,10 @@ impl Stage {
             }),
             (_, "typing: to the person") => Request::Typing(v1::TypingRequest {
                 conversation_id: pair,
+                typing: true,
+            }),
+            (_, "typing: to two others") => Request::Typing(v1::TypingRequest {
+                conversation_id: two_others,
                 typing: true,
             }),
             (Command::Hello, _) => Request::Hello(hello("again")),
@@ -320,19 +335,19 @@ impl Stage {
                 client_msg_id,
                 user_ids: vec![self.other(Who::Stranger).id],
             }),
-            (Command::RemoveMember, _) => Request::RemoveMember(v1::RemoveMemberRequest {
+            (Command::RemoveMember, row) => Request::RemoveMember(v1::RemoveMemberRequest {
                 conversation_id,
                 client_msg_id,
-                user_id: self.bystander.id,
+                user_id: self.subject(row),
             }),
             (Command::LeaveGroup, _) => Request::LeaveGroup(v1::LeaveGroupRequest {
                 conversation_id,
                 client_msg_id,
             }),
-            (Command::SetRole, _) => Request::SetRole(v1::SetRoleRequest {
+            (Command::SetRole, row) => Request::SetRole(v1::SetRoleRequest {
                 conversation_id,
                 client_msg_id,
-                user_id: self.bystander.id,
+                user_id: self.subject(row),
                 role: Role::Admin.into(),
             }),
             (Command::RenameGroup, _) => Request::RenameGroup(v1::RenameGroupRequest {

@@ -180,6 +180,7 @@ pub(super) fn rows(command: Command) -> Vec<Row> {
             unless_blocked("send: react to the person", Yes),
             unless_blocked("send: unstored to the person", Yes),
             row("send: to two others", UNKNOWN, &[]),
+            row("send: unstored to two others", UNKNOWN, &[]),
             row("send: to the person's own log", UNKNOWN, &[]),
         ]),
         Command::History => join([
@@ -208,14 +209,30 @@ pub(super) fn rows(command: Command) -> Vec<Row> {
         Command::UnblockUser => row(name, IDLE, &[(Who::Blocker, Yes)]),
         Command::CreateGroup => row(name, Yes, &[(Who::Blocked, FORBIDDEN)]),
         Command::AddMembers => of_group(name, UNKNOWN, FORBIDDEN, done, GONE),
-        Command::RemoveMember => of_group(name, UNKNOWN, FORBIDDEN, admins, GONE),
+        Command::RemoveMember => join([
+            of_group(name, UNKNOWN, FORBIDDEN, admins, GONE),
+            of_group("remove_member: the admin", UNKNOWN, FORBIDDEN, owners, GONE),
+            of_group(
+                "remove_member: the owner",
+                UNKNOWN,
+                FORBIDDEN,
+                [FORBIDDEN; 3],
+                GONE,
+            ),
+        ]),
         Command::LeaveGroup => of_group(name, UNKNOWN, FORBIDDEN, [Yes, Yes, FORBIDDEN], GONE),
-        Command::SetRole | Command::DisbandGroup => of_group(name, UNKNOWN, FORBIDDEN, owners, GONE),
+        Command::SetRole => join([
+            of_group(name, UNKNOWN, FORBIDDEN, owners, GONE),
+            // A group has an owner.
+            of_group("set_role: the owner", UNKNOWN, FORBIDDEN, [FORBIDDEN; 3], GONE),
+        ]),
+        Command::DisbandGroup => of_group(name, UNKNOWN, FORBIDDEN, owners, GONE),
         Command::RenameGroup => of_group(name, UNKNOWN, FORBIDDEN, admins, GONE),
         Command::ListMembers => of_group(name, UNKNOWN, UNKNOWN, done, Yes),
         Command::Typing => join([
             of_group("typing", UNKNOWN, FORBIDDEN, done, GONE),
             unless_blocked("typing: to the person", Yes),
+            row("typing: to two others", UNKNOWN, &[]),
         ]),
         Command::WatchPresence => {
             let mut row = of_connection(name, &[(Who::Friend, Yes)]);
