@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -107,6 +107,24 @@ impl Client {
             Reply::Login(_) => Ok(client),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// How long the answer took, whether it is a refusal or not.
+    pub(crate) fn timed(&mut self, request: &Request) -> Result<Duration, BenchError> {
+        let began = Instant::now();
+        self.write(request)?;
+        self.answer()?;
+        Ok(began.elapsed())
+    }
+
+    /// Ends the connection from elsewhere, once it is shut down.
+    pub(crate) fn closer(&self) -> Result<TcpStream, BenchError> {
+        Ok(self.stream.try_clone()?)
+    }
+
+    /// Takes whatever comes until the connection ends.
+    pub(crate) fn drain(mut self) {
+        while self.frame().is_ok() {}
     }
 
     /// Sends a text.

@@ -7,6 +7,7 @@ mod idle;
 mod login;
 mod messages;
 mod storm;
+mod strangers;
 mod sync;
 mod verify;
 
@@ -33,6 +34,8 @@ pub(crate) enum Work {
     Login(login::Login),
     /// One account asks for all it can, and somebody else for a little.
     Attack(attack::Attack),
+    /// Whether the times of answers tell a stranger who is online.
+    Strangers(strangers::Strangers),
     /// No load: reads what the server has stored and checks it.
     Verify(verify::Verify),
 }
@@ -57,6 +60,7 @@ impl Work {
             | Self::Sync(_)
             | Self::Login(_)
             | Self::Attack(_)
+            | Self::Strangers(_)
             | Self::Verify(_) => false,
         }
     }
@@ -70,7 +74,7 @@ impl Work {
             Self::Storm(storm) => (Some(storm.connections), 1),
             Self::Sync(sync) => (Some(sync.clients), 2),
             Self::Login(login) => (Some(login.clients), 1),
-            Self::Attack(_) => (Some(1), 3),
+            Self::Attack(_) | Self::Strangers(_) => (Some(1), 3),
             Self::Verify(verify) => (verify.count, 1),
         };
         Needs { units, accounts }
@@ -86,6 +90,7 @@ impl Work {
             Self::Sync(sync) => sync::run(sync, load),
             Self::Login(login) => login::run(login, load),
             Self::Attack(attack) => attack::run(attack, load),
+            Self::Strangers(strangers) => strangers::run(strangers, load),
             Self::Verify(_) => verify::run(load),
         }
     }
@@ -98,6 +103,7 @@ impl Work {
             Self::Sync(_) => sync::report(outcome),
             Self::Login(_) => login::report(outcome),
             Self::Attack(_) => attack::report(outcome),
+            Self::Strangers(_) => strangers::report(outcome),
             Self::Verify(_) => verify::report(outcome),
         }
     }

@@ -316,6 +316,20 @@ fn a_stranger_is_measured_beside_an_attack() {
 }
 
 #[test]
+fn the_times_of_answers_about_strangers_are_compared() {
+    let bench = Bench::new();
+    let report = Done::of(imbench(bench.daemon.address(), "strangers --asks 20")).report(0);
+    assert_eq!(count(&report, "asks"), 400);
+    for phase in ["stranger", "blocked"] {
+        for act in ["watch_presence", "get_users", "typing", "unstored", "send"] {
+            let share = report[format!("{phase}_{act}_longer")].as_f64().unwrap();
+            assert!((0.0..=1.0).contains(&share), "{report}");
+            assert!(report[format!("{phase}_{act}_online_p50_us")].as_f64().unwrap() > 0.0);
+        }
+    }
+}
+
+#[test]
 fn everyone_comes_back_after_a_restart() {
     let mut bench = Bench::new();
     // Without the daemon's process, which is not to stay.
