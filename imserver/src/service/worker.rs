@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use netcore::Task;
+use netcore::{ConnId, Task};
 use protocol::{
     Refusal, Request,
     v1::{Device, ErrorClass, ErrorCode},
@@ -14,7 +14,7 @@ use super::{
     Context,
     hashing::{HashJob, HasherHandle},
     login::{self, Opening},
-    work::{Answer, Ask, Asking, Body, Failure, PageLimits},
+    work::{Answer, Ask, Asking, Body, Failure, PageLimits, Relay},
 };
 use crate::{
     clock,
@@ -166,21 +166,26 @@ fn answer(worker: &mut Worker, ask: Ask, manner: Manner, reply: ReplyTo) {
         Ok(answer) => answer,
         Err(failure) => return refuse(&worker.context, failure, reply, None),
     };
-    if let Some(relay) = relay {
-        let context = &worker.context;
-        let service = &context.service;
-        service.cluster.transient(&relay.members, &relay.push);
-        let members = relay.members.iter().copied();
-        let loops = context.outboxes.loops();
-        let except = Some(reply.conn());
-        let deliveries = planner::transient(&service.routes, loops, members, except, &relay.push);
-        context.outboxes.post_transient(deliveries);
-    }
+    let asker = reply.conn();
     match body {
         Body::Reply(answer) => reply.ok_and(&answer, effect),
         Body::History(page) => reply.history(page),
         Body::Watching(watching) => worker.context.service.presence.watch(watching, reply),
     }
+    // After the answer, whose time would tell how many are online.
+    if let Some(relay) = relay {
+        pass_on(&worker.context, &relay, asker);
+    }
+}
+
+/// Tells those who are online what is not stored, but for the connection that it is from.
+fn pass_on(context: &WorkerContext, relay: &Relay, asker: ConnId) {
+    let service = &context.service;
+    service.cluster.transient(&relay.members, &relay.push);
+    let members = relay.members.iter().copied();
+    let loops = context.outboxes.loops();
+    let deliveries = planner::transient(&service.routes, loops, members, Some(asker), &relay.push);
+    context.outboxes.post_transient(deliveries);
 }
 
 /// Carries out what a device that wants to be authenticated comes to.
