@@ -9,7 +9,7 @@ use crate::{
     types::{ConversationId, EventKind, Seq, Timestamp, UserId},
 };
 
-/// The two sides of what is between a user and a person, with the keys of the entries.
+/// The two sides of what is between a user and a person.
 struct Sides {
     with: UserId,
     /// The user's, in their own log.

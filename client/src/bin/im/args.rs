@@ -104,11 +104,11 @@ pub(crate) enum Command {
     /// Friends, and requests for friendship
     #[command(subcommand)]
     Friend(Friend),
-    /// Block somebody: neither of you writes to the other any more
+    /// Block somebody: you two can no longer write to each other
     Block { user: String },
-    /// No longer block somebody
+    /// Unblock somebody
     Unblock { user: String },
-    /// List who is blocked
+    /// List the people you block
     Blocked,
     /// Say something about a conversation to your own devices: pinned, muted, archived, unread, draft, cleared, tags, hidden
     Mark {

@@ -12,7 +12,7 @@ use protocol::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::{Value, value::RawValue};
 use storage::TokenHash;
@@ -91,7 +91,10 @@ fn prepare(
 
 /// The fields of an object, each value as it was written: it is looked through once, and what a field holds is read where
 /// the request is decoded.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
+struct Fields<'a>(Vec<(String, &'a RawValue)>, TooMany);
+
+/// There were more than are kept.
+type TooMany = bool;
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -106,13 +109,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut fields: Vec<(String, &RawValue)> = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    if fields.len() >= FIELDS_MAX {
-                        return Err(serde::de::Error::custom("it has too many fields"));
+                while fields.len() < FIELDS_MAX {
+                    match map.next_entry()? {
+                        Some(field) => fields.push(field),
+                        None => return Ok(Fields(fields, false)),
                     }
-                    fields.push(field);
                 }
-                Ok(Fields(fields))
+                let mut too_many = false;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    too_many = true;
+                }
+                Ok(Fields(fields, too_many))
             }
         }
 
@@ -152,13 +159,20 @@ impl<'a> Fields<'a> {
 }
 
 /// An object; `None` for anything else, which is refused where it is decoded.
-fn object(body: &[u8]) -> Option<Fields<'_>> {
-    serde_json::from_slice(body).ok()
+///
+/// # Errors
+/// It has more fields than any request.
+fn object(body: &[u8]) -> Result<Option<Fields<'_>>, Refusal> {
+    let object: Option<Fields<'_>> = serde_json::from_slice(body).ok();
+    match object {
+        Some(Fields(_, true)) => Err(Refusal::invalid("", format!("has more than {FIELDS_MAX} fields"))),
+        other => Ok(other),
+    }
 }
 
 /// The body without the device that it may name, and that device: a script's without one.
 fn with_device(body: &Bytes, limits: &validate::Limits) -> Result<(Bytes, Device), Refusal> {
-    let Some(mut request) = object(body) else {
+    let Some(mut request) = object(body)? else {
         return Ok((body.clone(), script()?));
     };
     let named = request.take(&["device"])?.filter(|named| named.get() != "null");
@@ -193,11 +207,16 @@ fn script() -> Result<Device, Refusal> {
 /// The body with a client id in the form of the protocol. It may be given as the text of a UUID, or as the
 /// `Idempotency-Key` of the request; without either, the request cannot be repeated, and gets a random one.
 fn with_client_id(body: &Bytes, key: Option<&[u8]>) -> Result<Bytes, Refusal> {
-    let Some(mut request) = object(body) else {
+    let Some(mut request) = object(body)? else {
         return Ok(body.clone());
     };
     let given = request.take(&CLIENT_ID)?;
-    let given = given.and_then(|given| serde_json::from_str(given.get()).ok());
+    let given = match given.map(|given| serde_json::from_str(given.get())) {
+        None => None,
+        Some(Ok(given)) => Some(given),
+        // A text that is none, which is refused where it is decoded.
+        Some(Err(_)) => return Ok(body.clone()),
+    };
     let key = key.map(key_of).transpose()?;
     let id = match (given, key) {
         (Some(Value::String(text)), _) if !text.is_empty() => match uuid(&text) {
@@ -314,12 +333,25 @@ mod tests {
         for body in [
             &br#"{"client_msg_id":"AAECAwQFBgcICQoLDA0ODw=="}"#[..],
             br#"{"client_msg_id":5}"#,
+            br#"{"client_msg_id":"\ud800"}"#,
             b"[]",
             b"{",
         ] {
             let body = Bytes::copy_from_slice(body);
             assert_eq!(with_client_id(&body, None).expect("as it is"), body);
         }
+    }
+
+    #[test]
+    fn no_request_has_so_many_fields() {
+        let of = |count: usize| {
+            let fields: Vec<String> = (0..count).map(|number| format!(r#""f{number}":1"#)).collect();
+            Bytes::from(format!("{{{}}}", fields.join(",")))
+        };
+        let limits = validate::Limits::default();
+        assert!(with_device(&of(super::FIELDS_MAX), &limits).is_ok());
+        assert!(with_device(&of(super::FIELDS_MAX + 1), &limits).is_err());
+        assert!(with_client_id(&of(super::FIELDS_MAX + 1), None).is_err());
     }
 
     #[test]
